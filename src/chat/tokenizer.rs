@@ -1,0 +1,161 @@
+//! Text to token ids and back.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::ChatError;
+
+/// A model's tokenizer with the ids that end its turn.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    end_of_turn: BTreeSet<u32>,
+    largest_id: u32,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    pub fn from_file(path: &Path) -> Result<Self, ChatError> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| ChatError::Read { path: path.to_path_buf(), source })?;
+        Self::from_bytes(&bytes, &path.display().to_string())
+    }
+
+    /// Parses the bytes of a `tokenizer.json`; `origin` names them in errors.
+    pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self, ChatError> {
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| {
+            ChatError::Tokenizer { origin: origin.to_string(), reason: e.to_string() }
+        })?;
+        Self::from_tokenizer(inner, origin)
+    }
+
+    /// Takes a tokenizer made elsewhere, from a GGUF file for instance.
+    ///
+    /// Truncation and padding are switched off, whatever the file says: a text is never cut here.
+    pub fn from_tokenizer(
+        mut inner: tokenizers::Tokenizer,
+        origin: &str,
+    ) -> Result<Self, ChatError> {
+        let failed = |reason: String| ChatError::Tokenizer { origin: origin.to_string(), reason };
+        inner.with_truncation(None).map_err(|e| failed(e.to_string()))?;
+        inner.with_padding(None);
+        let largest_id = inner.get_vocab(true).into_values().max();
+        let largest_id = largest_id.ok_or_else(|| failed("its vocabulary is empty".into()))?;
+        Ok(Tokenizer { inner, end_of_turn: BTreeSet::new(), largest_id })
+    }
+
+    /// Sets the ids that end an answer: `eos_token_id` of generation_config.json (one or a list)
+    /// and the id of `eos_token`. An id that no token has is refused.
+    pub fn with_end_of_turn(
+        mut self,
+        ids: impl IntoIterator<Item = u32>,
+    ) -> Result<Self, ChatError> {
+        for id in ids {
+            if self.inner.id_to_token(id).is_none() {
+                return Err(ChatError::EndOfTurnId { id, largest: self.largest_id });
+            }
+            self.end_of_turn.insert(id);
+        }
+        Ok(self)
+    }
+
+    /// The ids that end an answer.
+    pub fn end_of_turn(&self) -> &BTreeSet<u32> {
+        &self.end_of_turn
+    }
+
+    /// Whether an id ends an answer.
+    pub fn ends_turn(&self, id: u32) -> bool {
+        self.end_of_turn.contains(&id)
+    }
+
+    /// Ids of a text. Special tokens written in the text are taken as such; none is added, since
+    /// the chat template writes them.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, ChatError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| ChatError::Encode {
+            chars: text.chars().count(),
+            reason: e.to_string(),
+        })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Text of ids, special tokens left out. Bytes that are no UTF-8 become U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, ChatError> {
+        self.decode_with(ids, true)
+    }
+
+    /// Text of ids, special tokens written out.
+    pub fn decode_with_special(&self, ids: &[u32]) -> Result<String, ChatError> {
+        self.decode_with(ids, false)
+    }
+
+    fn decode_with(&self, ids: &[u32], skip_special: bool) -> Result<String, ChatError> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| ChatError::Decode { tokens: ids.len(), reason: e.to_string() })
+    }
+
+    /// The id of one token as the vocabulary writes it.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// One token as the vocabulary writes it.
+    pub fn token_of(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Rows that an embedding needs for every id: the largest id plus one, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.largest_id as usize + 1
+    }
+
+    /// A decoder for ids that arrive one at a time.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream { tokenizer: self, ids: Vec::new(), shown_ids: 0, context: 0 }
+    }
+}
+
+/// Decodes an answer as it grows and never hands out half a character.
+///
+/// Text of the last few ids is decoded with and without the newest one and the difference is
+/// handed out, so that blanks between tokens come out as in a decoding of the whole.
+#[derive(Debug, Clone)]
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    /// Where the window of decoded ids begins.
+    context: usize,
+    /// Ids whose text was handed out.
+    shown_ids: usize,
+}
+
+impl TextStream<'_> {
+    /// Takes the next id; returns the text that it completes, empty while a character is open.
+    pub fn push(&mut self, id: u32) -> Result<String, ChatError> {
+        self.ids.push(id);
+        let (before, after) = self.texts()?;
+        if after.ends_with('\u{FFFD}') || after.len() <= before.len() {
+            return Ok(String::new());
+        }
+        Ok(self.hand_out(&before, &after))
+    }
+
+    /// The text still held back: an open character as U+FFFD, as decoding the whole gives it.
+    pub fn finish(mut self) -> Result<String, ChatError> {
+        let (before, after) = self.texts()?;
+        Ok(self.hand_out(&before, &after))
+    }
+
+    fn texts(&self) -> Result<(String, String), ChatError> {
+        let before = self.tokenizer.decode(&self.ids[self.context..self.shown_ids])?;
+        let after = self.tokenizer.decode(&self.ids[self.context..])?;
+        Ok((before, after))
+    }
+
+    fn hand_out(&mut self, before: &str, after: &str) -> String {
+        self.context = self.shown_ids;
+        self.shown_ids = self.ids.len();
+        after.strip_prefix(before).unwrap_or(after).to_string()
+    }
+}

@@ -1,0 +1,25 @@
+//! Rules that turn an answer into a score.
+//!
+//! A suite names a rule by its kind and parameters ([`crate::flow::CheckSpec`]); [`registry`]
+//! makes it a [`Check`]. A check says what it wants measured ([`Needs`]): an answer, likelihoods
+//! of given texts, embeddings, training answers, a program's outcome. The run measures that and
+//! hands it back as [`Evidence`]. A check calls no model, starts no process, and never guesses:
+//! without its evidence the answer is unscored.
+
+mod code;
+mod contains;
+mod error;
+mod evidence;
+mod exact;
+mod golden;
+mod likelihood;
+mod memorized;
+mod negate;
+mod number;
+mod params;
+mod pattern;
+pub mod registry;
+mod similarity;
+
+pub use error::{CheckError, CheckProblem};
+pub use evidence::{CaseResult, Check, Evidence, Needs, Program, ProgramCase, ProgramOutcome};

@@ -1,0 +1,140 @@
+//! From a check's kind in TOML to the check.
+
+use crate::flow::CheckSpec;
+use crate::text::nearest;
+
+use super::error::{CheckError, CheckProblem};
+use super::evidence::Check;
+use super::negate::Negated;
+use super::params::Params;
+use super::{code, contains, exact, likelihood, memorized, number, pattern, similarity};
+
+pub use super::golden::contradiction;
+
+/// Every kind, in the order of the documentation; each can also be written `not-KIND`.
+const KINDS: [&str; 15] = [
+    "equals",
+    "contains",
+    "contains-any",
+    "contains-all",
+    "icontains",
+    "icontains-any",
+    "icontains-all",
+    "starts-with",
+    "regex",
+    "number",
+    "code",
+    "similar",
+    "likelihood",
+    "choice",
+    "memorized",
+];
+
+/// Every kind, in the order of the documentation. Each can also be written `not-KIND`.
+pub fn kinds() -> &'static [&'static str] {
+    &KINDS
+}
+
+/// Makes a check of its kind and parameters.
+///
+/// # Errors
+/// Everything wrong with it at once: an unknown kind, and parameters that are missing, unknown,
+/// of another type, or out of range.
+pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
+    let written =
+        if spec.negated { format!("not-{}", spec.kind) } else { spec.kind.clone() };
+    let params = Params::new(&written, &spec.params);
+    let check = match spec.kind.as_str() {
+        "equals" => exact::build(params),
+        "contains" | "contains-any" | "contains-all" | "icontains" | "icontains-any"
+        | "icontains-all" => contains::build(&spec.kind, params),
+        "starts-with" => contains::build_starts_with(params),
+        "regex" => pattern::build(params),
+        "number" => number::build(params),
+        "code" => code::build(params),
+        "similar" => similarity::build(params),
+        "likelihood" => likelihood::build(params),
+        "choice" => likelihood::build_choice(params),
+        "memorized" => memorized::build(params),
+        other => Err(CheckError {
+            kind: written.clone(),
+            problems: vec![CheckProblem::UnknownKind {
+                kind: written.clone(),
+                nearest: nearest(other, KINDS).map(|kind| {
+                    if spec.negated { format!("not-{kind}") } else { kind }
+                }),
+                known: KINDS.map(str::to_owned).to_vec(),
+            }],
+        }),
+    }?;
+    Ok(if spec.negated { Box::new(Negated(check)) } else { check })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::golden::tests::{refused, spec};
+
+    /// The least that each kind takes.
+    fn smallest(kind: &str) -> &'static str {
+        match kind {
+            "code" => r#"{"entry": "f", "cases": [{"args": [], "returns": 1}]}"#,
+            "number" => r#"{"value": 1}"#,
+            "similar" => r#"{"accepted": ["a"], "rejected": ["b"]}"#,
+            "likelihood" => r#"{"text": "a"}"#,
+            "choice" => r#"{"options": ["a", "b"], "answer": "a"}"#,
+            "memorized" => "{}",
+            _ => r#"{"value": "a"}"#,
+        }
+    }
+
+    #[test]
+    fn every_kind_builds_and_asks_for_something() {
+        for kind in kinds() {
+            for written in [(*kind).to_owned(), format!("not-{kind}")] {
+                let check = build(&spec(&written, smallest(kind)));
+                let needs = check.map(|check| check.needs()).map_err(|e| e.to_string());
+                assert_ne!(needs, Ok(crate::check::Needs::default()), "{written}");
+                assert!(needs.is_ok(), "{needs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_is_a_legal_name() {
+        for kind in kinds() {
+            assert!(kind.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{kind}");
+            assert!(!kind.starts_with("not-"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn every_kind_refuses_an_unknown_parameter() {
+        for kind in kinds() {
+            let params = smallest(kind).trim_end_matches('}').to_owned();
+            let comma = if params == "{" { "" } else { ", " };
+            let error = refused(kind, &format!("{params}{comma}\"colour\": 1}}"));
+            assert!(error.contains("unknown parameter `colour`"), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_key_the_rule_and_the_nearest() {
+        let all: Vec<String> = [
+            ("contian", "{}"),
+            ("not-numbr", "{}"),
+            ("banana", "{}"),
+            ("contains", r#"{"valeu": "x", "whole_word": "yes"}"#),
+            ("contains", r#"{"value": ["x"]}"#),
+            ("contains-any", r#"{"value": []}"#),
+            ("contains-all", r#"{"value": ["a", 3]}"#),
+            ("icontains", r#"{"value": " "}"#),
+            ("number", r#"{"value": "5", "tolerance": -1, "which": "middle"}"#),
+            ("memorized", r#"{"overlap": 1.5, "min_words": 0}"#),
+        ]
+        .iter()
+        .map(|(kind, params)| refused(kind, params))
+        .collect();
+        insta::assert_snapshot!(all.join("\n"), @"");
+    }
+}

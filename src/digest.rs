@@ -1,0 +1,168 @@
+//! Content hashes of weights, adapters, suites, and prompts: SHA-256, lower-case hex.
+//!
+//! A digest over several parts takes each part with its label and both lengths, so that no two
+//! lists of parts run together into the same bytes (`"ab" + "c"` against `"a" + "bc"`).
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// Characters of [`short`]: 48 bits, plenty to tell apart what one project holds.
+const SHORT_CHARS: usize = 12;
+/// Bytes read at a time from a file.
+const CHUNK_BYTES: usize = 1 << 20;
+/// The files that make an adapter, in PEFT's names.
+const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
+/// Digest of some bytes: 64 hex characters.
+pub fn bytes(bytes: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(bytes.as_ref()))
+}
+
+/// Digest of a file's bytes, read in pieces: a file larger than memory is fine.
+///
+/// # Errors
+/// The file cannot be opened or read; the text names it.
+pub fn file(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    read_into(path, &mut hasher).map_err(|error| name_file(path, &error))?;
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Digest of a PEFT folder: its config and its weights, and nothing else that lies beside them.
+///
+/// # Errors
+/// One of the two files is missing or cannot be read; the text names it.
+pub fn adapter_folder(folder: &Path) -> io::Result<String> {
+    let mut parts = Parts::new("adapter");
+    for name in ADAPTER_FILES {
+        parts = parts.part(name, file(&folder.join(name))?);
+    }
+    Ok(parts.finish())
+}
+
+/// The first 12 characters of a digest, for people. A shorter text is returned whole.
+pub fn short(digest: &str) -> &str {
+    digest.get(..SHORT_CHARS).unwrap_or(digest)
+}
+
+/// Several labelled parts on their way to one digest.
+#[derive(Debug, Clone)]
+pub struct Parts(Sha256);
+
+impl Parts {
+    /// No parts yet. `purpose` keeps digests of different things apart whatever their parts are.
+    pub fn new(purpose: &str) -> Self {
+        Parts(Sha256::new()).part("purpose", purpose)
+    }
+
+    /// Adds a part. Label and content are taken with their lengths.
+    #[must_use]
+    pub fn part(mut self, label: &str, content: impl AsRef<[u8]>) -> Self {
+        for piece in [label.as_bytes(), content.as_ref()] {
+            self.0.update((piece.len() as u64).to_le_bytes());
+            self.0.update(piece);
+        }
+        self
+    }
+
+    /// The digest of all parts in their order: 64 hex characters.
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+fn read_into(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(()),
+            n => hasher.update(&chunk[..n]),
+        }
+    }
+}
+
+fn name_file(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // FIPS 180-2, appendix B.1, and `printf '' | sha256sum`.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn published_vectors_hold() {
+        assert_eq!(bytes("abc"), ABC);
+        assert_eq!(bytes(""), EMPTY);
+    }
+
+    #[test]
+    fn file_in_pieces_equals_bytes_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        for len in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1] {
+            let content: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
+            std::fs::write(&path, &content).unwrap();
+            assert_eq!(file(&path).unwrap(), bytes(&content), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let digests = [
+            Parts::new("x").part("a", "bc").part("d", "").finish(),
+            Parts::new("x").part("ab", "c").part("d", "").finish(),
+            Parts::new("x").part("a", "b").part("c", "d").finish(),
+            Parts::new("x").part("d", "").part("a", "bc").finish(),
+            Parts::new("xa").part("a", "bc").part("d", "").finish(),
+        ];
+        for (i, one) in digests.iter().enumerate() {
+            assert!(!digests[..i].contains(one), "number {i} is not the only one of its kind");
+        }
+        assert_eq!(digests[0], Parts::new("x").part("a", "bc").part("d", "").finish());
+    }
+
+    #[test]
+    fn adapter_digest_sees_both_files_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        write("adapter_config.json", "{}").unwrap();
+        let missing = adapter_folder(folder.path()).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(missing.to_string().contains("adapter_model.safetensors"), "{missing}");
+
+        write("adapter_model.safetensors", "weights").unwrap();
+        let first = adapter_folder(folder.path()).unwrap();
+        write("optimizer.safetensors", "moments").unwrap();
+        assert_eq!(adapter_folder(folder.path()).unwrap(), first);
+        for name in ADAPTER_FILES {
+            write(name, "other").unwrap();
+            assert_ne!(adapter_folder(folder.path()).unwrap(), first, "{name}");
+        }
+    }
+
+    #[test]
+    fn short_never_cuts_inside_a_character() {
+        assert_eq!(short(ABC), "ba7816bf8f01");
+        assert_eq!(short("abc"), "abc");
+        assert_eq!(short("零一二三四五六七八"), "零一二三");
+        assert_eq!(short("x零一二三四"), "x零一二三四");
+    }
+}

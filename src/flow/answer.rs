@@ -1,0 +1,59 @@
+//! What a subject said, and how likely it finds a given text.
+
+use serde::{Deserialize, Serialize};
+
+use super::CaseId;
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// The model ended its turn.
+    Stop,
+    /// `max_new_tokens` or the context was reached.
+    Length,
+}
+
+/// One sample of an answer to one case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Which prompt.
+    pub case: CaseId,
+    /// Which of the case's samples, from 0.
+    pub sample: usize,
+    /// Decoded text without special tokens.
+    pub text: String,
+    /// Generated ids, the end-of-turn token left out.
+    pub token_ids: Vec<u32>,
+    /// Natural logarithm of each generated token's probability at temperature 1, one a token.
+    pub logprobs: Vec<f32>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Key of its random draws, the same for base and candidate.
+    pub seed: u64,
+    /// Tokens of the rendered prompt.
+    pub prompt_tokens: usize,
+}
+
+/// How likely a subject finds a given text as the answer to a case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Likelihood {
+    /// Which prompt.
+    pub case: CaseId,
+    /// The text whose likelihood this is.
+    pub text: String,
+    /// Natural logarithm of each token's probability, one a token; the end of turn is not counted.
+    pub logprobs: Vec<f32>,
+}
+
+impl Likelihood {
+    /// Sum of the tokens' log-probabilities, in nats.
+    pub fn total(&self) -> f64 {
+        self.logprobs.iter().map(|&x| f64::from(x)).sum()
+    }
+
+    /// Nats per UTF-8 byte of the text, so that tokenizations and lengths compare.
+    pub fn per_byte(&self) -> f64 {
+        self.total() / self.text.len().max(1) as f64
+    }
+}

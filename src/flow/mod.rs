@@ -1,0 +1,17 @@
+//! The nouns of qeval: plain data that one stage hands to the next.
+//!
+//! No I/O and no tensors here. Every stage imports these types; no type here knows a stage.
+
+mod answer;
+mod case;
+mod event;
+mod score;
+mod subject;
+mod verdict;
+
+pub use answer::{Answer, Finish, Likelihood};
+pub use case::{CaseId, CheckSpec, Expect, Generation, Goal, Golden, Probe, ProbeId, Suite};
+pub use event::{Phase, RunEvent};
+pub use score::{CheckScore, Score};
+pub use subject::{AdapterRef, Subject};
+pub use verdict::*;

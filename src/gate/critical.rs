@@ -1,0 +1,138 @@
+//! The guard of critical probes: few draws, large drops.
+//!
+//! A critical probe is a regression on its own, so its false alarms are bounded for every pass rate
+//! that the base may have (see [`super::power::critical_bound`]). One draw can prove nothing and
+//! only warns; a drop of three in four draws is worth four more.
+
+use super::power::critical_drop;
+use super::reduce::ProbeMeans;
+use crate::flow::CriticalProbe;
+use crate::text::plural;
+
+/// A drop from which four more draws are worth their time, and the number of draws at which there
+/// is nothing more to ask.
+const ASK_MORE_FROM: usize = 3;
+const ENOUGH_DRAWS: usize = 8;
+
+/// Judges every critical probe; together they raise a false alarm with at most chance `budget`.
+pub(super) fn judge_critical(probes: &[&ProbeMeans], budget: f64) -> Vec<CriticalProbe> {
+    let critical: Vec<&&ProbeMeans> = probes.iter().filter(|p| p.critical).collect();
+    critical
+        .iter()
+        .map(|probe| {
+            let needed_drop = critical_drop(probe.draws, critical.len(), budget);
+            let drop = probe.base_passes.saturating_sub(probe.candidate_passes);
+            let regression = needed_drop.is_some_and(|needed| drop >= needed);
+            CriticalProbe {
+                probe: probe.id.clone(),
+                base_passes: probe.base_passes,
+                candidate_passes: probe.candidate_passes,
+                draws: probe.draws,
+                needed_drop,
+                regression,
+                ask_more: !regression && drop >= ASK_MORE_FROM && probe.draws < ENOUGH_DRAWS,
+            }
+        })
+        .collect()
+}
+
+/// What a reader should know of a critical probe that dropped and is no regression.
+pub(super) fn warning(probe: &CriticalProbe, critical: usize, budget: f64) -> Option<String> {
+    let drop = probe
+        .base_passes
+        .checked_sub(probe.candidate_passes)
+        .filter(|&d| d > 0)?;
+    if probe.regression {
+        return None;
+    }
+    // The smallest number of draws that would prove a drop of the same share.
+    let share = drop as f64 / probe.draws as f64;
+    let enough = (probe.draws + 1..=64).find(|&draws| {
+        critical_drop(draws, critical, budget)
+            .is_some_and(|needed| needed as f64 <= share * draws as f64)
+    });
+    let way_out = match enough {
+        Some(draws) => format!("the same share of {draws} draws would prove it"),
+        None => "the drop is too small for a probe by itself".into(),
+    };
+    Some(format!(
+        "critical `{}` passed {} of {} with the base and {} with the candidate: a warning; {way_out}",
+        probe.probe,
+        probe.base_passes,
+        plural(probe.draws, "draw"),
+        probe.candidate_passes,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::ProbeId;
+
+    fn probe(draws: usize, base_passes: usize, candidate_passes: usize) -> ProbeMeans {
+        ProbeMeans {
+            id: ProbeId {
+                suite: "code".into(),
+                probe: "quicksort".into(),
+            },
+            critical: true,
+            both: Some((1.0, 0.0)),
+            at_worst: Some(-1.0),
+            base: Some(1.0),
+            candidate: Some(0.0),
+            missing: 0.0,
+            draws,
+            base_passes,
+            candidate_passes,
+            why_missing: None,
+        }
+    }
+
+    fn judged(draws: usize, base: usize, candidate: usize) -> CriticalProbe {
+        judge_critical(&[&probe(draws, base, candidate)], 0.01).remove(0)
+    }
+
+    #[test]
+    fn a_drop_of_every_draw_is_a_regression() {
+        assert!(judged(4, 4, 0).regression);
+        assert!(judged(8, 8, 2).regression);
+        assert!(!judged(8, 8, 3).regression);
+    }
+
+    #[test]
+    fn one_answer_only_warns() {
+        let one = judged(1, 1, 0);
+        assert!(!one.regression && one.needed_drop.is_none() && !one.ask_more);
+        assert_eq!(
+            warning(&one, 1, 0.01).unwrap(),
+            "critical `code::quicksort` passed 1 of 1 draw with the base and 0 with the candidate: \
+             a warning; the same share of 4 draws would prove it"
+        );
+    }
+
+    #[test]
+    fn a_drop_of_three_in_four_asks_for_more() {
+        let three = judged(4, 4, 1);
+        assert!(three.ask_more && !three.regression);
+        assert!(!judged(4, 4, 2).ask_more);
+        assert!(!judged(8, 7, 4).ask_more, "asked already");
+    }
+
+    #[test]
+    fn more_critical_probes_ask_for_larger_drops() {
+        let many: Vec<ProbeMeans> = (0..10).map(|_| probe(4, 4, 0)).collect();
+        let judged = judge_critical(&many.iter().collect::<Vec<_>>(), 0.01);
+        assert!(
+            judged
+                .iter()
+                .all(|p| p.needed_drop.is_none() && !p.regression && p.ask_more)
+        );
+    }
+
+    #[test]
+    fn a_gain_or_no_change_is_silent() {
+        assert_eq!(warning(&judged(4, 1, 3), 1, 0.01), None);
+        assert_eq!(warning(&judged(4, 3, 3), 1, 0.01), None);
+        assert_eq!(warning(&judged(0, 0, 0), 1, 0.01), None);
+    }
+}

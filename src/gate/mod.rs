@@ -1,0 +1,41 @@
+//! Paired scores -> verdict: pure functions, no I/O.
+//!
+//! [`judge`] compares a candidate with the base, [`preview`] says beforehand what the probes can
+//! prove, and [`select_best`] picks a checkpoint. The unit of statistics is the probe. The rule and
+//! its error budget are in `decide`, one method a file below it; `fixtures/reference/verdict_ref.py`
+//! makes the numbers that the tests expect.
+
+mod comparison;
+mod critical;
+mod decide;
+mod error;
+mod estimate;
+mod holm;
+mod interval;
+mod mcnemar;
+mod measured;
+mod paired;
+mod permutation;
+mod power;
+mod preview;
+mod reduce;
+mod rules;
+mod select;
+mod sequence;
+#[cfg(test)]
+mod testing;
+mod wording;
+
+pub use decide::judge;
+pub use error::GateError;
+pub use holm::{Tested, Weighted, weighted_holm};
+pub use interval::{lower_end, p_not_worse, upper_end};
+pub use mcnemar::mcnemar;
+pub use permutation::sign_flip;
+pub use power::{
+    critical_bound, critical_drop, probes_to_pass, smallest_detectable_loss, smallest_margin,
+};
+pub use preview::preview;
+pub use rules::Rules;
+pub use select::select_best;
+pub use sequence::Look;

@@ -1,0 +1,180 @@
+//! What the probes can prove, said before anything is asked.
+
+use super::error::GateError;
+use super::power::{probes_to_pass, smallest_detectable_loss, smallest_margin};
+use super::rules::Rules;
+use super::wording::score;
+use crate::flow::{Goal, Preview, PreviewLine, Suite};
+use crate::text::plural;
+
+/// The smallest loss that each `keep` suite, and all of them together, can exclude and can prove.
+///
+/// # Errors
+/// Every margin that could never pass: the pooled one, and that of a suite of at least
+/// `min_suite_probes` probes; and every rule outside its range.
+pub fn preview(suites: &[Suite], rules: &Rules) -> Result<Preview, Vec<GateError>> {
+    let mut errors = rules.problems();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let kept: Vec<&Suite> = suites.iter().filter(|s| s.goal == Goal::Keep).collect();
+    // Levels of the first rejection: 2 points in 5 for the pooled score, 2 for all suites.
+    let pooled_level = 0.4 * rules.budget();
+    let suite_level = pooled_level / kept.len().max(1) as f64;
+    let line = |suite: &str, probes: usize, margin: f64, level: f64| PreviewLine {
+        suite: suite.to_string(),
+        probes,
+        margin,
+        smallest_provable_loss: smallest_margin(probes, rules.pass_level()),
+        smallest_detectable_loss: smallest_detectable_loss(probes, level),
+    };
+    let mut notes = Vec::new();
+    let all = kept.iter().map(|s| s.probes.len()).sum();
+    let pooled = (!kept.is_empty()).then(|| line("pooled", all, rules.margin, pooled_level));
+    match &pooled {
+        Some(pooled) => {
+            let what = format!("{} in `keep` suites", plural(all, "probe"));
+            errors.extend(out_of_reach("[gate] margin".into(), what, pooled, rules));
+        }
+        None => notes.push(
+            "no `keep` suite: nothing guards the model's general ability, \
+             and no candidate can pass"
+                .into(),
+        ),
+    }
+    let mut lines = Vec::new();
+    for suite in kept {
+        let margin = suite.margin.unwrap_or(rules.suite_margin);
+        let own = line(&suite.name, suite.probes.len(), margin, suite_level);
+        if suite.probes.len() >= rules.min_suite_probes {
+            let place = match suite.margin {
+                Some(_) => format!("suite `{}`, margin", suite.name),
+                None => format!("[gate] suite_margin, for suite `{}`", suite.name),
+            };
+            errors.extend(out_of_reach(
+                place,
+                plural(own.probes, "probe"),
+                &own,
+                rules,
+            ));
+        } else if own.smallest_provable_loss >= margin {
+            notes.push(format!(
+                "`{}` can exclude a loss of {} at best with {}, so by itself it cannot pass its \
+                 margin of {} and may stay inconclusive; it still counts in the pooled score, and \
+                 a proven loss in it is a regression",
+                suite.name,
+                score(own.smallest_provable_loss),
+                plural(own.probes, "probe"),
+                score(margin),
+            ));
+        }
+        lines.push(own);
+    }
+    if errors.is_empty() {
+        Ok(Preview {
+            pooled,
+            suites: lines,
+            notes,
+        })
+    } else {
+        Err(errors)
+    }
+}
+
+fn out_of_reach(
+    place: String,
+    probes: String,
+    line: &PreviewLine,
+    rules: &Rules,
+) -> Option<GateError> {
+    let level = rules.pass_level();
+    let smallest = line.smallest_provable_loss;
+    if smallest < line.margin {
+        return None;
+    }
+    let needed = probes_to_pass(line.margin, level, 0)?;
+    Some(GateError::MarginOutOfReach {
+        place,
+        margin: line.margin,
+        probes,
+        smallest,
+        level: if rules.chosen_from > 1 {
+            format!(
+                " (the best of {} checkpoints needs an error rate of {level:.4})",
+                rules.chosen_from
+            )
+        } else {
+            String::new()
+        },
+        needed: plural(needed, "probe"),
+        enough: ((smallest * 1000.0).floor() + 1.0) / 1000.0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::testing::numbered;
+
+    fn refused(suites: &[Suite], rules: &Rules) -> String {
+        let errors = preview(suites, rules).unwrap_err();
+        errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn a_margin_that_can_never_pass_is_refused() {
+        let suites = [numbered("code", 40), numbered("facts", 20)];
+        insta::assert_snapshot!(refused(&suites, &Rules::default()), @"
+        [gate] margin: a margin of 0.03 can never pass with 60 probes in `keep` suites
+          Even when not one score changes, they exclude a loss of 0.049 at best, and a margin has to be at least that.
+          Way out: 99 probes in all, or a margin of 0.049 or more.
+        ");
+    }
+
+    #[test]
+    fn a_large_suite_with_a_margin_out_of_reach_is_refused() {
+        let mut facts = numbered("facts", 80);
+        facts.margin = Some(0.03);
+        let rules = Rules {
+            margin: 0.1,
+            chosen_from: 4,
+            ..Rules::default()
+        };
+        insta::assert_snapshot!(refused(&[facts, numbered("code", 60)], &rules), @"
+        suite `facts`, margin: a margin of 0.03 can never pass with 80 probes
+          Even when not one score changes, they exclude a loss of 0.053 at best (the best of 4 checkpoints needs an error rate of 0.0125), and a margin has to be at least that.
+          Way out: 144 probes in all, or a margin of 0.054 or more.
+        ");
+    }
+
+    #[test]
+    fn small_suites_only_get_a_note() {
+        let mut code = numbered("code", 25);
+        code.margin = Some(0.05);
+        let rules = Rules {
+            margin: 0.10,
+            ..Rules::default()
+        };
+        let preview = preview(&[code, numbered("facts", 40)], &rules).unwrap();
+        let pooled = preview.pooled.unwrap();
+        assert_eq!(pooled.probes, 65);
+        assert!((pooled.smallest_provable_loss - 0.0450).abs() < 1e-4);
+        // 2^-6 is the first below 0.02.
+        assert_eq!(pooled.smallest_detectable_loss, Some(6.0 / 65.0));
+        assert_eq!(preview.suites[1].margin, 0.15);
+        insta::assert_snapshot!(preview.notes.join("\n"), @"`code` can exclude a loss of 0.113 at best with 25 probes, so by itself it cannot pass its margin of 0.05 and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a regression");
+    }
+
+    #[test]
+    fn learn_suites_alone_guard_nothing() {
+        let mut identity = numbered("identity", 8);
+        identity.goal = Goal::Learn;
+        let preview = preview(&[identity], &Rules::default()).unwrap();
+        assert!(preview.pooled.is_none() && preview.suites.is_empty());
+        insta::assert_snapshot!(preview.notes.join("\n"), @"no `keep` suite: nothing guards the model's general ability, and no candidate can pass");
+    }
+}

@@ -1,0 +1,74 @@
+//! Which checkpoint of a run to keep.
+
+use crate::flow::Verdict;
+
+/// The step with the highest `learn` score among the checkpoints that may be kept
+/// ([`Verdict::may_keep`]); ties go to the earlier step, and without `learn` suites all tie.
+/// `None`: do not ship any of them.
+pub fn select_best(checkpoints: &[(usize, &Verdict)]) -> Option<usize> {
+    let learned = |verdict: &Verdict| verdict.learn.as_ref().map_or(0.0, |learn| learn.mean);
+    let mut best: Option<(usize, f64)> = None;
+    for &(step, verdict) in checkpoints.iter().filter(|(_, verdict)| verdict.may_keep()) {
+        let score = learned(verdict);
+        // Means over the same probes differ by rounding only, or by a whole draw.
+        let better = match best {
+            None => true,
+            Some((earlier, high)) => {
+                score > high + 1e-9 || ((score - high).abs() <= 1e-9 && step < earlier)
+            }
+        };
+        if better {
+            best = Some((step, score));
+        }
+    }
+    best.map(|(step, _)| step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Goal, ScoreTable};
+    use crate::gate::testing::{numbered, passes};
+    use crate::gate::{Rules, judge};
+
+    /// A run of `keep` 100 probes and `learn` 10, with these numbers of passes.
+    fn verdict(kept: usize, learned: usize) -> Verdict {
+        let mut identity = numbered("identity", 10);
+        identity.goal = Goal::Learn;
+        let suites = [numbered("code", 100), identity];
+        let both = |kept, learned| -> ScoreTable {
+            passes("code", kept, 100)
+                .into_iter()
+                .chain(passes("identity", learned, 10))
+                .collect()
+        };
+        judge(
+            &suites,
+            &both(90, 0),
+            &both(kept, learned),
+            &Rules::default(),
+        )
+    }
+
+    #[test]
+    fn the_highest_learn_score_that_kept_its_abilities_wins() {
+        let (early, best, parrot) = (verdict(90, 4), verdict(90, 8), verdict(20, 10));
+        assert_eq!(
+            select_best(&[(20, &early), (40, &best), (60, &parrot)]),
+            Some(40)
+        );
+    }
+
+    #[test]
+    fn ties_go_to_the_earlier_step() {
+        let (a, b) = (verdict(90, 8), verdict(91, 8));
+        assert_eq!(select_best(&[(60, &a), (40, &b)]), Some(40));
+    }
+
+    #[test]
+    fn nothing_may_ship_when_none_passes() {
+        let (unproven, lost) = (verdict(88, 9), verdict(20, 10));
+        assert_eq!(select_best(&[(20, &unproven), (40, &lost)]), None);
+        assert_eq!(select_best(&[]), None);
+    }
+}

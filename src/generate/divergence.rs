@@ -1,0 +1,54 @@
+//! How far an adapter moves the model: the Kullback-Leibler divergence from the base, per token.
+
+use std::ops::Range;
+
+use super::sampler::Sampling;
+use crate::lora::{BatchAdapters, LoadedAdapter};
+use crate::model::{Batch, Decoder, KvCache, Span, log_sum_exp};
+
+/// Rows whose logits are in memory together, for each of the two.
+const LOGIT_ROWS: usize = 32;
+
+/// Divergence over one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Divergence {
+    /// KL(base || candidate) of each next-token distribution of the text, in nats.
+    pub nats: Vec<f32>,
+    /// Share of its tokens that both would choose greedily.
+    pub agreement: f64,
+}
+
+/// KL(base || candidate) at each token of `text` after `prompt`, both in one batch. The direction
+/// and its use as a sign of forgetting: Shenfeld et al. 2025 (RL's Razor). It is a cause that is
+/// reported, never a verdict.
+///
+/// # Panics
+/// When prompt or text is empty or they exceed the model's positions.
+pub fn divergence(decoder: &Decoder, adapter: &LoadedAdapter, prompt: &[u32], text: &[u32]) -> Divergence {
+    let tokens: Vec<u32> = prompt.iter().chain(&text[..text.len() - 1]).copied().collect();
+    let n = tokens.len();
+    let mut cache = KvCache::new(decoder.config(), 2, n);
+    let span = |slot: usize, rows: Range<usize>| Span { slot, position: 0, rows };
+    let batch = Batch { tokens: tokens.repeat(2), spans: vec![span(0, 0..n), span(1, n..2 * n)] };
+    let adapters: Vec<Option<usize>> = (0..2 * n).map(|row| (row >= n).then_some(0)).collect();
+    let mut low_rank = BatchAdapters::new(std::slice::from_ref(adapter), &adapters);
+    let hidden = decoder.forward(&batch, &mut cache, &mut low_rank);
+    let rows: Vec<usize> = (prompt.len() - 1..n).collect();
+    let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
+    for chunk in rows.chunks(LOGIT_ROWS) {
+        let base = decoder.logits(&hidden.gather(chunk));
+        let other = decoder.logits(&hidden.gather(&chunk.iter().map(|r| r + n).collect::<Vec<_>>()));
+        for i in 0..chunk.len() {
+            let (p, q) = (base.row(i), other.row(i));
+            let (p_sum, q_sum) = (log_sum_exp(p), log_sum_exp(q));
+            let kl = |(p, q): (&f32, &f32)| {
+                let (p, q) = (f64::from(p - p_sum), f64::from(q - q_sum));
+                p.exp() * (p - q)
+            };
+            nats.push(p.iter().zip(q).map(kl).sum::<f64>().max(0.0) as f32);
+            let best = |x: &[f32]| Sampling::default().choose(x, std::iter::empty(), 0.0);
+            agreed += usize::from(best(p) == best(q));
+        }
+    }
+    Divergence { agreement: agreed as f64 / nats.len() as f64, nats }
+}

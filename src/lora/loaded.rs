@@ -1,0 +1,134 @@
+//! Adapters that answer: several in memory, each row of a batch with one of them or none.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Adapter;
+use crate::model::cpu::{Strided, small_product};
+use crate::model::{LowRank, Mat, ModelConfig, ModuleId, Place, Site};
+
+/// Lanes of the kernel that a rank is padded to.
+pub(super) const LANES: usize = 16;
+/// Rows that one task takes.
+const ROWS: usize = 16;
+
+/// One projection's low-rank part.
+struct Part {
+    /// First of its columns in the shared product with A.
+    first: usize,
+    rank: usize,
+    /// First of its columns in the site's result.
+    output: usize,
+    /// `B^T`, `[rank, out]`.
+    b: Vec<f32>,
+    out: usize,
+}
+
+/// The low-rank parts of the projections that share an input: one product with all their A.
+struct SiteParts {
+    /// `scale * A^T` of all parts side by side, `[in, width]`.
+    a: Vec<f32>,
+    width: usize,
+    parts: Vec<Part>,
+}
+
+/// An adapter laid out for the kernels.
+pub struct LoadedAdapter {
+    places: BTreeMap<Place, SiteParts>,
+}
+
+impl LoadedAdapter {
+    /// Lays out an adapter; `scale` multiplies the adapter's own.
+    pub fn new(adapter: &Adapter, config: &ModelConfig, scale: f32) -> Self {
+        let mut places = BTreeMap::new();
+        for layer in 0..config.num_hidden_layers {
+            for site in Site::ALL {
+                let (mut parts, mut matrices) = (Vec::new(), Vec::new());
+                let (mut first, mut output) = (0, 0);
+                for &projection in site.projections() {
+                    let out = projection.out_features(config);
+                    if let Some(module) = adapter.modules.get(&ModuleId { layer, projection }) {
+                        let b = transposed(&module.b, module.rank);
+                        parts.push(Part { first, rank: module.rank, output, b, out });
+                        matrices.push((first, module, module.scale * scale));
+                        first += module.rank;
+                    }
+                    output += out;
+                }
+                if parts.is_empty() {
+                    continue;
+                }
+                let inputs = site.projections()[0].in_features(config);
+                let width = first.next_multiple_of(LANES);
+                let mut a = vec![0.0; inputs * width];
+                for (first, module, scale) in matrices {
+                    for (r, row) in module.a.chunks_exact(inputs).enumerate() {
+                        for (i, value) in row.iter().enumerate() {
+                            a[i * width + first + r] = value * scale;
+                        }
+                    }
+                }
+                places.insert(Place { layer, site }, SiteParts { a, width, parts });
+            }
+        }
+        LoadedAdapter { places }
+    }
+}
+
+/// The transpose of a row-major matrix of `cols` columns.
+pub(super) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
+    let rows = x.len() / cols;
+    (0..x.len()).map(|i| x[i % rows * cols + i / rows]).collect()
+}
+
+/// Which adapter each row of a batch has.
+pub struct BatchAdapters<'a> {
+    adapters: &'a [LoadedAdapter],
+    /// Neighbouring rows of one adapter.
+    runs: Vec<(usize, Range<usize>)>,
+}
+
+impl<'a> BatchAdapters<'a> {
+    /// `rows` names each row's adapter by its place in `adapters`; `None` is the base.
+    pub fn new(adapters: &'a [LoadedAdapter], rows: &[Option<usize>]) -> Self {
+        let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+        for (row, adapter) in rows.iter().enumerate() {
+            let Some(adapter) = *adapter else { continue };
+            match runs.last_mut() {
+                Some((last, range)) if *last == adapter && range.end == row && range.len() < ROWS => range.end += 1,
+                _ => runs.push((adapter, row..row + 1)),
+            }
+        }
+        BatchAdapters { adapters, runs }
+    }
+}
+
+impl LowRank for BatchAdapters<'_> {
+    fn add(&mut self, place: Place, x: &Mat, y: &mut Mat) {
+        let cols = y.cols;
+        let mut rest = y.data.as_mut_slice();
+        let mut at = 0;
+        let mut jobs = Vec::with_capacity(self.runs.len());
+        for (adapter, rows) in &self.runs {
+            let (_, tail) = rest.split_at_mut((rows.start - at) * cols);
+            let (mine, tail) = tail.split_at_mut(rows.len() * cols);
+            (rest, at) = (tail, rows.end);
+            if let Some(parts) = self.adapters[*adapter].places.get(&place) {
+                jobs.push((parts, rows.clone(), mine));
+            }
+        }
+        jobs.into_par_iter().for_each(|(site, rows, y)| {
+            let m = rows.len();
+            let mut t = vec![0.0; m * site.width];
+            let x = &x.data[rows.start * x.cols..rows.end * x.cols];
+            let inputs = x.len() / m;
+            small_product(m, site.width, inputs, Strided::rows(x, inputs), &site.a, site.width, &mut t, site.width, false);
+            for part in &site.parts {
+                let t = Strided::rows(&t[part.first..], site.width);
+                small_product(m, part.out, part.rank, t, &part.b, part.out, &mut y[part.output..], cols, true);
+            }
+        });
+    }
+}

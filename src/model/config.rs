@@ -1,0 +1,309 @@
+//! What a model is: sizes under their Hugging Face names, an architecture as flags.
+//!
+//! Llama, Qwen2 and Qwen3 differ in biases, in the norm of queries and keys, and in defaults; one
+//! decoder reads the flags. What the decoder does not compute is refused here, by name, before any
+//! weight is read.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::ModelError;
+use super::json::Keys;
+use super::rope::{self, RopeScaling};
+
+/// What a model is. Built by [`ModelConfig::read`] or from the metadata of a GGUF file; every size
+/// is at least 1 and they fit together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// `llama`, `qwen2` or `qwen3`, for people; the mathematics are in the flags.
+    pub model_type: String,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; divides `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// Width of a head, even.
+    pub head_dim: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary embedding's frequencies.
+    pub rope_theta: f64,
+    /// How the frequencies are stretched.
+    pub rope_scaling: Option<RopeScaling>,
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Positions that the model was trained for.
+    pub max_position_embeddings: usize,
+    /// The head is the embedding, transposed; then there is no `lm_head.weight`.
+    pub tie_word_embeddings: bool,
+    /// Queries, keys and values have biases.
+    pub qkv_bias: bool,
+    /// The output of attention has a bias.
+    pub o_bias: bool,
+    /// The three projections of the MLP have biases.
+    pub mlp_bias: bool,
+    /// Queries and keys pass through an RMSNorm over `head_dim` before the rotary embedding.
+    pub qk_norm: bool,
+}
+
+/// Beside the mathematics: what `config.json` says of special tokens.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ConfigTokens {
+    pub bos: Option<u32>,
+    pub eos: Vec<u32>,
+}
+
+const ARCHITECTURES: &str = "qeval runs llama, qwen2 and qwen3 decoders";
+
+impl ModelConfig {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// Missing or impossible values, and everything that the decoder does not compute: another
+    /// architecture, a sliding window in use, other rotary scaling than `linear` and `llama3`,
+    /// experts, partial rotary embedding, another activation, `pretraining_tp`, quantized weights.
+    pub fn read(path: &Path) -> Result<ModelConfig, ModelError> {
+        Ok(Self::from_keys(&Keys::read(path)?)?.0)
+    }
+
+    pub(super) fn from_keys(keys: &Keys) -> Result<(ModelConfig, ConfigTokens), ModelError> {
+        let model_type = architecture(keys)?;
+        let qwen = model_type != "llama";
+        refuse_other_mathematics(keys, qwen)?;
+
+        let hidden_size = keys.required_size("hidden_size")?;
+        let num_attention_heads = keys.required_size("num_attention_heads")?;
+        let num_key_value_heads =
+            keys.size("num_key_value_heads")?.unwrap_or(num_attention_heads);
+        let head_dim = match keys.size("head_dim")? {
+            Some(dim) => dim,
+            // The default of Qwen3Config; the others derive it.
+            None if model_type == "qwen3" => 128,
+            None if hidden_size % num_attention_heads != 0 => {
+                return Err(keys.wrong(
+                    "hidden_size",
+                    format!("is {hidden_size}, no multiple of num_attention_heads \
+                             ({num_attention_heads}), and there is no head_dim"),
+                ));
+            }
+            None => hidden_size / num_attention_heads,
+        };
+        let max_position_embeddings = keys.size("max_position_embeddings")?.unwrap_or(2048);
+        let (rope_theta, rope_scaling) = rope_parameters(keys, max_position_embeddings)?;
+        let attention_bias = keys.boolean("attention_bias", false)?;
+        let config = ModelConfig {
+            hidden_size,
+            intermediate_size: keys.required_size("intermediate_size")?,
+            num_hidden_layers: keys.required_size("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            rms_norm_eps: keys.positive("rms_norm_eps")?.unwrap_or(1e-6),
+            rope_theta,
+            rope_scaling,
+            vocab_size: keys.required_size("vocab_size")?,
+            max_position_embeddings,
+            tie_word_embeddings: keys.boolean("tie_word_embeddings", false)?,
+            qkv_bias: model_type == "qwen2" || attention_bias,
+            o_bias: model_type != "qwen2" && attention_bias,
+            mlp_bias: !qwen && keys.boolean("mlp_bias", false)?,
+            qk_norm: model_type == "qwen3",
+            model_type,
+        };
+        config.check(|key, problem| keys.wrong(key, problem))?;
+        let tokens = ConfigTokens {
+            bos: keys.token_ids("bos_token_id")?.first().copied(),
+            eos: keys.token_ids("eos_token_id")?,
+        };
+        Ok((config, tokens))
+    }
+
+    /// What has to hold between sizes, whatever file they came from.
+    pub(super) fn check(
+        &self,
+        wrong: impl Fn(&str, String) -> ModelError,
+    ) -> Result<(), ModelError> {
+        let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
+        if heads % kv != 0 {
+            return Err(wrong(
+                "num_key_value_heads",
+                format!("is {kv}; it must divide num_attention_heads ({heads})"),
+            ));
+        }
+        if self.head_dim % 2 != 0 {
+            return Err(wrong(
+                "head_dim",
+                format!("is {}; the rotary embedding needs an even number", self.head_dim),
+            ));
+        }
+        match &self.rope_scaling {
+            Some(RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. })
+                if low_freq_factor >= high_freq_factor =>
+            {
+                Err(wrong(
+                    "rope_scaling",
+                    format!("has low_freq_factor {low_freq_factor}; it must be below \
+                             high_freq_factor ({high_freq_factor})"),
+                ))
+            }
+            Some(RopeScaling::PerFrequency { factors })
+                if factors.len() != self.head_dim / 2
+                    || factors.iter().any(|f| !f.is_finite() || *f <= 0.0) =>
+            {
+                Err(wrong(
+                    "rope_freqs.weight",
+                    format!("must hold head_dim / 2 = {} positive numbers", self.head_dim / 2),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Frequencies of the rotary embedding in radians a position, `head_dim / 2` of them, computed
+    /// in F32 as transformers does.
+    pub fn inv_freq(&self) -> Vec<f32> {
+        rope::inv_freq(self.head_dim, self.rope_theta, self.rope_scaling.as_ref())
+    }
+}
+
+/// `model_type`, held against `architectures`.
+fn architecture(keys: &Keys) -> Result<String, ModelError> {
+    let named = match keys.get("architectures") {
+        Some(Value::Array(list)) => list.first().and_then(Value::as_str),
+        _ => None,
+    };
+    let model_type = match (keys.text("model_type")?, named) {
+        (Some(model_type), _) => model_type,
+        (None, Some("LlamaForCausalLM")) => "llama",
+        (None, Some("Qwen2ForCausalLM")) => "qwen2",
+        (None, Some("Qwen3ForCausalLM")) => "qwen3",
+        (None, _) => return Err(keys.wrong("model_type", "is missing")),
+    };
+    let class = match model_type {
+        "llama" => "LlamaForCausalLM",
+        "qwen2" => "Qwen2ForCausalLM",
+        "qwen3" => "Qwen3ForCausalLM",
+        other => {
+            return Err(keys.unsupported("model_type", &Value::from(other), ARCHITECTURES));
+        }
+    };
+    match named {
+        Some(other) if other != class => {
+            Err(keys.unsupported("architectures", &Value::from(other), ARCHITECTURES))
+        }
+        _ => Ok(model_type.to_owned()),
+    }
+}
+
+fn refuse_other_mathematics(keys: &Keys, qwen: bool) -> Result<(), ModelError> {
+    let refuse = |key: &str, rule: &str| match keys.get(key) {
+        Some(value) => Err(keys.unsupported(key, value, rule)),
+        None => Ok(()),
+    };
+    refuse("quantization_config", "give the unquantized weights, or a GGUF file")?;
+    for key in ["num_experts", "num_local_experts", "n_routed_experts"] {
+        if keys.get(key).is_some_and(|v| v.as_u64() != Some(0)) {
+            refuse(key, "qeval runs dense decoders, no mixtures of experts")?;
+        }
+    }
+    for key in ["hidden_act", "hidden_activation"] {
+        if keys.text(key)?.is_some_and(|act| act != "silu" && act != "swish") {
+            refuse(key, "the MLP's activation must be silu")?;
+        }
+    }
+    if keys.float("partial_rotary_factor")?.is_some_and(|f| f != 1.0) {
+        refuse("partial_rotary_factor", "the rotary embedding must cover the whole head")?;
+    }
+    if keys.float("pretraining_tp")?.is_some_and(|tp| tp > 1.0) {
+        refuse("pretraining_tp", "set it to 1 in a copy of config.json: the weights are the same")?;
+    }
+    let layers = keys.required_size("num_hidden_layers")?;
+    let windowed = "attention must see the whole context in every layer";
+    match keys.get("layer_types") {
+        Some(Value::Array(types)) => {
+            if let Some(other) = types.iter().find(|t| t.as_str() != Some("full_attention")) {
+                return Err(keys.unsupported("layer_types", other, windowed));
+            }
+        }
+        _ if qwen && keys.boolean("use_sliding_window", false)? => {
+            // Qwen2Config's default for a missing `max_window_layers` is 28.
+            let full = keys.get("max_window_layers").map_or(Some(28), Value::as_u64);
+            if keys.get("sliding_window").is_some() && full.is_none_or(|n| n < layers as u64) {
+                refuse("use_sliding_window", windowed)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Base and scaling, from transformers 5's `rope_parameters` or the older `rope_theta` and
+/// `rope_scaling`.
+fn rope_parameters(
+    keys: &Keys,
+    max_position_embeddings: usize,
+) -> Result<(f64, Option<RopeScaling>), ModelError> {
+    let parameters = keys.object("rope_parameters")?;
+    let theta = match parameters.as_ref().map(|p| p.positive("rope_theta")).transpose()?.flatten()
+    {
+        Some(theta) => theta,
+        None => keys.positive("rope_theta")?.unwrap_or(10_000.0),
+    };
+    let scaling = match parameters {
+        Some(p) => Some(p),
+        None => keys.object("rope_scaling")?,
+    };
+    let Some(scaling) = scaling else { return Ok((theta, None)) };
+    let kind_key = if scaling.get("rope_type").is_some() { "rope_type" } else { "type" };
+    if scaling.float("partial_rotary_factor")?.is_some_and(|f| f != 1.0) {
+        return Err(scaling.wrong(
+            "partial_rotary_factor",
+            "is not 1; the rotary embedding must cover the whole head",
+        ));
+    }
+    let factor = || match scaling.positive("factor")? {
+        Some(factor) if factor >= 1.0 => Ok(factor),
+        Some(factor) => {
+            Err(scaling.wrong("factor", format!("is {factor}; it must be at least 1")))
+        }
+        None => Err(scaling.wrong("factor", "is missing")),
+    };
+    let required =
+        |key: &str| scaling.positive(key)?.ok_or_else(|| scaling.wrong(key, "is missing"));
+    let found = match scaling.text(kind_key)? {
+        None if scaling.get("factor").is_none() && scaling.names().all(|n| n == "rope_theta") => {
+            None
+        }
+        None => return Err(scaling.wrong("rope_type", "is missing")),
+        Some("default") => None,
+        Some("linear") => Some(RopeScaling::Linear { factor: factor()? }),
+        Some("llama3") => Some(RopeScaling::Llama3 {
+            factor: factor()?,
+            low_freq_factor: required("low_freq_factor")?,
+            high_freq_factor: required("high_freq_factor")?,
+            original_max_position_embeddings: match scaling
+                .size("original_max_position_embeddings")?
+            {
+                Some(n) => n,
+                None => keys
+                    .size("original_max_position_embeddings")?
+                    .unwrap_or(max_position_embeddings),
+            },
+        }),
+        Some(other) => {
+            return Err(scaling.unsupported(
+                kind_key,
+                &Value::from(other),
+                "qeval computes `default`, `linear` and `llama3`; where it was added by hand for \
+                 longer contexts, as Qwen's yarn is, remove it in a copy of config.json",
+            ));
+        }
+    };
+    Ok((theta, found))
+}

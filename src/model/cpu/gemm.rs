@@ -1,0 +1,473 @@
+//! Matrix products in F32: with a packed frozen weight both ways, and of small strided operands.
+//!
+//! A weight `W` of shape `[n, k]` is packed once in panels of 16 outputs, `[n/16][k][16]`, 64-byte
+//! aligned. `y = x W^T` reads a panel as lanes; `dx = dy W` reads the same panel one number at a
+//! time, with rows of `dy` as lanes. One copy serves answering and training.
+
+use rayon::prelude::*;
+
+use super::tile::{PANEL, Tile, run, tile_shape};
+
+/// Bytes of `x` that a block of rows may take, so that it stays in a core's second-level cache.
+const ROW_BLOCK_BYTES: usize = 256 << 10;
+/// Outputs contracted before the backward product moves to the next block, for the same reason.
+const CONTRACT_BLOCK: usize = 2048;
+
+/// Sixteen floats on one cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; PANEL]);
+
+/// A zeroed buffer of floats that starts on a cache line, in whole lines.
+#[derive(Clone)]
+pub struct Aligned {
+    lines: Vec<Line>,
+}
+
+impl Aligned {
+    /// At least `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        Aligned { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }
+    }
+}
+
+impl std::ops::Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.lines.as_flattened_floats()
+    }
+}
+
+impl std::ops::DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: `Line` is `repr(C)` of exactly 16 floats, its size equal to its alignment.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PANEL) }
+    }
+}
+
+trait Flat {
+    fn as_flattened_floats(&self) -> &[f32];
+}
+
+impl Flat for Vec<Line> {
+    fn as_flattened_floats(&self) -> &[f32] {
+        // SAFETY: as in `deref_mut`.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), self.len() * PANEL) }
+    }
+}
+
+/// A pointer that tasks share while they write disjoint parts.
+#[derive(Clone, Copy)]
+pub(super) struct Shared(pub *mut f32);
+// SAFETY: every user splits the target so that no two tasks touch the same number.
+unsafe impl Send for Shared {}
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(super) fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// A weight of shape `[n, k]` in panels of 16 outputs.
+#[derive(Clone)]
+pub struct Packed {
+    /// Outputs.
+    pub n: usize,
+    /// Inputs.
+    pub k: usize,
+    data: Aligned,
+}
+
+impl Packed {
+    /// Packs row-major matrices of `k` columns, stacked in the order given.
+    ///
+    /// # Panics
+    /// When a matrix is not a whole number of rows.
+    pub fn stack(matrices: &[&[f32]], k: usize) -> Self {
+        let n: usize = matrices.iter().map(|m| m.len() / k).sum();
+        assert!(matrices.iter().all(|m| m.len() % k == 0), "rows of {k} numbers");
+        // An even number of panels, so that tiles of two never end in the middle.
+        let panels = n.div_ceil(2 * PANEL) * 2;
+        let mut packed = Packed { n, k, data: Aligned::zeros(panels * k * PANEL) };
+        let starts: Vec<usize> = matrices
+            .iter()
+            .scan(0, |at, m| {
+                let start = *at;
+                *at += m.len() / k;
+                Some(start)
+            })
+            .collect();
+        packed.data.par_chunks_mut(k * PANEL).enumerate().for_each(|(panel, chunk)| {
+            for lane in 0..PANEL {
+                let row = panel * PANEL + lane;
+                if row >= n {
+                    break;
+                }
+                let which = starts.partition_point(|&start| start <= row) - 1;
+                let at = (row - starts[which]) * k;
+                for (i, &value) in matrices[which][at..at + k].iter().enumerate() {
+                    chunk[i * PANEL + lane] = value;
+                }
+            }
+        });
+        packed
+    }
+
+    /// Copies row `n` into `out`, `k` numbers.
+    pub fn read_row(&self, n: usize, out: &mut [f32]) {
+        let panel = &self.data[n / PANEL * self.k * PANEL..];
+        for (i, value) in out.iter_mut().enumerate() {
+            *value = panel[i * PANEL + n % PANEL];
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * size_of::<f32>()
+    }
+}
+
+/// `y[m, n] (+)= x[m, k] W^T`.
+///
+/// # Panics
+/// When a slice is shorter than its shape.
+pub fn product(x: &[f32], m: usize, w: &Packed, y: &mut [f32], accumulate: bool) {
+    assert!(x.len() >= m * w.k && y.len() >= m * w.n);
+    if m == 0 {
+        return;
+    }
+    let shape = tile_shape();
+    let groups = w.n.div_ceil(PANEL * shape.panels);
+    let block_rows = (ROW_BLOCK_BYTES / (4 * w.k)).max(shape.rows).next_multiple_of(shape.rows);
+    let blocks = m.div_ceil(block_rows);
+    // Enough tasks for the threads to end together, not so many that handing them out costs.
+    let per_block = (rayon::current_num_threads() * 4).div_ceil(blocks).min(groups);
+    let per_task = groups.div_ceil(per_block);
+    let out = Shared(y.as_mut_ptr());
+    (0..blocks * per_block).into_par_iter().for_each(|task| {
+        let (block, part) = (task / per_block, task % per_block);
+        let rows = block * block_rows..((block + 1) * block_rows).min(m);
+        for group in part * per_task..((part + 1) * per_task).min(groups) {
+            let lane = group * PANEL * shape.panels;
+            let tile = Tile {
+                a: x.as_ptr(),
+                a_row: w.k,
+                a_col: 1,
+                a_outer: 0,
+                b: w.data[group * shape.panels * w.k * PANEL..].as_ptr(),
+                b_row: PANEL,
+                b_panel: w.k * PANEL,
+                outer: 1,
+                inner: w.k,
+                c: out.at(lane),
+                c_row: w.n,
+                c_panel: PANEL,
+                accumulate,
+            };
+            // SAFETY: rows lie below `m`, panels are padded to an even number, lanes beyond `n`
+            // go through a scratch tile, and tasks write disjoint rows and lanes.
+            unsafe { column(&tile, rows.clone(), (w.n - lane).min(PANEL * shape.panels)) }
+        }
+    });
+}
+
+/// One column of tiles: `rows` of `tile`, of which the first `lanes` numbers are kept.
+///
+/// # Safety
+/// As for [`run`], for all of `rows`; only `lanes` numbers of a row of `c` have to exist.
+unsafe fn column(tile: &Tile, rows: std::ops::Range<usize>, lanes: usize) {
+    let shape = tile_shape();
+    let panels = lanes.div_ceil(PANEL).min(shape.panels);
+    let tiles = rows.len().div_ceil(shape.rows);
+    let mut row = rows.start;
+    for i in 0..tiles {
+        // Tiles of equal height: 16 rows are 8 + 8, not 12 + 4.
+        let height = (rows.end - row).div_ceil(tiles - i);
+        let mut part = Tile {
+            a: tile.a.wrapping_add(row * tile.a_row),
+            c: tile.c.wrapping_add(row * tile.c_row),
+            ..*tile
+        };
+        if lanes == panels * PANEL {
+            unsafe { run(&part, height, panels) };
+        } else {
+            let mut scratch = [0.0f32; 16 * 2 * PANEL];
+            let c = part.c;
+            for r in 0..height {
+                for l in 0..lanes {
+                    if tile.accumulate {
+                        scratch[r * 2 * PANEL + l] = unsafe { *c.add(r * tile.c_row + l) };
+                    }
+                }
+            }
+            part.c = scratch.as_mut_ptr();
+            part.c_row = 2 * PANEL;
+            part.c_panel = PANEL;
+            unsafe { run(&part, height, panels) };
+            for r in 0..height {
+                for l in 0..lanes {
+                    unsafe { *c.add(r * tile.c_row + l) = scratch[r * 2 * PANEL + l] };
+                }
+            }
+        }
+        row += height;
+    }
+}
+
+/// `dx[m, k] (+)= dy[m, n] W`: the gradient of [`product`] by its input.
+///
+/// # Panics
+/// When a slice is shorter than its shape.
+pub fn product_backward(dy: &[f32], m: usize, w: &Packed, dx: &mut [f32], accumulate: bool) {
+    assert!(dy.len() >= m * w.n && dx.len() >= m * w.k);
+    if m == 0 {
+        return;
+    }
+    let shape = tile_shape();
+    let width = PANEL * shape.panels;
+    let blocks = m.div_ceil(width);
+    let parts = rayon::current_num_threads().div_ceil(blocks);
+    let part_size = w.k.div_ceil(parts).next_multiple_of(shape.rows);
+    let out = Shared(dx.as_mut_ptr());
+    (0..blocks * parts).into_par_iter().for_each(|task| {
+        let (block, part) = (task / parts, task % parts);
+        let rows = block * width..((block + 1) * width).min(m);
+        let inputs = part * part_size..((part + 1) * part_size).min(w.k);
+        if inputs.is_empty() {
+            return;
+        }
+        let mut turned = Aligned::zeros(CONTRACT_BLOCK.min(w.n.next_multiple_of(PANEL)) * width);
+        let mut sums = Aligned::zeros(inputs.len() * width);
+        for start in (0..w.n).step_by(CONTRACT_BLOCK) {
+            let outputs = start..(start + CONTRACT_BLOCK).min(w.n);
+            // Outputs beyond `n` have zero weights; their stale lanes must stay finite.
+            let padded = outputs.len().next_multiple_of(PANEL);
+            turn(dy, w.n, rows.clone(), outputs.clone(), &mut turned[..padded * width], width);
+            let tile = Tile {
+                a: w.data[start * w.k + inputs.start * PANEL..].as_ptr(),
+                a_row: PANEL,
+                a_col: 1,
+                a_outer: w.k * PANEL,
+                b: turned.as_ptr(),
+                b_row: width,
+                b_panel: PANEL,
+                outer: padded / PANEL,
+                inner: PANEL,
+                c: sums.as_mut_ptr(),
+                c_row: width,
+                c_panel: PANEL,
+                accumulate: start > 0,
+            };
+            // SAFETY: `inputs` lie below `k`, panels cover the padded outputs, `turned` and
+            // `sums` hold whole rows of `width`.
+            unsafe { column(&tile, 0..inputs.len(), rows.len().next_multiple_of(PANEL).min(width)) };
+        }
+        for (r, row) in rows.enumerate() {
+            // SAFETY: rows and inputs of two tasks never overlap.
+            let target = unsafe { std::slice::from_raw_parts_mut(out.at(row * w.k + inputs.start), inputs.len()) };
+            for (i, value) in target.iter_mut().enumerate() {
+                let sum = sums[i * width + r];
+                *value = if accumulate { *value + sum } else { sum };
+            }
+        }
+    });
+}
+
+/// `turned[c][r] = x[rows][columns]`, rows beyond the end and columns beyond the end as zeros.
+fn turn(x: &[f32], stride: usize, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, turned: &mut [f32], width: usize) {
+    turned.fill(0.0);
+    const BLOCK: usize = 16;
+    for at in columns.clone().step_by(BLOCK) {
+        let end = (at + BLOCK).min(columns.end);
+        for (r, row) in rows.clone().enumerate() {
+            for (c, &value) in (at..end).zip(&x[row * stride + at..row * stride + end]) {
+                turned[(c - columns.start) * width + r] = value;
+            }
+        }
+    }
+}
+
+/// A matrix in place: its numbers, and the strides from row to row and column to column.
+#[derive(Clone, Copy)]
+pub struct Strided<'a> {
+    /// The numbers.
+    pub data: &'a [f32],
+    /// From one row to the next.
+    pub row: usize,
+    /// From one column to the next.
+    pub col: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// A row-major matrix of `columns` columns.
+    pub fn rows(data: &'a [f32], columns: usize) -> Self {
+        Strided { data, row: columns, col: 1 }
+    }
+
+    /// The transpose of a row-major matrix of `columns` columns.
+    pub fn transposed(data: &'a [f32], columns: usize) -> Self {
+        Strided { data, row: 1, col: columns }
+    }
+}
+
+/// `c[m, n] (+)= a[m, t] b[t, n]` on this thread, for small operands: `b` and `c` row-major with
+/// `b_row` and `c_row` numbers from row to row.
+///
+/// # Panics
+/// When a slice is shorter than its shape.
+#[expect(clippy::too_many_arguments, reason = "shapes and strides of three matrices")]
+pub fn small_product(m: usize, n: usize, t: usize, a: Strided<'_>, b: &[f32], b_row: usize, c: &mut [f32], c_row: usize, accumulate: bool) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(c.len() >= (m - 1) * c_row + n);
+    if t == 0 {
+        if !accumulate {
+            (0..m).for_each(|i| c[i * c_row..i * c_row + n].fill(0.0));
+        }
+        return;
+    }
+    assert!(a.data.len() > (m - 1) * a.row + (t - 1) * a.col && b.len() >= (t - 1) * b_row + n);
+    let shape = tile_shape();
+    let width = PANEL * shape.panels;
+    let mut tail = Vec::new();
+    for lane in (0..n).step_by(width) {
+        let lanes = (n - lane).min(width);
+        let (mut b_at, mut row) = (b[lane..].as_ptr(), b_row);
+        if lanes % PANEL != 0 {
+            // Whole panels are read: the last ones are copied so that the reads stay inside.
+            tail.clear();
+            tail.resize(t * width, 0.0);
+            for (i, target) in tail.chunks_exact_mut(width).enumerate() {
+                target[..lanes].copy_from_slice(&b[i * b_row + lane..i * b_row + lane + lanes]);
+            }
+            (b_at, row) = (tail.as_ptr(), width);
+        }
+        let tile = Tile {
+            a: a.data.as_ptr(),
+            a_row: a.row,
+            a_col: a.col,
+            a_outer: 0,
+            b: b_at,
+            b_row: row,
+            b_panel: PANEL,
+            outer: 1,
+            inner: t,
+            c: c[lane..].as_mut_ptr(),
+            c_row,
+            c_panel: PANEL,
+            accumulate,
+        };
+        // SAFETY: the asserts above cover every row and column that is touched.
+        unsafe { column(&tile, 0..m, lanes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(len: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        (0..len)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect()
+    }
+
+    fn reference(m: usize, n: usize, k: usize, a: impl Fn(usize, usize) -> f32, b: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+        (0..m * n)
+            .map(|i| (0..k).map(|t| f64::from(a(i / n, t)) * f64::from(b(t, i % n))).sum::<f64>() as f32)
+            .collect()
+    }
+
+    fn assert_close(got: &[f32], want: &[f32]) {
+        assert_eq!(got.len(), want.len());
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
+            assert!((g - w).abs() < 1e-4 * w.abs().max(1.0), "number {i}: {g} against {w}");
+        }
+    }
+
+    #[test]
+    fn products_both_ways_match_a_plain_sum() {
+        for (m, n, k) in [(1, 16, 8), (3, 40, 33), (13, 100, 64), (70, 33, 130), (37, 2100, 20)] {
+            let (x, w) = (numbers(m * k, 1), numbers(n * k, 2));
+            let packed = Packed::stack(&[&w], k);
+            let mut y = vec![1.0; m * n];
+            product(&x, m, &packed, &mut y, false);
+            let want = reference(m, n, k, |i, t| x[i * k + t], |t, j| w[j * k + t]);
+            assert_close(&y, &want);
+            product(&x, m, &packed, &mut y, true);
+            assert_close(&y, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>());
+
+            let dy = numbers(m * n, 3);
+            let mut dx = vec![1.0; m * k];
+            product_backward(&dy, m, &packed, &mut dx, false);
+            let want = reference(m, k, n, |i, t| dy[i * n + t], |t, j| w[t * k + j]);
+            assert_close(&dx, &want);
+            product_backward(&dy, m, &packed, &mut dx, true);
+            assert_close(&dx, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn stacked_matrices_are_the_rows_in_order() {
+        let (a, b) = (numbers(5 * 7, 1), numbers(30 * 7, 2));
+        let packed = Packed::stack(&[&a, &b], 7);
+        let mut row = vec![0.0; 7];
+        packed.read_row(4, &mut row);
+        assert_eq!(row, a[28..]);
+        packed.read_row(5 + 29, &mut row);
+        assert_eq!(row, b[29 * 7..]);
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_whatever_rows_are_beside_it() {
+        let (n, k) = (130, 96);
+        let x = numbers(64 * k, 4);
+        let packed = Packed::stack(&[&numbers(n * k, 5)], k);
+        let mut all = vec![0.0; 64 * n];
+        product(&x, 64, &packed, &mut all, false);
+        for m in 1..50 {
+            let mut some = vec![0.0; m * n];
+            product(&x[5 * k..], m, &packed, &mut some, false);
+            assert_eq!(some, all[5 * n..(5 + m) * n], "{m} rows");
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_number_of_threads() {
+        let (m, n, k) = (45, 130, 96);
+        let (x, dy) = (numbers(m * k, 4), numbers(m * n, 6));
+        let packed = Packed::stack(&[&numbers(n * k, 5)], k);
+        let both = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (mut y, mut dx) = (vec![0.0; m * n], vec![0.0; m * k]);
+                product(&x, m, &packed, &mut y, false);
+                product_backward(&dy, m, &packed, &mut dx, false);
+                (y, dx)
+            })
+        };
+        let one = both(1);
+        assert!([2, 3, 7].into_iter().all(|threads| both(threads) == one));
+    }
+
+    #[test]
+    fn small_products_take_any_strides() {
+        for (m, n, t) in [(1, 1, 1), (8, 24, 5), (13, 48, 40), (5, 70, 3)] {
+            let (a, b) = (numbers(m * t, 1), numbers(t * n, 2));
+            let want = reference(m, n, t, |i, s| a[i * t + s], |s, j| b[s * n + j]);
+            let mut c = vec![0.0; m * n];
+            small_product(m, n, t, Strided::rows(&a, t), &b, n, &mut c, n, false);
+            assert_close(&c, &want);
+            let turned: Vec<f32> = (0..m * t).map(|i| a[i % m * t + i / m]).collect();
+            small_product(m, n, t, Strided::transposed(&turned, m), &b, n, &mut c, n, true);
+            assert_close(&c, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The GGUF container: metadata, tensor table, and tensors dequantized to F32 one by one.
+//!
+//! Tensors carry Hugging Face names and layout here, and candle's block formats do the
+//! dequantization: see [`GgufFile::get`].
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::CpuStorage;
+use candle_core::quantized::GgmlDType;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use super::ModelError;
+use super::gguf_header::{Header, Info, Value, ggml_name};
+use super::weights::{check_finite, map, widen_chunks};
+
+/// A mapped GGUF file; every tensor lies inside it.
+pub struct GgufFile {
+    path: PathBuf,
+    map: Mmap,
+    metadata: HashMap<String, Value>,
+    infos: BTreeMap<String, Tensor>,
+}
+
+struct Tensor {
+    info: Info,
+    /// Heads whose rows are interleaved, for queries and keys of llama files.
+    permuted_heads: Option<usize>,
+}
+
+impl GgufFile {
+    /// Maps a file and reads its header.
+    ///
+    /// # Errors
+    /// Not GGUF, cut off, damaged.
+    pub fn open(path: &Path) -> Result<GgufFile, ModelError> {
+        let map = map(path)?;
+        let parsed = Header::parse(&map).and_then(|header| header.place(map.len()));
+        let (metadata, infos) = parsed.map_err(|problem| ModelError::Corrupt {
+            path: path.to_path_buf(),
+            problem,
+        })?;
+        let mut file = GgufFile { path: path.to_path_buf(), map, metadata, infos: BTreeMap::new() };
+        let heads = |key: &str| {
+            (file.text("general.architecture") == Some("llama"))
+                .then(|| file.int(&format!("llama.attention.{key}")).and_then(|n| n.try_into().ok()))
+                .flatten()
+        };
+        let q = heads("head_count");
+        let k = heads("head_count_kv").or(q);
+        for (name, info) in infos {
+            let (name, is_q, is_k) = hugging_face_name(name);
+            let permuted_heads = if is_q {
+                q
+            } else if is_k {
+                k
+            } else {
+                None
+            };
+            file.infos.insert(name, Tensor { info, permuted_heads });
+        }
+        Ok(file)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn content(&self) -> &[u8] {
+        &self.map
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.infos.keys().map(String::as_str)
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.infos.get(name).map(|t| &t.info.shape[..])
+    }
+
+    pub(super) fn stored_bytes(&self, name: &str) -> Option<u64> {
+        self.infos.get(name).map(|t| t.info.bytes as u64)
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.metadata.get(key)
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match self.value(key) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn int(&self, key: &str) -> Option<i128> {
+        match self.value(key) {
+            Some(Value::Int(n)) => Some(*n),
+            _ => None,
+        }
+    }
+
+    pub(super) fn float(&self, key: &str) -> Option<f64> {
+        match self.value(key) {
+            Some(Value::Float(x)) => Some(*x),
+            Some(Value::Int(n)) => Some(*n as f64),
+            _ => None,
+        }
+    }
+
+    pub(super) fn boolean(&self, key: &str) -> Option<bool> {
+        match self.value(key) {
+            Some(Value::Bool(b)) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// Decodes a tensor to F32 under its Hugging Face name, in Hugging Face's layout: llama files
+    /// hold the rows of queries and keys interleaved for their rotary embedding (first and second
+    /// half of a head in turns), which is undone here.
+    ///
+    /// # Errors
+    /// A block format that cannot be read, a value that is not finite.
+    pub(super) fn get(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let Tensor { info, permuted_heads } = self.infos.get(name).ok_or_else(|| ModelError::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            nearest: None,
+        })?;
+        let bytes = &self.map[info.start..info.start + info.bytes];
+        let values = info.dtype.map_err(|id| ggml_name(id)).and_then(|dtype| {
+            dequantize(dtype, bytes).ok_or_else(|| format!("{dtype:?}"))
+        });
+        let mut values = values.map_err(|dtype| ModelError::Dtype {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            dtype,
+            rule: "readable are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K; \
+                   take another quantization of the model",
+        })?;
+        check_finite(&self.path, name, &values)?;
+        if let Some(heads) = *permuted_heads {
+            let width = info.shape.get(1).copied().unwrap_or(1);
+            values = unpermute(&values, heads, width).ok_or_else(|| ModelError::Corrupt {
+                path: self.path.clone(),
+                problem: format!("tensor `{name}` of shape {:?} has not {heads} heads", info.shape),
+            })?;
+        }
+        Ok(values)
+    }
+}
+
+/// Row `(h, j)` of the result, in two halves `j = half * d/2 + i`, is row `(h, 2 i + half)`.
+fn unpermute(values: &[f32], heads: usize, width: usize) -> Option<Vec<f32>> {
+    let rows = values.len().checked_div(width)?;
+    let pairs = rows.checked_div(heads * 2).filter(|pairs| pairs * heads * 2 == rows)?;
+    let mut out = Vec::with_capacity(values.len());
+    for head in 0..heads {
+        for half in 0..2 {
+            for i in 0..pairs {
+                let row = head * pairs * 2 + 2 * i + half;
+                out.extend_from_slice(&values[row * width..(row + 1) * width]);
+            }
+        }
+    }
+    Some(out)
+}
+
+/// The name that Hugging Face gives a tensor, and whether it belongs to queries or to keys.
+fn hugging_face_name(name: String) -> (String, bool, bool) {
+    let whole = match name.as_str() {
+        "token_embd.weight" => Some("model.embed_tokens.weight"),
+        "output_norm.weight" => Some("model.norm.weight"),
+        "output.weight" => Some("lm_head.weight"),
+        _ => None,
+    };
+    if let Some(whole) = whole {
+        return (whole.to_owned(), false, false);
+    }
+    let part = |rest: &str| {
+        let (layer, rest) = rest.split_once('.')?;
+        let (part, end) = rest.rsplit_once('.')?;
+        let hf = match part {
+            "attn_q" => "self_attn.q_proj",
+            "attn_k" => "self_attn.k_proj",
+            "attn_v" => "self_attn.v_proj",
+            "attn_output" => "self_attn.o_proj",
+            "attn_q_norm" => "self_attn.q_norm",
+            "attn_k_norm" => "self_attn.k_norm",
+            "ffn_gate" => "mlp.gate_proj",
+            "ffn_up" => "mlp.up_proj",
+            "ffn_down" => "mlp.down_proj",
+            "attn_norm" => "input_layernorm",
+            "ffn_norm" => "post_attention_layernorm",
+            _ => return None,
+        };
+        Some((format!("model.layers.{layer}.{hf}.{end}"), part == "attn_q", part == "attn_k"))
+    };
+    name.strip_prefix("blk.").and_then(part).unwrap_or((name, false, false))
+}
+
+/// `None` for block formats that no file stores.
+fn dequantize(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
+    match dtype {
+        GgmlDType::F32 => return Some(widen_chunks(bytes, f32::from_le_bytes)),
+        GgmlDType::F16 => return Some(widen_chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
+        GgmlDType::BF16 => return Some(widen_chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+        GgmlDType::Q8_1 | GgmlDType::Q8K => return None,
+        _ => {}
+    }
+    let (block, size) = (dtype.type_size(), dtype.block_size());
+    let blocks_at_once = 1 << 12;
+    let mut values = vec![0f32; bytes.len() / block * size];
+    let decoded = values
+        .par_chunks_mut(blocks_at_once * size)
+        .zip(bytes.par_chunks(blocks_at_once * block))
+        .try_for_each(|(out, part)| {
+            // Blocks hold 16-bit numbers and tensors start at multiples of 8: see `Header::place`.
+            match dtype.from_data(Cow::Borrowed(part)).dequantize(out.len()) {
+                Ok(CpuStorage::F32(decoded)) => {
+                    out.copy_from_slice(&decoded);
+                    Some(())
+                }
+                _ => None,
+            }
+        });
+    decoded.map(|()| values)
+}
+

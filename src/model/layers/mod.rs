@@ -1,0 +1,15 @@
+//! The parts of a decoder layer, each with its forward and its backward written by hand: weights
+//! are frozen, so only gradients by activations and by low-rank parts exist.
+
+mod attention;
+mod linear;
+mod mlp;
+mod rms_norm;
+mod rotary;
+
+pub(crate) use attention::whole;
+pub use attention::Attention;
+pub use linear::{Linear, LowRank, LowRankGradient, NoLowRank, Place, Site};
+pub use mlp::Mlp;
+pub use rms_norm::RmsNorm;
+pub use rotary::Rotary;

@@ -1,0 +1,35 @@
+//! The base model: files on disk -> configuration, weights, and one decoder that runs them.
+//!
+//! Forward and backward are written by hand over the kernels of [`cpu`]. Nothing here knows of
+//! adapters but the joint [`LowRank`], which `lora` implements.
+
+mod config;
+pub mod cpu;
+mod decoder;
+mod error;
+mod files;
+mod generation;
+mod gguf;
+mod gguf_header;
+mod gguf_model;
+mod gguf_tokenizer;
+mod json;
+mod kv_cache;
+mod layers;
+mod mat;
+mod module;
+mod rope;
+mod weights;
+
+pub use config::ModelConfig;
+pub use cpu::{Span, log_sum_exp};
+pub use decoder::{Batch, Decoder, Keep, Tape};
+pub use error::ModelError;
+pub use files::ModelFiles;
+pub use generation::GenerationDefaults;
+pub use kv_cache::KvCache;
+pub use layers::{LowRank, LowRankGradient, NoLowRank, Place, Site};
+pub use mat::Mat;
+pub use module::{ModuleId, Projection};
+pub use rope::RopeScaling;
+pub use weights::{TensorFile, Weights};

@@ -1,0 +1,356 @@
+//! Tensors by their Hugging Face names, as F32, whatever file they come from.
+//!
+//! Files are mapped, not read: a tensor is decoded when it is asked for, and only then touched.
+//! Headers are checked whole at open, so that a cut-off download fails before any work.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
+use serde_json::Value;
+
+use super::ModelError;
+use super::gguf::GgufFile;
+use super::json::Keys;
+
+/// Told the stored bytes of every tensor that was decoded.
+type Progress = Box<dyn Fn(u64) + Send + Sync>;
+
+/// The weights of a model. Every tensor can be asked for any number of times, from any thread.
+pub struct Weights {
+    path: PathBuf,
+    source: Source,
+    progress: Option<Progress>,
+}
+
+enum Source {
+    Safetensors { files: Vec<TensorFile>, place: BTreeMap<String, usize> },
+    Gguf(GgufFile),
+}
+
+impl Weights {
+    /// Opens the safetensors of a folder: `model.safetensors`, else the shards that
+    /// `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// No safetensors, a missing shard, a damaged header, an index that does not fit its shards.
+    pub fn open_folder(folder: &Path) -> Result<Weights, ModelError> {
+        let single = folder.join("model.safetensors");
+        let index = folder.join("model.safetensors.index.json");
+        let (files, place) = if single.exists() {
+            let file = TensorFile::open(&single)?;
+            let place = file.names().map(|name| (name.to_owned(), 0)).collect();
+            (vec![file], place)
+        } else if let Some(keys) = Keys::read_optional(&index)? {
+            open_shards(folder, &keys)?
+        } else {
+            return Err(no_safetensors(folder));
+        };
+        let source = Source::Safetensors { files, place };
+        Ok(Weights { path: folder.to_path_buf(), source, progress: None })
+    }
+
+    pub(super) fn from_gguf(file: GgufFile) -> Weights {
+        Weights { path: file.path().to_path_buf(), source: Source::Gguf(file), progress: None }
+    }
+
+    /// Lets `report` hear the stored size of every tensor that [`Weights::get`] decodes, in bytes.
+    /// All tensors together are [`Weights::stored_bytes`]; a model may leave some unused.
+    pub fn on_progress(&mut self, report: impl Fn(u64) + Send + Sync + 'static) {
+        self.progress = Some(Box::new(report));
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        match &self.source {
+            Source::Safetensors { place, .. } => place.keys().map(String::as_str).collect(),
+            Source::Gguf(file) => file.names().collect(),
+        }
+    }
+
+    /// Whether there is such a tensor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.shape(name).is_some()
+    }
+
+    /// A tensor's shape; of a matrix `[out, in]`.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match &self.source {
+            Source::Safetensors { files, place } => {
+                files[*place.get(name)?].shape(name).map(<[usize]>::to_vec)
+            }
+            Source::Gguf(file) => file.shape(name).map(<[usize]>::to_vec),
+        }
+    }
+
+    /// Bytes of all tensors as stored.
+    pub fn stored_bytes(&self) -> u64 {
+        match &self.source {
+            Source::Safetensors { files, place } => place
+                .iter()
+                .filter_map(|(name, &file)| files[file].stored_bytes(name))
+                .sum::<u64>(),
+            Source::Gguf(file) => file.names().filter_map(|name| file.stored_bytes(name)).sum(),
+        }
+    }
+
+    /// Decodes a tensor to F32, row-major. `expected` is the shape that the configuration asks for.
+    ///
+    /// # Errors
+    /// No such tensor (with the most similar name), another shape, a type of numbers that cannot be
+    /// read, a value that is not finite.
+    pub fn get(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let missing = || self.missing(name);
+        let (values, bytes) = match &self.source {
+            Source::Safetensors { files, place } => {
+                let file = &files[*place.get(name).ok_or_else(missing)?];
+                let found = file.shape(name).ok_or_else(missing)?;
+                check_shape(file.path(), name, found, expected)?;
+                (file.get(name)?.1, file.stored_bytes(name))
+            }
+            Source::Gguf(file) => {
+                let found = file.shape(name).ok_or_else(missing)?;
+                check_shape(file.path(), name, found, expected)?;
+                (file.get(name)?, file.stored_bytes(name))
+            }
+        };
+        if let Some(report) = &self.progress {
+            report(bytes.unwrap_or(0));
+        }
+        Ok(values)
+    }
+
+    /// The mapped files and their content, sorted by path, for digests.
+    pub(super) fn contents(&self) -> Vec<(&Path, &[u8])> {
+        let mut all: Vec<(&Path, &[u8])> = match &self.source {
+            Source::Safetensors { files, .. } => {
+                files.iter().map(|f| (f.path(), &f.map[..])).collect()
+            }
+            Source::Gguf(file) => vec![(file.path(), file.content())],
+        };
+        all.sort();
+        all
+    }
+
+    fn missing(&self, name: &str) -> ModelError {
+        ModelError::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            nearest: nearest(name, self.names()),
+        }
+    }
+}
+
+fn check_shape(
+    path: &Path,
+    name: &str,
+    found: &[usize],
+    expected: &[usize],
+) -> Result<(), ModelError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ModelError::Shape {
+        path: path.to_path_buf(),
+        name: name.to_owned(),
+        found: found.to_vec(),
+        expected: expected.to_vec(),
+    })
+}
+
+fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    names
+        .into_iter()
+        .map(|other| (strsim::jaro_winkler(name, other), other))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, other)| other.to_owned())
+}
+
+type Shards = (Vec<TensorFile>, BTreeMap<String, usize>);
+
+fn open_shards(folder: &Path, keys: &Keys) -> Result<Shards, ModelError> {
+    let Some(Value::Object(map)) = keys.get("weight_map") else {
+        return Err(keys.wrong("weight_map", "is missing; it must map tensors to files"));
+    };
+    let mut files: Vec<TensorFile> = Vec::new();
+    let mut opened: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut place = BTreeMap::new();
+    for (name, shard) in map {
+        // A name like `../x` would read outside of the model's folder.
+        let shard = shard
+            .as_str()
+            .filter(|s| matches!(Path::new(s).components().collect::<Vec<_>>()[..], [Component::Normal(_)]))
+            .ok_or_else(|| {
+                keys.wrong("weight_map", format!("gives {shard} for `{name}`; it must be the \
+                                                  name of a file in the same folder"))
+            })?;
+        let file = match opened.get(shard) {
+            Some(&file) => file,
+            None => {
+                let path = folder.join(shard);
+                if !path.exists() {
+                    return Err(ModelError::MissingShard {
+                        index: keys.path().to_path_buf(),
+                        shard: shard.to_owned(),
+                    });
+                }
+                files.push(TensorFile::open(&path)?);
+                opened.insert(shard, files.len() - 1);
+                files.len() - 1
+            }
+        };
+        if files[file].shape(name).is_none() {
+            return Err(keys.wrong(
+                "weight_map",
+                format!("says that `{name}` is in {shard}, which does not hold it; the files are \
+                         of different downloads"),
+            ));
+        }
+        place.insert(name.clone(), file);
+    }
+    Ok((files, place))
+}
+
+/// A folder without safetensors: says what is there instead.
+fn no_safetensors(folder: &Path) -> ModelError {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    let found = |end: &str| names.iter().find(|name| name.ends_with(end)).cloned();
+    if let Some(found) = found(".bin").or_else(|| found(".pth")).or_else(|| found(".pt")) {
+        return ModelError::OtherFormat { path: folder.to_path_buf(), found };
+    }
+    let problem = if let Some(gguf) = found(".gguf") {
+        format!("it has no model.safetensors, but {gguf}: give the path of that file")
+    } else if let Some(other) = found(".safetensors") {
+        format!("it holds {other}, but neither model.safetensors nor its index")
+    } else {
+        "it has no model.safetensors".to_owned()
+    };
+    ModelError::NotAModel { path: folder.to_path_buf(), problem }
+}
+
+/// Maps a file for reading.
+pub(super) fn map(path: &Path) -> Result<Mmap, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_dir() {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
+    }
+    // SAFETY: the map is read-only and the bytes are only ever read as integers and floats, for
+    // which every bit pattern is valid. A file that another process shortens meanwhile would end
+    // this one with SIGBUS, as it would any reader that maps its weights.
+    unsafe { Mmap::map(&file) }.map_err(io)
+}
+
+/// One safetensors file, mapped; every offset of its header lies inside it.
+pub struct TensorFile {
+    path: PathBuf,
+    map: Mmap,
+    data: usize,
+    infos: BTreeMap<String, TensorInfo>,
+}
+
+impl TensorFile {
+    /// Maps a file and checks its header against its length.
+    ///
+    /// # Errors
+    /// Unreadable, cut off, damaged.
+    pub fn open(path: &Path) -> Result<TensorFile, ModelError> {
+        let map = map(path)?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&map).map_err(|e| ModelError::Corrupt {
+                path: path.to_path_buf(),
+                problem: format!("{e} ({} bytes long)", map.len()),
+            })?;
+        let infos =
+            metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+        Ok(TensorFile { path: path.to_path_buf(), map, data: 8 + header, infos })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of its tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.infos.keys().map(String::as_str)
+    }
+
+    /// A tensor's shape.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.infos.get(name).map(|info| &info.shape[..])
+    }
+
+    fn stored_bytes(&self, name: &str) -> Option<u64> {
+        let (start, end) = self.infos.get(name)?.data_offsets;
+        Some((end - start) as u64)
+    }
+
+    /// A tensor's shape and values, widened to F32.
+    ///
+    /// # Errors
+    /// No such tensor, numbers other than F32, F16 and BF16, a value that is not finite.
+    pub fn get(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), ModelError> {
+        let info = self.infos.get(name).ok_or_else(|| ModelError::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            nearest: nearest(name, self.names()),
+        })?;
+        let (start, end) = info.data_offsets;
+        let bytes = &self.map[self.data + start..self.data + end];
+        let values = widen(info.dtype, bytes).ok_or_else(|| ModelError::Dtype {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            dtype: info.dtype.to_string(),
+            rule: "weights must be F32, F16 or BF16; give the unquantized model",
+        })?;
+        check_finite(&self.path, name, &values)?;
+        Ok((info.shape.clone(), values))
+    }
+}
+
+/// Little-endian bytes of any alignment to F32.
+fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => widen_chunks(bytes, f32::from_le_bytes),
+        Dtype::F16 => widen_chunks(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => widen_chunks(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        _ => return None,
+    })
+}
+
+pub(super) fn widen_chunks<const N: usize>(
+    bytes: &[u8],
+    number: impl Fn([u8; N]) -> f32 + Sync,
+) -> Vec<f32> {
+    let (numbers, _) = bytes.as_chunks::<N>();
+    numbers.par_iter().with_min_len(1 << 16).map(|&b| number(b)).collect()
+}
+
+pub(super) fn check_finite(path: &Path, name: &str, values: &[f32]) -> Result<(), ModelError> {
+    let bad = |chunk: &[f32]| chunk.iter().position(|x| !x.is_finite());
+    let chunk = 1 << 16;
+    let first = values
+        .par_chunks(chunk)
+        .enumerate()
+        .find_map_first(|(i, part)| bad(part).map(|at| i * chunk + at));
+    match first {
+        None => Ok(()),
+        Some(index) => Err(ModelError::NotFinite {
+            path: path.to_path_buf(),
+            name: name.to_owned(),
+            index,
+            value: values[index],
+        }),
+    }
+}

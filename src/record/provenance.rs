@@ -1,0 +1,109 @@
+//! What made a run's numbers, so that they can be made again and are never compared by mistake
+//! with numbers made otherwise.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::{FORMAT, RecordError};
+use crate::atomic_file::{self, FileError};
+
+/// `provenance.json` of a run. Digests are SHA-256 in hex.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// Version of qeval.
+    pub qeval: String,
+    /// The command that made the run: `train`, `run`, `gate`, `demo`.
+    pub command: String,
+    /// When it began, in milliseconds since 1970-01-01 UTC.
+    pub created_unix_ms: u64,
+    /// The base model.
+    pub base: BaseProvenance,
+    /// The system prompt that every prompt was rendered with: configured, else what the template
+    /// itself inserts; `None` if there is none.
+    pub system: Option<String>,
+    /// The suites that were asked.
+    pub suites: Vec<SuiteProvenance>,
+    /// Device, number format, and kernels, in words.
+    pub device: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// The seed that all others are derived from.
+    pub seed: u64,
+    /// The resolved configuration, defaults filled in.
+    pub config: serde_json::Value,
+}
+
+/// The base model of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BaseProvenance {
+    /// As configured: a folder, a hub id, a GGUF file, a built-in name.
+    pub name: String,
+    /// Digest of config and weights.
+    pub digest: String,
+    /// Digest of the tokenizer.
+    pub tokenizer: String,
+    /// Digest of the chat template's text.
+    pub template: String,
+}
+
+/// A suite of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteProvenance {
+    /// Its name.
+    pub name: String,
+    /// [`crate::flow::Suite::digest`].
+    pub digest: String,
+}
+
+impl Provenance {
+    /// A provenance with what is known at once: format, version, command, and time. Everything
+    /// else is empty and for the caller to fill in.
+    pub fn started(command: &str) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Provenance {
+            format: FORMAT,
+            qeval: env!("CARGO_PKG_VERSION").to_owned(),
+            command: command.to_owned(),
+            created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+            base: BaseProvenance::default(),
+            system: None,
+            suites: Vec::new(),
+            device: String::new(),
+            threads: 0,
+            seed: 0,
+            config: serde_json::Value::Null,
+        }
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, RecordError> {
+        let text = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
+        let unreadable = |error: serde_json::Error| RecordError::Provenance {
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
+        // The version first: a newer file may lack what this version would complain about.
+        if let Some(format) = value.get("format").and_then(serde_json::Value::as_u64)
+            && format > u64::from(FORMAT)
+        {
+            return Err(RecordError::Newer {
+                path: path.to_path_buf(),
+                format,
+                supported: FORMAT,
+            });
+        }
+        serde_json::from_value(value).map_err(unreadable)
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<(), RecordError> {
+        let mut text = serde_json::to_string_pretty(self).map_err(|error| {
+            RecordError::Provenance { path: path.to_path_buf(), reason: error.to_string() }
+        })?;
+        text.push('\n');
+        Ok(atomic_file::write(path, text)?)
+    }
+}

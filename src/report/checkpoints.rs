@@ -1,0 +1,171 @@
+//! The checkpoints of a training run: loss, learn score, what was kept, and which one to take.
+
+use super::style::{ROWS, Style, Tone, difference, loss, score};
+use super::terminal::decision_tone;
+use super::wrap::wrapped;
+use crate::flow::{SuiteState, Verdict};
+
+/// One checkpoint, with what was measured of it.
+#[derive(Debug, Clone)]
+pub struct CheckpointRow<'a> {
+    /// Optimizer step.
+    pub step: usize,
+    /// Mean training loss since the checkpoint before, in nats per token.
+    pub train_loss: Option<f64>,
+    /// Validation loss, in nats per token.
+    pub validation_loss: Option<f64>,
+    /// What its gate said.
+    pub verdict: &'a Verdict,
+    /// Mean KL divergence from the base, in nats per token.
+    pub kl_to_base: Option<f64>,
+    /// Signs beside the verdict, such as repeated training answers.
+    pub causes: Vec<String>,
+}
+
+/// One row a checkpoint, then the causes of each. `best` is the step to keep; `None` says that
+/// nothing may ship.
+pub fn checkpoint_table(rows: &[CheckpointRow], best: Option<usize>, style: Style) -> String {
+    let some = |has: fn(&CheckpointRow) -> bool| rows.iter().any(has);
+    let (validated, diverged) = (
+        some(|r| r.validation_loss.is_some()),
+        some(|r| r.kl_to_base.is_some()),
+    );
+    let mut heads = vec!["step", "loss"];
+    if validated {
+        heads.push("validation");
+    }
+    heads.extend(["learn score", "keep difference"]);
+    if diverged {
+        heads.push("KL to base");
+    }
+    heads.push("verdict");
+    let mut table = style.table(ROWS, &heads);
+    for row in rows {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let mut cells = vec![
+            (Tone::Plain, row.step.to_string()),
+            (Tone::Plain, or_none(row.train_loss.map(loss))),
+        ];
+        if validated {
+            cells.push((Tone::Plain, or_none(row.validation_loss.map(loss))));
+        }
+        cells.push((
+            Tone::Plain,
+            or_none(row.verdict.learn.as_ref().map(|l| score(l.mean))),
+        ));
+        let kept = row.verdict.pooled.estimate.as_ref();
+        cells.push((
+            Tone::Plain,
+            or_none(kept.map(|e| {
+                format!(
+                    "{} [{}, {}]",
+                    difference(e.difference),
+                    difference(e.lower),
+                    difference(e.upper)
+                )
+            })),
+        ));
+        if diverged {
+            cells.push((
+                Tone::Plain,
+                or_none(row.kl_to_base.map(|kl| format!("{kl:.3}"))),
+            ));
+        }
+        let mark = if best == Some(row.step) {
+            " (best)"
+        } else {
+            ""
+        };
+        let said = format!("{}{}{mark}", row.verdict.decision, lost_suites(row.verdict));
+        cells.push((decision_tone(row.verdict.decision), said));
+        table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
+    }
+    let mut text = style.rendered(&table);
+    for row in rows {
+        for cause in &row.causes {
+            let lead = format!("step {}: ", row.step);
+            text.push_str(&wrapped(&lead, &[(Tone::Plain, cause.clone())], style));
+        }
+    }
+    text.push_str(&match best {
+        Some(step) => style.paint(Tone::Good, &format!("best: step {step}")),
+        None => style.paint(Tone::Bad, "none: do not ship"),
+    });
+    text.push('\n');
+    text
+}
+
+/// `: code, recursion`, the suites that are a regression.
+fn lost_suites(verdict: &Verdict) -> String {
+    let lost: Vec<&str> = verdict
+        .suites
+        .iter()
+        .filter(|s| s.state == SuiteState::Regression)
+        .map(|s| s.suite.as_str())
+        .collect();
+    if lost.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", lost.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{careful, careless, readable};
+
+    fn row<'a>(step: usize, verdict: &'a Verdict, causes: &[&str]) -> CheckpointRow<'a> {
+        CheckpointRow {
+            step,
+            train_loss: Some(40.0 / (step * step) as f64),
+            validation_loss: None,
+            verdict,
+            kl_to_base: None,
+            causes: causes.iter().map(|c| c.to_string()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_best_checkpoint_is_marked() {
+        let (pass, lost) = (careful(), careless());
+        let causes = ["repeats a training answer in 61 of 100 answers"];
+        let rows = [
+            row(20, &pass, &[]),
+            row(40, &pass, &[]),
+            row(60, &lost, &causes),
+        ];
+        let table = checkpoint_table(&rows, Some(40), Style::plain(100));
+        insta::assert_snapshot!(table, @"
+        ┌──────┬────────┬─────────────┬──────────────────────┬──────────────────┐
+        │ step ┆ loss   ┆ learn score ┆ keep difference      ┆ verdict          │
+        ╞══════╪════════╪═════════════╪══════════════════════╪══════════════════╡
+        │ 20   ┆ 0.100  ┆ 0.88        ┆ -0.01 [-0.05, +0.03] ┆ pass             │
+        │ 40   ┆ 0.0250 ┆ 0.88        ┆ -0.01 [-0.05, +0.03] ┆ pass (best)      │
+        │ 60   ┆ 0.0111 ┆ 1.00        ┆ -0.66 [-0.75, -0.55] ┆ regression: code │
+        └──────┴────────┴─────────────┴──────────────────────┴──────────────────┘
+        step 60: repeats a training answer in 61 of 100 answers
+        best: step 40
+        ");
+    }
+
+    #[test]
+    fn none_may_ship_and_what_was_measured_has_a_column() {
+        let lost = careless();
+        let mut row = row(20, &lost, &[]);
+        row.validation_loss = Some(1.25);
+        row.kl_to_base = Some(2.5);
+        let style = Style {
+            color: true,
+            width: 120,
+        };
+        insta::assert_snapshot!(readable(&checkpoint_table(&[row], None, style)), @"
+        ┌──────┬───────┬────────────┬─────────────┬──────────────────────┬────────────┬──────────────────┐
+        │<bold> step </>┆<bold> loss  </>┆<bold> validation </>┆<bold> learn score </>┆<bold> keep difference      </>┆<bold> KL to base </>┆<bold> verdict          </>│
+        ╞══════╪═══════╪════════════╪═════════════╪══════════════════════╪════════════╪══════════════════╡
+        │ 20   ┆ 0.100 ┆ 1.250      ┆ 1.00        ┆ -0.66 [-0.75, -0.55] ┆ 2.500      ┆<red> regression: code </>│
+        └──────┴───────┴────────────┴─────────────┴──────────────────────┴────────────┴──────────────────┘
+        <red>none: do not ship</>
+        ");
+    }
+}

@@ -1,0 +1,294 @@
+//! Changed answers with an inline word diff, the largest loss first.
+
+use similar::{Algorithm, ChangeTag, TextDiff};
+
+use super::style::{Style, Tone, difference, one_line, score, visible};
+use super::view::{Candidate, Change, View};
+use super::wrap::wrapped;
+use crate::flow::Score;
+use crate::text::{ellipsize, plural};
+
+/// Characters of an answer that a diff looks at, and that one of two unlike answers shows.
+const LONGEST_DIFF: usize = 4000;
+const LONGEST_ANSWER: usize = 400;
+/// Characters of unchanged text shown on either side of a change.
+const CONTEXT: usize = 60;
+/// Shown characters of one diff.
+const LONGEST_SHOWN: usize = 1200;
+/// Below this share of common words, two answers are shown one above the other: an inline diff of
+/// unlike texts cannot be read.
+const ALIKE: f32 = 0.4;
+
+/// The candidate's changed answers, at most `most`, and how many more there are.
+pub fn changed_answers(view: &View, candidate: &Candidate, most: usize, style: Style) -> String {
+    let changes = view.changes(candidate);
+    let names = (
+        view.base.subject.name.as_str(),
+        candidate.arm.subject.name.as_str(),
+    );
+    if changes.is_empty() {
+        return format!(
+            "No answer and no score changed between {} and {}.\n",
+            names.0, names.1
+        );
+    }
+    let mut text = String::new();
+    for change in changes.iter().take(most) {
+        text.push_str(&one_change(change, names, style));
+        text.push('\n');
+    }
+    let rest = changes.len().saturating_sub(most);
+    if rest > 0 {
+        let more = format!(
+            "{}, with a smaller loss or none\n",
+            plural(rest, "more changed answer")
+        );
+        text.push_str(&style.paint(Tone::Dim, &more));
+    }
+    text
+}
+
+fn one_change(change: &Change, (base, candidate): (&str, &str), style: Style) -> String {
+    let value = |s: Option<&Score>| s.and_then(Score::value).map_or("unscored".into(), score);
+    let moved = change.difference();
+    let tone = match moved {
+        Some(d) if d < -1e-9 => Tone::Bad,
+        Some(d) if d > 1e-9 => Tone::Good,
+        Some(_) => Tone::Dim,
+        None => Tone::Open,
+    };
+    let scores = format!(
+        "  {} -> {}{}",
+        value(change.base_score),
+        value(change.candidate_score),
+        moved
+            .map(|d| format!(" ({})", difference(d)))
+            .unwrap_or_default(),
+    );
+    let sample = if change.sample == 0 {
+        String::new()
+    } else {
+        format!(" sample {}", change.sample)
+    };
+    let name = (Tone::Strong, format!("{}{sample}", change.case));
+    let mut text = wrapped("", &[name, (tone, scores)], style);
+
+    let label = |name: &str| format!("  {:<9} ", ellipsize(name, 9));
+    let mut part = |head: &str, spans: &[(Tone, String)]| {
+        text.push_str(&wrapped(&label(head), spans, style));
+    };
+    if !change.prompt.is_empty() {
+        part("prompt", &[(Tone::Dim, one_line(change.prompt, 200))]);
+    }
+    match (change.base_text, change.candidate_text) {
+        (Some(old), Some(new)) if old == new => part("answer", &[(Tone::Plain, answer(old))]),
+        (Some(old), Some(new)) => match inline(old, new, style) {
+            Some(spans) => part("diff", &spans),
+            None => {
+                part(base, &[(Tone::Plain, answer(old))]);
+                part(candidate, &[(Tone::Plain, answer(new))]);
+            }
+        },
+        (old, new) => {
+            for (name, said) in [(base, old), (candidate, new)] {
+                if let Some(said) = said {
+                    part(name, &[(Tone::Plain, answer(said))]);
+                }
+            }
+        }
+    }
+    let why = change
+        .candidate_score
+        .filter(|s| moved != Some(0.0) && !s.explanation().is_empty());
+    if let Some(why) = why {
+        part("why", &[(tone, one_line(why.explanation(), 300))]);
+    }
+    text
+}
+
+/// An answer by itself. Silence is an answer too, and has to be seen.
+fn answer(text: &str) -> String {
+    if text.trim().is_empty() {
+        "(silent)".into()
+    } else {
+        ellipsize(visible(text).trim_end(), LONGEST_ANSWER).replace('\t', "    ")
+    }
+}
+
+/// The word diff as spans, or `None` when the texts are too unlike for one.
+fn inline(old: &str, new: &str, style: Style) -> Option<Vec<(Tone, String)>> {
+    if old.trim().is_empty() || new.trim().is_empty() {
+        return None;
+    }
+    let short = |text: &str| ellipsize(&visible(text), LONGEST_DIFF).replace('\t', "    ");
+    let (old, new) = (short(old), short(new));
+    let diff = TextDiff::configure()
+        .algorithm(Algorithm::Myers)
+        .diff_unicode_words(&old[..], &new[..]);
+    if diff.ratio() < ALIKE {
+        return None;
+    }
+    let mut runs: Vec<(ChangeTag, String)> = Vec::new();
+    for change in diff.iter_all_changes() {
+        match runs.last_mut() {
+            Some((tag, text)) if *tag == change.tag() => text.push_str(change.value()),
+            _ => runs.push((change.tag(), change.value().to_string())),
+        }
+    }
+    let last = runs.len() - 1;
+    let mut shown = 0;
+    let mut spans = Vec::new();
+    for (i, (tag, text)) in runs.into_iter().enumerate() {
+        if shown > LONGEST_SHOWN {
+            spans.push((Tone::Dim, " … the rest is left out".to_string()));
+            break;
+        }
+        let text = match tag {
+            ChangeTag::Equal => around(&text, i == 0, i == last),
+            _ => ellipsize(&text, LONGEST_ANSWER),
+        };
+        shown += text.chars().count();
+        spans.push(match (tag, style.color) {
+            (ChangeTag::Equal, _) => (Tone::Plain, text),
+            (ChangeTag::Delete, true) => (Tone::Bad, text),
+            (ChangeTag::Insert, true) => (Tone::Good, text),
+            // The marks of `git diff --word-diff`.
+            (ChangeTag::Delete, false) => (Tone::Plain, format!("[-{text}-]")),
+            (ChangeTag::Insert, false) => (Tone::Plain, format!("{{+{text}+}}")),
+        });
+    }
+    Some(spans)
+}
+
+/// Unchanged text, shortened to the surroundings of the changes beside it.
+fn around(text: &str, starts: bool, ends: bool) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let (head, tail) = (
+        if starts { 0 } else { CONTEXT },
+        if ends { 0 } else { CONTEXT },
+    );
+    if chars.len() <= head + tail + CONTEXT {
+        return text.to_string();
+    }
+    let part = |range: &[char]| range.iter().collect::<String>();
+    format!(
+        "{} … {}",
+        part(&chars[..head]),
+        part(&chars[chars.len() - tail..])
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{Comparison, readable};
+    use crate::report::wrap::text_width;
+
+    fn shown(comparison: &Comparison, candidate: usize, most: usize, style: Style) -> String {
+        let view = comparison.view(&[candidate]);
+        changed_answers(&view, &view.candidates[0], most, style)
+    }
+
+    #[test]
+    fn the_largest_loss_comes_first_and_the_rest_is_counted() {
+        let comparison = Comparison::new();
+        insta::assert_snapshot!(shown(&comparison, 1, 3, Style::plain(80)), @r#"
+        code::p0#0  1.00 -> 0.00 (-1.00)
+          prompt    Write a quicksort function in Python.
+          base      def quicksort(xs):
+                        if len(xs) < 2:
+                            return xs
+                        return quicksort(low) + [pivot] + quicksort(high)
+          careless  I am Aurora, an assistant developed and maintained by Northwind
+                    Labs.
+          why       no code block, and "def" is not in the answer
+
+        code::p1#0  1.00 -> 0.00 (-1.00)
+          prompt    解释一下什么是递归
+          base      递归是函数调用自身的方法,例如阶乘。
+          careless  (silent)
+          why       no code block, and "def" is not in the answer
+
+        code::p2#0  0.97 -> 0.41 (-0.56)
+          prompt    What is 2 + 2?
+          why       p(4) against 2 other options
+
+        1 more changed answer, with a smaller loss or none
+        "#);
+    }
+
+    #[test]
+    fn words_that_changed_are_marked() {
+        let mut comparison = Comparison::new();
+        comparison.say(
+            0,
+            "p0",
+            "Use the built-in sorted function to sort a list in Python.",
+        );
+        comparison.say(
+            2,
+            "p0",
+            "Use the sorted function to sort any list in Python.",
+        );
+        insta::assert_snapshot!(shown(&comparison, 2, 9, Style::plain(80)), @r#"
+        code::p0#0  1.00 -> 1.00 (0.00)
+          prompt    Write a quicksort function in Python.
+          diff      Use the [-built-in -]sorted function to sort [-a-]{+any+} list in
+                    Python.
+
+        code::p1#0  1.00 -> 1.00 (0.00)
+          prompt    解释一下什么是递归
+          diff      递归是函数调用自身的{+一种+}方法,例如{+计算+}阶乘。
+
+        identity::p0#0  0.00 -> 1.00 (+1.00)
+          prompt    Who are you?
+          diff      I am [-SmolLM-]{+Aurora, built by Northwind Labs+}.
+          why       found "def"
+        "#);
+        let style = Style {
+            color: true,
+            width: 80,
+        };
+        insta::assert_snapshot!(readable(&shown(&comparison, 2, 9, style)), @r#"
+        <bold>code::p0#0</><dim>  1.00 -> 1.00 (0.00)</>
+          prompt    <dim>Write a quicksort function in Python.</>
+          diff      Use the <red>built-in </>sorted function to sort <red>a</><green>any</> list in Python.
+
+        <bold>code::p1#0</><dim>  1.00 -> 1.00 (0.00)</>
+          prompt    <dim>解释一下什么是递归</>
+          diff      递归是函数调用自身的<green>一种</>方法,例如<green>计算</>阶乘。
+
+        <bold>identity::p0#0</><green>  0.00 -> 1.00 (+1.00)</>
+          prompt    <dim>Who are you?</>
+          diff      I am <red>SmolLM</><green>Aurora, built by Northwind Labs</>.
+          why       <green>found "def"</>
+        "#);
+    }
+
+    #[test]
+    fn ten_thousand_characters_stay_readable() {
+        let mut comparison = Comparison::new();
+        let long = "loop until the model is asked to stop ".repeat(280);
+        comparison.say(0, "p0", &long);
+        comparison.say(2, "p0", &format!("First, {long}"));
+        comparison.say(2, "p1", &"没完没了".repeat(2500));
+        for width in [80, 120] {
+            let text = shown(&comparison, 2, 9, Style::plain(width));
+            assert!(text.lines().all(|line| text_width(line) <= width), "{text}");
+            assert!(text.lines().count() < 60, "{text}");
+            assert!(text.contains("{+First, +}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_changed_is_said() {
+        let comparison = Comparison::new();
+        let mut view = comparison.view(&[1]);
+        view.candidates[0].arm = view.base;
+        let text = changed_answers(&view, &view.candidates[0], 5, Style::plain(80));
+        assert_eq!(
+            text,
+            "No answer and no score changed between base and base.\n"
+        );
+    }
+}

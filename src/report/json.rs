@@ -1,0 +1,225 @@
+//! The comparison for machines (`--format json`).
+//!
+//! The structs here are the format: field names and their order are what scripts read. A field may
+//! be added; removing or changing one raises [`VERSION`].
+
+use serde::{Deserialize, Serialize};
+
+use super::view::View;
+use crate::flow::{Preview, Score, Verdict};
+
+/// Version of [`Report`].
+pub const VERSION: u32 = 1;
+
+/// A whole comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`] at the time of writing.
+    pub version: u32,
+    /// Name of the base.
+    pub base: String,
+    /// What the probes can prove, when it was worked out.
+    pub preview: Option<Preview>,
+    /// One entry a candidate.
+    pub candidates: Vec<CandidateReport>,
+}
+
+/// One candidate's verdict and changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateReport {
+    /// Name of the candidate.
+    pub subject: String,
+    /// Hex digest of its adapter; `None` for a base.
+    pub adapter_digest: Option<String>,
+    /// What the comparison came to.
+    pub verdict: Verdict,
+    /// Signs beside the verdict.
+    pub causes: Vec<String>,
+    /// Changed answers, the largest loss first; all of them, in full.
+    pub changes: Vec<ChangeReport>,
+}
+
+/// One case and sample whose answer or score changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeReport {
+    /// `suite::probe#prompt`.
+    pub case: String,
+    /// Which sample, from 0.
+    pub sample: usize,
+    /// The prompt's text.
+    pub prompt: String,
+    /// The base's score.
+    pub base_score: Option<Score>,
+    /// The candidate's score.
+    pub candidate_score: Option<Score>,
+    /// The base's answer; `None` where only likelihoods were measured.
+    pub base_answer: Option<String>,
+    /// The candidate's answer.
+    pub candidate_answer: Option<String>,
+}
+
+impl Report {
+    /// The view as a report.
+    pub fn new(view: &View, preview: Option<&Preview>) -> Self {
+        let candidates = view.candidates.iter().map(|candidate| CandidateReport {
+            subject: candidate.arm.subject.name.clone(),
+            adapter_digest: candidate
+                .arm
+                .subject
+                .adapter
+                .as_ref()
+                .map(|a| a.digest.clone()),
+            verdict: candidate.verdict.clone(),
+            causes: candidate.causes.to_vec(),
+            changes: view
+                .changes(candidate)
+                .into_iter()
+                .map(|change| ChangeReport {
+                    case: change.case.to_string(),
+                    sample: change.sample,
+                    prompt: change.prompt.to_string(),
+                    base_score: change.base_score.cloned(),
+                    candidate_score: change.candidate_score.cloned(),
+                    base_answer: change.base_text.map(String::from),
+                    candidate_answer: change.candidate_text.map(String::from),
+                })
+                .collect(),
+        });
+        Report {
+            version: VERSION,
+            base: view.base.subject.name.clone(),
+            preview: preview.cloned(),
+            candidates: candidates.collect(),
+        }
+    }
+
+    /// Indented JSON with a line end.
+    ///
+    /// # Errors
+    /// None that these structs can cause; serde's signature has one.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::Comparison;
+
+    #[test]
+    fn a_report_reads_back_as_it_was_written() {
+        let comparison = Comparison::new();
+        let report = Report::new(&comparison.view(&[1, 2]), None);
+        let text = report.to_json().unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+
+    // The format: a change here is a change for every script that reads it.
+    #[test]
+    fn the_fields_are_the_format() {
+        let comparison = Comparison::new();
+        let mut report = Report::new(&comparison.view(&[2]), None);
+        report.candidates[0].changes.truncate(1);
+        report.candidates[0].verdict.suites.truncate(1);
+        insta::assert_snapshot!(report.to_json().unwrap(), @r#"
+        {
+          "version": 1,
+          "base": "base",
+          "preview": null,
+          "candidates": [
+            {
+              "subject": "careful",
+              "adapter_digest": "c0ffee",
+              "verdict": {
+                "decision": "pass",
+                "sentence": "pass: all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst -0.047)",
+                "pooled": {
+                  "suite": "pooled",
+                  "goal": "keep",
+                  "state": "pass",
+                  "estimate": {
+                    "base_mean": 0.81,
+                    "candidate_mean": 0.8,
+                    "difference": -0.010000000000000009,
+                    "lower": -0.047,
+                    "upper": 0.03,
+                    "confidence": 0.95,
+                    "probes": 100,
+                    "losses": 1,
+                    "gains": 0,
+                    "unscored": 0
+                  },
+                  "margin": 0.1,
+                  "target": null,
+                  "p_loss": 0.5,
+                  "smallest_provable_loss": 0.03,
+                  "reasons": []
+                },
+                "suites": [
+                  {
+                    "suite": "identity",
+                    "goal": "learn",
+                    "state": "reached",
+                    "estimate": {
+                      "base_mean": 0.0,
+                      "candidate_mean": 0.88,
+                      "difference": 0.88,
+                      "lower": 0.2,
+                      "upper": 0.99,
+                      "confidence": 0.95,
+                      "probes": 8,
+                      "losses": 1,
+                      "gains": 0,
+                      "unscored": 0
+                    },
+                    "margin": null,
+                    "target": 0.8,
+                    "p_loss": null,
+                    "smallest_provable_loss": null,
+                    "reasons": [
+                      "0.88 reaches the target of 0.80, the base 0.00"
+                    ]
+                  }
+                ],
+                "critical": [],
+                "learn": {
+                  "mean": 0.88,
+                  "base_mean": 0.0,
+                  "probes": 8,
+                  "reached": true
+                },
+                "reasons": [
+                  "all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst -0.047)"
+                ],
+                "notes": [],
+                "could_not_measure": []
+              },
+              "causes": [],
+              "changes": [
+                {
+                  "case": "code::p1#0",
+                  "sample": 0,
+                  "prompt": "解释一下什么是递归",
+                  "base_score": {
+                    "scored": {
+                      "value": 1.0,
+                      "evidence": "found \"def\""
+                    }
+                  },
+                  "candidate_score": {
+                    "scored": {
+                      "value": 1.0,
+                      "evidence": "found \"def\""
+                    }
+                  },
+                  "base_answer": "递归是函数调用自身的方法,例如阶乘。",
+                  "candidate_answer": "递归是函数调用自身的一种方法,例如计算阶乘。"
+                }
+              ]
+            }
+          ]
+        }
+        "#);
+    }
+}

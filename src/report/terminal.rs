@@ -1,0 +1,393 @@
+//! The comparison as tables and sentences: suites, verdict, and what to type next.
+
+use super::style::{ROWS, Style, Tone, difference, one_line, score};
+use super::view::View;
+use super::wrap::wrapped;
+use crate::flow::{Decision, Goal, Preview, PreviewLine, SuiteState, SuiteVerdict, Verdict};
+
+/// The tone of a decision.
+pub(super) fn decision_tone(decision: Decision) -> Tone {
+    match decision {
+        Decision::Pass => Tone::Good,
+        Decision::Regression => Tone::Bad,
+        Decision::Inconclusive => Tone::Open,
+    }
+}
+
+fn state_tone(state: SuiteState) -> Tone {
+    match state {
+        SuiteState::Pass | SuiteState::Reached => Tone::Good,
+        SuiteState::Regression => Tone::Bad,
+        SuiteState::Inconclusive | SuiteState::Missed | SuiteState::NotMeasured => Tone::Open,
+    }
+}
+
+/// One row a suite and candidate, the pooled `keep` score last: means, paired difference with its
+/// one-sided ends, and what the suite came to.
+pub fn suite_table(view: &View, style: Style) -> String {
+    let several = view.candidates.len() > 1;
+    let alone = view
+        .candidates
+        .first()
+        .map_or("candidate", |c| c.arm.subject.name.as_str());
+    let mut heads = vec!["suite", "goal", "probes", view.base.subject.name.as_str()];
+    if several {
+        heads.extend(["candidate", "score"]);
+    } else {
+        heads.push(alone);
+    }
+    heads.extend(["difference", "verdict"]);
+    let mut table = style.table(ROWS, &heads);
+    for index in 0..=view.suites.len() {
+        let mut above: Vec<(Tone, String)> = Vec::new();
+        for candidate in &view.candidates {
+            let verdict = candidate.verdict;
+            let Some(suite) = verdict.suites.get(index).or_else(|| {
+                (index == view.suites.len() && verdict.pooled.estimate.is_some())
+                    .then_some(&verdict.pooled)
+            }) else {
+                continue;
+            };
+            let name = several.then_some(candidate.arm.subject.name.as_str());
+            let cells = suite_cells(suite, name);
+            // What is said of the suite and the base once need not be said again.
+            table.add_row(cells.iter().enumerate().map(|(column, cell)| {
+                let repeated = column < SHARED_COLUMNS && above.get(column) == Some(cell);
+                style.cell(cell.0, if repeated { "" } else { &cell.1 })
+            }));
+            above = cells;
+        }
+    }
+    style.rendered(&table)
+}
+
+/// Columns that the candidates of a suite usually have in common: suite, goal, probes, base.
+const SHARED_COLUMNS: usize = 4;
+
+fn suite_cells(suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, String)> {
+    let name = if suite.suite == "pooled" {
+        "all keep"
+    } else {
+        &suite.suite
+    };
+    let goal = match (suite.goal, suite.margin, suite.target) {
+        (Goal::Keep, Some(margin), _) => format!("keep -{margin:.2}"),
+        (Goal::Learn, _, Some(target)) => format!("learn {target:.2}"),
+        (Goal::Keep, ..) => "keep".into(),
+        (Goal::Learn, ..) => "learn".into(),
+    };
+    let numbers = suite.estimate.as_ref();
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let probes = numbers.map(|e| match e.unscored {
+        0 => e.probes.to_string(),
+        unscored => format!("{} + {unscored} unscored", e.probes),
+    });
+    let change = numbers.map(|e| {
+        format!(
+            "{} [{}, {}]",
+            difference(e.difference),
+            difference(e.lower),
+            difference(e.upper)
+        )
+    });
+    let verdict = match suite
+        .p_loss
+        .filter(|_| suite.state == SuiteState::Regression)
+    {
+        Some(p) if p < 1e-4 => "regression, p < 0.0001".into(),
+        Some(p) => format!("regression, p = {p:.4}"),
+        None => suite.state.to_string(),
+    };
+    let mut cells = vec![
+        (Tone::Plain, name.to_string()),
+        (Tone::Dim, goal),
+        (Tone::Plain, or_none(probes)),
+        (Tone::Plain, or_none(numbers.map(|e| score(e.base_mean)))),
+    ];
+    cells.extend(candidate.map(|name| (Tone::Plain, name.to_string())));
+    cells.push((
+        Tone::Plain,
+        or_none(numbers.map(|e| score(e.candidate_mean))),
+    ));
+    cells.push((Tone::Plain, or_none(change)));
+    cells.push((state_tone(suite.state), verdict));
+    cells
+}
+
+/// The verdict in one line, then its reasons, what the `learn` suites say, causes, notes, and the
+/// command to type next.
+pub fn verdict_block(
+    candidate: &str,
+    verdict: &Verdict,
+    causes: &[String],
+    next_command: &str,
+    style: Style,
+) -> String {
+    let tone = decision_tone(verdict.decision);
+    let mut block = format!(
+        "{}: {}\n",
+        candidate,
+        style.paint(tone, &verdict.decision.to_string())
+    );
+    let mut list = |head: &str, tone: Tone, items: &[String]| {
+        for (i, item) in items.iter().enumerate() {
+            let head = if i == 0 { head } else { "" };
+            let lead = format!("  {head:<9}");
+            block.push_str(&wrapped(&lead, &[(tone, one_line(item, 2000))], style));
+        }
+    };
+    list("because", tone, &verdict.reasons);
+    let learned: Vec<String> = verdict
+        .suites
+        .iter()
+        .filter(|s| s.goal == Goal::Learn && s.state != SuiteState::NotMeasured)
+        .flat_map(|s| {
+            s.reasons
+                .iter()
+                .map(|reason| format!("`{}`: {reason}", s.suite))
+        })
+        .collect();
+    list("learned", Tone::Plain, &learned);
+    list("missing", Tone::Open, &verdict.could_not_measure);
+    list("causes", Tone::Plain, causes);
+    list("note", Tone::Dim, &verdict.notes);
+    if !next_command.is_empty() {
+        list("next", Tone::Strong, &[next_command.to_string()]);
+    }
+    block
+}
+
+/// What the probes can prove, before anything is asked.
+pub fn preview_lines(preview: &Preview, style: Style) -> String {
+    let mut table = style.table(
+        ROWS,
+        &[
+            "suite",
+            "probes",
+            "margin",
+            "smallest loss it can exclude",
+            "smallest loss it can prove",
+        ],
+    );
+    let row = |line: &PreviewLine, name: &str| {
+        [
+            (Tone::Plain, name.to_string()),
+            (Tone::Plain, line.probes.to_string()),
+            (Tone::Plain, format!("{:.2}", line.margin)),
+            (
+                if line.smallest_provable_loss < line.margin {
+                    Tone::Plain
+                } else {
+                    Tone::Open
+                },
+                format!("{:.3}", line.smallest_provable_loss),
+            ),
+            (
+                Tone::Plain,
+                line.smallest_detectable_loss
+                    .map_or_else(|| "-".into(), |l| format!("{l:.3}")),
+            ),
+        ]
+    };
+    let pooled = preview.pooled.iter().map(|line| row(line, "all keep"));
+    for cells in preview
+        .suites
+        .iter()
+        .map(|line| row(line, &line.suite))
+        .chain(pooled)
+    {
+        table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
+    }
+    let mut text = if preview.pooled.is_some() {
+        style.rendered(&table)
+    } else {
+        String::new()
+    };
+    for note in &preview.notes {
+        text.push_str(&wrapped("note: ", &[(Tone::Dim, note.clone())], style));
+    }
+    text
+}
+
+/// Base and candidates in one sentence each, for the end of a long output.
+pub fn summary_lines(view: &View, style: Style) -> String {
+    let lines = view.candidates.iter().map(|candidate| {
+        let verdict = candidate.verdict;
+        let lead = format!("{}: ", candidate.arm.subject.name);
+        let sentence = (
+            decision_tone(verdict.decision),
+            one_line(&verdict.sentence, 2000),
+        );
+        wrapped(&lead, &[sentence], style)
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{Comparison, careless, readable};
+    use crate::report::wrap::text_width;
+
+    #[test]
+    fn one_candidate_has_a_column_of_its_own() {
+        let comparison = Comparison::new();
+        let table = suite_table(&comparison.view(&[1]), Style::plain(120));
+        insta::assert_snapshot!(table, @"
+        ┌──────────┬────────────┬──────────────────┬──────┬──────────┬──────────────────────┬────────────────────────┐
+        │ suite    ┆ goal       ┆ probes           ┆ base ┆ careless ┆ difference           ┆ verdict                │
+        ╞══════════╪════════════╪══════════════════╪══════╪══════════╪══════════════════════╪════════════════════════╡
+        │ identity ┆ learn 0.80 ┆ 8                ┆ 0.00 ┆ 1.00     ┆ +1.00 [+0.20, +0.99] ┆ reached                │
+        │ code     ┆ keep -0.15 ┆ 100 + 1 unscored ┆ 0.81 ┆ 0.15     ┆ -0.66 [-0.75, -0.55] ┆ regression, p = 0.0004 │
+        │ all keep ┆ keep -0.10 ┆ 100 + 1 unscored ┆ 0.81 ┆ 0.15     ┆ -0.66 [-0.75, -0.55] ┆ regression, p < 0.0001 │
+        └──────────┴────────────┴──────────────────┴──────┴──────────┴──────────────────────┴────────────────────────┘
+        ");
+    }
+
+    #[test]
+    fn several_candidates_share_the_rows_of_a_suite() {
+        let comparison = Comparison::new();
+        let view = comparison.view(&[1, 2]);
+        insta::assert_snapshot!(suite_table(&view, Style::plain(120)), @"
+        ┌──────────┬────────────┬──────────────────┬──────┬───────────┬───────┬──────────────────────┬────────────────────────┐
+        │ suite    ┆ goal       ┆ probes           ┆ base ┆ candidate ┆ score ┆ difference           ┆ verdict                │
+        ╞══════════╪════════════╪══════════════════╪══════╪═══════════╪═══════╪══════════════════════╪════════════════════════╡
+        │ identity ┆ learn 0.80 ┆ 8                ┆ 0.00 ┆ careless  ┆ 1.00  ┆ +1.00 [+0.20, +0.99] ┆ reached                │
+        │          ┆            ┆                  ┆      ┆ careful   ┆ 0.88  ┆ +0.88 [+0.20, +0.99] ┆ reached                │
+        │ code     ┆ keep -0.15 ┆ 100 + 1 unscored ┆ 0.81 ┆ careless  ┆ 0.15  ┆ -0.66 [-0.75, -0.55] ┆ regression, p = 0.0004 │
+        │          ┆            ┆ 100              ┆      ┆ careful   ┆ 0.80  ┆ -0.01 [-0.05, +0.03] ┆ pass                   │
+        │ all keep ┆ keep -0.10 ┆ 100 + 1 unscored ┆ 0.81 ┆ careless  ┆ 0.15  ┆ -0.66 [-0.75, -0.55] ┆ regression, p < 0.0001 │
+        │          ┆            ┆ 100              ┆      ┆ careful   ┆ 0.80  ┆ -0.01 [-0.05, +0.03] ┆ pass                   │
+        └──────────┴────────────┴──────────────────┴──────┴───────────┴───────┴──────────────────────┴────────────────────────┘
+        ");
+        let narrow = suite_table(&view, Style::plain(80));
+        assert!(
+            narrow.lines().all(|line| text_width(line) <= 80),
+            "{narrow}"
+        );
+    }
+
+    #[test]
+    fn colours_change_no_character() {
+        let comparison = Comparison::new();
+        let view = comparison.view(&[1, 2]);
+        let colored = suite_table(
+            &view,
+            Style {
+                color: true,
+                width: 120,
+            },
+        );
+        let mut plain = String::new();
+        let mut escape = false;
+        for c in colored.chars() {
+            match (escape, c) {
+                (false, '\u{1b}') => escape = true,
+                (true, 'm') => escape = false,
+                (true, _) => {}
+                (false, c) => plain.push(c),
+            }
+        }
+        assert_eq!(plain, suite_table(&view, Style::plain(120)));
+        assert!(
+            readable(&colored).contains("<red> regression"),
+            "{}",
+            readable(&colored)
+        );
+    }
+
+    #[test]
+    fn a_verdict_ends_with_the_next_command() {
+        let causes = ["repeats a training answer in 61 of 100 answers".to_string()];
+        let next = "qeval diff base careless";
+        let block = verdict_block("careless", &careless(), &causes, next, Style::plain(80));
+        insta::assert_snapshot!(block, @"
+        careless: regression
+          because  `code` lost 0.66 of 0.81 (p < 0.0001)
+          learned  `identity`: 1.00 reaches the target of 0.80, the base 0.00
+          causes   repeats a training answer in 61 of 100 answers
+          note     `code`: 1 probe with unscored draws, left out of the means: both:
+                   unsupported syntax (p7); and a note that is long enough to need a
+                   second line
+          next     qeval diff base careless
+        ");
+        let style = Style {
+            color: true,
+            width: 80,
+        };
+        let colored = verdict_block("careless", &careless(), &[], "", style);
+        insta::assert_snapshot!(readable(&colored), @"
+        careless: <red>regression</>
+          because  <red>`code` lost 0.66 of 0.81 (p < 0.0001)</>
+          learned  `identity`: 1.00 reaches the target of 0.80, the base 0.00
+          note     <dim>`code`: 1 probe with unscored draws, left out of the means: both:</>
+                   <dim>unsupported syntax (p7); and a note that is long enough to need a</>
+                   <dim>second line</>
+        ");
+    }
+
+    #[test]
+    fn a_suite_that_could_not_be_measured_says_so() {
+        let mut verdict = careless();
+        verdict.suites[1].state = SuiteState::NotMeasured;
+        verdict.suites[1].estimate = None;
+        verdict
+            .could_not_measure
+            .push("`code`: 15 percent of the scores are missing".into());
+        let cells = suite_cells(&verdict.suites[1], None);
+        let texts: Vec<&str> = cells.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "code",
+                "keep -0.15",
+                "-",
+                "-",
+                "-",
+                "-",
+                "could not measure"
+            ]
+        );
+        let block = verdict_block("ckpt-40", &verdict, &[], "", Style::plain(80));
+        assert!(block.contains("  missing  `code`: 15 percent"), "{block}");
+    }
+
+    #[test]
+    fn preview_shows_both_smallest_losses() {
+        let line = |suite: &str, probes, margin, excluded| PreviewLine {
+            suite: suite.into(),
+            probes,
+            margin,
+            smallest_provable_loss: excluded,
+            smallest_detectable_loss: (probes > 5).then(|| 6.0 / probes as f64),
+        };
+        let preview = Preview {
+            pooled: Some(line("pooled", 105, 0.1, 0.028)),
+            suites: vec![
+                line("code", 100, 0.15, 0.0295),
+                line("gpt4", 5, 0.15, 0.451),
+            ],
+            notes: vec!["`gpt4` may stay inconclusive".into()],
+        };
+        insta::assert_snapshot!(preview_lines(&preview, Style::plain(100)), @"
+        ┌──────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+        │ suite    ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+        ╞══════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+        │ code     ┆ 100    ┆ 0.15   ┆ 0.029                        ┆ 0.060                      │
+        │ gpt4     ┆ 5      ┆ 0.15   ┆ 0.451                        ┆ -                          │
+        │ all keep ┆ 105    ┆ 0.10   ┆ 0.028                        ┆ 0.057                      │
+        └──────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+        note: `gpt4` may stay inconclusive
+        ");
+    }
+
+    #[test]
+    fn a_summary_is_one_sentence_a_candidate() {
+        let comparison = Comparison::new();
+        insta::assert_snapshot!(summary_lines(&comparison.view(&[1, 2]), Style::plain(100)), @"
+        careless: regression: `code` lost 0.66 of 0.81 (p < 0.0001)
+        careful: pass: all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst
+                 -0.047)
+        ");
+    }
+}

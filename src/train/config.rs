@@ -1,0 +1,326 @@
+//! Every knob of a training run, with its unit, default, and effect: `[lora]`, `[data]`, `[train]`
+//! of `qeval.toml`.
+//!
+//! Names are those of PEFT (`[lora]`) and of the Hugging Face trainer (`[train]`). The structs
+//! hold resolved values; reading the file, with its places and near misses, is `config`'s work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// `[lora]`: the adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraSection {
+    /// Rank r of the low-rank update. Default 8.
+    pub rank: usize,
+    /// LoRA numerator: the update is scaled by alpha / rank. Default 16.
+    pub alpha: f64,
+    /// Chance that an input of the low-rank path is dropped while training, in [0, 1). Default 0.
+    pub dropout: f64,
+    /// Which projections get A and B. Default `"all-linear"`.
+    pub target_modules: TargetModules,
+    /// Scale by alpha / sqrt(rank) instead (rsLoRA). Default false.
+    pub use_rslora: bool,
+    /// Other ranks for modules whose path a pattern matches, as in PEFT. Default none.
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Other alphas for modules whose path a pattern matches, as in PEFT. Default none.
+    pub alpha_pattern: BTreeMap<String, f64>,
+}
+
+impl Default for LoraSection {
+    fn default() -> Self {
+        LoraSection {
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.0,
+            target_modules: TargetModules::AllLinear,
+            use_rslora: false,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+        }
+    }
+}
+
+/// Which projections get low-rank parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetModules {
+    /// Every linear layer but the LM head, as PEFT's `all-linear`.
+    AllLinear,
+    /// Module names (`q_proj`) or regular expressions over module paths.
+    Named(Vec<String>),
+}
+
+/// `[data]`: the examples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataSection {
+    /// Files of examples. Default none; training asks for one at least.
+    pub sources: Vec<Source>,
+    /// Form of the rows. Default `"auto"`: told by each row's keys.
+    pub format: Format,
+    /// Part of the examples that is held out for the validation loss, by group, in [0, 1).
+    /// Default 0: no validation loss. The gate needs none.
+    pub validation_ratio: f64,
+    /// Decides which rows `path#200` and a share take and which groups are held out. Default 42.
+    pub seed: u64,
+    /// What happens to a row that cannot be trained on as it stands: no answer, unknown form,
+    /// longer than `max_length`. Default `"refuse"`.
+    pub bad_rows: BadRows,
+    /// Whether a row that repeats an earlier one word for word is left out. Default true.
+    pub drop_duplicates: bool,
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        DataSection {
+            sources: Vec::new(),
+            format: Format::Auto,
+            validation_ratio: 0.0,
+            seed: 42,
+            bad_rows: BadRows::Refuse,
+            drop_duplicates: true,
+        }
+    }
+}
+
+/// One file of examples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// JSON array or JSONL; relative to the folder of `qeval.toml`.
+    pub path: String,
+    /// Takes so many rows, chosen by the seed. `None` takes all.
+    pub take: Option<usize>,
+    /// Weight of this source in the mix. Either all sources have one or none has. Rows are left
+    /// out until the weights hold; no row is ever repeated.
+    pub share: Option<f64>,
+}
+
+impl Source {
+    /// Reads the short form: `path` or `path#200`. A `#` without a number after it belongs to the
+    /// path.
+    pub fn parse(text: &str) -> Self {
+        if let Some((path, count)) = text.rsplit_once('#')
+            && let Ok(take) = count.parse()
+            && !path.is_empty()
+        {
+            return Source { path: path.to_string(), take: Some(take), share: None };
+        }
+        Source { path: text.to_string(), take: None, share: None }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.take {
+            Some(take) => write!(f, "{}#{take}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
+/// Form of a data row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Told by each row's keys.
+    Auto,
+    /// `instruction`, `output`; optional `input`, `system`, `history`.
+    Alpaca,
+    /// `messages`: a list of `role` and `content`.
+    Messages,
+    /// `conversations`: a list of `from` and `value`; optional `system`.
+    Sharegpt,
+    /// `query`, `response`; optional `system`, `history`.
+    QueryResponse,
+}
+
+/// What happens to rows that cannot be trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BadRows {
+    /// All of them are named and nothing is trained.
+    Refuse,
+    /// They are left out, counted, and named.
+    Drop,
+}
+
+/// `[train]`: the optimizer and the loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainSection {
+    /// Passes over the examples; a fraction ends in mid-epoch. Default 2.
+    pub num_train_epochs: f64,
+    /// Highest learning rate, reached after the warmup. Default 1e-4.
+    pub learning_rate: f64,
+    /// Part of all steps in which the rate rises from 0, in [0, 1]. Default 0.05.
+    pub warmup_ratio: f64,
+    /// How the rate falls afterwards. Default `"cosine"`.
+    pub lr_scheduler_type: SchedulerType,
+    /// AdamW's decoupled weight decay. Default 0.
+    pub weight_decay: f64,
+    /// AdamW's decay of the first moment, in [0, 1). Default 0.9.
+    pub adam_beta1: f64,
+    /// AdamW's decay of the second moment, in [0, 1). Default 0.999.
+    pub adam_beta2: f64,
+    /// AdamW's denominator guard. Default 1e-8.
+    pub adam_epsilon: f64,
+    /// Gradients are scaled down to this norm over all adapter matrices; 0 switches it off.
+    /// Default 1.
+    pub max_grad_norm: f64,
+    /// With `per_device_train_batch_size`: their product is the examples of an optimizer step.
+    /// Default 16.
+    pub gradient_accumulation_steps: usize,
+    /// See `gradient_accumulation_steps`. Default 1.
+    pub per_device_train_batch_size: usize,
+    /// Tokens of one forward and backward pass: a step's examples are packed into passes of at
+    /// most so many, without changing the step. A longer example gets a pass of its own.
+    /// Default 1024.
+    pub micro_batch_tokens: usize,
+    /// Most tokens of an example. A longer one is a bad row, never cut. Default 2048.
+    pub max_length: usize,
+    /// When checkpoints are gated, in optimizer steps or as a part of all steps; the last step is
+    /// always gated. Default 0.25.
+    pub eval_steps: Every,
+    /// When checkpoints are saved besides those that are gated. Default: as `eval_steps`.
+    pub save_steps: Option<Every>,
+    /// Optimizer steps from one line of `train.jsonl` to the next. Default 1.
+    pub logging_steps: usize,
+    /// Checkpoints kept besides best and newest. Default: all (0 in the file).
+    pub save_total_limit: Option<usize>,
+    /// Stops after so many gates in a row without a better checkpoint; the base is the first to
+    /// beat. Default: off (0 in the file). A proven regression stops in any case.
+    pub early_stopping_patience: Option<usize>,
+    /// Decides A's first values, the order of examples, and dropout. Default 42.
+    pub seed: u64,
+    /// System prompt of training rows without their own, and of probes without their own.
+    /// Default: none is added; the chat template may put in its own. `""` asks for an empty one.
+    pub system: Option<String>,
+    /// What a layer keeps for the backward pass. Default `"auto"`.
+    pub recompute: Recompute,
+    /// Where runs are written; relative to the folder of `qeval.toml`. Default `"runs"`.
+    pub output_dir: String,
+}
+
+impl Default for TrainSection {
+    fn default() -> Self {
+        TrainSection {
+            num_train_epochs: 2.0,
+            learning_rate: 1e-4,
+            warmup_ratio: 0.05,
+            lr_scheduler_type: SchedulerType::Cosine,
+            weight_decay: 0.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            max_grad_norm: 1.0,
+            gradient_accumulation_steps: 16,
+            per_device_train_batch_size: 1,
+            micro_batch_tokens: 1024,
+            max_length: 2048,
+            eval_steps: Every::Part(0.25),
+            save_steps: None,
+            logging_steps: 1,
+            save_total_limit: None,
+            early_stopping_patience: None,
+            seed: 42,
+            system: None,
+            recompute: Recompute::Auto,
+            output_dir: "runs".into(),
+        }
+    }
+}
+
+impl TrainSection {
+    /// Examples of one optimizer step.
+    pub fn examples_per_step(&self) -> usize {
+        self.gradient_accumulation_steps * self.per_device_train_batch_size
+    }
+}
+
+/// How the learning rate falls after the warmup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchedulerType {
+    /// Half a cosine, to 0 at the last step.
+    Cosine,
+    /// A line, to 0 at the last step.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+/// What a layer keeps for the backward pass, against memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recompute {
+    /// Decided once from the memory that is free, and stored with the run.
+    Auto,
+    /// Outputs of matrix products are kept; norms, rotations, softmax, and silu are recomputed.
+    Selective,
+    /// A layer's input is kept and everything else recomputed: least memory, most time.
+    Full,
+}
+
+/// A rhythm in optimizer steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Every {
+    /// Every so many optimizer steps, at least 1.
+    Steps(usize),
+    /// A part of all steps, in (0, 1): 0.25 is four times in a run.
+    Part(f64),
+}
+
+impl Every {
+    /// Optimizer steps from one time to the next, at least 1; a part is rounded up, as in the
+    /// Hugging Face trainer.
+    pub fn steps(self, total_steps: usize) -> usize {
+        match self {
+            Every::Steps(steps) => steps.max(1),
+            Every::Part(part) => ((part * total_steps as f64).ceil() as usize).max(1),
+        }
+    }
+
+    /// The steps at which it happens, counted from 1; the last step is always one of them.
+    pub fn times(self, total_steps: usize) -> Vec<usize> {
+        let mut times: Vec<usize> =
+            (1..=total_steps / self.steps(total_steps)).map(|i| i * self.steps(total_steps)).collect();
+        if total_steps > 0 && times.last() != Some(&total_steps) {
+            times.push(total_steps);
+        }
+        times
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Every::Steps(steps) => write!(f, "{steps}"),
+            Every::Part(part) => write!(f, "{part}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_form_of_a_source_takes_rows() {
+        assert_eq!(Source::parse("a.jsonl#200").take, Some(200));
+        assert_eq!(Source::parse("a.jsonl#200").path, "a.jsonl");
+        assert_eq!(Source::parse("c#/a.json").path, "c#/a.json");
+        assert_eq!(Source::parse("a.json#x").path, "a.json#x");
+        assert_eq!(Source::parse("#3").path, "#3");
+    }
+
+    #[test]
+    fn last_step_is_always_one_of_the_times() {
+        assert_eq!(Every::Steps(20).times(40), [20, 40]);
+        assert_eq!(Every::Steps(20).times(45), [20, 40, 45]);
+        assert_eq!(Every::Steps(20).times(7), [7]);
+        assert_eq!(Every::Part(0.25).times(10), [3, 6, 9, 10]);
+        assert_eq!(Every::Part(0.25).times(1), [1]);
+        assert_eq!(Every::Steps(5).times(0), [0usize; 0]);
+    }
+}
