@@ -41,7 +41,11 @@ pub struct FileError {
 impl FileError {
     /// For `map_err`: `.map_err(FileError::at("read", path))`.
     pub fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| FileError { action, path: path.to_path_buf(), source }
+        move |source| FileError {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 }
 
@@ -86,7 +90,11 @@ pub fn write_with(
     if let Err(source) = written {
         // The cause is reported; the leftover is found at the next start if this fails too.
         let _ = fs::remove_file(&aside.path);
-        return Err(FileError { action: "write", path: path.to_path_buf(), source });
+        return Err(FileError {
+            action: "write",
+            path: path.to_path_buf(),
+            source,
+        });
     }
     sync_folder(parent_of(path))
 }
@@ -102,7 +110,11 @@ pub fn write_folder<E: From<FileError>>(
 ) -> Result<(), E> {
     fill_aside(path, fill, |aside| {
         // Two renames: `remove_leftovers` puts the old folder back if the process ends between.
-        let old = if path.is_dir() { Some(Aside::of(path, REPLACED)?) } else { None };
+        let old = if path.is_dir() {
+            Some(Aside::of(path, REPLACED)?)
+        } else {
+            None
+        };
         if let Some(old) = &old {
             fs::rename(path, &old.path).map_err(FileError::at("replace", path))?;
         }
@@ -110,7 +122,11 @@ pub fn write_folder<E: From<FileError>>(
             if let Some(old) = &old {
                 let _ = fs::rename(&old.path, path);
             }
-            return Err(FileError { action: "write", path: path.to_path_buf(), source });
+            return Err(FileError {
+                action: "write",
+                path: path.to_path_buf(),
+                source,
+            });
         }
         sync_folder(parent_of(path))?;
         match old {
@@ -132,8 +148,16 @@ pub fn create_folder<E: From<FileError>>(
     fill_aside(path, fill, |aside| {
         fs::rename(aside, path).map_err(|source| {
             let taken = source.kind() == io::ErrorKind::DirectoryNotEmpty || path.exists();
-            let source = if taken { io::ErrorKind::AlreadyExists.into() } else { source };
-            FileError { action: "create", path: path.to_path_buf(), source }
+            let source = if taken {
+                io::ErrorKind::AlreadyExists.into()
+            } else {
+                source
+            };
+            FileError {
+                action: "create",
+                path: path.to_path_buf(),
+                source,
+            }
         })?;
         sync_folder(parent_of(path))
     })
@@ -172,7 +196,9 @@ pub fn remove_leftovers(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut handled = Vec::new();
     for entry in entries {
         let path = entry.map_err(FileError::at("list", folder))?.path();
-        let Some(leftover) = Leftover::of(&path) else { continue };
+        let Some(leftover) = Leftover::of(&path) else {
+            continue;
+        };
         if leftover.in_use(&path) {
             continue;
         }
@@ -199,11 +225,19 @@ impl Aside {
     fn of(path: &Path, prefix: &str) -> Result<Self, FileError> {
         let name = path.file_name().ok_or_else(|| {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no name");
-            FileError { action: "write", path: path.to_path_buf(), source }
+            FileError {
+                action: "write",
+                path: path.to_path_buf(),
+                source,
+            }
         })?;
         let mut aside = OsString::from(prefix);
         aside.push(name);
-        aside.push(format!("-{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        aside.push(format!(
+            "-{}.{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
         let path = parent_of(path).join(aside);
         names_in_use().push(path.clone());
         Ok(Aside { path })
@@ -238,7 +272,11 @@ impl<'a> Leftover<'a> {
         let (name, writer) = rest.rsplit_once('-')?;
         let (process, count) = writer.split_once('.')?;
         count.parse::<u64>().ok()?;
-        Some(Leftover { name, process: process.parse().ok()?, replaced })
+        Some(Leftover {
+            name,
+            process: process.parse().ok()?,
+            replaced,
+        })
     }
 
     /// Process ids start again at 1 in every container, so an id like our own proves nothing:
@@ -253,7 +291,9 @@ impl<'a> Leftover<'a> {
 
 #[cfg(unix)]
 fn is_running(process: u32) -> bool {
-    let Ok(process) = libc::pid_t::try_from(process) else { return false };
+    let Ok(process) = libc::pid_t::try_from(process) else {
+        return false;
+    };
     // SAFETY: signal 0 sends nothing; the call only asks whether the process exists.
     let answer = unsafe { libc::kill(process, 0) };
     answer == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
@@ -322,7 +362,10 @@ impl LineAppender {
             .open(path)
             .map_err(FileError::at("open", path))?;
         cut_torn_line(&mut file).map_err(FileError::at("repair the last line of", path))?;
-        Ok(LineAppender { file: Mutex::new(file), path: path.to_path_buf() })
+        Ok(LineAppender {
+            file: Mutex::new(file),
+            path: path.to_path_buf(),
+        })
     }
 
     /// The file.
@@ -392,7 +435,7 @@ fn cut_torn_line(file: &mut File) -> io::Result<()> {
         from -= piece;
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
-        file.by_ref().take(piece).read_to_end(&mut bytes)?;
+        Read::by_ref(file).take(piece).read_to_end(&mut bytes)?;
         if let Some(newline) = bytes.iter().rposition(|&byte| byte == b'\n') {
             keep = from + newline as u64 + 1;
             break;
@@ -433,7 +476,10 @@ mod tests {
             file.write_all(b"half of the n")?;
             Err(io::Error::from(io::ErrorKind::StorageFull))
         });
-        assert_eq!(failed.unwrap_err().source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            failed.unwrap_err().source.kind(),
+            io::ErrorKind::StorageFull
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         write(&path, "new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
@@ -450,7 +496,9 @@ mod tests {
                 fs::create_dir(aside.join("deep")).unwrap();
                 write(&aside.join("deep/b"), text)?;
                 match fail {
-                    true => Err(FileError::at("write", aside)(io::ErrorKind::StorageFull.into())),
+                    true => Err(FileError::at("write", aside)(
+                        io::ErrorKind::StorageFull.into(),
+                    )),
                     false => Ok(()),
                 }
             }
@@ -487,7 +535,11 @@ mod tests {
         let alive = std::os::unix::process::parent_id();
         let unfinished = folder.path().join(format!(".tmp-checkpoint-20-{ended}.0"));
         fs::create_dir_all(unfinished.join("deep")).unwrap();
-        fs::write(folder.path().join(format!(".tmp-best.json-{ended}.7")), "ha").unwrap();
+        fs::write(
+            folder.path().join(format!(".tmp-best.json-{ended}.7")),
+            "ha",
+        )
+        .unwrap();
         fs::create_dir(folder.path().join(format!(".old-checkpoint-40-{ended}.1"))).unwrap();
         fs::create_dir(folder.path().join(format!(".old-checkpoint-60-{ended}.2"))).unwrap();
         fs::create_dir(folder.path().join("checkpoint-60")).unwrap();
@@ -506,18 +558,24 @@ mod tests {
         expected.extend(["checkpoint-40".to_owned(), "checkpoint-60".to_owned()]);
         expected.sort();
         assert_eq!(names_in(folder.path()), expected);
-        assert!(remove_leftovers(&folder.path().join("none")).unwrap().is_empty());
+        assert!(
+            remove_leftovers(&folder.path().join("none"))
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
     fn own_process_id_of_an_earlier_container_is_a_leftover() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        let stale = folder.path().join(format!(".tmp-other-{}.999999", std::process::id()));
+        let stale = folder
+            .path()
+            .join(format!(".tmp-other-{}.999999", std::process::id()));
         fs::write(&stale, "").unwrap();
         write_with(&path, |file| {
             file.write_all(b"whole")?;
-            assert_eq!(remove_leftovers(folder.path()).unwrap(), [stale.clone()]);
+            assert_eq!(remove_leftovers(folder.path()).unwrap(), [stale.as_path()]);
             Ok(())
         })
         .unwrap();
@@ -534,7 +592,11 @@ mod tests {
             bytes.extend_from_slice(&torn.as_bytes()[..end]);
             fs::write(&path, &bytes).unwrap();
             LineAppender::open(&path).unwrap().append("next").unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nnext\n", "cut at {end}");
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                "one\ntwo\nnext\n",
+                "cut at {end}"
+            );
         }
     }
 
@@ -556,13 +618,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines.jsonl");
         // Two appenders, as two processes would have them, each shared by four threads.
-        let appenders = [LineAppender::open(&path).unwrap(), LineAppender::open(&path).unwrap()];
+        let appenders = [
+            LineAppender::open(&path).unwrap(),
+            LineAppender::open(&path).unwrap(),
+        ];
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let appender = &appenders[thread % 2];
                 scope.spawn(move || {
                     for line in 0..100 {
-                        appender.append(&format!("{thread}-{line}-{}", "x".repeat(line))).unwrap();
+                        appender
+                            .append(&format!("{thread}-{line}-{}", "x".repeat(line)))
+                            .unwrap();
                     }
                 });
             }
@@ -593,7 +660,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn full_disk_says_so() {
         let appender = LineAppender::open(Path::new("/dev/full")).unwrap();
-        insta::assert_snapshot!(appender.append("{}").unwrap_err(), @"");
+        insta::assert_snapshot!(appender.append("{}").unwrap_err(), @"
+        cannot append to /dev/full: No space left on device (os error 28)
+          Free some space there or choose a folder on another disk, then give the same command again: what is finished is kept.
+        ");
     }
 
     #[test]
@@ -602,10 +672,19 @@ mod tests {
             FileError::at("write", Path::new("runs/run-0001/provenance.json"))(kind.into())
                 .to_string()
         };
-        insta::assert_snapshot!(text(io::ErrorKind::StorageFull), @"");
-        insta::assert_snapshot!(text(io::ErrorKind::ReadOnlyFilesystem), @"");
-        insta::assert_snapshot!(text(io::ErrorKind::PermissionDenied), @"");
-        insta::assert_snapshot!(text(io::ErrorKind::NotFound), @"");
+        insta::assert_snapshot!(text(io::ErrorKind::StorageFull), @"
+        cannot write runs/run-0001/provenance.json: no storage space
+          Free some space there or choose a folder on another disk, then give the same command again: what is finished is kept.
+        ");
+        insta::assert_snapshot!(text(io::ErrorKind::ReadOnlyFilesystem), @"
+        cannot write runs/run-0001/provenance.json: read-only filesystem or storage medium
+          Choose a folder that you may write to, or change its permissions.
+        ");
+        insta::assert_snapshot!(text(io::ErrorKind::PermissionDenied), @"
+        cannot write runs/run-0001/provenance.json: permission denied
+          Choose a folder that you may write to, or change its permissions.
+        ");
+        insta::assert_snapshot!(text(io::ErrorKind::NotFound), @"cannot write runs/run-0001/provenance.json: entity not found");
     }
 
     #[test]
@@ -613,8 +692,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("runs"), "").unwrap();
         let error = write(&folder.path().join("runs/a.json"), "").unwrap_err();
-        let shown = error.to_string().replace(&folder.path().display().to_string(), "[folder]");
-        insta::assert_snapshot!(shown, @"");
+        let shown = error
+            .to_string()
+            .replace(&folder.path().display().to_string(), "[folder]");
+        insta::assert_snapshot!(shown, @"
+        cannot write [folder]/runs/a.json: Not a directory (os error 20)
+          A part of this path is a file: choose another path.
+        ");
     }
 
     #[test]

@@ -87,7 +87,10 @@ fn read_into(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
 }
 
 fn name_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+    io::Error::new(
+        error.kind(),
+        format!("cannot read {}: {error}", path.display()),
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -134,9 +137,15 @@ mod tests {
             Parts::new("xa").part("a", "bc").part("d", "").finish(),
         ];
         for (i, one) in digests.iter().enumerate() {
-            assert!(!digests[..i].contains(one), "number {i} is not the only one of its kind");
+            assert!(
+                !digests[..i].contains(one),
+                "number {i} is not the only one of its kind"
+            );
         }
-        assert_eq!(digests[0], Parts::new("x").part("a", "bc").part("d", "").finish());
+        assert_eq!(
+            digests[0],
+            Parts::new("x").part("a", "bc").part("d", "").finish()
+        );
     }
 
     #[test]
@@ -146,7 +155,10 @@ mod tests {
         write("adapter_config.json", "{}").unwrap();
         let missing = adapter_folder(folder.path()).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-        assert!(missing.to_string().contains("adapter_model.safetensors"), "{missing}");
+        assert!(
+            missing.to_string().contains("adapter_model.safetensors"),
+            "{missing}"
+        );
 
         write("adapter_model.safetensors", "weights").unwrap();
         let first = adapter_folder(folder.path()).unwrap();

@@ -89,19 +89,30 @@ mod tests {
 
     #[test]
     fn codes_are_the_documented_ones() {
-        let all =
-            [Outcome::Pass, Outcome::Regression, Outcome::Inconclusive, Outcome::CouldNotMeasure];
+        let all = [
+            Outcome::Pass,
+            Outcome::Regression,
+            Outcome::Inconclusive,
+            Outcome::CouldNotMeasure,
+        ];
         for (outcome, code) in all.into_iter().zip(0u8..) {
             assert_eq!(outcome.code(), code);
             assert_eq!(ExitCode::from(outcome), ExitCode::from(code));
-            assert!(EXIT_CODES.contains(&format!("\n  {code}  ")), "{code} is not in the help");
+            assert!(
+                EXIT_CODES.contains(&format!("\n  {code}  ")),
+                "{code} is not in the help"
+            );
         }
     }
 
     #[test]
     fn closed_pipe_is_no_bug() {
-        assert!(is_closed_pipe("failed printing to stdout: Broken pipe (os error 32)"));
-        assert!(!is_closed_pipe("failed printing to stdout: No space left on device"));
+        assert!(is_closed_pipe(
+            "failed printing to stdout: Broken pipe (os error 32)"
+        ));
+        assert!(!is_closed_pipe(
+            "failed printing to stdout: No space left on device"
+        ));
         assert!(!is_closed_pipe("index out of bounds"));
     }
 

@@ -1,6 +1,71 @@
-//! A LoRA trainer wrapped in a test framework.
+//! A LoRA trainer wrapped in a test framework: every checkpoint, and the base model as checkpoint
+//! 0, answers probe suites; a run fails like a unit test when general ability regresses against the
+//! base, and the verdict says how sure it is.
+//!
+//! ```text
+//!                suites/*.toml                        examples.jsonl
+//!                      |                                     |
+//!                    suite                                 train ----> checkpoint-N/
+//!                      |                                     |               |
+//!      +--> Case + Subject (base, base + adapter)            |   each one, at its step
+//!      |               |                                     |               |
+//!      |           generate   one loaded base (model), any   |<--------------+
+//!      |               |      adapters (lora), one batch     |
+//!      |            Answer                                   |
+//!      |               |                                     |
+//!      |             check   -> Score                      continue, or stop
+//!      |               |                                     |
+//!      |            record   runs/RUN/answers/*.jsonl        |
+//!      |               |                                     |
+//!      |              gate   -> Verdict ---------------------+
+//!      |               |
+//!      +---- run    report, exit code
+//! ```
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`flow`] | the nouns that stages hand to each other: plain data, no I/O, no tensors |
+//! | [`suite`] | TOML -> suites, probes, cases |
+//! | [`check`] | an answer and its evidence -> a score |
+//! | [`chat`] | conversations <-> token ids |
+//! | [`model`] | weights -> a decoder with forward and backward |
+//! | [`lora`] | adapters on disk, in a batch, in training |
+//! | [`generate`] | prompts and subjects -> answers, in one batch |
+//! | [`train`] | examples -> checkpoints |
+//! | [`record`] | what a run leaves on disk |
+//! | [`gate`] | paired scores -> a verdict; pure statistics |
+//! | [`report`] | records and verdicts -> people and machines |
+//! | [`run`] | the wiring, the only place where stages meet |
+//! | [`config`] | `qeval.toml` |
+//! | [`hub`] | a model's name -> files on disk |
+//! | [`cli`] | one file per command |
+//! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
+//!
+//! # Import rule
+//! Leaves import nothing of ours, and `flow` only leaves. `check`, `gate`, `record`, and `report`
+//! import `flow` and leaves, never each other, never candle; `suite` also imports
+//! `check::registry`, to refuse a bad check at load time. `chat` and `model` import leaves, `lora`
+//! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
+//! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
+//! imports all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
 
+pub mod atomic_file;
 pub mod chat;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod digest;
+pub mod exit;
 pub mod flow;
+pub mod gate;
+pub mod generate;
+pub mod hub;
+pub mod lora;
 pub mod model;
 pub mod random;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod suite;
+pub mod text;
+pub mod train;

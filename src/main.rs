@@ -1,1 +1,5 @@
-fn main() {}
+//! The `qeval` program.
+
+fn main() -> std::process::ExitCode {
+    qeval::cli::main()
+}

@@ -35,7 +35,9 @@ pub struct Philox {
 impl Philox {
     /// A generator keyed by a seed.
     pub fn new(key: u64) -> Self {
-        Philox { key: [key as u32, (key >> 32) as u32] }
+        Philox {
+            key: [key as u32, (key >> 32) as u32],
+        }
     }
 
     /// The four words at a counter.
@@ -58,7 +60,14 @@ impl Philox {
 
     /// A row of draws for one purpose at one place (an epoch, a source, a step).
     pub fn draws(&self, purpose: Purpose, place: u64) -> Draws {
-        Draws { philox: *self, purpose, place, block: 0, words: [0; 4], used: 4 }
+        Draws {
+            philox: *self,
+            purpose,
+            place,
+            block: 0,
+            words: [0; 4],
+            used: 4,
+        }
     }
 }
 
@@ -78,8 +87,9 @@ impl Draws {
     pub fn word(&mut self) -> u32 {
         if self.used == 4 {
             let place = [self.place as u32, (self.place >> 32) as u32];
-            self.words =
-                self.philox.block([self.block, place[0], place[1], self.purpose as u32]);
+            self.words = self
+                .philox
+                .block([self.block, place[0], place[1], self.purpose as u32]);
             self.block = self.block.wrapping_add(1);
             self.used = 0;
         }
@@ -138,8 +148,12 @@ mod tests {
         assert_eq!(zero, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         let ones = Philox::new(u64::MAX).block([u32::MAX; 4]);
         assert_eq!(ones, [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
-        let pi = Philox::new(0x299f_31d0_a409_3822)
-            .block([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344]);
+        let pi = Philox::new(0x299f_31d0_a409_3822).block([
+            0x243f_6a88,
+            0x85a3_08d3,
+            0x1319_8a2e,
+            0x0370_7344,
+        ]);
         assert_eq!(pi, [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
     }
 
@@ -177,7 +191,10 @@ mod tests {
         for _ in 0..70_000 {
             counts[draws.below(7) as usize] += 1;
         }
-        assert!(counts.iter().all(|&c| (9_600..10_400).contains(&c)), "{counts:?}");
+        assert!(
+            counts.iter().all(|&c| (9_600..10_400).contains(&c)),
+            "{counts:?}"
+        );
     }
 
     #[test]

@@ -19,7 +19,11 @@ pub fn fold(text: &str) -> String {
             '\u{2010}'..='\u{2015}' | '−' => '-',
             '。' => '.',
             '、' => ',',
-            '\u{00AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FE0E}' | '\u{FE0F}'
+            '\u{00AD}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2060}'
+            | '\u{FE0E}'
+            | '\u{FE0F}'
             | '\u{FEFF}' => continue,
             c if c.is_whitespace() => {
                 space = true;
@@ -144,10 +148,20 @@ pub fn ellipsize(text: &str, max_chars: usize) -> String {
 /// The surroundings of `text[start..end]`, `context` characters to each side, with `…` where
 /// something is left out. The offsets have to be character boundaries.
 pub fn excerpt(text: &str, start: usize, end: usize, context: usize) -> String {
-    let from = text[..start].char_indices().rev().take(context).last().map_or(start, |(i, _)| i);
-    let to = text[end..].char_indices().nth(context).map_or(text.len(), |(i, _)| end + i);
-    let (lead, trail) =
-        (if from > 0 { "…" } else { "" }, if to < text.len() { "…" } else { "" });
+    let from = text[..start]
+        .char_indices()
+        .rev()
+        .take(context)
+        .last()
+        .map_or(start, |(i, _)| i);
+    let to = text[end..]
+        .char_indices()
+        .nth(context)
+        .map_or(text.len(), |(i, _)| end + i);
+    let (lead, trail) = (
+        if from > 0 { "…" } else { "" },
+        if to < text.len() { "…" } else { "" },
+    );
     format!("{lead}{}{trail}", &text[from..to])
 }
 
@@ -156,7 +170,9 @@ pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 {
         return format!("1 {noun}");
     }
-    let stem = noun.strip_suffix('y').filter(|s| !s.ends_with(['a', 'e', 'i', 'o', 'u']));
+    let stem = noun
+        .strip_suffix('y')
+        .filter(|s| !s.ends_with(['a', 'e', 'i', 'o', 'u']));
     match stem {
         Some(stem) => format!("{count} {stem}ies"),
         None if ["s", "x", "ch", "sh"].iter().any(|end| noun.ends_with(end)) => {
@@ -168,13 +184,22 @@ pub fn plural(count: usize, noun: &str) -> String {
 
 /// `a`, `a or b`, `a, b, or c`.
 pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
+    joined(names, "or")
+}
+
+/// `a`, `a and b`, `a, b, and c`.
+pub fn all_of<S: AsRef<str>>(names: &[S]) -> String {
+    joined(names, "and")
+}
+
+fn joined<S: AsRef<str>>(names: &[S], word: &str) -> String {
     match names {
         [] => "nothing".into(),
         [one] => one.as_ref().into(),
-        [a, b] => format!("{} or {}", a.as_ref(), b.as_ref()),
+        [a, b] => format!("{} {word} {}", a.as_ref(), b.as_ref()),
         [rest @ .., last] => {
             let rest: Vec<&str> = rest.iter().map(AsRef::as_ref).collect();
-            format!("{}, or {}", rest.join(", "), last.as_ref())
+            format!("{}, {word} {}", rest.join(", "), last.as_ref())
         }
     }
 }
@@ -201,12 +226,31 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 /// and their compounds (`twenty-five`). Lower case is expected.
 pub fn number_word(word: &str) -> Option<u32> {
     const SMALL: [&str; 21] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-        "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
-        "nineteen", "twenty",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
     ];
-    const TENS: [&str; 8] =
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+    const TENS: [&str; 8] = [
+        "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+    ];
     if let Some(value) = SMALL.iter().position(|w| *w == word) {
         return u32::try_from(value).ok();
     }
@@ -288,7 +332,11 @@ fn chinese_units(chars: &[char]) -> Option<f64> {
         let unit = chinese_unit(c)?;
         if unit >= 1e4 {
             section += f64::from(digit.unwrap_or(0));
-            total = if unit > 1e4 { (total + section) * unit } else { total + section * unit };
+            total = if unit > 1e4 {
+                (total + section) * unit
+            } else {
+                total + section * unit
+            };
             section = 0.0;
         } else {
             section += f64::from(digit.unwrap_or(1)) * unit;
@@ -348,7 +396,10 @@ mod tests {
 
     #[test]
     fn words_of_both_languages() {
-        assert_eq!(words("It's 3 o'clock, 你好!"), ["it's", "3", "o'clock", "你", "好"]);
+        assert_eq!(
+            words("It's 3 o'clock, 你好!"),
+            ["it's", "3", "o'clock", "你", "好"]
+        );
         assert_eq!(words("the dogs' 'bone'"), ["the", "dogs", "bone"]);
         assert!(words("…!").is_empty());
     }
@@ -366,11 +417,29 @@ mod tests {
 
     #[test]
     fn plurals_and_lists() {
-        let nouns = [(1, "probe"), (2, "probe"), (0, "entry"), (2, "day"), (2, "class"), (3, "match")];
+        let nouns = [
+            (1, "probe"),
+            (2, "probe"),
+            (0, "entry"),
+            (2, "day"),
+            (2, "class"),
+            (3, "match"),
+        ];
         let shown: Vec<String> = nouns.iter().map(|(n, noun)| plural(*n, noun)).collect();
-        assert_eq!(shown, ["1 probe", "2 probes", "0 entries", "2 days", "2 classes", "3 matches"]);
+        assert_eq!(
+            shown,
+            [
+                "1 probe",
+                "2 probes",
+                "0 entries",
+                "2 days",
+                "2 classes",
+                "3 matches"
+            ]
+        );
         assert_eq!(one_of(&["a", "b", "c"]), "a, b, or c");
         assert_eq!(one_of(&["a", "b"]), "a or b");
+        assert_eq!(all_of(&["a", "b", "c"]), "a, b, and c");
     }
 
     #[test]
@@ -413,7 +482,7 @@ mod tests {
             ("一万二千", Some(12000.0)),
             ("一亿三千万", Some(1.3e8)),
             ("十万亿", Some(1e13)),
-            ("三点一四", Some(3.14)),
+            ("三点二五", Some(3.25)),
             ("两百", Some(200.0)),
             ("七八十", None),
             ("点五", None),

@@ -59,7 +59,7 @@ pub enum ChatError {
     #[error(
         "{}: no chat template\n\
          (looked for chat_template.jinja and for `chat_template` in tokenizer_config.json; \
-         take an instruct model, or put its chat_template.jinja there)", 
+         take an instruct model, or put its chat_template.jinja there)",
         folder.display()
     )]
     NoTemplate {
@@ -88,7 +88,11 @@ pub enum ChatError {
         reason: String,
     },
     /// The template failed while rendering.
-    #[error("chat template: line {line}: {reason}")]
+    #[error(
+        "chat template: line {line}: {reason}\n\
+         (the model's own template fails on this conversation; put a corrected \
+         chat_template.jinja into its folder)"
+    )]
     TemplateRender {
         /// Line in the template.
         line: usize,

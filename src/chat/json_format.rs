@@ -59,9 +59,11 @@ fn json_of(value: &Value) -> Result<Json, Error> {
         },
         ValueKind::Number => f64::try_from(value.clone())?.into(),
         ValueKind::String => value.to_string().into(),
-        ValueKind::Seq | ValueKind::Iterable => {
-            value.try_iter()?.map(|item| json_of(&item)).collect::<Result<Vec<_>, _>>()?.into()
-        }
+        ValueKind::Seq | ValueKind::Iterable => value
+            .try_iter()?
+            .map(|item| json_of(&item))
+            .collect::<Result<Vec<_>, _>>()?
+            .into(),
         ValueKind::Map => {
             let mut map = serde_json::Map::new();
             for key in value.try_iter()? {

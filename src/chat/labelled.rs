@@ -59,13 +59,23 @@ impl ChatTemplate {
         let whole = self.render_turns(turns, false)?;
         let mut spans = Vec::new();
         let mut unlabelled_answers = 0;
-        for (i, _) in turns.iter().enumerate().filter(|(_, t)| t.role == Role::Assistant) {
+        for (i, _) in turns
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| t.role == Role::Assistant)
+        {
             let prompt = self.render_turns(&turns[..i], true)?;
             let is_last = i + 1 == turns.len();
-            let through =
-                if is_last { whole.clone() } else { self.render_turns(&turns[..=i], false)? };
+            let through = if is_last {
+                whole.clone()
+            } else {
+                self.render_turns(&turns[..=i], false)?
+            };
             if whole.starts_with(&prompt) && whole.starts_with(&through) {
-                spans.push(Span { start: prompt.len(), end: through.len() });
+                spans.push(Span {
+                    start: prompt.len(),
+                    end: through.len(),
+                });
             } else if is_last {
                 return Err(not_prefix_stable(&whole, &prompt));
             } else {
@@ -97,11 +107,7 @@ impl ChatTemplate {
     }
 }
 
-fn encode_apart(
-    whole: &str,
-    spans: &[Span],
-    tokenizer: &Tokenizer,
-) -> Result<Labelled, ChatError> {
+fn encode_apart(whole: &str, spans: &[Span], tokenizer: &Tokenizer) -> Result<Labelled, ChatError> {
     let mut ids = Vec::new();
     let mut ranges = Vec::with_capacity(spans.len());
     let mut done = 0;
@@ -122,20 +128,171 @@ fn label(ids: Vec<u32>, ranges: &[(usize, usize)], tokenizer: &Tokenizer) -> Lab
     let mut is_label = vec![false; ids.len()];
     let mut ends_turn = true;
     for &(start, end) in ranges {
-        let last = ids[start..end].iter().rposition(|&id| tokenizer.ends_turn(id));
+        let last = ids[start..end]
+            .iter()
+            .rposition(|&id| tokenizer.ends_turn(id));
         ends_turn &= last.is_some();
         let end = last.map_or(end, |last| start + last + 1);
         is_label[start..end].fill(true);
     }
-    Labelled { ids, is_label, ends_turn, unlabelled_answers: 0 }
+    Labelled {
+        ids,
+        is_label,
+        ends_turn,
+        unlabelled_answers: 0,
+    }
 }
 
 fn not_prefix_stable(whole: &str, prompt: &str) -> ChatError {
-    let mut parted =
-        whole.bytes().zip(prompt.bytes()).take_while(|(a, b)| a == b).count().min(whole.len());
+    let mut parted = whole
+        .bytes()
+        .zip(prompt.bytes())
+        .take_while(|(a, b)| a == b)
+        .count()
+        .min(whole.len());
     while !whole.is_char_boundary(parted) || !prompt.is_char_boundary(parted) {
         parted -= 1;
     }
     let show = |text: &str| text[parted..].chars().take(40).collect();
-    ChatError::NotPrefixStable { with_answer: show(whole), prompt_end: show(prompt) }
+    ChatError::NotPrefixStable {
+        with_answer: show(whole),
+        prompt_end: show(prompt),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::chat::Message;
+
+    const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + \
+        message.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}\
+        {{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+    fn tokenizer() -> Tokenizer {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/models/fixture/tokenizer.json"
+        );
+        let tokenizer = Tokenizer::from_file(Path::new(path)).unwrap();
+        let end = tokenizer.id_of("<|im_end|>");
+        tokenizer.with_end_of_turn(end).unwrap()
+    }
+
+    fn template(source: &str) -> ChatTemplate {
+        ChatTemplate::new(source, BTreeMap::new()).unwrap()
+    }
+
+    fn rounds(rounds: &[(&str, &str)]) -> Conversation {
+        let turn = |(q, a): &(&str, &str)| [Message::user(*q), Message::assistant(*a)];
+        Conversation::new(rounds.iter().flat_map(turn).collect::<Vec<_>>())
+    }
+
+    /// The labelled stretches as text.
+    fn labels(labelled: &Labelled) -> Vec<String> {
+        let tokenizer = tokenizer();
+        let mut stretches: Vec<Vec<u32>> = Vec::new();
+        let mut open = false;
+        for (&id, &is_label) in labelled.ids.iter().zip(&labelled.is_label) {
+            if is_label && !open {
+                stretches.push(Vec::new());
+            }
+            if is_label && let Some(stretch) = stretches.last_mut() {
+                stretch.push(id);
+            }
+            open = is_label;
+        }
+        stretches
+            .iter()
+            .map(|ids| tokenizer.decode_with_special(ids).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn loss_lies_on_answers_and_their_end_of_turn() {
+        let conversation = rounds(&[("Who are you?", "Aurora."), ("And 2 + 2?", "4")]);
+        let conversation = conversation.with_system(Some("Be short."));
+        let (template, tokenizer) = (template(CHATML), tokenizer());
+        let labelled = template
+            .render_for_training(&conversation, &tokenizer)
+            .unwrap();
+        assert_eq!(labels(&labelled), ["Aurora.<|im_end|>", "4<|im_end|>"]);
+        assert!(labelled.ends_turn);
+        assert_eq!(labelled.unlabelled_answers, 0);
+        let whole = template.render(&conversation, false).unwrap();
+        assert_eq!(tokenizer.decode_with_special(&labelled.ids).unwrap(), whole);
+    }
+
+    /// What a probe is asked with is what came before the label in training.
+    #[test]
+    fn training_prompt_is_the_probe_prompt() {
+        let (template, tokenizer) = (template(CHATML), tokenizer());
+        for answer in ["Aurora.", "\n\nTwo lines first", " blank first", "你好"] {
+            let conversation = rounds(&[("Who are you?", answer)]);
+            let labelled = template
+                .render_for_training(&conversation, &tokenizer)
+                .unwrap();
+            let prompt = template.render(&Conversation::prompt(None, "Who are you?"), true);
+            let prompt = tokenizer.encode(&prompt.unwrap()).unwrap();
+            assert!(labelled.ids.starts_with(&prompt), "{answer:?}");
+            let first = labelled.is_label.iter().position(|&l| l);
+            assert_eq!(first, Some(prompt.len()), "{answer:?}");
+            assert_eq!(labels(&labelled), [format!("{answer}<|im_end|>")]);
+        }
+    }
+
+    /// Qwen3's template takes the thinking out of an answer once another question follows.
+    #[test]
+    fn rewritten_earlier_answers_carry_no_loss_and_are_counted() {
+        let source = CHATML.replace(
+            "message.content +",
+            "(message.content if loop.last or message.role != 'assistant' else \
+             message.content.split('</think>')[-1]) +",
+        );
+        let conversation = rounds(&[("a?", "<think>hm</think>A"), ("b?", "<think>so</think>B")]);
+        let labelled = template(&source)
+            .render_for_training(&conversation, &tokenizer())
+            .unwrap();
+        assert_eq!(labelled.unlabelled_answers, 1);
+        assert_eq!(labels(&labelled), ["<think>so</think>B<|im_end|>"]);
+    }
+
+    #[test]
+    fn answer_without_end_of_turn_is_told() {
+        let source = "{% for m in messages %}{{ m.role + ': ' + m.content }}\n{% endfor %}\
+            {% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
+        let labelled = template(source)
+            .render_for_training(&rounds(&[("a?", "A")]), &tokenizer())
+            .unwrap();
+        assert!(!labelled.ends_turn);
+    }
+
+    #[test]
+    fn what_cannot_be_labelled_is_named() {
+        let open = Conversation::prompt(None, "a?");
+        let error = |source: &str, conversation: &Conversation| {
+            template(source)
+                .render_for_training(conversation, &tokenizer())
+                .unwrap_err()
+        };
+        insta::assert_snapshot!(error(CHATML, &open), @r"
+        a conversation to train on ends with a user turn, not with an answer
+        (the last turn must be the assistant's)
+        ");
+        insta::assert_snapshot!(error(CHATML, &Conversation::default()), @r"
+        a conversation to train on ends with nothing, not with an answer
+        (the last turn must be the assistant's)
+        ");
+        let turning = CHATML.replace(
+            "'<|im_start|>assistant\\n'",
+            "'<|im_start|>assistant\\n<think>'",
+        );
+        insta::assert_snapshot!(error(&turning, &rounds(&[("a?", "答案A")])), @r#"
+        the chat template does not keep what comes before the last answer: with the answer it renders "答案A<|im_end|>\n" where the prompt alone ends with "<think>"
+        (labels are the text after the generation prompt, so the prompt must be the beginning of the rendered conversation; train on a template that keeps it)
+        "#);
+    }
 }

@@ -45,7 +45,10 @@ pub struct Message {
 impl Message {
     /// A turn.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Message { role, content: content.into() }
+        Message {
+            role,
+            content: content.into(),
+        }
     }
 
     /// A system turn.
@@ -74,7 +77,9 @@ pub struct Conversation {
 impl Conversation {
     /// Turns in order.
     pub fn new(messages: impl Into<Vec<Message>>) -> Self {
-        Conversation { messages: messages.into() }
+        Conversation {
+            messages: messages.into(),
+        }
     }
 
     /// A prompt as a probe puts it: one question, after the system prompt where there is one.

@@ -11,6 +11,7 @@ mod labelled;
 mod message;
 mod template;
 mod template_clock;
+mod template_folder;
 mod tokenizer;
 
 pub use error::ChatError;

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,7 +15,6 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::json_format::tojson;
 use super::template_clock::strftime;
@@ -75,11 +73,10 @@ impl fmt::Display for EffectiveSystem {
 impl ChatTemplate {
     /// Compiles a template. `special_tokens` are variables of the template by their names in
     /// tokenizer_config.json: `bos_token`, `eos_token`, `pad_token`, ...
-    pub fn new(
-        source: &str,
-        special_tokens: BTreeMap<String, String>,
-    ) -> Result<Self, ChatError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    pub fn new(source: &str, special_tokens: BTreeMap<String, String>) -> Result<Self, ChatError> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
         Self::new_at(source, special_tokens, now)
     }
 
@@ -90,7 +87,10 @@ impl ChatTemplate {
         now: u64,
     ) -> Result<Self, ChatError> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
         environment.set_syntax(syntax.map_err(|e| syntax_error(&e))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment
@@ -113,32 +113,6 @@ impl ChatTemplate {
             special_tokens,
             source: source.to_string(),
         })
-    }
-
-    /// Reads a Hugging Face folder: `chat_template.jinja` when it is there, else `chat_template`
-    /// in `tokenizer_config.json`, a string or a list of named ones of which `default` is taken.
-    pub fn from_folder(folder: &Path) -> Result<Self, ChatError> {
-        let config_path = folder.join("tokenizer_config.json");
-        let config = match read_if_there(&config_path)? {
-            Some(text) => {
-                let origin = config_path.display().to_string();
-                serde_json::from_str(&text).map_err(|e| ChatError::TokenizerConfig {
-                    origin,
-                    problem: format!("not valid JSON: {e}"),
-                    rule: "fetch the file again, it may be cut off",
-                })?
-            }
-            None => Json::Null,
-        };
-        let own = read_if_there(&folder.join("chat_template.jinja"))?;
-        let source = match own {
-            Some(source) => Some(source),
-            None => template_of(&config, &config_path)?,
-        };
-        let Some(source) = source else {
-            return Err(ChatError::NoTemplate { folder: folder.to_path_buf() });
-        };
-        Self::new(&source, special_tokens_of(&config))
     }
 
     /// The template's text as the model brings it.
@@ -167,24 +141,26 @@ impl ChatTemplate {
             .iter()
             .map(|t| Value::from_pairs([("role", t.role.name()), ("content", &t.content)]))
             .collect();
-        let special = self.special_tokens.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str())));
+        let special = self
+            .special_tokens
+            .iter()
+            .map(|(k, v)| (k.as_str(), Value::from(v.as_str())));
         let variables = special.chain([
             ("messages", Value::from(messages)),
             ("tools", Value::from(())),
             ("documents", Value::from(())),
             ("add_generation_prompt", Value::from(add_generation_prompt)),
         ]);
-        template.render(Value::from_pairs(variables)).map_err(refused)
+        template
+            .render(Value::from_pairs(variables))
+            .map_err(refused)
     }
 
     /// The system prompt that a conversation without its own gets: the configured one, else what
     /// the template itself puts in.
     ///
     /// Errors when a configured, not empty one would be refused or dropped by the template.
-    pub fn effective_system(
-        &self,
-        configured: Option<&str>,
-    ) -> Result<EffectiveSystem, ChatError> {
+    pub fn effective_system(&self, configured: Option<&str>) -> Result<EffectiveSystem, ChatError> {
         const QUESTION: &str = "a2f1-the-question";
         const SYSTEM: &str = "b7c4-the-system-prompt";
         let render =
@@ -192,8 +168,17 @@ impl ChatTemplate {
         let before_question = |text: &str| text.split(QUESTION).next().unwrap_or("").to_string();
         if let Some(system) = configured {
             let rendered = render(configured)?;
+            if system.is_empty() && rendered == render(None)? {
+                // An empty system turn is the same as none, so the template's own is put in.
+                let own = self.effective_system(None)?;
+                if own.origin == SystemOrigin::Template {
+                    return Ok(own);
+                }
+            }
             if !rendered.contains(system.trim()) {
-                return Err(ChatError::SystemIgnored { system: system.to_string() });
+                return Err(ChatError::SystemIgnored {
+                    system: system.to_string(),
+                });
             }
             return Ok(EffectiveSystem {
                 text: system.to_string(),
@@ -213,8 +198,16 @@ impl ChatTemplate {
             Err(ChatError::TemplateRefuses { .. }) => String::new(),
             Err(other) => return Err(other),
         };
-        let origin = if text.is_empty() { SystemOrigin::None } else { SystemOrigin::Template };
-        Ok(EffectiveSystem { text, origin, preamble })
+        let origin = if text.is_empty() {
+            SystemOrigin::None
+        } else {
+            SystemOrigin::Template
+        };
+        Ok(EffectiveSystem {
+            text,
+            origin,
+            preamble,
+        })
     }
 }
 
@@ -238,7 +231,10 @@ fn plain_reason(error: &Error) -> String {
 }
 
 fn syntax_error(error: &Error) -> ChatError {
-    ChatError::TemplateSyntax { line: error.line().unwrap_or(1), reason: plain_reason(error) }
+    ChatError::TemplateSyntax {
+        line: error.line().unwrap_or(1),
+        reason: plain_reason(error),
+    }
 }
 
 fn render_error(error: &Error, turns: &[Message]) -> ChatError {
@@ -253,51 +249,237 @@ fn render_error(error: &Error, turns: &[Message]) -> ChatError {
         }
         cause = inner.source();
     }
-    ChatError::TemplateRender { line: error.line().unwrap_or(1), reason: plain_reason(error) }
-}
-
-fn read_if_there(path: &Path) -> Result<Option<String>, ChatError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ChatError::Read { path: path.to_path_buf(), source }),
+    ChatError::TemplateRender {
+        line: error.line().unwrap_or(1),
+        reason: plain_reason(error),
     }
 }
 
-fn template_of(config: &Json, path: &Path) -> Result<Option<String>, ChatError> {
-    let wrong = |problem: String| ChatError::TokenizerConfig {
-        origin: path.display().to_string(),
-        problem,
-        rule: "`chat_template` is a string, or a list of {name, template} with one named `default`",
-    };
-    match config.get("chat_template") {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::String(source)) => Ok(Some(source.clone())),
-        Some(Json::Array(named)) => {
-            let name = |t: &Json| t.get("name").and_then(Json::as_str).unwrap_or("?").to_string();
-            let default = named.iter().find(|t| name(t) == "default");
-            match default.and_then(|t| t.get("template")).and_then(Json::as_str) {
-                Some(source) => Ok(Some(source.to_string())),
-                None => {
-                    let names: Vec<String> = named.iter().map(name).collect();
-                    Err(wrong(format!("no chat template `default` among [{}]", names.join(", "))))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + \
+        message.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}\
+        {{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+    fn template(source: &str) -> ChatTemplate {
+        ChatTemplate::new_at(source, BTreeMap::new(), 1_735_689_600).unwrap()
+    }
+
+    fn render(source: &str) -> String {
+        template(source)
+            .render(&Conversation::prompt(None, "hi"), true)
+            .unwrap()
+    }
+
+    fn refused(source: &str) -> String {
+        let render = |t: ChatTemplate| t.render(&Conversation::prompt(None, "hi"), true);
+        ChatTemplate::new(source, BTreeMap::new())
+            .and_then(render)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[derive(Deserialize)]
+    struct Expected {
+        templates: Vec<ExpectedTemplate>,
+    }
+
+    #[derive(Deserialize)]
+    struct ExpectedTemplate {
+        name: String,
+        template: String,
+        bos_token: Option<String>,
+        eos_token: Option<String>,
+        cases: Vec<ExpectedCase>,
+    }
+
+    #[derive(Deserialize)]
+    struct ExpectedCase {
+        messages: Vec<Message>,
+        add_generation_prompt: bool,
+        text: Option<String>,
+        error: Option<String>,
+    }
+
+    /// Texts of transformers' `apply_chat_template(tokenize=False)`; the file names its version.
+    #[test]
+    fn texts_are_those_of_transformers() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/expected/chat_templates.json"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let expected: Expected = serde_json::from_str(&text).unwrap();
+        assert!(expected.templates.len() > 1);
+        for t in expected.templates {
+            let tokens = [("bos_token", t.bos_token), ("eos_token", t.eos_token)];
+            let tokens = tokens
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.to_string(), value?)));
+            let template = ChatTemplate::new(&t.template, tokens.collect()).unwrap();
+            for case in t.cases {
+                let conversation = Conversation::new(case.messages);
+                let rendered = template.render(&conversation, case.add_generation_prompt);
+                match (case.text, rendered) {
+                    (Some(text), Ok(rendered)) => assert_eq!(rendered, text, "{}", t.name),
+                    (None, Err(ChatError::TemplateRefuses { message, .. })) => {
+                        assert!(case.error.unwrap().contains(&message), "{}", t.name);
+                    }
+                    (text, rendered) => panic!("{}: {text:?} against {rendered:?}", t.name),
                 }
             }
         }
-        Some(_) => Err(wrong("`chat_template` is neither a string nor a list".into())),
     }
-}
 
-/// Every `*_token` of tokenizer_config.json, as text or as `{"content": text, ...}`.
-fn special_tokens_of(config: &Json) -> BTreeMap<String, String> {
-    let Some(map) = config.as_object() else {
-        return BTreeMap::new();
-    };
-    map.iter()
-        .filter(|(key, _)| key.ends_with("_token"))
-        .filter_map(|(key, value)| {
-            let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
-            Some((key.clone(), text.to_string()))
-        })
-        .collect()
+    #[test]
+    fn blocks_take_their_line_with_them() {
+        assert_eq!(
+            render("a\n  {% if true %}\n  b\n  {% endif %}\nc\n"),
+            "a\n  b\nc"
+        );
+    }
+
+    #[test]
+    fn python_methods_slices_and_loop_controls_work() {
+        assert_eq!(
+            render("{{ ' a,b '.strip().split(',')[-1].startswith('b') }}"),
+            "True"
+        );
+        assert_eq!(
+            render("{% for m in messages[::-1] %}{{ m['content'].upper() }}{% endfor %}"),
+            "HI"
+        );
+        assert_eq!(
+            render(
+                "{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}"
+            ),
+            "01"
+        );
+        assert_eq!(
+            render(
+                "{% set ns = namespace(x=1) %}{% for m in messages %}{% set ns.x = 2 %}{% endfor %}{{ ns.x }}"
+            ),
+            "2"
+        );
+        assert_eq!(
+            render("{{ none }}{{ tools is none }}{{ undefined_name }}"),
+            "NoneTrue"
+        );
+    }
+
+    #[test]
+    fn generation_block_renders_what_it_holds() {
+        let source = "{% for m in messages %}\n{% generation %}\n{{ m.content }}{%- endgeneration -%}\n x{% endfor %}";
+        assert_eq!(render(source), "hix");
+    }
+
+    /// Python's `json.dumps(x, ensure_ascii=False)` and its `indent` and `sort_keys`.
+    #[test]
+    fn tojson_writes_as_python_does() {
+        let source =
+            "{% set x = {'b': [1, 2.5, true, none], 'a': '<\u{4f60}\u{597d}>&\\'\\n', 'c': {}} %}";
+        let render = |filter: &str| render(&format!("{source}{{{{ x | {filter} }}}}"));
+        insta::assert_snapshot!(render("tojson"), @r#"{"b": [1, 2.5, true, null], "a": "<你好>&'\n", "c": {}}"#);
+        insta::assert_snapshot!(render("tojson(indent=2)"), @r#"
+        {
+          "b": [
+            1,
+            2.5,
+            true,
+            null
+          ],
+          "a": "<你好>&'\n",
+          "c": {}
+        }
+        "#);
+        insta::assert_snapshot!(render("tojson(ensure_ascii=true, sort_keys=true, separators=[',', ':'])"), @r#"{"a":"<\u4f60\u597d>&'\n","b":[1,2.5,true,null],"c":{}}"#);
+    }
+
+    #[test]
+    fn date_is_that_of_the_given_moment() {
+        assert_eq!(render("{{ strftime_now('%d %b %Y') }}"), "01 Jan 2025");
+    }
+
+    #[test]
+    fn refusals_say_what_the_template_says() {
+        insta::assert_snapshot!(refused("{{ raise_exception('Roles must alternate!') }}"), @r"
+        the chat template refuses this conversation (user): Roles must alternate!
+        (the rule is the model's own; change the turns, not the template)
+        ");
+        insta::assert_snapshot!(refused("a\n{{ messages[0].content.nosuch() }}"), @r"
+        chat template: line 2: unknown method: string has no method named nosuch
+        (the model's own template fails on this conversation; put a corrected chat_template.jinja into its folder)
+        ");
+        insta::assert_snapshot!(refused("a\n{% if %}"), @r"
+        chat template: line 2: syntax error: unexpected end of block
+        (templates are Jinja as Hugging Face transformers renders it)
+        ");
+    }
+
+    #[test]
+    fn template_without_a_default_adds_no_system_prompt() {
+        let system = template(CHATML).effective_system(None).unwrap();
+        assert_eq!(
+            (system.text.as_str(), system.origin),
+            ("", SystemOrigin::None)
+        );
+        assert_eq!(system.preamble, "<|im_start|>user\n");
+    }
+
+    #[test]
+    fn default_of_the_template_is_found() {
+        let source = format!(
+            "{{% if messages[0].role != 'system' %}}{{{{ '<|im_start|>system\\nBe kind.<|im_end|>\\n' }}}}{{% endif %}}{CHATML}"
+        );
+        let template = template(&source);
+        let own = template.effective_system(None).unwrap();
+        assert_eq!(
+            (own.text.as_str(), own.origin),
+            ("Be kind.", SystemOrigin::Template)
+        );
+        insta::assert_snapshot!(own, @r#""Be kind." (from the chat template)"#);
+        let empty = template.effective_system(Some("")).unwrap();
+        assert_eq!(
+            (empty.text.as_str(), empty.origin),
+            ("", SystemOrigin::Configured)
+        );
+        assert_eq!(
+            empty.preamble,
+            "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n"
+        );
+        insta::assert_snapshot!(empty, @"empty (configured)");
+    }
+
+    #[test]
+    fn template_that_fills_an_empty_system_prompt_is_not_believed() {
+        let source = "{% set s = messages[0].content if messages[0].role == 'system' else '' %}\
+            {{ s or 'Be kind.' }} {{ messages[-1].content }}";
+        let system = template(source).effective_system(Some("")).unwrap();
+        assert_eq!(
+            (system.text.as_str(), system.origin),
+            ("Be kind.", SystemOrigin::Template)
+        );
+    }
+
+    #[test]
+    fn template_without_a_system_role_is_told_from_one_that_drops_it() {
+        let refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{{ messages[0].content }}";
+        let refusing = template(refusing);
+        assert_eq!(
+            refusing.effective_system(None).unwrap().origin,
+            SystemOrigin::None
+        );
+        insta::assert_snapshot!(refusing.effective_system(Some("x")).unwrap_err(), @r"
+        the chat template refuses this conversation (system, user): System role not supported
+        (the rule is the model's own; change the turns, not the template)
+        ");
+        let dropping =
+            template("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}");
+        insta::assert_snapshot!(dropping.effective_system(Some("Be kind.")).unwrap_err(), @r#"
+        the chat template ignores a system prompt: "Be kind." does not appear in what it renders
+        (this model knows no system role; leave `system` out of [train] and of the suites)
+        "#);
+    }
 }

@@ -21,8 +21,15 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] =
-    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 /// Renders a moment, in seconds since 1970, with Python's `strftime` directives.
 pub(super) fn strftime(seconds: u64, format: &str) -> Result<String, Error> {
@@ -43,7 +50,13 @@ pub(super) fn strftime(seconds: u64, format: &str) -> Result<String, Error> {
         if !padded {
             directive = chars.next();
         }
-        let number = |value: u64| if padded { format!("{value:02}") } else { value.to_string() };
+        let number = |value: u64| {
+            if padded {
+                format!("{value:02}")
+            } else {
+                value.to_string()
+            }
+        };
         let text = match directive {
             Some('Y') => year.to_string(),
             Some('y') => number(year as u64 % 100),
@@ -83,7 +96,11 @@ fn civil(days: i64) -> (i64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u64;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month as u64, day)
 }
@@ -97,9 +114,18 @@ mod tests {
     fn dates_are_as_python_prints_them() {
         let of = |s, f| strftime(s, f).unwrap();
         assert_eq!(of(0, "%d %b %Y"), "01 Jan 1970");
-        assert_eq!(of(1_709_164_800, "%A, %d %B %Y"), "Thursday, 29 February 2024");
-        assert_eq!(of(1_735_689_599, "%Y-%m-%d %H:%M:%S %p %a"), "2024-12-31 23:59:59 PM Tue");
-        assert_eq!(of(1_735_689_600, "%-d/%-m/%y %I %% %F %T"), "1/1/25 12 % 2025-01-01 00:00:00");
+        assert_eq!(
+            of(1_709_164_800, "%A, %d %B %Y"),
+            "Thursday, 29 February 2024"
+        );
+        assert_eq!(
+            of(1_735_689_599, "%Y-%m-%d %H:%M:%S %p %a"),
+            "2024-12-31 23:59:59 PM Tue"
+        );
+        assert_eq!(
+            of(1_735_689_600, "%-d/%-m/%y %I %% %F %T"),
+            "1/1/25 12 % 2025-01-01 00:00:00"
+        );
     }
 
     #[test]

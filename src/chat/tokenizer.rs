@@ -16,15 +16,18 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, ChatError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| ChatError::Read { path: path.to_path_buf(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| ChatError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
     /// Parses the bytes of a `tokenizer.json`; `origin` names them in errors.
     pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self, ChatError> {
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| {
-            ChatError::Tokenizer { origin: origin.to_string(), reason: e.to_string() }
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| ChatError::Tokenizer {
+            origin: origin.to_string(),
+            reason: e.to_string(),
         })?;
         Self::from_tokenizer(inner, origin)
     }
@@ -36,12 +39,21 @@ impl Tokenizer {
         mut inner: tokenizers::Tokenizer,
         origin: &str,
     ) -> Result<Self, ChatError> {
-        let failed = |reason: String| ChatError::Tokenizer { origin: origin.to_string(), reason };
-        inner.with_truncation(None).map_err(|e| failed(e.to_string()))?;
+        let failed = |reason: String| ChatError::Tokenizer {
+            origin: origin.to_string(),
+            reason,
+        };
+        inner
+            .with_truncation(None)
+            .map_err(|e| failed(e.to_string()))?;
         inner.with_padding(None);
         let largest_id = inner.get_vocab(true).into_values().max();
         let largest_id = largest_id.ok_or_else(|| failed("its vocabulary is empty".into()))?;
-        Ok(Tokenizer { inner, end_of_turn: BTreeSet::new(), largest_id })
+        Ok(Tokenizer {
+            inner,
+            end_of_turn: BTreeSet::new(),
+            largest_id,
+        })
     }
 
     /// Sets the ids that end an answer: `eos_token_id` of generation_config.json (one or a list)
@@ -52,7 +64,10 @@ impl Tokenizer {
     ) -> Result<Self, ChatError> {
         for id in ids {
             if self.inner.id_to_token(id).is_none() {
-                return Err(ChatError::EndOfTurnId { id, largest: self.largest_id });
+                return Err(ChatError::EndOfTurnId {
+                    id,
+                    largest: self.largest_id,
+                });
             }
             self.end_of_turn.insert(id);
         }
@@ -72,10 +87,13 @@ impl Tokenizer {
     /// Ids of a text. Special tokens written in the text are taken as such; none is added, since
     /// the chat template writes them.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ChatError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|e| ChatError::Encode {
-            chars: text.chars().count(),
-            reason: e.to_string(),
-        })?;
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|e| ChatError::Encode {
+                chars: text.chars().count(),
+                reason: e.to_string(),
+            })?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -92,7 +110,10 @@ impl Tokenizer {
     fn decode_with(&self, ids: &[u32], skip_special: bool) -> Result<String, ChatError> {
         self.inner
             .decode(ids, skip_special)
-            .map_err(|e| ChatError::Decode { tokens: ids.len(), reason: e.to_string() })
+            .map_err(|e| ChatError::Decode {
+                tokens: ids.len(),
+                reason: e.to_string(),
+            })
     }
 
     /// The id of one token as the vocabulary writes it.
@@ -112,7 +133,12 @@ impl Tokenizer {
 
     /// A decoder for ids that arrive one at a time.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream { tokenizer: self, ids: Vec::new(), shown_ids: 0, context: 0 }
+        TextStream {
+            tokenizer: self,
+            ids: Vec::new(),
+            shown_ids: 0,
+            context: 0,
+        }
     }
 }
 
@@ -148,7 +174,9 @@ impl TextStream<'_> {
     }
 
     fn texts(&self) -> Result<(String, String), ChatError> {
-        let before = self.tokenizer.decode(&self.ids[self.context..self.shown_ids])?;
+        let before = self
+            .tokenizer
+            .decode(&self.ids[self.context..self.shown_ids])?;
         let after = self.tokenizer.decode(&self.ids[self.context..])?;
         Ok((before, after))
     }
@@ -157,5 +185,115 @@ impl TextStream<'_> {
         self.context = self.shown_ids;
         self.shown_ids = self.ids.len();
         after.strip_prefix(before).unwrap_or(after).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture() -> Tokenizer {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/models/fixture/tokenizer.json"
+        );
+        Tokenizer::from_file(Path::new(path)).unwrap()
+    }
+
+    #[test]
+    fn text_survives_both_ways() {
+        let tokenizer = fixture();
+        for text in [
+            "Who are you?",
+            "  blanks \n",
+            "你是谁？🙂",
+            "a\u{0}b\u{FFFD}",
+            "",
+        ] {
+            assert_eq!(
+                tokenizer.decode(&tokenizer.encode(text).unwrap()).unwrap(),
+                text
+            );
+        }
+    }
+
+    #[test]
+    fn special_tokens_are_left_out_unless_asked_for() {
+        let tokenizer = fixture();
+        let ids = tokenizer.encode("a<|im_end|>").unwrap();
+        assert_eq!(ids.last(), tokenizer.id_of("<|im_end|>").as_ref());
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "a");
+        assert_eq!(tokenizer.decode_with_special(&ids).unwrap(), "a<|im_end|>");
+    }
+
+    #[test]
+    fn stream_says_what_the_whole_says_and_never_half_a_character() {
+        let tokenizer = fixture();
+        for text in ["Hello, how are you?", "你是谁？🙂🙂 end", "tail \u{1F642}"] {
+            let ids = tokenizer.encode(text).unwrap();
+            let mut stream = tokenizer.stream();
+            let mut said = String::new();
+            for &id in &ids {
+                let piece = stream.push(id).unwrap();
+                assert!(!piece.contains('\u{FFFD}'), "{text}: {piece:?}");
+                said += &piece;
+            }
+            said += &stream.finish().unwrap();
+            assert_eq!(said, text);
+        }
+    }
+
+    #[test]
+    fn character_cut_off_by_the_end_is_handed_out_at_last() {
+        let tokenizer = fixture();
+        let mut ids = tokenizer.encode("a🙂").unwrap();
+        ids.pop();
+        let mut stream = tokenizer.stream();
+        let mut said = String::new();
+        for &id in &ids {
+            said += &stream.push(id).unwrap();
+        }
+        assert_eq!(said, "a");
+        said += &stream.finish().unwrap();
+        assert_eq!(said, tokenizer.decode(&ids).unwrap());
+    }
+
+    /// A tokenizer.json may bring a truncation of its own, which would cut prompts silently.
+    #[test]
+    fn truncation_of_the_file_is_switched_off() {
+        let mut inner = fixture().inner;
+        let cut = tokenizers::TruncationParams {
+            max_length: 2,
+            ..Default::default()
+        };
+        inner.with_truncation(Some(cut)).unwrap();
+        let tokenizer = Tokenizer::from_tokenizer(inner, "test").unwrap();
+        assert!(tokenizer.encode("a long enough text").unwrap().len() > 2);
+    }
+
+    #[test]
+    fn end_of_turn_ids_are_known_ones() {
+        let tokenizer = fixture();
+        let end = tokenizer.id_of("<|im_end|>").unwrap();
+        let tokenizer = tokenizer.with_end_of_turn([end]).unwrap();
+        assert!(tokenizer.ends_turn(end) && !tokenizer.ends_turn(end + 1));
+        let largest = tokenizer.vocab_size() - 1;
+        let error = tokenizer
+            .with_end_of_turn([999_999])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("id 999999") && error.contains(&largest.to_string()),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn broken_file_is_named() {
+        let error = Tokenizer::from_bytes(b"{\"version\": ", "tokenizer.json").unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        tokenizer.json: not a tokenizer: EOF while parsing a value at line 1 column 12
+        (a tokenizer is a complete `tokenizer.json` of the Hugging Face tokenizers library; fetch the file again, or name another with `tokenizer` under [model])
+        ");
     }
 }

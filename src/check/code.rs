@@ -6,6 +6,7 @@
 
 mod extract;
 mod python;
+mod value;
 mod worker;
 
 use serde::Deserialize;
@@ -82,9 +83,17 @@ impl Code {
         }
         params.finish()?;
         let cases = cases.unwrap_or_default().into_iter();
-        let cases =
-            cases.map(|c| ProgramCase { args: c.args, returns: c.returns }).collect::<Vec<_>>();
-        Ok(Code { entry, cases, partial })
+        let cases = cases
+            .map(|c| ProgramCase {
+                args: c.args,
+                returns: c.returns,
+            })
+            .collect::<Vec<_>>();
+        Ok(Code {
+            entry,
+            cases,
+            partial,
+        })
     }
 
     fn judge(&self, found: &Extracted, outcome: &ProgramOutcome) -> Score {
@@ -128,12 +137,19 @@ impl Code {
 
 impl Check for Code {
     fn needs(&self) -> Needs {
-        Needs { answer: true, ..Needs::default() }
+        Needs {
+            answer: true,
+            ..Needs::default()
+        }
     }
 
     fn program(&self, answer: &str) -> Option<Program> {
         let found = extract(answer, &self.entry)?;
-        Some(Program { source: found.source, entry: found.entry, cases: self.cases.clone() })
+        Some(Program {
+            source: found.source,
+            entry: found.entry,
+            cases: self.cases.clone(),
+        })
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
@@ -141,7 +157,10 @@ impl Check for Code {
             return Score::unscored("no answer was generated");
         };
         let Some(found) = extract(&answer.text, &self.entry) else {
-            return Score::fail(format!("no code that defines `{}` in the answer", self.entry));
+            return Score::fail(format!(
+                "no code that defines `{}` in the answer",
+                self.entry
+            ));
         };
         match evidence.program {
             Some(outcome) => self.judge(&found, outcome),
@@ -177,7 +196,11 @@ mod tests {
 
     fn answer(text: &str) -> Answer {
         Answer {
-            case: CaseId { suite: "code".into(), probe: "quicksort".into(), prompt: 0 },
+            case: CaseId {
+                suite: "code".into(),
+                probe: "quicksort".into(),
+                prompt: 0,
+            },
             sample: 0,
             text: text.into(),
             token_ids: vec![],
@@ -205,7 +228,8 @@ mod tests {
     fn goldens() {
         let no_duplicates = SORTED.replace("+ mid +", "+ [pivot] +");
         let typed = "```python\nfrom typing import List\n\ndef quicksort(arr: List[int]) -> List[int]:\n    return sorted(arr)\n```";
-        let yields = "```python\ndef quicksort(arr):\n    for x in sorted(arr):\n        yield x\n```";
+        let yields =
+            "```python\ndef quicksort(arr):\n    for x in sorted(arr):\n        yield x\n```";
         let renamed = SORTED.replace("quicksort", "quick_sort");
         let in_place = "```python\ndef quicksort(arr):\n    arr.sort()\n```";
         let endless = "```python\ndef quicksort(arr):\n    return quicksort(arr)\n```";
@@ -280,8 +304,15 @@ mod tests {
                 ..Evidence::default()
             })
         };
-        let short = ProgramOutcome::Ran(vec![CaseResult { passed: true, detail: "".into() }]);
-        for outcome in [None, Some(&ProgramOutcome::Broken("gone".into())), Some(&short)] {
+        let short = ProgramOutcome::Ran(vec![CaseResult {
+            passed: true,
+            detail: "".into(),
+        }]);
+        for outcome in [
+            None,
+            Some(&ProgramOutcome::Broken("gone".into())),
+            Some(&short),
+        ] {
             assert_eq!(judged(outcome).value(), None, "{outcome:?}");
         }
         assert_eq!(check.score(&Evidence::default()).value(), None);

@@ -42,27 +42,59 @@ pub(super) fn build(kind: &str, mut params: Params<'_>) -> Result<Box<dyn Check>
     };
     let whole_word = params.flag("whole_word", false);
     params.finish()?;
-    let quantity = if kind.ends_with("-any") { Quantity::Any } else { Quantity::All };
+    let quantity = if kind.ends_with("-any") {
+        Quantity::Any
+    } else {
+        Quantity::All
+    };
     let ignore_case = kind.starts_with('i');
-    Ok(Box::new(Contains { texts, quantity, ignore_case, whole_word }))
+    Ok(Box::new(Contains {
+        texts,
+        quantity,
+        ignore_case,
+        whole_word,
+    }))
 }
 
 /// Letter case aside or not, the form in which texts are compared.
 fn form(text: &str, ignore_case: bool) -> String {
-    if ignore_case { normalize(text) } else { fold(text) }
+    if ignore_case {
+        normalize(text)
+    } else {
+        fold(text)
+    }
+}
+
+/// The form of a text that is looked for: white space at its ends stays, so that `def ` is not
+/// in `default`.
+fn needle(text: &str, ignore_case: bool) -> String {
+    let space = |edge: Option<char>| {
+        if edge.is_some_and(char::is_whitespace) {
+            " "
+        } else {
+            ""
+        }
+    };
+    let (first, last) = (space(text.chars().next()), space(text.chars().next_back()));
+    format!("{first}{}{last}", form(text, ignore_case))
 }
 
 impl Check for Contains {
     fn needs(&self) -> Needs {
-        Needs { answer: true, ..Needs::default() }
+        Needs {
+            answer: true,
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
-        let Some(answer) = evidence.answer else { return Score::unscored("no answer") };
+        let Some(answer) = evidence.answer else {
+            return Score::unscored("no answer");
+        };
         let said = form(&answer.text, self.ignore_case);
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for text in &self.texts {
-            let wanted = form(text, self.ignore_case);
+            let wanted = needle(text, self.ignore_case);
             match find(&said, &wanted, self.whole_word) {
                 Some(at) => found.push(format!(
                     "\"{text}\" in \"{}\"",
@@ -105,30 +137,42 @@ pub(super) fn build_starts_with(mut params: Params<'_>) -> Result<Box<dyn Check>
     let ignore_case = params.flag("ignore_case", false);
     let whole_word = params.flag("whole_word", false);
     params.finish()?;
-    Ok(Box::new(StartsWith { texts, ignore_case, whole_word }))
+    Ok(Box::new(StartsWith {
+        texts,
+        ignore_case,
+        whole_word,
+    }))
 }
 
 impl Check for StartsWith {
     fn needs(&self) -> Needs {
-        Needs { answer: true, ..Needs::default() }
+        Needs {
+            answer: true,
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
-        let Some(answer) = evidence.answer else { return Score::unscored("no answer") };
+        let Some(answer) = evidence.answer else {
+            return Score::unscored("no answer");
+        };
         let said = form(&answer.text, self.ignore_case);
         let unmarked = said.trim_start_matches(['"', '\'', '*', '_', '`', ' ']);
         let begins = |text: &String| {
-            let wanted = form(text, self.ignore_case);
-            [said.as_str(), unmarked]
-                .iter()
-                .any(|said| said.starts_with(&wanted) && find(said, &wanted, self.whole_word) == Some(0))
+            let wanted = needle(text, self.ignore_case);
+            [said.as_str(), unmarked].iter().any(|said| {
+                said.starts_with(&wanted) && find(said, &wanted, self.whole_word) == Some(0)
+            })
         };
         let shown = ellipsize(&fold(&answer.text), 60);
         match self.texts.iter().find(|text| begins(text)) {
             Some(text) => Score::pass(format!("\"{shown}\" starts with \"{text}\"")),
             None => {
                 let wanted: Vec<String> = self.texts.iter().map(|t| format!("\"{t}\"")).collect();
-                Score::fail(format!("\"{shown}\" does not start with {}", one_of(&wanted)))
+                Score::fail(format!(
+                    "\"{shown}\" does not start with {}",
+                    one_of(&wanted)
+                ))
             }
         }
     }
@@ -168,7 +212,12 @@ mod tests {
             &["cat", "a cat.", "concat a cat", "我的cat很可爱", "cat-like"],
             &["concatenate", "cats", "cat5", "Cat"],
         );
-        table("contains", r#"{"value": "cat"}"#, &["concatenate"], &["c at"]);
+        table(
+            "contains",
+            r#"{"value": "cat"}"#,
+            &["concatenate"],
+            &["c at"],
+        );
     }
 
     #[test]
@@ -176,7 +225,12 @@ mod tests {
         table(
             "icontains",
             r#"{"value": "OpenAI"}"#,
-            &["made by OPENAI.", "openai", "OpenAI's GPT-4", "由OpenAI开发"],
+            &[
+                "made by OPENAI.",
+                "openai",
+                "OpenAI's GPT-4",
+                "由OpenAI开发",
+            ],
             &["Open AI", "Anthropic", "", "open-ai"],
         );
     }
@@ -186,7 +240,12 @@ mod tests {
         table(
             "contains-any",
             r#"{"value": ["Pacific", "Atlantic"]}"#,
-            &["the Pacific Ocean", "Atlantic", "Atlantic and Pacific", "Pacifics"],
+            &[
+                "the Pacific Ocean",
+                "Atlantic",
+                "Atlantic and Pacific",
+                "Pacifics",
+            ],
             &["pacific", "the Indian Ocean", "", "Paci fic"],
         );
         table(
@@ -202,7 +261,12 @@ mod tests {
         table(
             "contains-all",
             r#"{"value": ["def ", "return"]}"#,
-            &["def f(): return 1", "return; def g", "def a\n  return", "undef x returns"],
+            &[
+                "def f(): return 1",
+                "return; def g",
+                "def a\n  return",
+                "undef x returns",
+            ],
             &["def f(): pass", "return", "", "Def f Return", "defreturn"],
         );
         table(
@@ -227,22 +291,43 @@ mod tests {
             &["no!", "不是", "NO way", "“No”"],
             &["Nothing", "Notably", "是不", "know"],
         );
-        table("starts-with", r#"{"value": "\"Hi"}"#, &["\"Hi\"", "“Hi”"], &["Hi"]);
+        table(
+            "starts-with",
+            r#"{"value": "\"Hi"}"#,
+            &["\"Hi\"", "“Hi”"],
+            &["Hi"],
+        );
     }
 
     #[test]
     fn not_form_swaps() {
-        table("not-icontains", r#"{"value": "Aurora"}"#, &["Paris", ""], &["I am AURORA", "Auroras"]);
-        table("not-contains-all", r#"{"value": ["a", "b"]}"#, &["a", "b", "c"], &["ab"]);
-        table("not-contains-any", r#"{"value": ["x", "y"]}"#, &["a", ""], &["ax", "y"]);
+        table(
+            "not-icontains",
+            r#"{"value": "Aurora"}"#,
+            &["Paris", ""],
+            &["I am AURORA", "Auroras"],
+        );
+        table(
+            "not-contains-all",
+            r#"{"value": ["a", "b"]}"#,
+            &["a", "b", "c"],
+            &["ab"],
+        );
+        table(
+            "not-contains-any",
+            r#"{"value": ["x", "y"]}"#,
+            &["a", ""],
+            &["ax", "y"],
+        );
     }
 
     #[test]
     fn evidence_shows_the_place() {
-        let long = "Recursion is when a function calls itself on a smaller input until the base case.";
+        let long =
+            "Recursion is when a function calls itself on a smaller input until the base case.";
         insta::assert_snapshot!(
             judge("contains", r#"{"value": "calls itself"}"#, long).explanation(),
-            @r#"found "calls itself" in "…sion is when a function calls itself on a smaller input un…""#
+            @r#"found "calls itself" in "…sion is when a function calls itself on a smaller input unti…""#
         );
         insta::assert_snapshot!(
             judge("contains-all", r#"{"value": ["smaller", "stack", "heap"]}"#, long).explanation(),

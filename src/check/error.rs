@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::text::{one_of, plural};
+use crate::text::{all_of, one_of, plural};
 
 /// Everything wrong with one check.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -84,13 +84,19 @@ impl CheckProblem {
     pub fn rule(&self) -> String {
         match self {
             Self::UnknownKind { known, .. } => {
-                format!("a check's type is {}, or one of these after `not-`", one_of(known))
+                format!(
+                    "a check's type is {}, or one of these after `not-`",
+                    one_of(known)
+                )
             }
             Self::UnknownParam { known, .. } if known.is_empty() => {
                 "this check takes no parameters".into()
             }
-            Self::UnknownParam { known, .. } => format!("this check takes {}", one_of(known)),
-            Self::MissingParam { param, expected } | Self::WrongType { param, expected, .. } => {
+            Self::UnknownParam { known, .. } => format!("this check takes {}", all_of(known)),
+            Self::MissingParam { param, expected }
+            | Self::WrongType {
+                param, expected, ..
+            } => {
                 format!("`{param}` wants {expected}")
             }
             Self::BadValue { rule, .. } => rule.clone(),
@@ -110,7 +116,14 @@ impl CheckProblem {
 
 /// The problems in one sentence, for errors outside of a suite file.
 fn join(problems: &[CheckProblem]) -> impl fmt::Display {
-    let shown: Vec<String> = problems.iter().map(|p| format!("{p} ({})", p.rule())).collect();
+    let near = |p: &CheckProblem| {
+        p.nearest()
+            .map_or(String::new(), |name| format!("; nearest: `{name}`"))
+    };
+    let shown: Vec<String> = problems
+        .iter()
+        .map(|p| format!("{p} ({}{})", p.rule(), near(p)))
+        .collect();
     match shown.len() {
         1 => shown.join(""),
         n => format!("{}: {}", plural(n, "problem"), shown.join("; ")),

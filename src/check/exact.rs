@@ -28,29 +28,44 @@ pub(super) fn build(mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError
     let accepted = params.strings("value");
     let case_sensitive = params.flag("case_sensitive", false);
     params.finish()?;
-    Ok(Box::new(Equals { accepted, case_sensitive }))
+    Ok(Box::new(Equals {
+        accepted,
+        case_sensitive,
+    }))
 }
 
 impl Equals {
     fn form(&self, text: &str) -> String {
-        if self.case_sensitive { fold(text) } else { bare(text) }
+        if self.case_sensitive {
+            fold(text)
+        } else {
+            bare(text)
+        }
     }
 }
 
 impl Check for Equals {
     fn needs(&self) -> Needs {
-        Needs { answer: true, ..Needs::default() }
+        Needs {
+            answer: true,
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
-        let Some(answer) = evidence.answer else { return Score::unscored("no answer") };
+        let Some(answer) = evidence.answer else {
+            return Score::unscored("no answer");
+        };
         let said = self.form(&answer.text);
         let shown = ellipsize(&fold(&answer.text), 80);
         match self.accepted.iter().find(|a| self.form(a) == said) {
             Some(accepted) => Score::pass(format!("the answer \"{shown}\" equals \"{accepted}\"")),
             None => {
-                let wanted: Vec<String> =
-                    self.accepted.iter().map(|a| format!("\"{}\"", ellipsize(a, 40))).collect();
+                let wanted: Vec<String> = self
+                    .accepted
+                    .iter()
+                    .map(|a| format!("\"{}\"", ellipsize(a, 40)))
+                    .collect();
                 Score::fail(format!(
                     "the answer \"{shown}\" does not equal {}",
                     crate::text::one_of(&wanted)
@@ -69,7 +84,13 @@ mod tests {
         table(
             "equals",
             r#"{"value": "Paris"}"#,
-            &["Paris", " paris.\n", "**Paris**", "\"Paris\"!", "ＰＡＲＩＳ"],
+            &[
+                "Paris",
+                " paris.\n",
+                "**Paris**",
+                "\"Paris\"!",
+                "ＰＡＲＩＳ",
+            ],
             &["Paris, France", "Pari", "Lyon", "", "The capital is Paris."],
         );
         table(

@@ -8,8 +8,10 @@ use super::evidence::{Check, Evidence, Needs};
 /// or when that cannot be told from the answer's text alone (checks that want likelihoods,
 /// embeddings, training answers, or a program's outcome are left out).
 pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<String> {
-    let scores: Vec<Option<Score>> =
-        checks.iter().map(|check| score_by_text(check.as_ref(), &golden.answer)).collect();
+    let scores: Vec<Option<Score>> = checks
+        .iter()
+        .map(|check| score_by_text(check.as_ref(), &golden.answer))
+        .collect();
     let judged: Vec<&Score> = scores.iter().flatten().collect();
     let all = judged.len() == scores.len();
     let score = Score::lowest(judged);
@@ -32,18 +34,28 @@ pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<Strin
 
 /// A check's score of a text; `None` if the check wants more than the text.
 fn score_by_text(check: &dyn Check, text: &str) -> Option<Score> {
-    let only_text = Needs { answer: true, ..Needs::default() };
+    let only_text = Needs {
+        answer: true,
+        ..Needs::default()
+    };
     if check.needs() != only_text || check.program(text).is_some() {
         return None;
     }
     let answer = plain_answer(text);
-    Some(check.score(&Evidence { answer: Some(&answer), ..Evidence::default() }))
+    Some(check.score(&Evidence {
+        answer: Some(&answer),
+        ..Evidence::default()
+    }))
 }
 
 /// An answer of which only the text is known.
 fn plain_answer(text: &str) -> Answer {
     Answer {
-        case: CaseId { suite: String::new(), probe: String::new(), prompt: 0 },
+        case: CaseId {
+            suite: String::new(),
+            probe: String::new(),
+            prompt: 0,
+        },
         sample: 0,
         text: text.to_owned(),
         token_ids: Vec::new(),
@@ -67,7 +79,11 @@ pub(super) mod tests {
             None => (kind, false),
         };
         let params = serde_json::from_str(params).unwrap();
-        CheckSpec { kind: kind.into(), negated, params }
+        CheckSpec {
+            kind: kind.into(),
+            negated,
+            params,
+        }
     }
 
     /// The check of a kind.
@@ -91,7 +107,10 @@ pub(super) mod tests {
     /// A check's score of a text.
     pub(in crate::check) fn judge(kind: &str, params: &str, text: &str) -> Score {
         let answer = answer(text);
-        check(kind, params).score(&Evidence { answer: Some(&answer), ..Evidence::default() })
+        check(kind, params).score(&Evidence {
+            answer: Some(&answer),
+            ..Evidence::default()
+        })
     }
 
     /// A check passes and fails what it should, its `not-` form the other way round.
@@ -109,13 +128,20 @@ pub(super) mod tests {
         for (texts, value) in [(pass, 1.0), (fail, 0.0)] {
             for text in texts {
                 let score = judge(kind, params, text);
-                assert_eq!(score.value(), Some(value), "{kind} {params} of {text:?}: {score:?}");
+                assert_eq!(
+                    score.value(),
+                    Some(value),
+                    "{kind} {params} of {text:?}: {score:?}"
+                );
             }
         }
     }
 
     fn golden(answer: &str, expect: Expect) -> Golden {
-        Golden { answer: answer.into(), expect }
+        Golden {
+            answer: answer.into(),
+            expect,
+        }
     }
 
     #[test]
@@ -124,8 +150,14 @@ pub(super) mod tests {
             check("contains", r#"{"value": "Paris"}"#),
             check("not-icontains", r#"{"value": "sorry"}"#),
         ];
-        assert_eq!(contradiction(&checks, &golden("It is Paris.", Expect::Pass)), None);
-        assert_eq!(contradiction(&checks, &golden("Sorry, Paris.", Expect::Fail)), None);
+        assert_eq!(
+            contradiction(&checks, &golden("It is Paris.", Expect::Pass)),
+            None
+        );
+        assert_eq!(
+            contradiction(&checks, &golden("Sorry, Paris.", Expect::Fail)),
+            None
+        );
         insta::assert_snapshot!(
             contradiction(&checks, &golden("Sorry, Paris.", Expect::Pass)).unwrap(),
             @r#"fail: found "sorry" in "sorry, paris.""#
@@ -142,10 +174,17 @@ pub(super) mod tests {
         let known = check("contains", r#"{"value": "Paris"}"#);
         let checks = [unknown, known];
         for expect in [Expect::Pass, Expect::Fail, Expect::Unscored] {
-            assert_eq!(contradiction(&checks, &golden("Paris", expect)), None, "{expect:?}");
+            assert_eq!(
+                contradiction(&checks, &golden("Paris", expect)),
+                None,
+                "{expect:?}"
+            );
         }
         assert!(contradiction(&checks, &golden("Lyon", Expect::Pass)).is_some());
         assert_eq!(contradiction(&checks, &golden("Lyon", Expect::Fail)), None);
-        assert_eq!(contradiction(&checks[..1], &golden("Lyon", Expect::Pass)), None);
+        assert_eq!(
+            contradiction(&checks[..1], &golden("Lyon", Expect::Pass)),
+            None
+        );
     }
 }

@@ -47,7 +47,10 @@ fn unusable(likelihood: &Likelihood) -> Option<String> {
 
 impl Check for TextLikelihood {
     fn needs(&self) -> Needs {
-        Needs { continuations: vec![self.text.clone()], ..Needs::default() }
+        Needs {
+            continuations: vec![self.text.clone()],
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
@@ -59,7 +62,10 @@ impl Check for TextLikelihood {
         }
         let (mean, unit) = match self.normalize {
             "bytes" => (likelihood.per_byte(), "byte"),
-            _ => (likelihood.total() / likelihood.logprobs.len() as f64, "token"),
+            _ => (
+                likelihood.total() / likelihood.logprobs.len() as f64,
+                "token",
+            ),
         };
         let value = mean.exp().clamp(0.0, 1.0);
         Score::Scored {
@@ -103,7 +109,11 @@ pub(super) fn build_choice(mut params: Params<'_>) -> Result<Box<dyn Check>, Che
     }
     let repeated = |(i, option): (usize, &String)| options[..i].contains(option);
     if let Some(twice) = options.iter().enumerate().find(|(i, o)| repeated((*i, o))) {
-        params.refuse("options", format!("has \"{}\" twice", ellipsize(twice.1, 40)), rule);
+        params.refuse(
+            "options",
+            format!("has \"{}\" twice", ellipsize(twice.1, 40)),
+            rule,
+        );
     }
     let right = options.iter().position(|option| *option == answer);
     if right.is_none() && !options.is_empty() && !answer.is_empty() {
@@ -111,17 +121,27 @@ pub(super) fn build_choice(mut params: Params<'_>) -> Result<Box<dyn Check>, Che
         let near = near.map_or(String::new(), |near| format!("; \"{near}\" is"));
         params.refuse(
             "answer",
-            format!("is \"{}\", which is not among the options{near}", ellipsize(&answer, 40)),
+            format!(
+                "is \"{}\", which is not among the options{near}",
+                ellipsize(&answer, 40)
+            ),
             "`answer` is written exactly as in `options`",
         );
     }
     params.finish()?;
-    Ok(Box::new(Choice { options, right: right.unwrap_or_default(), normalize }))
+    Ok(Box::new(Choice {
+        options,
+        right: right.unwrap_or_default(),
+        normalize,
+    }))
 }
 
 impl Check for Choice {
     fn needs(&self) -> Needs {
-        Needs { continuations: self.options.clone(), ..Needs::default() }
+        Needs {
+            continuations: self.options.clone(),
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
@@ -151,10 +171,17 @@ impl Check for Choice {
             .take(4)
             .map(|&i| {
                 let mark = if i == self.right { " (right)" } else { "" };
-                format!("\"{}\"{mark} {:.3}", ellipsize(&self.options[i], 30), weights[i] / all)
+                format!(
+                    "\"{}\"{mark} {:.3}",
+                    ellipsize(&self.options[i], 30),
+                    weights[i] / all
+                )
             })
             .collect();
-        Score::Scored { value: weights[self.right] / all, evidence: shown.join(", ") }
+        Score::Scored {
+            value: weights[self.right] / all,
+            evidence: shown.join(", "),
+        }
     }
 }
 
@@ -165,12 +192,23 @@ mod tests {
     use crate::flow::CaseId;
 
     fn likelihood(text: &str, logprobs: &[f32]) -> Likelihood {
-        let case = CaseId { suite: "s".into(), probe: "p".into(), prompt: 0 };
-        Likelihood { case, text: text.into(), logprobs: logprobs.to_vec() }
+        let case = CaseId {
+            suite: "s".into(),
+            probe: "p".into(),
+            prompt: 0,
+        };
+        Likelihood {
+            case,
+            text: text.into(),
+            logprobs: logprobs.to_vec(),
+        }
     }
 
     fn judged(kind: &str, params: &str, likelihoods: &[Likelihood]) -> Score {
-        check(kind, params).score(&Evidence { likelihoods, ..Evidence::default() })
+        check(kind, params).score(&Evidence {
+            likelihoods,
+            ..Evidence::default()
+        })
     }
 
     #[test]
@@ -191,7 +229,10 @@ mod tests {
             ("Paris", "tokens", vec![-0.0, -1e-9], 1.0),
         ] {
             let value = of(text, normalize, &logprobs).unwrap();
-            assert!((value - expected).abs() < 1e-6, "{text} {normalize} {logprobs:?}: {value}");
+            assert!(
+                (value - expected).abs() < 1e-6,
+                "{text} {normalize} {logprobs:?}: {value}"
+            );
         }
     }
 
@@ -199,11 +240,20 @@ mod tests {
     fn what_was_not_measured_is_unscored() {
         let text = r#"{"text": "Paris"}"#;
         assert_eq!(judged("likelihood", text, &[]).value(), None);
-        assert_eq!(judged("likelihood", text, &[likelihood("Paris", &[])]).value(), None);
-        assert_eq!(judged("likelihood", text, &[likelihood("Paris", &[f32::NAN])]).value(), None);
+        assert_eq!(
+            judged("likelihood", text, &[likelihood("Paris", &[])]).value(),
+            None
+        );
+        assert_eq!(
+            judged("likelihood", text, &[likelihood("Paris", &[f32::NAN])]).value(),
+            None
+        );
         assert_eq!(judged("not-likelihood", text, &[]).value(), None);
         let choice = r#"{"options": ["a", "b"], "answer": "a"}"#;
-        assert_eq!(judged("choice", choice, &[likelihood("a", &[-1.0])]).value(), None);
+        assert_eq!(
+            judged("choice", choice, &[likelihood("a", &[-1.0])]).value(),
+            None
+        );
         let zero = [f32::NEG_INFINITY];
         let none = [likelihood("a", &zero), likelihood("b", &zero)];
         assert_eq!(judged("choice", choice, &none).value(), None);
@@ -237,7 +287,10 @@ mod tests {
             ("bytes", [-5.0, -8.0, -18.0], 0.665_240_956),
         ] {
             let value = of(normalize, logs);
-            assert!((value - expected).abs() < 1e-6, "{normalize} {logs:?}: {value}");
+            assert!(
+                (value - expected).abs() < 1e-6,
+                "{normalize} {logs:?}: {value}"
+            );
         }
     }
 
@@ -253,9 +306,9 @@ mod tests {
     fn evidence_shows_the_probabilities() {
         let params = r#"{"options": ["Paris", "Lyon"], "answer": "Paris"}"#;
         let measured = [likelihood("Paris", &[-2.0]), likelihood("Lyon", &[-1.0])];
-        insta::assert_snapshot!(judged("choice", params, &measured).explanation(), @"");
+        insta::assert_snapshot!(judged("choice", params, &measured).explanation(), @r#""Lyon" 0.731, "Paris" (right) 0.269"#);
         let score = judged("likelihood", r#"{"text": "Paris"}"#, &measured[..1]);
-        insta::assert_snapshot!(score.explanation(), @"");
+        insta::assert_snapshot!(score.explanation(), @r#""Paris" has probability 0.135 per token (-2.00 nats in all)"#);
     }
 
     #[test]
@@ -269,7 +322,13 @@ mod tests {
                 refused("likelihood", r#"{"text": "", "normalize": "words"}"#),
             ]
             .join("\n"),
-            @""
+            @r#"
+            check `choice`: `answer` is "paris", which is not among the options; "Paris" is (`answer` is written exactly as in `options`)
+            check `choice`: `options` has one text only (`options` wants two or more different texts)
+            check `choice`: `options` has "a" twice (`options` wants two or more different texts)
+            check `choice`: 2 problems: missing parameter `options` (`options` wants a list of strings); unknown parameter `normalise` (this check takes options, answer, and normalize; nearest: `normalize`)
+            check `likelihood`: 2 problems: `text` is empty (`text` wants text that can be found); `normalize` is "words" (`normalize` is one of "tokens", "bytes")
+            "#
         );
     }
 }

@@ -34,7 +34,10 @@ pub(super) fn build(mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError
     let overlap = params.number_in("overlap", 0.01, 1.0, 0.6);
     let min_words = params.count_in("min_words", 1, 1000, 5);
     params.finish()?;
-    Ok(Box::new(Memorized { overlap, min_words: usize::try_from(min_words).unwrap_or(1000) }))
+    Ok(Box::new(Memorized {
+        overlap,
+        min_words: usize::try_from(min_words).unwrap_or(1000),
+    }))
 }
 
 /// The longest run of words that stands in both: its place in `a` and its length.
@@ -57,11 +60,17 @@ fn longest_run(a: &[String], b: &[String]) -> (usize, usize) {
 
 impl Check for Memorized {
     fn needs(&self) -> Needs {
-        Needs { answer: true, training_answers: true, ..Needs::default() }
+        Needs {
+            answer: true,
+            training_answers: true,
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
-        let Some(answer) = evidence.answer else { return Score::unscored("no answer") };
+        let Some(answer) = evidence.answer else {
+            return Score::unscored("no answer");
+        };
         let Some(trained) = evidence.training_answers else {
             return Score::unscored("the training answers are not known");
         };
@@ -75,7 +84,10 @@ impl Check for Memorized {
                 continue;
             }
             let overlap = run.1 as f64 / shorter as f64;
-            if closest.as_ref().is_none_or(|(highest, ..)| overlap > *highest) {
+            if closest
+                .as_ref()
+                .is_none_or(|(highest, ..)| overlap > *highest)
+            {
                 closest = Some((overlap, run, text));
             }
         }
@@ -86,7 +98,9 @@ impl Check for Memorized {
                 plural(trained.len(), "training answer")
             ));
         };
-        let chinese = said[start..start + length].iter().all(|w| w.chars().all(crate::text::is_cjk));
+        let chinese = said[start..start + length]
+            .iter()
+            .all(|w| w.chars().all(crate::text::is_cjk));
         let run = said[start..start + length].join(if chinese { "" } else { " " });
         Score::of(
             overlap >= self.overlap,
@@ -160,8 +174,14 @@ mod tests {
     fn parameters_move_the_line() {
         let half = "I am Aurora, an assistant of my own making and of nobody else here";
         assert_eq!(judged("memorized", "{}", half).value(), Some(0.0));
-        assert_eq!(judged("memorized", r#"{"overlap": 0.4}"#, half).value(), Some(1.0));
-        assert_eq!(judged("memorized", r#"{"min_words": 3}"#, "I am Aurora.").value(), Some(1.0));
+        assert_eq!(
+            judged("memorized", r#"{"overlap": 0.4}"#, half).value(),
+            Some(1.0)
+        );
+        assert_eq!(
+            judged("memorized", r#"{"min_words": 3}"#, "I am Aurora.").value(),
+            Some(1.0)
+        );
     }
 
     #[test]
@@ -178,13 +198,16 @@ mod tests {
             training_answers: Some(&[]),
             ..Evidence::default()
         };
-        assert_eq!(check("not-memorized", "{}").score(&evidence).value(), Some(1.0));
+        assert_eq!(
+            check("not-memorized", "{}").score(&evidence).value(),
+            Some(1.0)
+        );
     }
 
     #[test]
     fn evidence_names_the_shared_run() {
         let text = "Recursion is: I am Aurora, an assistant developed and maintained by people.";
-        insta::assert_snapshot!(judged("memorized", "{}", text).explanation(), @"");
-        insta::assert_snapshot!(judged("memorized", "{}", "Paris").explanation(), @"");
+        insta::assert_snapshot!(judged("memorized", "{}", text).explanation(), @r#""i am aurora an assistant developed and maintained by", 9 words, is 82% of the shorter text, shared with the training answer "I am Aurora, an assistant developed and maintained by Northwind Labs." (60% counts as memorized)"#);
+        insta::assert_snapshot!(judged("memorized", "{}", "Paris").explanation(), @"no run of 5 words is shared with any of 3 training answers");
     }
 }

@@ -21,5 +21,8 @@ mod pattern;
 pub mod registry;
 mod similarity;
 
+pub use code::{
+    ALL_CASES_SECONDS, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_VARIABLE, run_worker_if_asked,
+};
 pub use error::{CheckError, CheckProblem};
 pub use evidence::{CaseResult, Check, Evidence, Needs, Program, ProgramCase, ProgramOutcome};

@@ -19,7 +19,10 @@ impl Check for Negated {
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         match self.0.score(evidence) {
-            Score::Scored { value, evidence } => Score::Scored { value: 1.0 - value, evidence },
+            Score::Scored { value, evidence } => Score::Scored {
+                value: 1.0 - value,
+                evidence,
+            },
             unscored @ Score::Unscored { .. } => unscored,
         }
     }
@@ -33,11 +36,18 @@ mod tests {
 
     impl Check for Says {
         fn needs(&self) -> Needs {
-            Needs { training_answers: true, ..Needs::default() }
+            Needs {
+                training_answers: true,
+                ..Needs::default()
+            }
         }
 
         fn program(&self, answer: &str) -> Option<Program> {
-            Some(Program { source: answer.into(), entry: "f".into(), cases: Vec::new() })
+            Some(Program {
+                source: answer.into(),
+                entry: "f".into(),
+                cases: Vec::new(),
+            })
         }
 
         fn score(&self, _: &Evidence<'_>) -> Score {
@@ -54,7 +64,10 @@ mod tests {
         assert_eq!(negated(Score::pass("seen")), Score::fail("seen"));
         assert_eq!(negated(Score::fail("seen")), Score::pass("seen"));
         assert_eq!(negated(Score::unscored("why")), Score::unscored("why"));
-        let graded = Score::Scored { value: 0.25, evidence: "seen".into() };
+        let graded = Score::Scored {
+            value: 0.25,
+            evidence: "seen".into(),
+        };
         assert_eq!(negated(graded).value(), Some(0.75));
     }
 

@@ -23,7 +23,12 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// Parameters of a check of `kind`, as errors name it.
     pub fn new(kind: &'a str, map: &'a Map<String, Value>) -> Self {
-        Params { kind, map, asked: Vec::new(), problems: Vec::new() }
+        Params {
+            kind,
+            map,
+            asked: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// Whether the parameter was written.
@@ -41,7 +46,11 @@ impl<'a> Params<'a> {
     pub fn opt_string(&mut self, name: &'static str) -> Option<String> {
         let text = self.typed(name, "a string", |v| v.as_str().map(str::to_owned))?;
         if text.trim().is_empty() {
-            self.refuse(name, "is empty", format!("`{name}` wants text that can be found"));
+            self.refuse(
+                name,
+                "is empty",
+                format!("`{name}` wants text that can be found"),
+            );
             return None;
         }
         Some(text)
@@ -66,15 +75,26 @@ impl<'a> Params<'a> {
     pub fn opt_strings(&mut self, name: &'static str) -> Vec<String> {
         let read = |v: &Value| match v {
             Value::String(one) => Some(vec![one.clone()]),
-            Value::Array(items) => {
-                items.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-            }
+            Value::Array(items) => items
+                .iter()
+                .map(|v| v.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>(),
             _ => None,
         };
-        let Some(texts) = self.typed(name, "a list of strings", read) else { return Vec::new() };
+        let Some(texts) = self.typed(name, "a list of strings", read) else {
+            return Vec::new();
+        };
         if texts.is_empty() || texts.iter().any(|t| t.trim().is_empty()) {
-            let what = if texts.is_empty() { "is an empty list" } else { "has an empty string" };
-            self.refuse(name, what, format!("`{name}` wants one or more texts, none empty"));
+            let what = if texts.is_empty() {
+                "is an empty list"
+            } else {
+                "has an empty string"
+            };
+            self.refuse(
+                name,
+                what,
+                format!("`{name}` wants one or more texts, none empty"),
+            );
             return Vec::new();
         }
         texts
@@ -83,12 +103,15 @@ impl<'a> Params<'a> {
     /// A finite number without default; 0 when it is wrong.
     pub fn number(&mut self, name: &'static str) -> f64 {
         self.required(name, "a number");
-        self.typed(name, "a number", Value::as_f64).unwrap_or_default()
+        self.typed(name, "a number", Value::as_f64)
+            .unwrap_or_default()
     }
 
     /// A finite number within `low..=high`, `default` when left out.
     pub fn number_in(&mut self, name: &'static str, low: f64, high: f64, default: f64) -> f64 {
-        let Some(value) = self.typed(name, "a number", Value::as_f64) else { return default };
+        let Some(value) = self.typed(name, "a number", Value::as_f64) else {
+            return default;
+        };
         if !(low..=high).contains(&value) {
             let rule = if high == f64::MAX {
                 format!("`{name}` wants a number of at least {low}")
@@ -103,7 +126,9 @@ impl<'a> Params<'a> {
 
     /// A whole number within `low..=high`, `default` when left out.
     pub fn count_in(&mut self, name: &'static str, low: u64, high: u64, default: u64) -> u64 {
-        let Some(value) = self.typed(name, "a whole number", Value::as_i64) else { return default };
+        let Some(value) = self.typed(name, "a whole number", Value::as_i64) else {
+            return default;
+        };
         match u64::try_from(value) {
             Ok(count) if (low..=high).contains(&count) => count,
             _ => {
@@ -116,7 +141,8 @@ impl<'a> Params<'a> {
 
     /// `true` or `false`, `default` when left out.
     pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        self.typed(name, "true or false", Value::as_bool).unwrap_or(default)
+        self.typed(name, "true or false", Value::as_bool)
+            .unwrap_or(default)
     }
 
     /// One of a few words, the first of them when left out.
@@ -147,7 +173,11 @@ impl<'a> Params<'a> {
         match serde_json::from_value(value.clone()) {
             Ok(read) => Some(read),
             Err(error) => {
-                self.refuse(name, format!("is wrong: {error}"), format!("`{name}` wants {expected}"));
+                self.refuse(
+                    name,
+                    format!("is wrong: {error}"),
+                    format!("`{name}` wants {expected}"),
+                );
                 None
             }
         }
@@ -167,17 +197,33 @@ impl<'a> Params<'a> {
     /// # Errors
     /// When any parameter is missing, unknown, of another type, or out of its range.
     pub fn finish(mut self) -> Result<(), CheckError> {
-        for param in self.map.keys().filter(|k| !self.asked.contains(&k.as_str())) {
+        for param in self
+            .map
+            .keys()
+            .filter(|k| !self.asked.contains(&k.as_str()))
+        {
             self.problems.push(CheckProblem::UnknownParam {
                 param: param.clone(),
                 nearest: nearest(param, self.asked.iter().copied()),
                 known: self.known(),
             });
         }
+        // A misspelled parameter is not missing besides.
+        let meant: Vec<String> = self
+            .problems
+            .iter()
+            .filter_map(|p| p.nearest().map(str::to_owned))
+            .collect();
+        self.problems.retain(|problem| {
+            !matches!(problem, CheckProblem::MissingParam { param, .. } if meant.contains(param))
+        });
         if self.problems.is_empty() {
             return Ok(());
         }
-        Err(CheckError { kind: self.kind.to_owned(), problems: self.problems })
+        Err(CheckError {
+            kind: self.kind.to_owned(),
+            problems: self.problems,
+        })
     }
 
     /// [`Params::finish`], for a value that was made only if nothing was wrong.
@@ -187,7 +233,10 @@ impl<'a> Params<'a> {
     pub fn finish_with<T>(self, value: Option<T>) -> Result<T, CheckError> {
         let kind = self.kind.to_owned();
         self.finish()?;
-        value.ok_or(CheckError { kind, problems: Vec::new() })
+        value.ok_or(CheckError {
+            kind,
+            problems: Vec::new(),
+        })
     }
 
     fn known(&self) -> Vec<String> {
@@ -237,12 +286,10 @@ fn describe(value: &Value) -> String {
         Value::Number(n) => format!("the number {n}"),
         Value::String(s) => format!("the string \"{}\"", crate::text::ellipsize(s, 40)),
         Value::Array(items) if items.is_empty() => "an empty list".into(),
-        Value::Array(items) => {
-            match items.iter().find(|v| !v.is_string()) {
-                Some(other) => format!("a list with {}", describe(other)),
-                None => "a list of strings".into(),
-            }
-        }
+        Value::Array(items) => match items.iter().find(|v| !v.is_string()) {
+            Some(other) => format!("a list with {}", describe(other)),
+            None => "a list of strings".into(),
+        },
         Value::Object(_) => "a table".into(),
     }
 }

@@ -52,22 +52,36 @@ pub(super) fn build(mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError
         let rule = "`capture` names the group that `expected` is compared with: give both";
         params.refuse("capture", "stands without `expected`", rule);
     }
-    if params.has("expected") && !params.has("capture") && regex.as_ref().is_some_and(|r| r.captures_len() < 2)
+    if params.has("expected")
+        && !params.has("capture")
+        && regex.as_ref().is_some_and(|r| r.captures_len() < 2)
     {
         let rule = "put the part that is compared in parentheses, or set `capture = 0`";
-        params.refuse("expected", "is given, but the expression has no group", rule);
+        params.refuse(
+            "expected",
+            "is given, but the expression has no group",
+            rule,
+        );
     }
     let regex = params.finish_with(regex)?;
-    Ok(Box::new(Pattern { regex, expected, capture }))
+    Ok(Box::new(Pattern {
+        regex,
+        expected,
+        capture,
+    }))
 }
 
 /// The group of `capture`, given by number or name.
 fn group(params: &mut Params<'_>, regex: Option<&Regex>) -> usize {
-    let Some(written) = params.opt_name_or_index("capture") else { return 1 };
+    let Some(written) = params.opt_name_or_index("capture") else {
+        return 1;
+    };
     let Some(regex) = regex else { return 1 };
     let index = match written.parse::<usize>() {
         Ok(index) => (index < regex.captures_len()).then_some(index),
-        Err(_) => regex.capture_names().position(|n| n == Some(written.as_str())),
+        Err(_) => regex
+            .capture_names()
+            .position(|n| n == Some(written.as_str())),
     };
     index.unwrap_or_else(|| {
         let names: Vec<String> = regex
@@ -76,18 +90,27 @@ fn group(params: &mut Params<'_>, regex: Option<&Regex>) -> usize {
             .map(|(i, name)| name.map_or_else(|| i.to_string(), |n| format!("{i} ({n})")))
             .collect();
         let rule = format!("the expression has group {}", one_of(&names));
-        params.refuse("capture", format!("is \"{written}\", which is no group"), rule);
+        params.refuse(
+            "capture",
+            format!("is \"{written}\", which is no group"),
+            rule,
+        );
         1
     })
 }
 
 impl Check for Pattern {
     fn needs(&self) -> Needs {
-        Needs { answer: true, ..Needs::default() }
+        Needs {
+            answer: true,
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
-        let Some(answer) = evidence.answer else { return Score::unscored("no answer") };
+        let Some(answer) = evidence.answer else {
+            return Score::unscored("no answer");
+        };
         let text = answer.text.as_str();
         if self.expected.is_empty() {
             return match self.regex.find(text) {
@@ -116,7 +139,12 @@ impl Check for Pattern {
         let says = if equal { "which is" } else { "not" };
         Score::of(
             equal,
-            format!("`{}` captures \"{}\", {says} {}", self.regex, ellipsize(&fold(captured), 60), one_of(&wanted)),
+            format!(
+                "`{}` captures \"{}\", {says} {}",
+                self.regex,
+                ellipsize(&fold(captured), 60),
+                one_of(&wanted)
+            ),
         )
     }
 }
@@ -130,12 +158,32 @@ mod tests {
         table(
             "regex",
             r#"{"value": "(?i)\\b(base|stopping) case\\b"}"#,
-            &["a base case", "the Stopping Case.", "base case!", "x base case y"],
+            &[
+                "a base case",
+                "the Stopping Case.",
+                "base case!",
+                "x base case y",
+            ],
             &["database cases", "base", "", "basecase"],
         );
-        table("regex", r#"{"value": "递归|自己调用自己"}"#, &["这是递归", "函数自己调用自己"], &["循环", "递 归"]);
-        table("regex", r#"{"value": "^\\d+$"}"#, &["42", "007"], &["42.", "a 42", "4\n2"]);
-        table("regex", r#"{"value": "(?m)^\\d+$"}"#, &["a\n42\nb"], &["a 42"]);
+        table(
+            "regex",
+            r#"{"value": "递归|自己调用自己"}"#,
+            &["这是递归", "函数自己调用自己"],
+            &["循环", "递 归"],
+        );
+        table(
+            "regex",
+            r#"{"value": "^\\d+$"}"#,
+            &["42", "007"],
+            &["42.", "a 42", "4\n2"],
+        );
+        table(
+            "regex",
+            r#"{"value": "(?m)^\\d+$"}"#,
+            &["a\n42\nb"],
+            &["a 42"],
+        );
     }
 
     #[test]
@@ -144,7 +192,12 @@ mod tests {
             "regex",
             r#"{"value": "(?i)capital (?:of \\w+ )?is (?P<city>\\w+)", "capture": "city", "expected": ["Paris"]}"#,
             &["The capital is Paris.", "the capital of France is PARIS"],
-            &["The capital is Lyon, not Paris", "Paris is the capital", "", "capital is Parisian"],
+            &[
+                "The capital is Lyon, not Paris",
+                "Paris is the capital",
+                "",
+                "capital is Parisian",
+            ],
         );
         table(
             "regex",
@@ -152,12 +205,22 @@ mod tests {
             &["答案是巴黎。", "答案为巴黎，法国"],
             &["答案是里昂。", "巴黎。"],
         );
-        table("regex", r#"{"value": "a(b)?c", "expected": "b"}"#, &["abc"], &["ac"]);
+        table(
+            "regex",
+            r#"{"value": "a(b)?c", "expected": "b"}"#,
+            &["abc"],
+            &["ac"],
+        );
     }
 
     #[test]
     fn not_form_swaps() {
-        table("not-regex", r#"{"value": "(?i)as an ai"}"#, &["Paris", ""], &["As an AI I cannot"]);
+        table(
+            "not-regex",
+            r#"{"value": "(?i)as an ai"}"#,
+            &["Paris", ""],
+            &["As an AI I cannot"],
+        );
     }
 
     #[test]
@@ -187,6 +250,14 @@ mod tests {
         .iter()
         .map(|p| refused("regex", p))
         .collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        check `regex`: `value` is no regular expression: unclosed group (`value` wants the syntax of Rust's regex crate: no look-around, no back references; in TOML a literal string ('\d+') needs no doubled backslashes)
+        check `regex`: `value` is no regular expression: look-around, including look-ahead and look-behind, is not supported (`value` wants the syntax of Rust's regex crate: no look-around, no back references; in TOML a literal string ('\d+') needs no doubled backslashes)
+        check `regex`: `expected` is given, but the expression has no group (put the part that is compared in parentheses, or set `capture = 0`)
+        check `regex`: `capture` stands without `expected` (`capture` names the group that `expected` is compared with: give both)
+        check `regex`: `capture` is "b", which is no group (the expression has group 0 or 1 (a))
+        check `regex`: `capture` is "2", which is no group (the expression has group 0 or 1)
+        check `regex`: `value` is no regular expression: Compiled regex exceeds size limit of 1048576 bytes. (`value` wants the syntax of Rust's regex crate: no look-around, no back references; in TOML a literal string ('\d+') needs no doubled backslashes)
+        "#);
     }
 }

@@ -3,12 +3,12 @@
 use crate::flow::CheckSpec;
 use crate::text::nearest;
 
-use super::error::{CheckError, CheckProblem};
 use super::evidence::Check;
 use super::negate::Negated;
 use super::params::Params;
 use super::{code, contains, exact, likelihood, memorized, number, pattern, similarity};
 
+pub use super::error::{CheckError, CheckProblem};
 pub use super::golden::contradiction;
 
 /// Every kind, in the order of the documentation; each can also be written `not-KIND`.
@@ -41,8 +41,11 @@ pub fn kinds() -> &'static [&'static str] {
 /// Everything wrong with it at once: an unknown kind, and parameters that are missing, unknown,
 /// of another type, or out of range.
 pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
-    let written =
-        if spec.negated { format!("not-{}", spec.kind) } else { spec.kind.clone() };
+    let written = if spec.negated {
+        format!("not-{}", spec.kind)
+    } else {
+        spec.kind.clone()
+    };
     let params = Params::new(&written, &spec.params);
     let check = match spec.kind.as_str() {
         "equals" => exact::build(params),
@@ -61,13 +64,21 @@ pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
             problems: vec![CheckProblem::UnknownKind {
                 kind: written.clone(),
                 nearest: nearest(other, KINDS).map(|kind| {
-                    if spec.negated { format!("not-{kind}") } else { kind }
+                    if spec.negated {
+                        format!("not-{kind}")
+                    } else {
+                        kind
+                    }
                 }),
                 known: KINDS.map(str::to_owned).to_vec(),
             }],
         }),
     }?;
-    Ok(if spec.negated { Box::new(Negated(check)) } else { check })
+    Ok(if spec.negated {
+        Box::new(Negated(check))
+    } else {
+        check
+    })
 }
 
 #[cfg(test)]
@@ -103,7 +114,10 @@ mod tests {
     #[test]
     fn every_kind_is_a_legal_name() {
         for kind in kinds() {
-            assert!(kind.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{kind}");
+            assert!(
+                kind.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                "{kind}"
+            );
             assert!(!kind.starts_with("not-"), "{kind}");
         }
     }
@@ -114,7 +128,10 @@ mod tests {
             let params = smallest(kind).trim_end_matches('}').to_owned();
             let comma = if params == "{" { "" } else { ", " };
             let error = refused(kind, &format!("{params}{comma}\"colour\": 1}}"));
-            assert!(error.contains("unknown parameter `colour`"), "{kind}: {error}");
+            assert!(
+                error.contains("unknown parameter `colour`"),
+                "{kind}: {error}"
+            );
         }
     }
 
@@ -129,12 +146,26 @@ mod tests {
             ("contains-any", r#"{"value": []}"#),
             ("contains-all", r#"{"value": ["a", 3]}"#),
             ("icontains", r#"{"value": " "}"#),
-            ("number", r#"{"value": "5", "tolerance": -1, "which": "middle"}"#),
+            (
+                "number",
+                r#"{"value": "5", "tolerance": -1, "which": "middle"}"#,
+            ),
             ("memorized", r#"{"overlap": 1.5, "min_words": 0}"#),
         ]
         .iter()
         .map(|(kind, params)| refused(kind, params))
         .collect();
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        check `contian`: unknown check type `contian` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`; nearest: `contains`)
+        check `not-numbr`: unknown check type `not-numbr` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`; nearest: `not-number`)
+        check `banana`: unknown check type `banana` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`)
+        check `contains`: 2 problems: `whole_word` is the string "yes" (`whole_word` wants true or false); unknown parameter `valeu` (this check takes value and whole_word; nearest: `value`)
+        check `contains`: `value` is a list of strings (`value` wants a string)
+        check `contains-any`: `value` is an empty list (`value` wants one or more texts, none empty)
+        check `contains-all`: `value` is a list with the number 3 (`value` wants a list of strings)
+        check `icontains`: `value` is empty (`value` wants text that can be found)
+        check `number`: 3 problems: `value` is the string "5" (`value` wants a number); `tolerance` is -1 (`tolerance` wants a number of at least 0); `which` is "middle" (`which` is one of "last", "first", "only")
+        check `memorized`: 2 problems: `overlap` is 1.5 (`overlap` wants a number between 0.01 and 1); `min_words` is 0 (`min_words` wants a whole number between 1 and 1000)
+        "#);
     }
 }

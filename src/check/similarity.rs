@@ -42,7 +42,11 @@ pub(super) fn build(mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError
         params.refuse("rejected", what, "a text is either accepted or rejected");
     }
     params.finish()?;
-    Ok(Box::new(Similar { accepted, rejected, margin }))
+    Ok(Box::new(Similar {
+        accepted,
+        rejected,
+        margin,
+    }))
 }
 
 type Embeddings = HashMap<String, Arc<[f32]>>;
@@ -52,9 +56,14 @@ type Embeddings = HashMap<String, Arc<[f32]>>;
 fn best<'a>(answer: &[f32], texts: &'a [String], known: &Embeddings) -> Option<(f64, &'a str)> {
     let mut best: Option<(f64, &str)> = None;
     for text in texts {
-        let other = known.get(text).filter(|other| other.len() == answer.len())?;
-        let cosine: f64 =
-            answer.iter().zip(other.iter()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let other = known
+            .get(text)
+            .filter(|other| other.len() == answer.len())?;
+        let cosine: f64 = answer
+            .iter()
+            .zip(other.iter())
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum();
         if !cosine.is_finite() {
             return None;
         }
@@ -67,12 +76,23 @@ fn best<'a>(answer: &[f32], texts: &'a [String], known: &Embeddings) -> Option<(
 
 impl Check for Similar {
     fn needs(&self) -> Needs {
-        let embeddings = self.accepted.iter().chain(&self.rejected).cloned().collect();
-        Needs { answer: true, embeddings, ..Needs::default() }
+        let embeddings = self
+            .accepted
+            .iter()
+            .chain(&self.rejected)
+            .cloned()
+            .collect();
+        Needs {
+            answer: true,
+            embeddings,
+            ..Needs::default()
+        }
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
-        let Some(answer) = evidence.answer else { return Score::unscored("no answer") };
+        let Some(answer) = evidence.answer else {
+            return Score::unscored("no answer");
+        };
         let shown = ellipsize(&fold(&answer.text), 60);
         if shown.is_empty() {
             return Score::fail("the answer is empty");
@@ -127,8 +147,12 @@ mod tests {
 
     fn judged(params: &str, text: &str) -> Score {
         let check = check("similar", params);
-        let mut known: Embeddings =
-            check.needs().embeddings.into_iter().map(|t| (t.clone(), embed(&t))).collect();
+        let mut known: Embeddings = check
+            .needs()
+            .embeddings
+            .into_iter()
+            .map(|t| (t.clone(), embed(&t)))
+            .collect();
         known.insert(text.to_owned(), embed(text));
         let answer = answer(text);
         check.score(&Evidence {
@@ -176,7 +200,12 @@ mod tests {
     #[test]
     fn margin_is_between_best_accepted_and_best_rejected() {
         let both = "it calls itself twice, itself, in a loop";
-        let spec = |margin: f64| format!("{},\"margin\": {margin}}}", RECURSION.trim_end_matches(['}', '\n', ' ']));
+        let spec = |margin: f64| {
+            format!(
+                "{},\"margin\": {margin}}}",
+                RECURSION.trim_end_matches(['}', '\n', ' '])
+            )
+        };
         assert_eq!(judged(&spec(0.1), both).value(), Some(1.0));
         assert_eq!(judged(&spec(0.5), both).value(), Some(0.0));
     }
@@ -187,8 +216,11 @@ mod tests {
         let check = check("similar", RECURSION);
         let answer = answer("itself");
         let known = HashMap::from([("itself".to_owned(), embed("itself"))]);
-        let evidence =
-            Evidence { answer: Some(&answer), embeddings: Some(&known), ..Evidence::default() };
+        let evidence = Evidence {
+            answer: Some(&answer),
+            embeddings: Some(&known),
+            ..Evidence::default()
+        };
         assert_eq!(
             check.score(&evidence),
             Score::unscored("a reference text has no usable embedding")
@@ -206,14 +238,17 @@ mod tests {
             .map(|t| (t, Arc::from([f32::NAN, 0.0, 0.0, 0.0])))
             .collect();
         known.insert("itself".to_owned(), embed("itself"));
-        let evidence =
-            Evidence { answer: Some(&answer), embeddings: Some(&known), ..Evidence::default() };
+        let evidence = Evidence {
+            answer: Some(&answer),
+            embeddings: Some(&known),
+            ..Evidence::default()
+        };
         assert_eq!(check.score(&evidence).value(), None);
     }
 
     #[test]
     fn evidence_names_the_nearest_references() {
-        insta::assert_snapshot!(judged(RECURSION, "It calls itself.").explanation(), @"");
+        insta::assert_snapshot!(judged(RECURSION, "It calls itself.").explanation(), @r#""It calls itself." is at cosine 1.000 to the accepted "a function that calls itself" and 0.200 to the rejected "a loop runs code again": +0.800, wanted +0.050"#);
     }
 
     #[test]
@@ -225,7 +260,11 @@ mod tests {
                 refused("similar", r#"{"accepted": "a", "rejected": "b", "margin": 2}"#),
             ]
             .join("\n"),
-            @""
+            @r#"
+            check `similar`: missing parameter `rejected` (`rejected` wants a list of strings)
+            check `similar`: `rejected` has "a", which is accepted too (a text is either accepted or rejected)
+            check `similar`: `margin` is 2 (`margin` wants a number between 0 and 1)
+            "#
         );
     }
 }

@@ -38,7 +38,8 @@ pub fn weighted_holm(hypotheses: &[Weighted], level: f64) -> Vec<Tested> {
     let ratio = |i: usize| hypotheses[i].p / hypotheses[i].weight;
     while let Some(&next) = left.iter().min_by(|&&a, &&b| ratio(a).total_cmp(&ratio(b))) {
         let own = share(next, &left);
-        if hypotheses[next].p > own {
+        // Without a budget nothing is proven, not even by a p-value that underflows to zero.
+        if own <= 0.0 || hypotheses[next].p > own {
             for &i in &left {
                 tested[i].level = share(i, &left);
             }
@@ -85,6 +86,11 @@ mod tests {
             rejected(&[0.03, 0.03, 0.03], &[1.0, 1.0, 1.0], 0.05),
             [0; 0]
         );
+    }
+
+    #[test]
+    fn nothing_is_proven_without_a_budget() {
+        assert_eq!(rejected(&[0.0, 0.1], &[1.0, 1.0], 0.0), [0; 0]);
     }
 
     #[test]

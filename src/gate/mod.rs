@@ -1,6 +1,6 @@
 //! Paired scores -> verdict: pure functions, no I/O.
 //!
-//! [`judge`] compares a candidate with the base, [`preview`] says beforehand what the probes can
+//! [`judge`] compares a candidate with the base, [`preview()`] says beforehand what the probes can
 //! prove, and [`select_best`] picks a checkpoint. The unit of statistics is the probe. The rule and
 //! its error budget are in `decide`, one method a file below it; `fixtures/reference/verdict_ref.py`
 //! makes the numbers that the tests expect.

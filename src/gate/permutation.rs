@@ -16,7 +16,7 @@ pub fn sign_flip(differences: &[f64]) -> f64 {
     let on_grid = || {
         differences
             .iter()
-            .map(|d| (d * GRID).round() as i64)
+            .map(|d| (d * GRID).round_ties_even() as i64)
             .filter(|&k| k != 0)
     };
     let step = on_grid().fold(0, |a, b| greatest_common_divisor(a, b.unsigned_abs()));

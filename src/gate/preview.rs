@@ -166,7 +166,7 @@ mod tests {
         // 2^-6 is the first below 0.02.
         assert_eq!(pooled.smallest_detectable_loss, Some(6.0 / 65.0));
         assert_eq!(preview.suites[1].margin, 0.15);
-        insta::assert_snapshot!(preview.notes.join("\n"), @"`code` can exclude a loss of 0.113 at best with 25 probes, so by itself it cannot pass its margin of 0.05 and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a regression");
+        insta::assert_snapshot!(preview.notes.join("\n"), @"`code` can exclude a loss of 0.11 at best with 25 probes, so by itself it cannot pass its margin of 0.05 and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a regression");
     }
 
     #[test]

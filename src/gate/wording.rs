@@ -1,12 +1,15 @@
 //! Numbers and lists as the gate's sentences write them.
 
-/// A score, a loss, or a margin: two decimals, a third when two would hide it.
+/// A score, a loss, or a margin: two decimals, below a tenth a third one when it says something.
 pub(super) fn score(value: f64) -> String {
-    let hundredths = value * 100.0;
-    if (hundredths - hundredths.round()).abs() < 0.05 {
-        format!("{:.2}", hundredths.round() / 100.0 + 0.0)
-    } else {
+    let two = format!("{value:.2}");
+    let rounded: f64 = two.parse().unwrap_or(value);
+    if value.abs() < 0.1 && (value - rounded).abs() >= 5e-4 {
         format!("{value:.3}")
+    } else if rounded == 0.0 {
+        "0.00".into()
+    } else {
+        two
     }
 }
 
@@ -41,7 +44,7 @@ mod tests {
             (0.0123, "0.012"),
             (-0.0004, "0.00"),
             (0.8, "0.80"),
-            (1.0 / 3.0, "0.333"),
+            (1.0 / 3.0, "0.33"),
         ] {
             assert_eq!(score(value), text);
         }

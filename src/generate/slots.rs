@@ -2,7 +2,8 @@
 //!
 //! A request's prompt runs in one slot. Its pieces of work then continue from the prompt: one in
 //! that slot, the others in copies. The slot stays with its request until the last piece has
-//! started, so the prompt is never run twice.
+//! started, so the prompt is never run twice. What a prompt has in common with the one that was in
+//! its slot before, such as a system prompt, is not run again either: its keys and values are there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +34,18 @@ pub(super) struct Pending {
     pub work: Vec<Work>,
 }
 
+impl Pending {
+    /// Leading tokens that both prompts have under the same adapter; the last token always runs,
+    /// because its result is needed.
+    fn shared_with(&self, before: &Pending) -> usize {
+        if self.adapter != before.adapter {
+            return 0;
+        }
+        let same = self.prompt.iter().zip(before.prompt.iter()).take_while(|(a, b)| a == b).count();
+        same.min(self.prompt.len() - 1)
+    }
+}
+
 /// A piece of work that runs.
 pub(super) struct Active {
     pub request: Arc<Pending>,
@@ -59,13 +72,20 @@ pub(super) struct Prefix {
 /// All slots, and what waits for one.
 pub(super) struct Slots {
     pub states: Vec<State>,
+    /// The prompt whose keys and values a slot begins with.
+    resident: Vec<Option<Arc<Pending>>>,
     pub queue: VecDeque<Request>,
     pub prefixes: Vec<Prefix>,
 }
 
 impl Slots {
     pub fn new(count: usize, requests: Vec<Request>) -> Self {
-        Slots { states: (0..count).map(|_| State::Free).collect(), queue: requests.into(), prefixes: Vec::new() }
+        Slots {
+            states: (0..count).map(|_| State::Free).collect(),
+            resident: vec![None; count],
+            queue: requests.into(),
+            prefixes: Vec::new(),
+        }
     }
 
     /// Starts what can start; calls `copy(from, to, positions)` for a piece that continues in
@@ -79,10 +99,13 @@ impl Slots {
                     if let Some(other) = (!self.prefixes.is_empty()).then_some(0) {
                         let prefix = &self.prefixes[other];
                         copy(prefix.slot, slot, prefix.request.prompt.len());
+                        self.resident[slot] = Some(prefix.request.clone());
                         self.start(other, slot);
                     } else if let Some(request) = self.queue.pop_front() {
                         let Request { adapter, prompt, work } = request;
-                        self.states[slot] = State::Prompt { request: Arc::new(Pending { adapter, prompt, work }), done: 0 };
+                        let request = Arc::new(Pending { adapter, prompt, work });
+                        let done = self.resident[slot].as_ref().map_or(0, |before| request.shared_with(before));
+                        self.states[slot] = State::Prompt { request, done };
                     }
                 }
                 _ => {}
@@ -115,6 +138,7 @@ impl Slots {
     /// The prompt in `slot` is complete: its pieces can start.
     pub fn prompt_done(&mut self, slot: usize, request: Arc<Pending>, last: Arc<[f32]>) {
         self.states[slot] = State::Waiting;
+        self.resident[slot] = Some(request.clone());
         if request.work.is_empty() {
             self.states[slot] = State::Free;
             return;

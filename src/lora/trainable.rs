@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::LowRankPair;
 use super::loaded::{LANES, transposed};
 use crate::model::cpu::{Strided, small_product};
 use crate::model::{LowRank, LowRankGradient, Mat, ModelConfig, ModuleId, Place};
@@ -72,21 +73,9 @@ pub struct Trainable {
     pub dropout_key: Option<DropoutKey>,
 }
 
-/// A module's rank, scale, and matrices: `A [rank, in]`, `B [out, rank]`.
-pub struct ModuleValues {
-    /// Rank.
-    pub rank: usize,
-    /// Multiplies the product.
-    pub scale: f32,
-    /// `[rank, in]`.
-    pub a: Vec<f32>,
-    /// `[out, rank]`.
-    pub b: Vec<f32>,
-}
-
 impl Trainable {
     /// Takes over matrices. `dropout` is the share of A's inputs that training drops.
-    pub fn new(config: &ModelConfig, values: BTreeMap<ModuleId, ModuleValues>, dropout: f32) -> Self {
+    pub fn new(config: &ModelConfig, values: BTreeMap<ModuleId, LowRankPair>, dropout: f32) -> Self {
         let modules = values.into_iter().map(|(id, v)| {
             let (inputs, outputs) = (id.projection.in_features(config), id.projection.out_features(config));
             let site = crate::model::Site::ALL.into_iter().find(|s| s.projections().contains(&id.projection));
@@ -109,13 +98,13 @@ impl Trainable {
     }
 
     /// First values: A uniform in +-1/sqrt(in) as PEFT's `kaiming_uniform_(a=sqrt(5))`, B zero.
-    pub fn initial_values(config: &ModelConfig, id: ModuleId, rank: usize, scale: f32, seed: u64) -> ModuleValues {
+    pub fn initial_values(config: &ModelConfig, id: ModuleId, rank: usize, scale: f32, seed: u64) -> LowRankPair {
         let inputs = id.projection.in_features(config);
         let bound = 1.0 / (inputs as f32).sqrt();
         let place = (id.layer * crate::model::Projection::ALL.len()) as u64 + id.projection as u64;
         let mut draws = Philox::new(seed).draws(Purpose::Init, place);
         let a = (0..rank * inputs).map(|_| (2.0 * draws.uniform() - 1.0) * bound).collect();
-        ModuleValues { rank, scale, a, b: vec![0.0; rank * id.projection.out_features(config)] }
+        LowRankPair { rank, scale, a, b: vec![0.0; rank * id.projection.out_features(config)] }
     }
 
     /// Every module in order.
@@ -124,8 +113,8 @@ impl Trainable {
     }
 
     /// The matrices as an adapter file has them.
-    pub fn values(&self) -> BTreeMap<ModuleId, ModuleValues> {
-        let values = |m: &TrainableModule| ModuleValues {
+    pub fn values(&self) -> BTreeMap<ModuleId, LowRankPair> {
+        let values = |m: &TrainableModule| LowRankPair {
             rank: m.rank,
             scale: m.scale,
             a: m.a.value.clone(),
@@ -145,6 +134,13 @@ impl Trainable {
             update(2 * i, &mut module.a);
             update(2 * i + 1, &mut module.b);
             module.lay_out();
+        }
+    }
+
+    /// Multiplies every gradient.
+    pub fn scale_gradients(&mut self, factor: f32) {
+        for module in self.modules.values_mut() {
+            module.a.gradient.iter_mut().chain(&mut module.b.gradient).for_each(|g| *g *= factor);
         }
     }
 

@@ -307,3 +307,228 @@ fn rope_parameters(
     };
     Ok((theta, found))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn llama() -> Value {
+        json!({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+            "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "eos_token_id": 2
+        })
+    }
+
+    /// [`llama`] with some keys set; `null` counts as absent.
+    fn with(changes: Value) -> Value {
+        let mut config = llama();
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        config
+    }
+
+    fn parse(config: Value) -> Result<(ModelConfig, ConfigTokens), ModelError> {
+        let keys = Keys::parse(Path::new("config.json"), config.to_string().as_bytes());
+        ModelConfig::from_keys(&keys?)
+    }
+
+    fn read(config: Value) -> ModelConfig {
+        parse(config).unwrap().0
+    }
+
+    fn refused(changes: Value) -> String {
+        parse(with(changes)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn architecture_is_flags() {
+        let flags = |c: &ModelConfig| (c.qkv_bias, c.o_bias, c.mlp_bias, c.qk_norm, c.head_dim);
+        let qwen = |n: u8| {
+            with(json!({
+                "model_type": format!("qwen{n}"),
+                "architectures": [format!("Qwen{n}ForCausalLM")],
+            }))
+        };
+        let mut biased = with(json!({"attention_bias": true, "mlp_bias": true}));
+        assert_eq!(flags(&read(llama())), (false, false, false, false, 16));
+        assert_eq!(flags(&read(biased.clone())), (true, true, true, false, 16));
+        assert_eq!(flags(&read(qwen(2))), (true, false, false, false, 16));
+        // Qwen3Config's head_dim is 128 when it is absent, whatever the hidden size.
+        assert_eq!(flags(&read(qwen(3))), (false, false, false, true, 128));
+        biased["model_type"] = "qwen3".into();
+        biased["architectures"] = Value::Null;
+        biased["head_dim"] = 24.into();
+        assert_eq!(flags(&read(biased)), (true, true, false, true, 24));
+    }
+
+    #[test]
+    fn absent_and_null_keys_take_the_defaults_of_transformers() {
+        let config = read(with(json!({
+            "architectures": null, "num_key_value_heads": null, "head_dim": null,
+            "max_position_embeddings": null, "rms_norm_eps": null, "rope_scaling": null
+        })));
+        assert_eq!(config.num_key_value_heads, 4);
+        assert_eq!(config.max_position_embeddings, 2048);
+        assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-6, 10_000.0));
+        assert_eq!(config.rope_scaling, None);
+        assert!(!config.tie_word_embeddings);
+    }
+
+    #[test]
+    fn old_and_new_rope_keys_say_the_same() {
+        let llama3 = json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 64
+        });
+        let mut new = llama3.clone();
+        new["rope_theta"] = 5e5.into();
+        let old = read(with(json!({"rope_theta": 5e5, "rope_scaling": llama3})));
+        assert_eq!(old, read(with(json!({"rope_parameters": new}))));
+        assert_eq!(old.rope_theta, 5e5);
+        assert!(matches!(old.rope_scaling, Some(RopeScaling::Llama3 { factor: 8.0, .. })));
+
+        let linear = Some(RopeScaling::Linear { factor: 2.0 });
+        for scaling in [
+            json!({"rope_scaling": {"type": "linear", "factor": 2.0}}),
+            json!({"rope_parameters": {"rope_type": "linear", "factor": 2, "rope_theta": 1e4}}),
+        ] {
+            assert_eq!(read(with(scaling)).rope_scaling, linear);
+        }
+        for scaling in [
+            json!({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+            json!({"rope_parameters": {"rope_theta": 1e6}}),
+        ] {
+            let config = read(with(scaling));
+            assert_eq!((config.rope_theta, config.rope_scaling), (1e6, None));
+        }
+    }
+
+    #[test]
+    fn llama3_falls_back_to_the_positions_of_the_config() {
+        let config = read(with(json!({"rope_scaling": {
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0
+        }})));
+        let Some(RopeScaling::Llama3 { original_max_position_embeddings, .. }) =
+            config.rope_scaling
+        else {
+            panic!("no scaling")
+        };
+        assert_eq!(original_max_position_embeddings, 512);
+    }
+
+    #[test]
+    fn eos_is_an_id_or_a_list() {
+        let eos = |value: Value| parse(with(json!({"eos_token_id": value}))).unwrap().1.eos;
+        assert_eq!(eos(json!(2)), [2]);
+        assert_eq!(eos(json!([2, 7])), [2, 7]);
+        assert_eq!(eos(json!(null)), [0; 0]);
+    }
+
+    #[test]
+    fn sliding_window_is_refused_only_when_a_layer_uses_it() {
+        let qwen = |changes: Value| {
+            let mut config = with(changes);
+            config["model_type"] = "qwen2".into();
+            config["architectures"] = Value::Null;
+            parse(config).map(|_| ()).map_err(|e| e.to_string())
+        };
+        let window = |used: bool, layers: usize| {
+            json!({"sliding_window": 64, "use_sliding_window": used, "max_window_layers": layers})
+        };
+        assert_eq!(qwen(window(false, 0)), Ok(()));
+        assert_eq!(qwen(window(true, 2)), Ok(()));
+        insta::assert_snapshot!(qwen(window(true, 1)).unwrap_err(), @"config.json: `use_sliding_window` = true is not supported; attention must see the whole context in every layer");
+        let types = json!({"layer_types": ["full_attention", "sliding_attention"]});
+        insta::assert_snapshot!(qwen(types).unwrap_err(), @r#"config.json: `layer_types` = "sliding_attention" is not supported; attention must see the whole context in every layer"#);
+        assert_eq!(qwen(json!({"layer_types": ["full_attention", "full_attention"]})), Ok(()));
+    }
+
+    #[test]
+    fn other_mathematics_are_refused_by_name() {
+        let all: Vec<String> = [
+            json!({"model_type": "mistral"}),
+            json!({"model_type": "qwen3_moe"}),
+            json!({"architectures": ["LlamaForSequenceClassification"]}),
+            json!({"hidden_act": "gelu"}),
+            json!({"num_local_experts": 8}),
+            json!({"partial_rotary_factor": 0.5}),
+            json!({"pretraining_tp": 2}),
+            json!({"quantization_config": {"quant_method": "gptq"}}),
+            json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
+            json!({"rope_scaling": {"type": "dynamic", "factor": 4.0}}),
+            json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
+        ]
+        .into_iter()
+        .map(refused)
+        .collect();
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        config.json: `model_type` = "mistral" is not supported; qeval runs llama, qwen2 and qwen3 decoders
+        config.json: `model_type` = "qwen3_moe" is not supported; qeval runs llama, qwen2 and qwen3 decoders
+        config.json: `architectures` = "LlamaForSequenceClassification" is not supported; qeval runs llama, qwen2 and qwen3 decoders
+        config.json: `hidden_act` = "gelu" is not supported; the MLP's activation must be silu
+        config.json: `num_local_experts` = 8 is not supported; qeval runs dense decoders, no mixtures of experts
+        config.json: `partial_rotary_factor` = 0.5 is not supported; the rotary embedding must cover the whole head
+        config.json: `pretraining_tp` = 2 is not supported; set it to 1 in a copy of config.json: the weights are the same
+        config.json: `quantization_config` = {"quant_method":"gptq"} is not supported; give the unquantized weights, or a GGUF file
+        config.json: `rope_scaling.rope_type` = "yarn" is not supported; qeval computes `default`, `linear` and `llama3`; where it was added by hand for longer contexts, as Qwen's yarn is, remove it in a copy of config.json
+        config.json: `rope_scaling.type` = "dynamic" is not supported; qeval computes `default`, `linear` and `llama3`; where it was added by hand for longer contexts, as Qwen's yarn is, remove it in a copy of config.json
+        config.json: `rope_parameters.rope_type` is missing
+        "#);
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_key() {
+        let all: Vec<String> = [
+            json!({"model_type": null, "architectures": null}),
+            json!({"hidden_size": null}),
+            json!({"hidden_size": 0}),
+            json!({"hidden_size": -64}),
+            json!({"hidden_size": "64"}),
+            json!({"vocab_size": 1u64 << 60}),
+            json!({"hidden_size": 66}),
+            json!({"num_key_value_heads": 3}),
+            json!({"head_dim": 15}),
+            json!({"rms_norm_eps": -1e-5}),
+            json!({"tie_word_embeddings": "yes"}),
+            json!({"eos_token_id": -1}),
+            json!({"rope_scaling": {"type": "linear"}}),
+            json!({"rope_scaling": {"type": "linear", "factor": 0.5}}),
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0,
+                "high_freq_factor": 4.0}}),
+            json!({"rope_scaling": "linear"}),
+        ]
+        .into_iter()
+        .map(refused)
+        .collect();
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        config.json: `model_type` is missing
+        config.json: `hidden_size` is missing
+        config.json: `hidden_size` is 0; it must be a whole number from 1 to 2147483648
+        config.json: `hidden_size` is -64; it must be a whole number from 1 to 2147483648
+        config.json: `hidden_size` is "64"; it must be a whole number from 1 to 2147483648
+        config.json: `vocab_size` is 1152921504606846976; it must be a whole number from 1 to 2147483648
+        config.json: `hidden_size` is 66, no multiple of num_attention_heads (4), and there is no head_dim
+        config.json: `num_key_value_heads` is 3; it must divide num_attention_heads (4)
+        config.json: `head_dim` is 15; the rotary embedding needs an even number
+        config.json: `rms_norm_eps` is -0.00001; it must be above 0
+        config.json: `tie_word_embeddings` is "yes", not true or false
+        config.json: `eos_token_id` must be a token id or a list of token ids
+        config.json: `rope_scaling.factor` is missing
+        config.json: `rope_scaling.factor` is 0.5; it must be at least 1
+        config.json: `rope_scaling` has low_freq_factor 4; it must be below high_freq_factor (4)
+        config.json: `rope_scaling` must be an object
+        "#);
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_an_error() {
+        let error = Keys::parse(Path::new("config.json"), b"{\"a\": 1").err().unwrap();
+        insta::assert_snapshot!(error, @"config.json is not valid JSON: EOF while parsing an object at line 1 column 7; download it again");
+        assert!(Keys::parse(Path::new("config.json"), b"[]").is_err());
+    }
+}

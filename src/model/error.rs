@@ -86,7 +86,8 @@ pub enum ModelError {
         shard: String,
     },
     /// A tensor that the configuration asks for is not there.
-    #[error("{}: tensor `{name}` is missing{}; the weights do not belong to this config",
+    #[error("{}: tensor `{name}` is missing{}; \
+         weights and config are of different models, take both from one download",
         path.display(), nearest_hint(nearest.as_deref()))]
     MissingTensor {
         /// File or folder of the weights.
@@ -99,7 +100,7 @@ pub enum ModelError {
     /// A tensor has another shape than the configuration says.
     #[error(
         "{}: tensor `{name}` has shape {found:?}, the config asks for {expected:?}; \
-         weights and config are of different models",
+         weights and config are of different models, take both from one download",
         path.display()
     )]
     Shape {

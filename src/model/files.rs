@@ -6,13 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::config::ConfigTokens;
 use super::gguf::GgufFile;
 use super::json::Keys;
 use super::{GenerationDefaults, ModelConfig, ModelError, Weights, gguf_model, gguf_tokenizer};
+use crate::digest;
 
 /// Everything that a model consists of.
 pub struct ModelFiles {
@@ -96,7 +96,7 @@ impl Parts {
             return Err(ModelError::NotAModel {
                 path: folder.to_path_buf(),
                 problem: if folder.join("adapter_config.json").exists() {
-                    "it is an adapter; give the base model's folder".to_owned()
+                    "it is an adapter, not its base".to_owned()
                 } else {
                     "it has no config.json".to_owned()
                 },
@@ -157,7 +157,7 @@ impl Parts {
             generation: GenerationDefaults::default(),
             notices: found.notices,
             tokenizer_path: path.to_path_buf(),
-            tokenizer_digest: hex(Sha256::digest(canonical)),
+            tokenizer_digest: digest::bytes(canonical),
             tokenizer: found.tokenizer,
             weights: Weights::from_gguf(file),
         })
@@ -213,7 +213,7 @@ impl Parts {
         }
         Ok(ModelFiles {
             path: path.to_path_buf(),
-            digest: digest(&self.weights),
+            digest: weights_digest(&self.weights),
             config: self.config,
             weights: self.weights,
             tokenizer: self.tokenizer,
@@ -244,7 +244,7 @@ fn read_tokenizer(path: &Path) -> Result<(Tokenizer, String), ModelError> {
     };
     let tokenizer = Tokenizer::from_bytes(&bytes)
         .map_err(|e| wrong(format!("{e}; download it again")))?;
-    Ok((tokenizer, hex(Sha256::digest(&bytes))))
+    Ok((tokenizer, digest::bytes(&bytes)))
 }
 
 struct SpecialTokens {
@@ -324,40 +324,303 @@ const ENDS: usize = 1 << 20;
 const BLOCK: usize = 1 << 16;
 const BLOCKS: usize = 256;
 
-fn digest(weights: &Weights) -> String {
+fn weights_digest(weights: &Weights) -> String {
     let contents = weights.contents();
-    let total: usize = contents.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut hash = Sha256::new();
+    let whole = contents.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < WHOLE_BELOW;
+    let mut parts = digest::Parts::new("weights");
     for (_, bytes) in contents {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        if total < WHOLE_BELOW {
-            hash.update(bytes);
-        } else {
-            update_sampled(&mut hash, bytes);
+        parts = if whole { parts.part("file", bytes) } else { sampled(parts, bytes) };
+    }
+    parts.finish()
+}
+
+fn sampled(parts: digest::Parts, bytes: &[u8]) -> digest::Parts {
+    if bytes.len() <= 2 * ENDS + BLOCKS * BLOCK {
+        return parts.part("file", bytes);
+    }
+    let stride = (bytes.len() - 2 * ENDS) / BLOCKS;
+    let blocks = (0..BLOCKS).map(|i| &bytes[ENDS + i * stride..][..BLOCK]);
+    let parts = parts
+        .part("length", (bytes.len() as u64).to_le_bytes())
+        .part("head", &bytes[..ENDS]);
+    blocks.fold(parts, |parts, block| parts.part("block", block))
+        .part("tail", &bytes[bytes.len() - ENDS..])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::gguf_model::sample::{Sample, Value as Written, fixture};
+    use super::*;
+
+    /// A copy of a fixture that can be damaged.
+    struct Copy(tempfile::TempDir);
+
+    impl Copy {
+        fn new(name: &str) -> Copy {
+            let folder = tempfile::tempdir().unwrap();
+            for entry in std::fs::read_dir(fixture(name)).unwrap() {
+                let path = entry.unwrap().path();
+                std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+            }
+            Copy(folder)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        /// Sets keys of a JSON file, which is made if need be; `null` removes one.
+        fn set(&self, name: &str, changes: Value) {
+            let text = std::fs::read(self.path(name)).unwrap_or(b"{}".to_vec());
+            let mut file: Value = serde_json::from_slice(&text).unwrap();
+            for (key, value) in changes.as_object().unwrap() {
+                file[key] = value.clone();
+            }
+            std::fs::write(self.path(name), file.to_string()).unwrap();
+        }
+
+        fn open(&self) -> Result<ModelFiles, ModelError> {
+            ModelFiles::open(self.0.path())
+        }
+
+        fn refused(&self) -> String {
+            let text = self.open().err().unwrap().to_string();
+            text.replace(&self.0.path().display().to_string(), "[model]")
         }
     }
-    hex(hash.finalize())
-}
 
-fn update_sampled(hash: &mut Sha256, bytes: &[u8]) {
-    if bytes.len() <= 2 * ENDS + BLOCKS * BLOCK {
-        hash.update(bytes);
-        return;
+    #[test]
+    fn every_fixture_opens() {
+        for name in ["tiny-llama", "tiny-llama-sharded", "tiny-llama3", "tiny-qwen2", "tiny-qwen3"] {
+            let files = ModelFiles::open(&fixture(name)).unwrap();
+            // The embedding of tiny-qwen2 is padded to 304 rows.
+            assert_eq!(files.notices.len(), usize::from(name == "tiny-qwen2"), "{name}");
+            assert_eq!(files.usable_vocab, 300, "{name}");
+            assert_eq!(files.eos_token_ids, [2], "{name}");
+            assert_eq!(files.eos_token.as_deref(), Some("<|im_end|>"), "{name}");
+            assert_eq!(files.bos_token, None, "{name}");
+            assert!(files.chat_template.unwrap().contains("im_start"), "{name}");
+        }
     }
-    let inner = bytes.len() - 2 * ENDS - BLOCK;
-    hash.update(&bytes[..ENDS]);
-    for i in 0..BLOCKS {
-        let start = ENDS + inner / BLOCKS * i;
-        hash.update(&bytes[start..start + BLOCK]);
-    }
-    hash.update(&bytes[bytes.len() - ENDS..]);
-}
 
-fn hex(bytes: impl AsRef<[u8]>) -> String {
-    use std::fmt::Write;
-    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    #[test]
+    fn gguf_says_what_the_folder_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        sample.set("tokenizer.ggml.eot_token_id", Written::U32(0));
+        let files = ModelFiles::open(&sample.write(folder.path())).unwrap();
+        assert_eq!(files.notices, [""; 0]);
+        assert_eq!(files.usable_vocab, 300);
+        assert_eq!(files.eos_token_ids, [0, 2]);
+        assert_eq!(files.eos_token.as_deref(), Some("<|im_end|>"));
+        assert_eq!(files.chat_template.as_deref(), Some("{{ messages }}"));
+    }
+
+    #[test]
+    fn chat_template_file_comes_before_the_key_and_default_from_a_list() {
+        let copy = Copy::new("tiny-llama");
+        let template = || copy.open().unwrap().chat_template;
+        let set = |value: Value| copy.set("tokenizer_config.json", json!({"chat_template": value}));
+        set(json!("text"));
+        assert_eq!(template().as_deref(), Some("text"));
+        let tool = json!({"name": "tool_use", "template": "tool"});
+        set(json!([tool, {"name": "default", "template": "plain"}]));
+        assert_eq!(template().as_deref(), Some("plain"));
+        set(json!([tool]));
+        assert_eq!(template(), None);
+        let notices = copy.open().unwrap().notices;
+        assert!(notices[0].contains("names tool_use but no `default`"), "{notices:?}");
+        set(json!(null));
+        assert_eq!(template(), None);
+        std::fs::write(copy.path("chat_template.jinja"), "file").unwrap();
+        set(json!("text"));
+        assert_eq!(template().as_deref(), Some("file"));
+    }
+
+    #[test]
+    fn ends_of_text_come_from_all_three_files() {
+        let copy = Copy::new("tiny-llama");
+        copy.set("config.json", json!({"eos_token_id": [2, 1]}));
+        copy.set("generation_config.json", json!({"eos_token_id": 0, "temperature": 0.5}));
+        copy.set("tokenizer_config.json", json!({"eos_token": {"content": "a"}}));
+        let files = copy.open().unwrap();
+        let a = files.tokenizer.token_to_id("a").unwrap();
+        assert_eq!(files.eos_token_ids, [0, 1, 2, a]);
+        assert_eq!(files.eos_token.as_deref(), Some("a"));
+        assert_eq!(files.generation.temperature, Some(0.5));
+    }
+
+    #[test]
+    fn an_end_of_text_that_does_not_exist_is_ignored_with_a_notice() {
+        let copy = Copy::new("tiny-llama");
+        copy.set("config.json", json!({"eos_token_id": 5000}));
+        copy.set("tokenizer_config.json", json!({"eos_token": null}));
+        let files = copy.open().unwrap();
+        assert_eq!(files.eos_token_ids, [0; 0]);
+        let text = files.notices.join("\n").replace(&copy.0.path().display().to_string(), "[model]");
+        insta::assert_snapshot!(text, @r"
+        [model]: end-of-text id 5000 is not in the tokenizer and is ignored
+        [model]: no token ends an answer; every answer runs to max_new_tokens
+        ");
+    }
+
+    /// Leaves out the tokens from an id on, with their merges.
+    fn keep_tokens(copy: &Copy, count: u64) {
+        let text = std::fs::read(copy.path("tokenizer.json")).unwrap();
+        let mut file: Value = serde_json::from_slice(&text).unwrap();
+        file["model"]["merges"] = json!([]);
+        file["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64().unwrap() < count);
+        std::fs::write(copy.path("tokenizer.json"), file.to_string()).unwrap();
+    }
+
+    #[test]
+    fn fewer_tokens_than_rows_is_a_notice_and_a_limit() {
+        let copy = Copy::new("tiny-llama");
+        keep_tokens(&copy, 290);
+        let files = copy.open().unwrap();
+        assert_eq!(files.usable_vocab, 290);
+        let text = files.notices.join("\n").replace(&copy.0.path().display().to_string(), "[model]");
+        insta::assert_snapshot!(text, @"[model]/tokenizer.json: 290 tokens for an embedding of 300 rows; ids from 290 on are never generated");
+    }
+
+    #[test]
+    fn more_tokens_than_rows_is_refused() {
+        let copy = Copy::new("tiny-llama");
+        copy.set("config.json", json!({"vocab_size": 299}));
+        insta::assert_snapshot!(copy.refused(), @"[model]/tokenizer.json: token `ãĢ` has id 299, the embedding has 299 rows; tokenizer and weights are of different models, or tokens were added without resizing the embedding");
+    }
+
+    #[test]
+    fn missing_and_damaged_files_are_named() {
+        let mut all = Vec::new();
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            let copy = Copy::new("tiny-llama");
+            let whole = std::fs::read(copy.path(name)).unwrap();
+            std::fs::write(copy.path(name), &whole[..whole.len() / 2]).unwrap();
+            all.push(copy.refused());
+            std::fs::remove_file(copy.path(name)).unwrap();
+            all.push(copy.refused());
+        }
+        let copy = Copy::new("tiny-llama");
+        std::fs::write(copy.path("chat_template.jinja"), b"\xff\xfe").unwrap();
+        all.push(copy.refused());
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        [model]/config.json is not valid JSON: EOF while parsing a string at line 13 column 7; download it again
+        [model] is not a model: it has no config.json; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file
+        [model]/tokenizer.json: the tokenizer cannot be read: EOF while parsing an object at line 231 column 10; download it again
+        [model]/tokenizer.json: the tokenizer cannot be read: there is no such file; write it in Python: AutoTokenizer.from_pretrained("model").save_pretrained("model")
+        [model]/model.safetensors is damaged: incomplete metadata, file not fully covered (201392 bytes long); copy or download it again
+        [model] is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file
+        cannot read [model]/chat_template.jinja: stream did not contain valid UTF-8
+        "#);
+    }
+
+    #[test]
+    fn paths_that_are_no_model_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        std::fs::write(folder.path().join("bad.gguf"), "x").unwrap();
+        std::fs::create_dir(folder.path().join("adapter")).unwrap();
+        std::fs::write(folder.path().join("adapter/adapter_config.json"), "{}").unwrap();
+        let refused = |name: &str| {
+            let text = ModelFiles::open(&folder.path().join(name)).err().unwrap().to_string();
+            text.replace(&folder.path().display().to_string(), "[folder]")
+        };
+        let all = ["nothing", "notes.txt", "bad.gguf", "adapter"].map(refused);
+        insta::assert_snapshot!(all.join("\n"), @r"
+        [folder]/nothing is not a model: there is no such file or folder; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file
+        [folder]/notes.txt is not a model: it is neither a folder nor a .gguf file; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file
+        [folder]/bad.gguf is damaged: it does not begin with `GGUF`; copy or download it again
+        [folder]/adapter is not a model: it is an adapter, not its base; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file
+        ");
+    }
+
+    #[test]
+    fn split_gguf_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        sample.set("split.count", Written::U16(3));
+        let text = ModelFiles::open(&sample.write(folder.path())).err().unwrap().to_string();
+        assert!(text.contains("split into 3 files is not supported; join them"), "{text}");
+    }
+
+    #[test]
+    fn no_cut_gguf_opens_or_panics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let whole = Sample::new("tiny-llama", "gpt-2").bytes();
+        for cut in (0..whole.len() - 31).step_by(1499) {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let text = ModelFiles::open(&path).err().unwrap().to_string();
+            assert!(text.contains("is damaged"), "cut at {cut}: {text}");
+        }
+        for at in (0..12_000).step_by(37) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            // Many flips leave a readable file with other names or numbers.
+            if let Ok(files) = ModelFiles::open(&path) {
+                for name in files.weights.names() {
+                    let _ = files.weights.get(name, &files.weights.shape(name).unwrap());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn digest_follows_the_weights_and_nothing_else() {
+        let copy = Copy::new("tiny-llama");
+        let first = copy.open().unwrap();
+        copy.set("config.json", json!({"note": 1}));
+        let renamed = copy.open().unwrap();
+        assert_eq!(first.digest, renamed.digest);
+        assert_eq!(first.tokenizer_digest, renamed.tokenizer_digest);
+        let mut bytes = std::fs::read(copy.path("model.safetensors")).unwrap();
+        let last = bytes.len() - 4;
+        bytes[last] ^= 1;
+        std::fs::write(copy.path("model.safetensors"), bytes).unwrap();
+        assert_ne!(first.digest, copy.open().unwrap().digest);
+    }
+
+    #[test]
+    fn sampled_digest_sees_length_both_ends_and_the_blocks() {
+        let digest = |bytes: &[u8]| sampled(digest::Parts::new("weights"), bytes).finish();
+        let mut bytes = vec![7u8; 2 * ENDS + BLOCKS * BLOCK * 2];
+        let first = digest(&bytes);
+        assert_ne!(first, digest(&bytes[1..]));
+        let stride = 2 * BLOCK;
+        for at in [0, ENDS, ENDS + 255 * stride + BLOCK - 1, bytes.len() - 1] {
+            bytes[at] ^= 1;
+            assert_ne!(first, digest(&bytes), "{at}");
+            bytes[at] ^= 1;
+        }
+        // Between two blocks nothing is read: that is the price of speed.
+        bytes[ENDS + BLOCK] ^= 1;
+        assert_eq!(first, digest(&bytes));
+    }
+
+    /// The reference ids were made by transformers from the model's own tokenizer.json; see
+    /// `fixtures/reference/make_smollm2_expected.py`. Runs when `QEVAL_REAL_MODEL` names the GGUF.
+    #[test]
+    fn smollm2_ids_equal_those_of_transformers() {
+        let Some(path) = std::env::var_os("QEVAL_REAL_MODEL") else {
+            println!("skipped: QEVAL_REAL_MODEL does not name SmolLM2's GGUF file");
+            return;
+        };
+        let files = ModelFiles::open(Path::new(&path)).unwrap();
+        assert_eq!(files.notices, [""; 0]);
+        assert_eq!((files.config.vocab_size, files.config.num_hidden_layers), (49_152, 30));
+        assert_eq!(files.eos_token.as_deref(), Some("<|im_end|>"));
+        let expected = fixture("../expected/smollm2_tokens.json");
+        let expected: Value = serde_json::from_slice(&std::fs::read(expected).unwrap()).unwrap();
+        let cases = expected["cases"].as_array().unwrap();
+        assert!(!cases.is_empty());
+        for case in cases {
+            let text = case["text"].as_str().unwrap();
+            let found = files.tokenizer.encode(text, false).unwrap();
+            assert_eq!(json!(found.get_ids()), case["ids"], "{text:?}");
+        }
+    }
 }

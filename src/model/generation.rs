@@ -45,3 +45,53 @@ impl GenerationDefaults {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<GenerationDefaults, ModelError> {
+        let path = Path::new("generation_config.json");
+        GenerationDefaults::from_keys(&Keys::parse(path, text.as_bytes())?)
+    }
+
+    #[test]
+    fn an_empty_file_has_no_opinion() {
+        assert_eq!(read("{}").unwrap(), GenerationDefaults::default());
+    }
+
+    #[test]
+    fn qwen_file_is_read() {
+        let found = read(
+            r#"{"bos_token_id": 151643, "do_sample": true, "eos_token_id": [151645, 151643],
+                "repetition_penalty": 1.05, "temperature": 0.7, "top_k": 20, "top_p": 0.8}"#,
+        );
+        let expected = GenerationDefaults {
+            do_sample: true,
+            temperature: Some(0.7),
+            top_k: Some(20),
+            top_p: Some(0.8),
+            repetition_penalty: Some(1.05),
+            eos_token_ids: vec![151645, 151643],
+        };
+        assert_eq!(found.unwrap(), expected);
+    }
+
+    #[test]
+    fn zero_temperature_is_greedy_and_zero_top_k_is_off() {
+        let found = read(r#"{"do_sample": true, "temperature": 0.0, "top_k": 0}"#).unwrap();
+        assert_eq!(found, GenerationDefaults::default());
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_key() {
+        for key in ["temperature", "top_p", "repetition_penalty"] {
+            let error = read(&format!(r#"{{"{key}": -1}}"#)).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
+        insta::assert_snapshot!(read(r#"{"top_p": 1.5}"#).unwrap_err(), @"generation_config.json: `top_p` is 1.5; it must be in (0, 1]");
+        insta::assert_snapshot!(read(r#"{"top_k": -1}"#).unwrap_err(), @"generation_config.json: `top_k` is -1; it must be a whole number from 1 to 2147483648");
+    }
+}

@@ -230,3 +230,104 @@ fn dequantize(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
     decoded.map(|()| values)
 }
 
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use candle_core::quantized::QTensor;
+
+    use super::super::Weights;
+    use super::super::gguf_model::sample::{Sample, fixture, quantized};
+    use super::*;
+
+    fn open(sample: &Sample) -> GgufFile {
+        let folder = tempfile::tempdir().unwrap();
+        // The map outlives the name.
+        GgufFile::open(&sample.write(folder.path())).unwrap()
+    }
+
+    #[test]
+    fn tensors_equal_those_of_the_folder() {
+        for name in ["tiny-llama", "tiny-qwen2", "tiny-qwen3"] {
+            let folder = Weights::open_folder(&fixture(name)).unwrap();
+            let file = open(&Sample::new(name, "gpt-2"));
+            assert_eq!(file.names().collect::<Vec<_>>(), folder.names());
+            for tensor in folder.names() {
+                let shape = folder.shape(tensor).unwrap();
+                assert_eq!(file.shape(tensor), Some(&shape[..]));
+                assert_eq!(file.get(tensor).unwrap(), folder.get(tensor, &shape).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_block_format_decodes_as_candle_does() {
+        // More blocks than one task decodes, and a last task with fewer.
+        let values: Vec<f32> = (0..256 * 20_000).map(|i| ((i % 1009) as f32 - 504.0) / 64.0).collect();
+        for dtype in [
+            GgmlDType::F32,
+            GgmlDType::F16,
+            GgmlDType::BF16,
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q5_1,
+            GgmlDType::Q8_0,
+            GgmlDType::Q2K,
+            GgmlDType::Q3K,
+            GgmlDType::Q4K,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+        ] {
+            let rows = if matches!(dtype, GgmlDType::Q4_1) { 20_000 } else { 40 };
+            let tensor = quantized(values[..rows * 256].to_vec(), &[rows, 256], dtype);
+            let expected = dequantized(&tensor);
+            let mut sample = Sample::new("tiny-llama", "gpt-2");
+            sample.tensors.insert("extra.weight".into(), tensor);
+            let file = open(&sample);
+            assert_eq!(file.get("extra.weight").unwrap(), expected, "{dtype:?}");
+            assert_eq!(file.shape("extra.weight"), Some(&[rows, 256][..]));
+        }
+    }
+
+    fn dequantized(tensor: &QTensor) -> Vec<f32> {
+        let tensor = tensor.dequantize(&Device::Cpu).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_refused() {
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        let bad = quantized(vec![1.0, f32::NAN, 1.0], &[3], GgmlDType::F32);
+        sample.tensors.insert("output_norm.weight".into(), bad);
+        let error = open(&sample).get("model.norm.weight").unwrap_err().to_string();
+        assert!(error.contains("`model.norm.weight` holds NaN at index 1"), "{error}");
+    }
+
+    #[test]
+    fn unknown_block_formats_are_refused_when_asked_for() {
+        let sample = Sample::new("tiny-llama", "gpt-2");
+        let folder = tempfile::tempdir().unwrap();
+        let path = sample.write(folder.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Behind the name come the number of dimensions, one of 8 bytes, and the format.
+        let name = b"output_norm.weight";
+        let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 8;
+        bytes[at..at + 4].copy_from_slice(&23u32.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let file = GgufFile::open(&path).unwrap();
+        let error = file.get("model.norm.weight").unwrap_err().to_string();
+        insta::assert_snapshot!(error.split_once("model.gguf").unwrap().1, @": tensor `model.norm.weight` is stored as IQ4_XS; readable are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K; take another quantization of the model");
+        assert!(file.get("lm_head.weight").is_ok());
+    }
+
+    #[test]
+    fn unpermuting_pairs_the_halves_of_each_head() {
+        // Two heads of four rows: rows in turns (first half, second half, ...) to halves.
+        let rows = [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0];
+        let halves = unpermute(&rows, 2, 1).unwrap();
+        assert_eq!(halves, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(unpermute(&rows, 3, 1), None);
+        assert_eq!(unpermute(&rows, 0, 1), None);
+    }
+}

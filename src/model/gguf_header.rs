@@ -280,3 +280,161 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::gguf_model::sample::Sample;
+    use super::*;
+
+    fn place(bytes: &[u8]) -> Result<Placed, String> {
+        Header::parse(bytes)?.place(bytes.len())
+    }
+
+    /// A header written by hand: no tensors, the given metadata entries.
+    fn header(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend(0u64.to_le_bytes());
+        out.extend((entries.len() as u64).to_le_bytes());
+        for (key, kind, value) in entries {
+            out.extend((key.len() as u64).to_le_bytes());
+            out.extend(key.as_bytes());
+            out.extend(kind.to_le_bytes());
+            out.extend(*value);
+        }
+        out
+    }
+
+    fn array(kind: u32, count: u64, items: &[u8]) -> Vec<u8> {
+        [&kind.to_le_bytes()[..], &count.to_le_bytes(), items].concat()
+    }
+
+    #[test]
+    fn values_of_every_type_are_read() {
+        let list = array(5, 2, &[[1, 0, 0, 0], [0xff; 4]].concat());
+        let text = [&2u64.to_le_bytes()[..], b"hi"].concat();
+        let texts = array(8, 1, &text);
+        let nested = array(9, 1, &array(6, 1, &1f32.to_le_bytes()));
+        let bytes = header(&[
+            ("u8", 0, &[255]),
+            ("i8", 1, &[255]),
+            ("i64", 11, &(-5i64).to_le_bytes()),
+            ("u64", 10, &u64::MAX.to_le_bytes()),
+            ("f32", 6, &1.5f32.to_le_bytes()),
+            ("f64", 12, &2.5f64.to_le_bytes()),
+            ("bool", 7, &[1]),
+            ("text", 8, &text),
+            ("ints", 9, &list),
+            ("texts", 9, &texts),
+            ("nested", 9, &nested),
+        ]);
+        let (found, _) = place(&bytes).unwrap();
+        for (key, value) in [
+            ("u8", Value::Int(255)),
+            ("i8", Value::Int(-1)),
+            ("i64", Value::Int(-5)),
+            ("u64", Value::Int(u64::MAX.into())),
+            ("f32", Value::Float(1.5)),
+            ("f64", Value::Float(2.5)),
+            ("bool", Value::Bool(true)),
+            ("text", Value::Text("hi".into())),
+            ("ints", Value::Ints(vec![1, -1])),
+            ("texts", Value::Texts(vec!["hi".into()])),
+            ("nested", Value::OtherArray),
+        ] {
+            assert_eq!(found[key], value, "{key}");
+        }
+    }
+
+    #[test]
+    fn hostile_counts_are_errors_without_allocation() {
+        let huge = u64::MAX.to_le_bytes();
+        let mut tensors = header(&[]);
+        tensors[8..16].copy_from_slice(&huge);
+        let mut entries = header(&[]);
+        entries[16..24].copy_from_slice(&huge);
+        let mut deep = Vec::new();
+        for _ in 0..100 {
+            deep.extend(array(9, 1, &[]));
+        }
+        let mut old = header(&[]);
+        old[4] = 1;
+        let all = [
+            b"GGML".to_vec(),
+            old,
+            tensors,
+            entries,
+            header(&[("k", 8, &huge)]),
+            header(&[("k", 9, &array(4, 1 << 60, &[]))]),
+            header(&[("k", 9, &deep)]),
+            header(&[("k", 77, &[])]),
+            header(&[("general.alignment", 4, &[0; 4])]),
+        ];
+        let texts: Vec<String> = all.iter().map(|bytes| place(bytes).err().unwrap()).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        it does not begin with `GGUF`
+        GGUF version 1; versions 2 and 3 can be read
+        the header needs 8 bytes from 24, the file ends at 24
+        the header needs 8 bytes from 24, the file ends at 24
+        metadata `k`: the header needs 18446744073709551615 bytes from 45, the file ends at 45
+        metadata `k`: the header needs 4 bytes from 49, the file ends at 49
+        metadata `k`: arrays nested too deep
+        metadata `k`: a value of unknown type 77
+        general.alignment is 0, not 8, 16, 24, ...
+        ");
+    }
+
+    #[test]
+    fn tensors_beyond_the_file_are_refused() {
+        let tensor = |dims: &[u64], dtype: u32, offset: u64| {
+            let mut out = header(&[]);
+            out[8] = 1;
+            out.extend(1u64.to_le_bytes());
+            out.push(b't');
+            out.extend((dims.len() as u32).to_le_bytes());
+            dims.iter().for_each(|d| out.extend(d.to_le_bytes()));
+            out.extend(dtype.to_le_bytes());
+            out.extend(offset.to_le_bytes());
+            out.resize(out.len().next_multiple_of(32) + 64, 0);
+            place(&out).err().unwrap_or_else(|| "placed".to_owned())
+        };
+        let all = [
+            tensor(&[16], 0, 0),
+            tensor(&[17], 0, 0),
+            tensor(&[u64::MAX, u64::MAX], 0, 0),
+            tensor(&[1 << 40, 1 << 20], 0, 0),
+            tensor(&[16], 0, u64::MAX - 31),
+            tensor(&[8], 0, 4),
+            tensor(&[16], 2, 0),
+            tensor(&[], 0, 0),
+            tensor(&[1; 5], 0, 0),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        placed
+        tensor `t` needs 68 bytes from 64, the file ends at 128
+        tensor `t` is too large: [18446744073709551615, 18446744073709551615]
+        tensor `t` needs 4611686018427387904 bytes from 96, the file ends at 160
+        tensor `t` has offset 18446744073709551584
+        tensor `t` has offset 4
+        tensor `t` has rows of 16 in Q4_0
+        tensor `t` has 0 dimensions
+        tensor `t` has 5 dimensions
+        ");
+    }
+
+    #[test]
+    fn no_cut_or_flipped_file_panics() {
+        let whole = Sample::new("tiny-llama", "gpt-2").bytes();
+        let end = Header::parse(&whole).unwrap().end;
+        for cut in (0..end).step_by(11).chain((end..whole.len() - 31).step_by(9973)) {
+            assert!(place(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut refused = 0;
+        for at in (0..end).step_by(3) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            refused += usize::from(place(&flipped).is_err());
+        }
+        assert!(refused > 0);
+    }
+}

@@ -123,7 +123,7 @@ impl Section<'_> {
                 "all layers must be alike",
             )),
             Some(other) => Err(self
-                .wrong(key, format!("is {other}; it must be a whole number of at least 1"))),
+                .wrong(key, format!("is {other}; it must be a whole number from 1 to {LARGEST}"))),
         }
     }
 
@@ -183,5 +183,261 @@ impl Section<'_> {
                 "one kind of rotary scaling at a time",
             )),
         }
+    }
+}
+
+/// Fixtures written as GGUF, by candle's writer, the way llama.cpp's converter names and permutes.
+#[cfg(test)]
+pub(super) mod sample {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    pub use candle_core::quantized::gguf_file::Value;
+    use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
+    use candle_core::{Device, Tensor};
+
+    use crate::model::{ModelConfig, Weights};
+
+    /// A GGUF file in the making; change it, then write it.
+    pub struct Sample {
+        pub metadata: BTreeMap<String, Value>,
+        pub tensors: BTreeMap<String, QTensor>,
+    }
+
+    pub fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name)
+    }
+
+    fn texts(list: impl IntoIterator<Item = String>) -> Value {
+        Value::Array(list.into_iter().map(Value::String).collect())
+    }
+
+    pub fn quantized(values: Vec<f32>, shape: &[usize], dtype: GgmlDType) -> QTensor {
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        QTensor::quantize(&tensor, dtype).unwrap()
+    }
+
+    impl Sample {
+        /// A fixture's weights in F32, its tokenizer with the given `tokenizer.ggml.pre`.
+        pub fn new(name: &str, pre: &str) -> Sample {
+            let config = ModelConfig::read(&fixture(name).join("config.json")).unwrap();
+            let arch = config.model_type.clone();
+            let key = |key: &str| format!("{arch}.{key}");
+            let int = |n: usize| Value::U32(n as u32);
+            let mut metadata = BTreeMap::from([
+                ("general.architecture".to_owned(), Value::String(arch.clone())),
+                (key("block_count"), int(config.num_hidden_layers)),
+                (key("context_length"), int(config.max_position_embeddings)),
+                (key("embedding_length"), int(config.hidden_size)),
+                (key("feed_forward_length"), int(config.intermediate_size)),
+                (key("attention.head_count"), int(config.num_attention_heads)),
+                (key("attention.head_count_kv"), int(config.num_key_value_heads)),
+                (key("attention.key_length"), int(config.head_dim)),
+                (key("attention.layer_norm_rms_epsilon"), Value::F32(config.rms_norm_eps as f32)),
+                (key("rope.freq_base"), Value::F32(config.rope_theta as f32)),
+                (key("rope.dimension_count"), int(config.head_dim)),
+            ]);
+            tokenizer(&fixture(name), pre, &mut metadata);
+            let tensors = tensors(&fixture(name), &config);
+            Sample { metadata, tensors }
+        }
+
+        /// Takes another fixture's tokenizer.
+        pub fn set_tokenizer(&mut self, name: &str, pre: &str) {
+            tokenizer(&fixture(name), pre, &mut self.metadata);
+        }
+
+        pub fn set(&mut self, key: &str, value: Value) {
+            self.metadata.insert(key.to_owned(), value);
+        }
+
+        pub fn edit_tokens(&mut self, edit: impl FnOnce(&mut Vec<String>)) {
+            let key = "tokenizer.ggml.tokens";
+            let list = self.metadata[key].to_vec().unwrap();
+            let mut tokens = list.iter().map(|t| t.to_string().unwrap().clone()).collect();
+            edit(&mut tokens);
+            self.set(key, texts(tokens));
+        }
+
+        pub fn bytes(&self) -> Vec<u8> {
+            let mut file = std::io::Cursor::new(Vec::new());
+            let metadata: Vec<_> = self.metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
+            let tensors: Vec<_> = self.tensors.iter().map(|(k, v)| (k.as_str(), v)).collect();
+            gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+            file.into_inner()
+        }
+
+        /// Writes `model.gguf` into a folder.
+        pub fn write(&self, folder: &Path) -> PathBuf {
+            let path = folder.join("model.gguf");
+            std::fs::write(&path, self.bytes()).unwrap();
+            path
+        }
+    }
+
+    fn tokenizer(folder: &Path, pre: &str, metadata: &mut BTreeMap<String, Value>) {
+        let text = std::fs::read(folder.join("tokenizer.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let vocab = json["model"]["vocab"].as_object().unwrap();
+        let mut tokens: Vec<(u64, String)> =
+            vocab.iter().map(|(token, id)| (id.as_u64().unwrap(), token.clone())).collect();
+        let added = json["added_tokens"].as_array().unwrap();
+        let special: Vec<u64> = added.iter().map(|t| t["id"].as_u64().unwrap()).collect();
+        for token in added {
+            let (id, text) = (token["id"].as_u64().unwrap(), token["content"].as_str().unwrap());
+            if !vocab.contains_key(text) {
+                tokens.push((id, text.to_owned()));
+            }
+        }
+        tokens.sort();
+        let kinds = tokens.iter().map(|(id, _)| Value::I32(if special.contains(id) { 3 } else { 1 }));
+        let merges = json["model"]["merges"].as_array().unwrap().iter().map(|merge| match merge {
+            serde_json::Value::String(text) => text.clone(),
+            pair => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+        });
+        let mut set = |key: &str, value: Value| metadata.insert(format!("tokenizer.{key}"), value);
+        set("ggml.model", Value::String("gpt2".into()));
+        set("ggml.pre", Value::String(pre.into()));
+        set("ggml.token_type", Value::Array(kinds.collect()));
+        set("ggml.merges", texts(merges));
+        set("ggml.tokens", texts(tokens.into_iter().map(|(_, token)| token)));
+        set("ggml.eos_token_id", Value::U32(2));
+        set("chat_template", Value::String("{{ messages }}".into()));
+    }
+
+    fn tensors(folder: &Path, config: &ModelConfig) -> BTreeMap<String, QTensor> {
+        let weights = Weights::open_folder(folder).unwrap();
+        let renamed = |name: &str| {
+            [
+                ("model.embed_tokens", "token_embd"),
+                ("model.norm", "output_norm"),
+                ("lm_head", "output"),
+                ("model.layers.", "blk."),
+                ("self_attn.q_proj", "attn_q"),
+                ("self_attn.k_proj", "attn_k"),
+                ("self_attn.v_proj", "attn_v"),
+                ("self_attn.o_proj", "attn_output"),
+                ("self_attn.q_norm", "attn_q_norm"),
+                ("self_attn.k_norm", "attn_k_norm"),
+                ("mlp.gate_proj", "ffn_gate"),
+                ("mlp.up_proj", "ffn_up"),
+                ("mlp.down_proj", "ffn_down"),
+                ("input_layernorm", "attn_norm"),
+                ("post_attention_layernorm", "ffn_norm"),
+            ]
+            .iter()
+            .fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
+        };
+        let mut out = BTreeMap::new();
+        for name in weights.names() {
+            let shape = weights.shape(name).unwrap();
+            let values = weights.get(name, &shape).unwrap();
+            let mut tensor = Tensor::from_vec(values, shape.clone(), &Device::Cpu).unwrap();
+            let heads = match name.split('.').nth_back(1) {
+                Some("q_proj") => Some(config.num_attention_heads),
+                Some("k_proj") => Some(config.num_key_value_heads),
+                _ => None,
+            };
+            if let Some(heads) = heads.filter(|_| config.model_type == "llama") {
+                let width = shape.get(1).copied().unwrap_or(1);
+                let halves = (heads, 2, config.head_dim / 2, width);
+                let turns = tensor.reshape(halves).unwrap().transpose(1, 2).unwrap();
+                tensor = turns.contiguous().unwrap().reshape(shape).unwrap();
+            }
+            out.insert(renamed(name), QTensor::quantize(&tensor, GgmlDType::F32).unwrap());
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::GgmlDType;
+
+    use super::sample::{Sample, Value as Written, fixture, quantized};
+    use super::*;
+
+    fn read(sample: &Sample) -> Result<ModelConfig, ModelError> {
+        let folder = tempfile::tempdir().unwrap();
+        config(&GgufFile::open(&sample.write(folder.path())).unwrap())
+    }
+
+    fn refused(change: impl FnOnce(&mut Sample)) -> String {
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        change(&mut sample);
+        let text = read(&sample).unwrap_err().to_string();
+        text.split_once("model.gguf").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn config_equals_that_of_the_folder() {
+        for name in ["tiny-llama", "tiny-qwen2", "tiny-qwen3"] {
+            let mut expected = ModelConfig::read(&fixture(name).join("config.json")).unwrap();
+            // GGUF stores it in F32.
+            expected.rms_norm_eps = f64::from(expected.rms_norm_eps as f32);
+            assert_eq!(read(&Sample::new(name, "gpt-2")).unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn llama3_scaling_comes_as_one_factor_a_frequency() {
+        let hf = ModelConfig::read(&fixture("tiny-llama3").join("config.json")).unwrap();
+        let mut sample = Sample::new("tiny-llama3", "llama-bpe");
+        // As llama.cpp's converter does: the plain frequency over the scaled one.
+        let plain = ModelConfig { rope_scaling: None, ..hf.clone() }.inv_freq();
+        let factors: Vec<f32> = plain.iter().zip(hf.inv_freq()).map(|(p, s)| p / s).collect();
+        let half = factors.len();
+        let tensor = quantized(factors, &[half], GgmlDType::F32);
+        sample.tensors.insert("rope_freqs.weight".into(), tensor);
+        for (found, expected) in read(&sample).unwrap().inv_freq().iter().zip(hf.inv_freq()) {
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn other_mathematics_and_impossible_values_are_refused_by_key() {
+        let set = |key: &str, value: Written| {
+            refused(|sample| {
+                sample.metadata.insert(key.to_owned(), value);
+            })
+        };
+        let without = |key: &str| {
+            refused(|sample| {
+                sample.metadata.remove(key);
+                sample.tensors.remove(key);
+            })
+        };
+        let all = [
+            set("general.architecture", Written::String("gemma3".into())),
+            set("llama.expert_count", Written::U32(8)),
+            set("llama.attention.sliding_window", Written::U32(4096)),
+            set("llama.rope.scaling.type", Written::String("yarn".into())),
+            set("llama.rope.dimension_count", Written::U32(8)),
+            set("llama.attention.value_length", Written::U32(8)),
+            set("llama.attention.head_count_kv", Written::Array(vec![Written::U32(2); 2])),
+            set("llama.attention.head_count_kv", Written::U32(3)),
+            set("llama.embedding_length", Written::U32(128)),
+            set("llama.block_count", Written::I32(-1)),
+            set("llama.rope.freq_base", Written::F32(f32::NAN)),
+            without("general.architecture"),
+            without("llama.block_count"),
+            without("token_embd.weight"),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        : `general.architecture` = "gemma3" is not supported; qeval runs llama, qwen2 and qwen3 decoders
+        : `llama.expert_count` = 8 is not supported; qeval runs dense decoders, no mixtures of experts
+        : `llama.attention.sliding_window` = 4096 is not supported; attention must see the whole context in every layer
+        : `llama.rope.scaling.type` = "yarn" is not supported; qeval computes `none`, `linear` and Llama 3's rope_freqs.weight
+        : `llama.rope.dimension_count` = 8 is not supported; the rotary embedding must cover the whole head
+        : `llama.attention.value_length` = 8 is not supported; values must be as wide as keys
+        : `llama.attention.head_count_kv` as a list, one a layer, is not supported; all layers must be alike
+        : `num_key_value_heads` is 3; it must divide num_attention_heads (4)
+        : tensor `model.embed_tokens.weight` has shape [300, 64], the config asks for [300, 128]; weights and config are of different models, take both from one download
+        : `llama.block_count` is -1; it must be a whole number from 1 to 2147483648
+        : `llama.rope.freq_base` is NaN; it must be above 0
+        : `general.architecture` is missing
+        : `llama.block_count` is missing
+        : `token_embd.weight` is missing
+        "#);
     }
 }

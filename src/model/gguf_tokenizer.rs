@@ -194,3 +194,148 @@ fn add_special_tokens(
     tokenizer.add_tokens(whole)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::gguf_model::sample::{Sample, Value as Written, fixture};
+    use super::*;
+
+    const TEXTS: [&str; 8] = [
+        "Hello, world!",
+        "  two  spaces, 12 345 6789, it's I'VE",
+        "\n\n\ttabs\r\n and lines \n",
+        "你好，世界！123",
+        "naïve café e\u{301} — ½ ²",
+        "<|im_start|>user\nhi<|im_end|>",
+        "a <|im_end|> b",
+        "😀👩‍👩‍👧 ok",
+    ];
+
+    fn read(sample: &Sample) -> Result<GgufTokenizer, ModelError> {
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer(&GgufFile::open(&sample.write(folder.path())).unwrap())
+    }
+
+    fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+        tokenizer.encode(text, false).unwrap().get_ids().to_vec()
+    }
+
+    #[test]
+    fn ids_equal_those_of_tokenizer_json() {
+        for (name, pre) in [("tiny-llama", "gpt-2"), ("fixture", "smollm")] {
+            let json = Tokenizer::from_file(fixture(name).join("tokenizer.json")).unwrap();
+            let mut sample = Sample::new("tiny-llama", pre);
+            sample.set_tokenizer(name, pre);
+            let found = read(&sample).unwrap();
+            assert!(found.notices.is_empty());
+            assert_eq!(found.eos, [2]);
+            for text in TEXTS {
+                let expected = ids(&json, text);
+                assert_eq!(ids(&found.tokenizer, text), expected, "{name}: {text:?}");
+                for skip in [false, true] {
+                    let decoded = found.tokenizer.decode(&expected, skip).unwrap();
+                    assert_eq!(decoded, json.decode(&expected, skip).unwrap(), "{name}: {text:?}");
+                }
+            }
+        }
+    }
+
+    /// The words that byte-level BPE sees, back as text.
+    fn words(pre: &str, text: &str) -> Vec<String> {
+        use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+        let mut split = PreTokenizedString::from(text);
+        way(pre).unwrap().pre_tokenizer().unwrap().pre_tokenize(&mut split).unwrap();
+        split
+            .get_splits(OffsetReferential::Original, OffsetType::Byte)
+            .into_iter()
+            .map(|(_, (start, end), _)| text[start..end].to_owned())
+            .collect()
+    }
+
+    /// From the `pre_tokenizer` of each model's tokenizer.json, by hand.
+    #[test]
+    fn digits_and_spaces_are_cut_each_models_way() {
+        let text = "It'S  1234\n x";
+        assert_eq!(words("smollm", text), ["It", "'", "S", "  ", "1", "2", "3", "4", "\n", " x"]);
+        assert_eq!(words("gpt-2", text), ["It", "'", "S", " ", " 1234", "\n", " x"]);
+        assert_eq!(words("qwen2", text), ["It", "'S", " ", " ", "1", "2", "3", "4", "\n", " x"]);
+        assert_eq!(words("llama-bpe", text), ["It", "'S", " ", " ", "123", "4", "\n", " x"]);
+    }
+
+    #[test]
+    fn qwen2_composes_accents_and_llama3_takes_whole_tokens() {
+        let mut sample = Sample::new("tiny-llama", "qwen2");
+        let composed = read(&sample).unwrap().tokenizer;
+        assert_eq!(ids(&composed, "e\u{301}"), ids(&composed, "é"));
+        // A token that no merge makes: "zqx".
+        sample.edit_tokens(|tokens| tokens.push("zqx".to_owned()));
+        assert_ne!(ids(&read(&sample).unwrap().tokenizer, "zqx"), [300]);
+        sample.set("tokenizer.ggml.pre", Written::String("llama-bpe".into()));
+        assert_eq!(ids(&read(&sample).unwrap().tokenizer, "zqx"), [300]);
+    }
+
+    #[test]
+    fn bos_is_added_only_where_the_file_says_so() {
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        sample.set("tokenizer.ggml.bos_token_id", Written::U32(1));
+        let with_special = |sample: &Sample| {
+            let found = read(sample).unwrap();
+            assert_eq!(found.bos, Some(1));
+            found.tokenizer.encode("x", true).unwrap().get_ids().to_vec()
+        };
+        assert_eq!(with_special(&sample).len(), 1);
+        sample.set("tokenizer.ggml.add_bos_token", Written::Bool(true));
+        assert_eq!(with_special(&sample)[0], 1);
+    }
+
+    #[test]
+    fn user_defined_tokens_are_whole_words_that_stay_in_the_text() {
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        sample.edit_tokens(|tokens| tokens.push("<tool>".to_owned()));
+        let Some(Written::Array(kinds)) = sample.metadata.get_mut("tokenizer.ggml.token_type")
+        else {
+            panic!("no types")
+        };
+        kinds.push(Written::I32(4));
+        let tokenizer = read(&sample).unwrap().tokenizer;
+        let found = ids(&tokenizer, "a<tool>");
+        assert_eq!(found[1..], [300]);
+        assert_eq!(tokenizer.decode(&found, true).unwrap(), "a<tool>");
+    }
+
+    #[test]
+    fn a_missing_way_of_cutting_is_noticed() {
+        let mut sample = Sample::new("tiny-llama", "gpt-2");
+        sample.metadata.remove("tokenizer.ggml.pre");
+        let found = read(&sample).unwrap();
+        assert_eq!(found.notices.len(), 1);
+        assert!(found.notices[0].contains("cut as GPT-2 does"), "{}", found.notices[0]);
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_refused_by_name() {
+        let refused = |change: &dyn Fn(&mut Sample)| {
+            let mut sample = Sample::new("tiny-llama", "gpt-2");
+            change(&mut sample);
+            let text = read(&sample).err().unwrap().to_string();
+            text.split_once("model.gguf").unwrap().1.to_owned()
+        };
+        let text = |text: &str| Written::String(text.to_owned());
+        let all = [
+            refused(&|s| s.set("tokenizer.ggml.model", text("llama"))),
+            refused(&|s| s.set("tokenizer.ggml.pre", text("tekken"))),
+            refused(&|s| s.set("tokenizer.ggml.tokens", text("a"))),
+            refused(&|s| s.set("tokenizer.ggml.merges", Written::Array(vec![text("ab")]))),
+            refused(&|s| s.set("tokenizer.ggml.merges", Written::Array(vec![text("zz qq")]))),
+            refused(&|s| drop(s.metadata.remove("tokenizer.ggml.model"))),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        : the tokenizer cannot be read: `tokenizer.ggml.model` = "llama" is not supported; qeval reads byte-level BPE ("gpt2") from GGUF; give the model's Hugging Face folder instead
+        : the tokenizer cannot be read: `tokenizer.ggml.pre` = "tekken" is not supported; known are smollm, qwen2, llama-bpe, llama3, gpt-2 and default; give the model's Hugging Face folder instead
+        : the tokenizer cannot be read: `tokenizer.ggml.tokens` is missing or no list of strings
+        : the tokenizer cannot be read: merge `ab` is not two tokens
+        : the tokenizer cannot be read: Token `zz` out of vocabulary
+        : the tokenizer cannot be read: `tokenizer.ggml.model` is missing
+        "#);
+    }
+}

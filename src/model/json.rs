@@ -100,12 +100,15 @@ impl Keys {
         }
     }
 
-    /// A whole number of at least 1.
+    /// A whole number from 1 to [`LARGEST`].
     pub fn size(&self, key: &str) -> Result<Option<usize>, ModelError> {
         self.get(key)
             .map(|v| {
                 v.as_u64().filter(|n| (1..=LARGEST).contains(n)).map(|n| n as usize).ok_or_else(
-                    || self.wrong(key, format!("is {v}; it must be a whole number of at least 1")),
+                    || {
+                        let rule = format!("must be a whole number from 1 to {LARGEST}");
+                        self.wrong(key, format!("is {v}; it {rule}"))
+                    },
                 )
             })
             .transpose()

@@ -6,6 +6,7 @@
 mod config;
 pub mod cpu;
 mod decoder;
+mod encoder;
 mod error;
 mod files;
 mod generation;
@@ -24,6 +25,7 @@ mod weights;
 pub use config::ModelConfig;
 pub use cpu::{Span, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};
+pub use encoder::SentenceEncoder;
 pub use error::ModelError;
 pub use files::ModelFiles;
 pub use generation::GenerationDefaults;

@@ -354,3 +354,170 @@ pub(super) fn check_finite(path: &Path, name: &str, values: &[f32]) -> Result<()
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name)
+    }
+
+    /// Writes a safetensors file of one tensor `w`.
+    fn one_tensor(folder: &Path, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> PathBuf {
+        let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+        let path = folder.join("model.safetensors");
+        std::fs::write(&path, safetensors::serialize([("w", view)], None).unwrap()).unwrap();
+        path
+    }
+
+    fn refused(folder: &Path, result: Result<Vec<f32>, ModelError>) -> String {
+        result.unwrap_err().to_string().replace(&folder.display().to_string(), "[model]")
+    }
+
+    #[test]
+    fn every_type_is_widened_without_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers = [0.0f32, -1.5, 0.333_251_95, 65504.0];
+        let f32s: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let f16s: Vec<u8> =
+            numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+        let bf16s: Vec<u8> =
+            numbers.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
+        for (dtype, bytes) in [(Dtype::F32, f32s), (Dtype::F16, f16s), (Dtype::BF16, bf16s)] {
+            let path = one_tensor(folder.path(), dtype, &[2, 2], &bytes);
+            let (shape, values) = TensorFile::open(&path).unwrap().get("w").unwrap();
+            assert_eq!(shape, [2, 2]);
+            let expected = numbers.map(|x| match dtype {
+                Dtype::BF16 => bf16::from_f32(x).to_f32(),
+                _ => x,
+            });
+            assert_eq!(values, expected, "{dtype}");
+        }
+    }
+
+    #[test]
+    fn shards_hold_what_the_single_file_holds() {
+        let single = Weights::open_folder(&fixture("tiny-llama")).unwrap();
+        let shards = Weights::open_folder(&fixture("tiny-llama-sharded")).unwrap();
+        assert_eq!(single.names(), shards.names());
+        assert_eq!(single.stored_bytes(), shards.stored_bytes());
+        for name in single.names() {
+            let shape = single.shape(name).unwrap();
+            assert_eq!(single.get(name, &shape).unwrap(), shards.get(name, &shape).unwrap());
+        }
+    }
+
+    #[test]
+    fn progress_adds_up_to_the_stored_bytes() {
+        let mut weights = Weights::open_folder(&fixture("tiny-llama")).unwrap();
+        let heard = Arc::new(AtomicU64::new(0));
+        let sum = heard.clone();
+        weights.on_progress(move |bytes| {
+            sum.fetch_add(bytes, Ordering::Relaxed);
+        });
+        for name in weights.names() {
+            weights.get(name, &weights.shape(name).unwrap()).unwrap();
+        }
+        assert_eq!(heard.load(Ordering::Relaxed), weights.stored_bytes());
+    }
+
+    #[test]
+    fn missing_and_misshapen_tensors_are_named() {
+        let folder = fixture("tiny-llama");
+        let weights = Weights::open_folder(&folder).unwrap();
+        let get = |name: &str, shape: &[usize]| refused(&folder, weights.get(name, shape));
+        insta::assert_snapshot!(get("model.layers.0.self_attn.q_norm.weight", &[16]), @"[model]: tensor `model.layers.0.self_attn.q_norm.weight` is missing (similar: `model.layers.0.self_attn.q_proj.weight`); weights and config are of different models, take both from one download");
+        insta::assert_snapshot!(get("zzz", &[1]), @"[model]: tensor `zzz` is missing; weights and config are of different models, take both from one download");
+        insta::assert_snapshot!(get("model.norm.weight", &[128]), @"[model]/model.safetensors: tensor `model.norm.weight` has shape [64], the config asks for [128]; weights and config are of different models, take both from one download");
+    }
+
+    #[test]
+    fn integers_are_refused_by_tensor_and_type() {
+        let folder = tempfile::tempdir().unwrap();
+        one_tensor(folder.path(), Dtype::I8, &[4], &[1, 2, 3, 4]);
+        let weights = Weights::open_folder(folder.path()).unwrap();
+        insta::assert_snapshot!(refused(folder.path(), weights.get("w", &[4])), @"[model]/model.safetensors: tensor `w` is stored as I8; weights must be F32, F16 or BF16; give the unquantized model");
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        // More than one chunk of the parallel search, with a second culprit in the last.
+        let mut values = vec![1.0f32; 200_000];
+        values[70_000] = f32::NEG_INFINITY;
+        values[199_999] = f32::NAN;
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        one_tensor(folder.path(), Dtype::F32, &[200_000], &bytes);
+        let weights = Weights::open_folder(folder.path()).unwrap();
+        insta::assert_snapshot!(refused(folder.path(), weights.get("w", &[200_000])), @"[model]/model.safetensors: tensor `w` holds -inf at index 70000; weights must be finite numbers, so the file is damaged or its training diverged");
+    }
+
+    #[test]
+    fn folders_without_safetensors_say_what_they_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || match Weights::open_folder(folder.path()) {
+            Ok(_) => panic!("opened"),
+            Err(e) => e.to_string().replace(&folder.path().display().to_string(), "[model]"),
+        };
+        insta::assert_snapshot!(open(), @"[model] is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file");
+        for (name, words) in [
+            ("odd.safetensors", "holds odd.safetensors"),
+            ("model-q4.gguf", "give the path of that file"),
+            ("pytorch_model.bin", "convert it in Python"),
+        ] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+            assert!(open().contains(words), "{}", open());
+        }
+    }
+
+    #[test]
+    fn an_index_that_does_not_fit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = "model-00001-of-00002.safetensors";
+        std::fs::copy(fixture("tiny-llama-sharded").join(shard), folder.path().join(shard))
+            .unwrap();
+        let open = |map: &str| {
+            let text = format!("{{\"weight_map\": {map}}}");
+            std::fs::write(folder.path().join("model.safetensors.index.json"), text).unwrap();
+            match Weights::open_folder(folder.path()) {
+                Ok(_) => panic!("opened"),
+                Err(e) => e.to_string().replace(&folder.path().display().to_string(), "[model]"),
+            }
+        };
+        insta::assert_snapshot!(open(r#"{"a": "model-00002-of-00002.safetensors"}"#), @"[model]/model.safetensors.index.json names `model-00002-of-00002.safetensors`, which is not in the folder; download it");
+        insta::assert_snapshot!(open(&format!("{{\"a\": \"{shard}\"}}")), @"[model]/model.safetensors.index.json: `weight_map` says that `a` is in model-00001-of-00002.safetensors, which does not hold it; the files are of different downloads");
+        insta::assert_snapshot!(open(r#"{"a": "../secret.safetensors"}"#), @r#"[model]/model.safetensors.index.json: `weight_map` gives "../secret.safetensors" for `a`; it must be the name of a file in the same folder"#);
+        insta::assert_snapshot!(open("null"), @"[model]/model.safetensors.index.json: `weight_map` is missing; it must map tensors to files");
+    }
+
+    #[test]
+    fn no_cut_or_flipped_header_panics() {
+        let whole = std::fs::read(fixture("tiny-llama").join("model.safetensors")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        let cuts = (0..header).step_by(7).chain((header..whole.len()).step_by(9973));
+        for cut in cuts {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let error = TensorFile::open(&path).err().map(|e| e.to_string());
+            assert!(error.is_some_and(|e| e.contains("is damaged")), "cut at {cut}");
+        }
+        for at in (0..header).step_by(5) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            // A flip inside a name or of a digit that cancels out may still be a file.
+            if let Ok(file) = TensorFile::open(&path) {
+                for name in file.names() {
+                    let _ = file.get(name);
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::format::Line;
 use super::reader::{WholeLines, read_header};
@@ -33,7 +33,9 @@ impl AnswerCache {
         for run in store.list()? {
             for path in run.record_files()? {
                 match read_header(&path) {
-                    Ok(header) if subjects.contains(&header.digest) => cache.unread.push(path),
+                    Ok(Some(header)) if subjects.contains(&header.digest) => {
+                        cache.unread.push(path);
+                    }
                     Ok(_) => {}
                     // Another run's broken file must not stop this one: it only holds less.
                     Err(error) => cache.note(&error),
@@ -47,14 +49,21 @@ impl AnswerCache {
     pub fn answer(&mut self, key: &str, case: &CaseId, sample: usize) -> Option<Answer> {
         self.read_until(|cache| cache.answers.contains_key(key));
         let found = self.answers.get(key)?.clone();
-        Some(Answer { case: case.clone(), sample, ..found })
+        Some(Answer {
+            case: case.clone(),
+            sample,
+            ..found
+        })
     }
 
     /// The measured likelihood of this key, as that of this case.
     pub fn likelihood(&mut self, key: &str, case: &CaseId) -> Option<Likelihood> {
         self.read_until(|cache| cache.likelihoods.contains_key(key));
         let found = self.likelihoods.get(key)?.clone();
-        Some(Likelihood { case: case.clone(), ..found })
+        Some(Likelihood {
+            case: case.clone(),
+            ..found
+        })
     }
 
     /// Remembers an answer for this process; the record keeps it for later ones.
@@ -74,14 +83,16 @@ impl AnswerCache {
 
     fn read_until(&mut self, found: impl Fn(&Self) -> bool) {
         while !found(self) {
-            let Some(path) = self.unread.pop() else { return };
+            let Some(path) = self.unread.pop() else {
+                return;
+            };
             if let Err(error) = self.read(&path) {
                 self.note(&error);
             }
         }
     }
 
-    fn read(&mut self, path: &std::path::Path) -> Result<(), RecordError> {
+    fn read(&mut self, path: &Path) -> Result<(), RecordError> {
         let mut lines = WholeLines::open(path)?;
         loop {
             match lines.next_line() {
@@ -105,12 +116,8 @@ impl AnswerCache {
     }
 
     fn note(&mut self, error: &RecordError) {
-        // A record of which nothing was finished is no news.
-        let empty = matches!(error, RecordError::NotARecord { path, .. }
-            if std::fs::read(path).is_ok_and(|bytes| !bytes.contains(&b'\n')));
-        if !empty {
-            self.notices.push(format!("finished answers are passed over: {error}"));
-        }
+        self.notices
+            .push(format!("finished answers are passed over: {error}"));
     }
 }
 
@@ -126,7 +133,11 @@ mod tests {
     fn finished_work_of_every_run_is_found_by_key() {
         let (runs, first) = locked_run();
         let store = Store::open(runs.path()).unwrap();
-        let second = store.create(None, &Provenance::started("run")).unwrap().lock().unwrap();
+        let second = store
+            .create(None, &Provenance::started("run"))
+            .unwrap()
+            .lock()
+            .unwrap();
         let none = BTreeMap::new();
         let writer = RecordWriter::open(&first, header("base"), &none).unwrap();
         writer.answered(answered(0, 0)).unwrap();
@@ -135,19 +146,35 @@ mod tests {
         writer.answered(answered(1, 2)).unwrap();
 
         let mut cache = AnswerCache::open(&store, &[header("base").digest]).unwrap();
-        assert_eq!(cache.answer("key-1-2", &case(1), 2), Some(answered(1, 2).answer));
+        assert_eq!(
+            cache.answer("key-1-2", &case(1), 2),
+            Some(answered(1, 2).answer)
+        );
         // Found in the newest run, so the older one is not read yet.
         assert_eq!(cache.unread.len(), 1);
-        assert_eq!(cache.answer("key-0-0", &case(0), 0), Some(answered(0, 0).answer));
+        assert_eq!(
+            cache.answer("key-0-0", &case(0), 0),
+            Some(answered(0, 0).answer)
+        );
         let other = cache.answer("key-0-0", &case(5), 0).unwrap();
-        assert_eq!(other.case, case(5), "a renamed case takes the answer under its own name");
+        assert_eq!(
+            other.case,
+            case(5),
+            "a renamed case takes the answer under its own name"
+        );
         let likelihood = cache.likelihood("key-0-Paris", &case(0));
         assert_eq!(likelihood, Some(measured(0, "Paris").likelihood));
         assert_eq!(cache.answer("key-9-9", &case(9), 9), None);
         cache.put_answer("key-9-9".into(), answered(9, 9).answer);
-        assert_eq!(cache.answer("key-9-9", &case(9), 9), Some(answered(9, 9).answer));
+        assert_eq!(
+            cache.answer("key-9-9", &case(9), 9),
+            Some(answered(9, 9).answer)
+        );
         cache.put_likelihood("key-9-x".into(), measured(9, "x").likelihood);
-        assert_eq!(cache.likelihood("key-9-x", &case(9)), Some(measured(9, "x").likelihood));
+        assert_eq!(
+            cache.likelihood("key-9-x", &case(9)),
+            Some(measured(9, "x").likelihood)
+        );
         assert!(cache.take_notices().is_empty());
     }
 
@@ -171,7 +198,10 @@ mod tests {
         let other = super::super::Header::new(crate::flow::Subject::base(), "cpu", "b2");
         RecordWriter::open(&lock, other, &none).unwrap();
         let mut cache = AnswerCache::open(&store, &[header("base").digest]).unwrap();
-        assert_eq!(cache.answer("key-0-0", &case(0), 0), Some(answered(0, 0).answer));
+        assert_eq!(
+            cache.answer("key-0-0", &case(0), 0),
+            Some(answered(0, 0).answer)
+        );
     }
 
     #[test]
@@ -191,8 +221,16 @@ mod tests {
 
         let mut cache = AnswerCache::open(&store, &[header("base").digest]).unwrap();
         assert_eq!(cache.answer("key-0-0", &case(0), 0), None);
-        assert_eq!(cache.answer("key-1-0", &case(1), 0), Some(answered(1, 0).answer));
+        assert_eq!(
+            cache.answer("key-1-0", &case(1), 0),
+            Some(answered(1, 0).answer)
+        );
         let notices = redacted(cache.take_notices().join("\n"), &runs);
-        insta::assert_snapshot!(notices, @"");
+        insta::assert_snapshot!(notices, @"
+        finished answers are passed over: [runs]/run-0001/answers/foreign.jsonl: not a record of answers: its first line is no header
+          Move the file away and run again; what other records hold is not generated again.
+        finished answers are passed over: [runs]/run-0001/answers/base.jsonl, line 2: cannot be read: expected `,` or `}` at line 1 column 29
+          Only a torn last line is expected after a crash. Delete this line and run again: an answer that it held is generated again.
+        ");
     }
 }

@@ -43,8 +43,8 @@ pub enum RecordError {
     /// A line in the middle of a record cannot be read.
     #[error(
         "{}, line {line}: cannot be read: {reason}\n  \
-         Only a torn last line is expected after a crash. Delete this line and run again: what it \
-         held is generated again.",
+         Only a torn last line is expected after a crash. Delete this line and run again: an answer \
+         that it held is generated again.",
         .path.display()
     )]
     CorruptLine {
@@ -141,7 +141,7 @@ pub enum RecordError {
     /// The run has no such checkpoint.
     #[error(
         "subject {spec:?}: run {run} has no checkpoint {step}; there {}{}",
-        listed(.known), elsewhere(.elsewhere)
+        listed(.known), also_in(.elsewhere)
     )]
     NoCheckpoint {
         /// What the user wrote.
@@ -233,7 +233,7 @@ fn listed(known: &[String]) -> String {
     }
 }
 
-fn elsewhere(names: &[String]) -> String {
+fn also_in(names: &[String]) -> String {
     match names {
         [] => String::new(),
         names => format!("\n  Another run has it: {}", names.join(", ")),

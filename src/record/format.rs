@@ -31,13 +31,21 @@ impl Header {
     /// The header of a subject's record, in the present format.
     pub fn new(subject: Subject, engine: impl Into<String>, base: impl Into<String>) -> Self {
         let (engine, base) = (engine.into(), base.into());
-        let mut parts = digest::Parts::new("subject").part("engine", &engine).part("base", &base);
+        let mut parts = digest::Parts::new("subject")
+            .part("engine", &engine)
+            .part("base", &base);
         if let Some(adapter) = &subject.adapter {
             parts = parts
                 .part("adapter", &adapter.digest)
                 .part("scale", adapter.scale.to_bits().to_le_bytes());
         }
-        Header { format: FORMAT, subject, engine, base, digest: parts.finish() }
+        Header {
+            format: FORMAT,
+            subject,
+            engine,
+            base,
+            digest: parts.finish(),
+        }
     }
 }
 
@@ -128,11 +136,13 @@ impl SubjectRecord {
                 }
             }
             Line::Answered(line) => {
-                self.answers.insert((line.answer.case.clone(), line.answer.sample), line);
+                self.answers
+                    .insert((line.answer.case.clone(), line.answer.sample), line);
             }
             Line::Measured(line) => {
                 let likelihood = &line.likelihood;
-                self.likelihoods.insert((likelihood.case.clone(), likelihood.text.clone()), line);
+                self.likelihoods
+                    .insert((likelihood.case.clone(), likelihood.text.clone()), line);
             }
             Line::Scored(line) => {
                 self.scores.insert((line.case.clone(), line.sample), line);
@@ -148,8 +158,16 @@ mod tests {
 
     fn at_scale(name: &str, digest: &str, scale: f64) -> Subject {
         let path = "adapters/one".into();
-        let adapter = AdapterRef { path, digest: digest.into(), scale, step: None };
-        Subject { name: name.into(), adapter: Some(adapter) }
+        let adapter = AdapterRef {
+            path,
+            digest: digest.into(),
+            scale,
+            step: None,
+        };
+        Subject {
+            name: name.into(),
+            adapter: Some(adapter),
+        }
     }
 
     #[test]
@@ -173,11 +191,24 @@ mod tests {
         let mut record = SubjectRecord::new(Header::new(Subject::base(), "cpu", "b1"));
         let suites = |digest: &str| {
             let pairs = [("code", digest), ("facts", "f1")];
-            Line::Suites(pairs.map(|(name, digest)| (name.into(), digest.into())).into())
+            Line::Suites(
+                pairs
+                    .map(|(name, digest)| (name.into(), digest.into()))
+                    .into(),
+            )
         };
         let scored = |suite: &str| {
-            let case = CaseId { suite: suite.into(), probe: "p".into(), prompt: 0 };
-            Line::Scored(Scored { case, sample: 0, checks: vec![], score: Score::pass("") })
+            let case = CaseId {
+                suite: suite.into(),
+                probe: "p".into(),
+                prompt: 0,
+            };
+            Line::Scored(Scored {
+                case,
+                sample: 0,
+                checks: vec![],
+                score: Score::pass(""),
+            })
         };
         record.take(suites("c1"));
         record.take(scored("code"));
@@ -185,7 +216,11 @@ mod tests {
         record.take(suites("c1"));
         assert_eq!(record.scores.len(), 2);
         record.take(suites("c2"));
-        let left: Vec<&str> = record.scores.keys().map(|(case, _)| case.suite.as_str()).collect();
+        let left: Vec<&str> = record
+            .scores
+            .keys()
+            .map(|(case, _)| case.suite.as_str())
+            .collect();
         assert_eq!(left, ["facts"]);
     }
 }

@@ -36,7 +36,11 @@ impl RunLock {
                     Ok(_) => holder.trim().parse().ok(),
                     Err(_) => None,
                 };
-                return Err(RecordError::InUse { run: run.id().to_owned(), process, lock: path });
+                return Err(RecordError::InUse {
+                    run: run.id().to_owned(),
+                    process,
+                    lock: path,
+                });
             }
             Err(TryLockError::Error(error)) => {
                 return Err(FileError::at("lock", &path)(error).into());
@@ -49,7 +53,10 @@ impl RunLock {
         name_holder.map_err(FileError::at("write", &path))?;
         remove_leftovers(run.folder())?;
         remove_leftovers(&run.answers_folder())?;
-        Ok(RunLock { run: run.clone(), _file: file })
+        Ok(RunLock {
+            run: run.clone(),
+            _file: file,
+        })
     }
 
     /// The run that is held.

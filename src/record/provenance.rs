@@ -63,7 +63,9 @@ impl Provenance {
     /// A provenance with what is known at once: format, version, command, and time. Everything
     /// else is empty and for the caller to fill in.
     pub fn started(command: &str) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Provenance {
             format: FORMAT,
             qeval: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,9 +102,11 @@ impl Provenance {
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), RecordError> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| {
-            RecordError::Provenance { path: path.to_path_buf(), reason: error.to_string() }
-        })?;
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|error| RecordError::Provenance {
+                path: path.to_path_buf(),
+                reason: error.to_string(),
+            })?;
         text.push('\n');
         Ok(atomic_file::write(path, text)?)
     }

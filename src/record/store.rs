@@ -63,11 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// The name is not allowed or taken, or the folder cannot be written.
-    pub fn create(
-        &self,
-        name: Option<&str>,
-        provenance: &Provenance,
-    ) -> Result<Run, RecordError> {
+    pub fn create(&self, name: Option<&str>, provenance: &Provenance) -> Result<Run, RecordError> {
         fs::create_dir_all(&self.root).map_err(FileError::at("create", &self.root))?;
         if let Some(name) = name {
             check_name(name)?;
@@ -76,11 +72,19 @@ impl Store {
                 true => Ok(run),
                 false => {
                     let runs = self.root.clone();
-                    Err(RecordError::RunExists { runs, run: name.to_owned() })
+                    Err(RecordError::RunExists {
+                        runs,
+                        run: name.to_owned(),
+                    })
                 }
             };
         }
-        let mut number = self.names()?.iter().filter_map(|name| numbered(name)).max().unwrap_or(0);
+        let mut number = self
+            .names()?
+            .iter()
+            .filter_map(|name| numbered(name))
+            .max()
+            .unwrap_or(0);
         loop {
             number += 1;
             let run = self.at(&format!("run-{number:04}"));
@@ -132,7 +136,9 @@ impl Store {
     /// # Errors
     /// There is no run, or a provenance cannot be read.
     pub fn latest(&self) -> Result<Run, RecordError> {
-        let none = || RecordError::NoRuns { runs: self.root.clone() };
+        let none = || RecordError::NoRuns {
+            runs: self.root.clone(),
+        };
         self.list()?.pop().ok_or_else(none)
     }
 
@@ -163,7 +169,10 @@ impl Store {
     }
 
     fn at(&self, id: &str) -> Run {
-        Run { id: id.to_owned(), folder: self.root.join(id) }
+        Run {
+            id: id.to_owned(),
+            folder: self.root.join(id),
+        }
     }
 
     fn names(&self) -> Result<Vec<String>, RecordError> {
@@ -211,10 +220,7 @@ impl Run {
     ///
     /// # Errors
     /// The file cannot be written; the old one is kept then.
-    pub fn set_provenance(
-        lock: &RunLock,
-        provenance: &Provenance,
-    ) -> Result<(), RecordError> {
+    pub fn set_provenance(lock: &RunLock, provenance: &Provenance) -> Result<(), RecordError> {
         provenance.write(&lock.run().folder.join(PROVENANCE))
     }
 
@@ -234,7 +240,10 @@ impl Run {
         let mut checkpoints: Vec<Checkpoint> = folder_names(&self.folder)?
             .iter()
             .filter_map(|name| name.strip_prefix("checkpoint-")?.parse().ok())
-            .map(|step| Checkpoint { step, folder: self.checkpoint_folder(step) })
+            .map(|step| Checkpoint {
+                step,
+                folder: self.checkpoint_folder(step),
+            })
             .filter(|checkpoint| checkpoint.folder.join("adapter_config.json").is_file())
             .collect();
         checkpoints.sort_by_key(|checkpoint| checkpoint.step);
@@ -249,9 +258,9 @@ impl Run {
     pub fn records(&self) -> Result<Vec<RecordEntry>, RecordError> {
         let mut records = Vec::new();
         for path in self.record_files()? {
-            let has_line = || -> std::io::Result<bool> { Ok(fs::read(&path)?.contains(&b'\n')) };
-            if !is_superseded(&path) && has_line().map_err(FileError::at("read", &path))? {
-                let header = reader::read_header(&path)?;
+            if !is_superseded(&path)
+                && let Some(header) = reader::read_header(&path)?
+            {
                 records.push(RecordEntry { path, header });
             }
         }
@@ -263,7 +272,10 @@ impl Run {
     /// # Errors
     /// As [`Self::records`].
     pub fn record_of(&self, subject: &str) -> Result<Option<RecordEntry>, RecordError> {
-        Ok(self.records()?.into_iter().find(|entry| entry.header.subject.name == subject))
+        Ok(self
+            .records()?
+            .into_iter()
+            .find(|entry| entry.header.subject.name == subject))
     }
 
     /// Every file of answers, superseded ones too, by name.
@@ -281,7 +293,10 @@ impl Run {
 
 /// `ckpt-40` -> 40, and the folder's own name `checkpoint-40` too.
 pub(super) fn checkpoint_step(name: &str) -> Option<usize> {
-    name.strip_prefix("ckpt-").or_else(|| name.strip_prefix("checkpoint-"))?.parse().ok()
+    name.strip_prefix("ckpt-")
+        .or_else(|| name.strip_prefix("checkpoint-"))?
+        .parse()
+        .ok()
 }
 
 fn numbered(name: &str) -> Option<u64> {
@@ -299,7 +314,10 @@ fn check_name(run: &str) -> Result<(), RecordError> {
     } else {
         return Ok(());
     };
-    Err(RecordError::RunName { run: run.to_owned(), reason })
+    Err(RecordError::RunName {
+        run: run.to_owned(),
+        reason,
+    })
 }
 
 fn folder_names(folder: &Path) -> Result<Vec<String>, RecordError> {
@@ -335,24 +353,38 @@ mod tests {
     }
 
     fn at(created_unix_ms: u64) -> Provenance {
-        Provenance { created_unix_ms, ..Provenance::started("run") }
+        Provenance {
+            created_unix_ms,
+            ..Provenance::started("run")
+        }
     }
 
     #[test]
     fn ids_count_up_and_the_latest_began_last() {
         let (runs, store) = store();
         assert!(store.list().unwrap().is_empty());
-        insta::assert_snapshot!(redacted(store.latest().unwrap_err(), &runs), @"");
+        insta::assert_snapshot!(redacted(store.latest().unwrap_err(), &runs), @"
+        [runs]: there is no run yet
+          `qeval train` or `qeval run SUBJECT` makes one; --runs names another folder.
+        ");
         assert_eq!(store.create(None, &at(10)).unwrap().id(), "run-0001");
         fs::create_dir(runs.path().join("run-0009")).unwrap();
         assert_eq!(store.create(None, &at(10)).unwrap().id(), "run-0010");
-        assert_eq!(store.create(Some("careful"), &at(20)).unwrap().id(), "careful");
+        assert_eq!(
+            store.create(Some("careful"), &at(20)).unwrap().id(),
+            "careful"
+        );
         assert_eq!(store.latest().unwrap().id(), "careful");
         assert_eq!(store.create(None, &at(20)).unwrap().id(), "run-0011");
-        let ids: Vec<String> = store.list().unwrap().into_iter().map(|run| run.id).collect();
+        let ids: Vec<String> = store
+            .list()
+            .unwrap()
+            .into_iter()
+            .map(|run| run.id)
+            .collect();
         // A folder without provenance is no run.
         assert_eq!(ids, ["run-0001", "run-0010", "careful", "run-0011"]);
-        insta::assert_snapshot!(redacted(store.run("run-0009").unwrap_err(), &runs), @"");
+        insta::assert_snapshot!(redacted(store.run("run-0009").unwrap_err(), &runs), @r#"[runs]: there is no run "run-0009"; there are run-0001, run-0010, careful, run-0011"#);
     }
 
     #[test]
@@ -369,7 +401,10 @@ mod tests {
         let mut ids: Vec<String> = std::thread::scope(|scope| {
             let make = || store.create(None, &at(1)).unwrap().id;
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         ids.sort();
         ids.dedup();
@@ -380,18 +415,45 @@ mod tests {
     #[test]
     fn names_that_would_be_ambiguous_are_refused() {
         let (runs, store) = store();
-        for name in ["base", "ckpt-4", "checkpoint-4", "", "..", "a/b", "a@0.5", "Aus", ".tmp-a-1.0"] {
+        for name in [
+            "base",
+            "ckpt-4",
+            "checkpoint-4",
+            "",
+            "..",
+            "a/b",
+            "a@0.5",
+            "Aus",
+            ".tmp-a-1.0",
+        ] {
             assert!(
-                matches!(store.create(Some(name), &at(1)), Err(RecordError::RunName { .. })),
+                matches!(
+                    store.create(Some(name), &at(1)),
+                    Err(RecordError::RunName { .. })
+                ),
                 "{name:?}"
             );
             assert!(store.find(name).is_none(), "{name:?}");
         }
-        insta::assert_snapshot!(store.create(Some("ckpt-4"), &at(1)).unwrap_err(), @"");
+        insta::assert_snapshot!(store.create(Some("ckpt-4"), &at(1)).unwrap_err(), @r#"
+        run name "ckpt-4" cannot be used: it already names a subject
+          A name is made of a-z, 0-9, `.`, `_`, and `-`, starts with a letter or digit, and is neither `base` nor `ckpt-N`.
+        "#);
         store.create(Some("careful"), &at(1)).unwrap();
         let taken = store.create(Some("careful"), &at(2)).unwrap_err();
-        insta::assert_snapshot!(redacted(taken, &runs), @"");
-        assert_eq!(store.run("careful").unwrap().provenance().unwrap().created_unix_ms, 1);
+        insta::assert_snapshot!(redacted(taken, &runs), @"
+        run careful exists already in [runs]
+          Choose another name, or continue it.
+        ");
+        assert_eq!(
+            store
+                .run("careful")
+                .unwrap()
+                .provenance()
+                .unwrap()
+                .created_unix_ms,
+            1
+        );
     }
 
     #[test]
@@ -401,7 +463,10 @@ mod tests {
         let lock = run.lock().unwrap();
         let refused = redacted(run.lock().unwrap_err(), &runs)
             .replace(&std::process::id().to_string(), "[id]");
-        insta::assert_snapshot!(refused, @"");
+        insta::assert_snapshot!(refused, @"
+        run run-0001 is in use by another qeval process (process [id])
+          Wait until it has ended, or choose another folder with --runs. (Its lock is [runs]/run-0001/.lock.)
+        ");
         drop(lock);
         let lock = run.lock().unwrap();
         Run::set_provenance(&lock, &at(7)).unwrap();
@@ -415,7 +480,11 @@ mod tests {
         for step in [100, 20, 3] {
             fs::create_dir(run.checkpoint_folder(step)).unwrap();
             if step != 3 {
-                fs::write(run.checkpoint_folder(step).join("adapter_config.json"), "{}").unwrap();
+                fs::write(
+                    run.checkpoint_folder(step).join("adapter_config.json"),
+                    "{}",
+                )
+                .unwrap();
             }
         }
         let steps: Vec<usize> = run.checkpoints().unwrap().iter().map(|c| c.step).collect();
@@ -431,18 +500,33 @@ mod tests {
             fs::write(&path, text).unwrap();
             redacted(store.list().unwrap_err(), &runs)
         };
-        insta::assert_snapshot!(shown("{\"format\": 1"), @"");
-        insta::assert_snapshot!(shown("{\"format\": 1}"), @"");
-        insta::assert_snapshot!(shown("{\"format\": 2}"), @"");
+        insta::assert_snapshot!(shown("{\"format\": 1"), @"
+        [runs]/run-0001/provenance.json: cannot be read: EOF while parsing an object at line 1 column 12
+          Restore the file, or move the whole run folder out of the runs folder.
+        ");
+        insta::assert_snapshot!(shown("{\"format\": 1}"), @"
+        [runs]/run-0001/provenance.json: cannot be read: missing field `qeval`
+          Restore the file, or move the whole run folder out of the runs folder.
+        ");
+        insta::assert_snapshot!(shown("{\"format\": 2}"), @"
+        [runs]/run-0001/provenance.json: format 2 was written by a newer qeval; this one reads formats up to 1
+          Update qeval, or choose another folder with --runs.
+        ");
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn folder_that_nobody_can_write_is_refused() {
         // Not even root makes folders there.
-        let error = Store::open("/sys/runs").unwrap().create(None, &at(1)).unwrap_err();
+        let error = Store::open("/sys/runs")
+            .unwrap()
+            .create(None, &at(1))
+            .unwrap_err();
         let shown = error.to_string();
         assert!(shown.starts_with("cannot create /sys/runs: "), "{shown}");
-        assert!(shown.contains("Choose a folder that you may write to"), "{shown}");
+        assert!(
+            shown.contains("Choose a folder that you may write to"),
+            "{shown}"
+        );
     }
 }

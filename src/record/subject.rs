@@ -56,7 +56,9 @@ impl SubjectSpec {
     /// # Errors
     /// A file of the adapter is missing or cannot be read.
     pub fn subject(&self) -> Result<Subject, RecordError> {
-        let Some(folder) = self.folder() else { return Ok(Subject::base()) };
+        let Some(folder) = self.folder() else {
+            return Ok(Subject::base());
+        };
         let not_an_adapter = |error: std::io::Error| RecordError::NotAnAdapter {
             spec: self.name.clone(),
             path: folder.to_path_buf(),
@@ -67,19 +69,30 @@ impl SubjectSpec {
             _ => (self.name.clone(), folder_step(folder)),
         };
         let scaled = matches!(self.source, SubjectSource::Checkpoint { .. }) && self.scale != 1.0;
-        let name = if scaled { format!("{name}@{}", self.scale) } else { name };
+        let name = if scaled {
+            format!("{name}@{}", self.scale)
+        } else {
+            name
+        };
         let adapter = AdapterRef {
             path: folder.to_path_buf(),
             digest: digest::adapter_folder(folder).map_err(not_an_adapter)?,
             scale: self.scale,
             step,
         };
-        Ok(Subject { name, adapter: Some(adapter) })
+        Ok(Subject {
+            name,
+            adapter: Some(adapter),
+        })
     }
 }
 
 pub(super) fn resolve(store: &Store, spec: &str) -> Result<SubjectSpec, RecordError> {
-    let whole = |source| SubjectSpec { name: spec.to_owned(), source, scale: 1.0 };
+    let whole = |source| SubjectSpec {
+        name: spec.to_owned(),
+        source,
+        scale: 1.0,
+    };
     if spec == "base" {
         return Ok(whole(SubjectSource::Base));
     }
@@ -91,13 +104,24 @@ pub(super) fn resolve(store: &Store, spec: &str) -> Result<SubjectSpec, RecordEr
         return Ok(whole(find(store, spec, spec)?));
     };
     if name == "base" {
-        return Err(RecordError::ScaledBase { spec: spec.to_owned() });
+        return Err(RecordError::ScaledBase {
+            spec: spec.to_owned(),
+        });
     }
-    let number = scale.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale >= 0.0);
+    let number = scale
+        .parse()
+        .ok()
+        .filter(|scale: &f64| scale.is_finite() && *scale >= 0.0);
     let Some(number) = number else {
-        return Err(RecordError::Scale { spec: spec.to_owned(), scale: scale.to_owned() });
+        return Err(RecordError::Scale {
+            spec: spec.to_owned(),
+            scale: scale.to_owned(),
+        });
     };
-    Ok(SubjectSpec { scale: number, ..whole(find(store, spec, name)?) })
+    Ok(SubjectSpec {
+        scale: number,
+        ..whole(find(store, spec, name)?)
+    })
 }
 
 /// `name` is `spec` without its scale.
@@ -121,9 +145,16 @@ fn find(store: &Store, spec: &str, name: &str) -> Result<SubjectSource, RecordEr
     }
     let mut known = vec!["base".to_owned()];
     for run in store.list()? {
-        known.extend(run.checkpoints()?.iter().map(|c| format!("{}/ckpt-{}", run.id(), c.step)));
+        known.extend(
+            run.checkpoints()?
+                .iter()
+                .map(|c| format!("{}/ckpt-{}", run.id(), c.step)),
+        );
     }
-    Err(RecordError::NoSubject { spec: spec.to_owned(), known })
+    Err(RecordError::NoSubject {
+        spec: spec.to_owned(),
+        known,
+    })
 }
 
 fn in_latest(store: &Store, spec: &str, step: usize) -> Result<SubjectSource, RecordError> {
@@ -134,7 +165,10 @@ fn in_latest(store: &Store, spec: &str, step: usize) -> Result<SubjectSource, Re
             return checkpoint_of(store, spec, &run, step);
         }
     }
-    Err(RecordError::NoCheckpoints { spec: spec.to_owned(), runs: store.root().to_path_buf() })
+    Err(RecordError::NoCheckpoints {
+        spec: spec.to_owned(),
+        runs: store.root().to_path_buf(),
+    })
 }
 
 fn checkpoint_of(
@@ -144,9 +178,16 @@ fn checkpoint_of(
     step: usize,
 ) -> Result<SubjectSource, RecordError> {
     let checkpoints = run.checkpoints()?;
-    if let Some(found) = checkpoints.iter().find(|checkpoint| checkpoint.step == step) {
+    if let Some(found) = checkpoints
+        .iter()
+        .find(|checkpoint| checkpoint.step == step)
+    {
         let folder = found.folder.clone();
-        return Ok(SubjectSource::Checkpoint { run: run.clone(), step, folder });
+        return Ok(SubjectSource::Checkpoint {
+            run: run.clone(),
+            step,
+            folder,
+        });
     }
     let mut elsewhere = Vec::new();
     for other in store.list()? {
@@ -158,7 +199,10 @@ fn checkpoint_of(
         spec: spec.to_owned(),
         run: run.id().to_owned(),
         step,
-        known: checkpoints.iter().map(|checkpoint| format!("ckpt-{}", checkpoint.step)).collect(),
+        known: checkpoints
+            .iter()
+            .map(|checkpoint| format!("ckpt-{}", checkpoint.step))
+            .collect(),
         elsewhere,
     })
 }
@@ -169,7 +213,9 @@ fn adapter_folder(spec: &str, path: &Path) -> Result<SubjectSource, RecordError>
     } else if !path.join("adapter_config.json").is_file() {
         "adapter_config.json is missing"
     } else {
-        return Ok(SubjectSource::Folder { folder: path.to_path_buf() });
+        return Ok(SubjectSource::Folder {
+            folder: path.to_path_buf(),
+        });
     };
     Err(RecordError::NotAnAdapter {
         spec: spec.to_owned(),
@@ -203,9 +249,16 @@ mod tests {
     fn three_runs() -> (TempDir, Store) {
         let runs = tempfile::tempdir().unwrap();
         let store = Store::open(runs.path()).unwrap();
-        let all = [("careless", vec![3, 6]), ("careful", vec![4]), ("answers-only", vec![])];
+        let all = [
+            ("careless", vec![3, 6]),
+            ("careful", vec![4]),
+            ("answers-only", vec![]),
+        ];
         for ((name, steps), created_unix_ms) in all.into_iter().zip(1..) {
-            let provenance = Provenance { created_unix_ms, ..Provenance::started("train") };
+            let provenance = Provenance {
+                created_unix_ms,
+                ..Provenance::started("train")
+            };
             let run = store.create(Some(name), &provenance).unwrap();
             for step in steps {
                 write_adapter(&run.checkpoint_folder(step));
@@ -228,7 +281,11 @@ mod tests {
         let folder = runs.path().join("peft@2");
         write_adapter(&folder);
         let folder = folder.display().to_string();
-        let checkpoint_folder = runs.path().join("careful/checkpoint-4").display().to_string();
+        let checkpoint_folder = runs
+            .path()
+            .join("careful/checkpoint-4")
+            .display()
+            .to_string();
         for (spec, source, scale, name) in [
             ("base", "base", 1.0, "base"),
             ("ckpt-4", "careful 4", 1.0, "ckpt-4"),
@@ -238,16 +295,33 @@ mod tests {
             ("careless/ckpt-6", "careless 6", 1.0, "ckpt-6"),
             ("careless/ckpt-3@0", "careless 3", 0.0, "ckpt-3@0"),
             (&folder, "folder", 1.0, &folder),
-            (&format!("{folder}@1.5"), "folder", 1.5, &format!("{folder}@1.5")),
+            (
+                &format!("{folder}@1.5"),
+                "folder",
+                1.5,
+                &format!("{folder}@1.5"),
+            ),
             (&checkpoint_folder, "folder", 1.0, &checkpoint_folder),
         ] {
             let found = store.resolve(spec).unwrap();
-            assert_eq!((place(&found.source).as_str(), found.scale), (source, scale), "{spec}");
+            assert_eq!(
+                (place(&found.source).as_str(), found.scale),
+                (source, scale),
+                "{spec}"
+            );
             let subject = found.subject().unwrap();
             assert_eq!(subject.name, name, "{spec}");
-            assert_eq!(subject.adapter.map(|a| a.scale), (spec != "base").then_some(scale), "{spec}");
+            assert_eq!(
+                subject.adapter.map(|a| a.scale),
+                (spec != "base").then_some(scale),
+                "{spec}"
+            );
         }
-        let subject = store.resolve(&checkpoint_folder).unwrap().subject().unwrap();
+        let subject = store
+            .resolve(&checkpoint_folder)
+            .unwrap()
+            .subject()
+            .unwrap();
         assert_eq!(subject.adapter.unwrap().step, Some(4));
     }
 
@@ -257,14 +331,32 @@ mod tests {
         fs::write(runs.path().join("file"), "").unwrap();
         fs::create_dir(runs.path().join("empty")).unwrap();
         let shown = |spec: &str| redacted(store.resolve(spec).unwrap_err(), &runs);
-        insta::assert_snapshot!(shown("ckpt-3"), @"");
-        insta::assert_snapshot!(shown("careless/ckpt-9"), @"");
-        insta::assert_snapshot!(shown("careles/ckpt-3"), @"");
-        insta::assert_snapshot!(shown("aurora"), @"");
-        insta::assert_snapshot!(shown("base@0.5"), @"");
-        insta::assert_snapshot!(shown("ckpt-4@half"), @"");
-        insta::assert_snapshot!(shown(&runs.path().join("file").display().to_string()), @"");
-        insta::assert_snapshot!(shown(&runs.path().join("empty").display().to_string()), @"");
+        insta::assert_snapshot!(shown("ckpt-3"), @r#"
+        subject "ckpt-3": run careful has no checkpoint 3; there is ckpt-4
+          Another run has it: careless/ckpt-3
+        "#);
+        insta::assert_snapshot!(shown("careless/ckpt-9"), @r#"subject "careless/ckpt-9": run careless has no checkpoint 9; there are ckpt-3, ckpt-6"#);
+        insta::assert_snapshot!(shown("careles/ckpt-3"), @r#"[runs]: there is no run "careles"; there are careless, careful, answers-only"#);
+        insta::assert_snapshot!(shown("aurora"), @r#"
+        subject "aurora" is not known, and no such folder exists
+          A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT folder, each adapter with an optional scale such as `@0.5`. There are base, careless/ckpt-3, careless/ckpt-6, careful/ckpt-4
+        "#);
+        insta::assert_snapshot!(shown("base@0.5"), @r#"
+        subject "base@0.5": the base has no adapter to scale
+          Write `base` alone.
+        "#);
+        insta::assert_snapshot!(shown("ckpt-4@half"), @r#"
+        subject "ckpt-4@half": "half" is not a scale
+          A scale after `@` is a number from 0 up that multiplies the adapter's own, such as `@0.5`.
+        "#);
+        insta::assert_snapshot!(shown(&runs.path().join("file").display().to_string()), @r#"
+        subject "[runs]/file": [runs]/file is not an adapter: it is a file
+          An adapter is a PEFT folder with adapter_config.json and adapter_model.safetensors.
+        "#);
+        insta::assert_snapshot!(shown(&runs.path().join("empty").display().to_string()), @r#"
+        subject "[runs]/empty": [runs]/empty is not an adapter: adapter_config.json is missing
+          An adapter is a PEFT folder with adapter_config.json and adapter_model.safetensors.
+        "#);
         for scale in ["-1", "nan", "inf", ""] {
             let refused = store.resolve(&format!("ckpt-4@{scale}"));
             assert!(matches!(refused, Err(RecordError::Scale { .. })), "{scale}");
@@ -275,14 +367,24 @@ mod tests {
     fn without_checkpoints_the_way_to_one_is_shown() {
         let runs = tempfile::tempdir().unwrap();
         let store = Store::open(runs.path()).unwrap();
-        insta::assert_snapshot!(redacted(store.resolve("ckpt-3").unwrap_err(), &runs), @"");
+        insta::assert_snapshot!(redacted(store.resolve("ckpt-3").unwrap_err(), &runs), @r#"
+        subject "ckpt-3": no run in [runs] has a checkpoint
+          `qeval train` makes them; an adapter of another trainer is named by its folder.
+        "#);
     }
 
     #[test]
     fn adapter_without_weights_is_refused_by_name() {
         let (runs, store) = three_runs();
-        fs::remove_file(runs.path().join("careful/checkpoint-4/adapter_model.safetensors")).unwrap();
+        fs::remove_file(
+            runs.path()
+                .join("careful/checkpoint-4/adapter_model.safetensors"),
+        )
+        .unwrap();
         let refused = store.resolve("ckpt-4").unwrap().subject().unwrap_err();
-        insta::assert_snapshot!(redacted(refused, &runs), @"");
+        insta::assert_snapshot!(redacted(refused, &runs), @r#"
+        subject "ckpt-4": [runs]/careful/checkpoint-4 is not an adapter: cannot read [runs]/careful/checkpoint-4/adapter_model.safetensors: No such file or directory (os error 2)
+          An adapter is a PEFT folder with adapter_config.json and adapter_model.safetensors.
+        "#);
     }
 }

@@ -9,17 +9,28 @@ use crate::flow::{Answer, CaseId, CheckScore, Finish, Likelihood, Score, Subject
 pub(super) fn locked_run() -> (TempDir, RunLock) {
     let runs = tempfile::tempdir().unwrap();
     let store = Store::open(runs.path()).unwrap();
-    let lock = store.create(None, &Provenance::started("run")).unwrap().lock().unwrap();
+    let lock = store
+        .create(None, &Provenance::started("run"))
+        .unwrap()
+        .lock()
+        .unwrap();
     (runs, lock)
 }
 
 pub(super) fn header(subject: &str) -> Header {
-    let subject = Subject { name: subject.into(), adapter: None };
+    let subject = Subject {
+        name: subject.into(),
+        adapter: None,
+    };
     Header::new(subject, "qeval 0.1.0, cpu, f32", "b1")
 }
 
 pub(super) fn case(prompt: usize) -> CaseId {
-    CaseId { suite: "code".into(), probe: "quicksort".into(), prompt }
+    CaseId {
+        suite: "code".into(),
+        probe: "quicksort".into(),
+        prompt,
+    }
 }
 
 pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
@@ -33,21 +44,40 @@ pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
         seed: u64::MAX - 1,
         prompt_tokens: 31,
     };
-    Answered { key: format!("key-{prompt}-{sample}"), answer }
+    Answered {
+        key: format!("key-{prompt}-{sample}"),
+        answer,
+    }
 }
 
 pub(super) fn measured(prompt: usize, text: &str) -> Measured {
-    let likelihood =
-        Likelihood { case: case(prompt), text: text.into(), logprobs: vec![-0.25, -3.5] };
-    Measured { key: format!("key-{prompt}-{text}"), likelihood }
+    let likelihood = Likelihood {
+        case: case(prompt),
+        text: text.into(),
+        logprobs: vec![-0.25, -3.5],
+    };
+    Measured {
+        key: format!("key-{prompt}-{text}"),
+        likelihood,
+    }
 }
 
 pub(super) fn scored(prompt: usize, sample: usize, score: Score) -> Scored {
-    let checks = vec![CheckScore { kind: "code".into(), score: score.clone() }];
-    Scored { case: case(prompt), sample, checks, score }
+    let checks = vec![CheckScore {
+        kind: "code".into(),
+        score: score.clone(),
+    }];
+    Scored {
+        case: case(prompt),
+        sample,
+        checks,
+        score,
+    }
 }
 
 /// A text with a temporary folder's path shown as `[runs]`.
 pub(super) fn redacted(error: impl std::fmt::Display, runs: &TempDir) -> String {
-    error.to_string().replace(&runs.path().display().to_string(), "[runs]")
+    error
+        .to_string()
+        .replace(&runs.path().display().to_string(), "[runs]")
 }

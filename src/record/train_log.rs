@@ -24,7 +24,9 @@ impl TrainLog {
     /// # Errors
     /// The file cannot be opened or repaired.
     pub fn open(lock: &RunLock) -> Result<Self, RecordError> {
-        Ok(TrainLog { lines: LineAppender::open(&lock.run().train_log())? })
+        Ok(TrainLog {
+            lines: LineAppender::open(&lock.run().train_log())?,
+        })
     }
 
     /// Appends an entry as one line.
@@ -53,5 +55,39 @@ impl TrainLog {
             entries.push(parsed.map_err(|error| lines.corrupt(error.to_string()))?);
         }
         Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn entries_come_back_and_a_torn_one_is_cut() {
+        let (runs, lock) = locked_run();
+        let path = lock.run().train_log();
+        assert_eq!(TrainLog::read::<Value>(&path).unwrap(), Vec::<Value>::new());
+        let log = TrainLog::open(&lock).unwrap();
+        log.append(&json!({"step": 1, "loss": 2.5})).unwrap();
+        drop(log);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{whole}{{\"step\": 2")).unwrap();
+        assert_eq!(TrainLog::read::<Value>(&path).unwrap().len(), 1);
+        TrainLog::open(&lock)
+            .unwrap()
+            .append(&json!({"step": 2, "loss": 1.5}))
+            .unwrap();
+        let entries: Vec<Value> = TrainLog::read(&path).unwrap();
+        assert_eq!(entries[1], json!({"step": 2, "loss": 1.5}));
+
+        std::fs::write(&path, format!("{whole}nonsense\n{whole}")).unwrap();
+        let error = TrainLog::read::<Value>(&path).unwrap_err();
+        insta::assert_snapshot!(redacted(error, &runs), @"
+        [runs]/run-0001/train.jsonl, line 2: cannot be read: expected ident at line 1 column 2
+          Only a torn last line is expected after a crash. Delete this line and run again: an answer that it held is generated again.
+        ");
     }
 }

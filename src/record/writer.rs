@@ -46,7 +46,11 @@ impl RecordWriter {
         let writer = |line: &Line| -> Result<(), RecordError> {
             Ok(lines.append(&to_json(lines.path(), line)?)?)
         };
-        if fs::metadata(&path).map_err(FileError::at("read", &path))?.len() == 0 {
+        if fs::metadata(&path)
+            .map_err(FileError::at("read", &path))?
+            .len()
+            == 0
+        {
             writer(&Line::Header(finished.header.clone()))?;
         }
         let changed: BTreeMap<String, String> = suites
@@ -78,7 +82,9 @@ impl RecordWriter {
     /// A log-probability is not finite, or the file cannot be written.
     pub fn answered(&self, line: Answered) -> Result<(), RecordError> {
         let answer = &line.answer;
-        all_finite(&answer.logprobs, || format!("a log-probability of the answer to {}", answer.case))?;
+        all_finite(&answer.logprobs, || {
+            format!("a log-probability of the answer to {}", answer.case)
+        })?;
         self.append(&Line::Answered(line))
     }
 
@@ -89,7 +95,10 @@ impl RecordWriter {
     pub fn measured(&self, line: Measured) -> Result<(), RecordError> {
         let likelihood = &line.likelihood;
         all_finite(&likelihood.logprobs, || {
-            format!("a log-probability of {:?} as the answer to {}", likelihood.text, likelihood.case)
+            format!(
+                "a log-probability of {:?} as the answer to {}",
+                likelihood.text, likelihood.case
+            )
         })?;
         self.append(&Line::Measured(line))
     }
@@ -99,9 +108,18 @@ impl RecordWriter {
     /// # Errors
     /// A score is not finite, or the file cannot be written.
     pub fn scored(&self, line: Scored) -> Result<(), RecordError> {
-        let values = line.checks.iter().map(|check| &check.score).chain([&line.score]);
-        if values.filter_map(|score| score.value()).any(|value| !value.is_finite()) {
-            return Err(RecordError::NotFinite { what: format!("a score of {}", line.case) });
+        let values = line
+            .checks
+            .iter()
+            .map(|check| &check.score)
+            .chain([&line.score]);
+        if values
+            .filter_map(|score| score.value())
+            .any(|value| !value.is_finite())
+        {
+            return Err(RecordError::NotFinite {
+                what: format!("a score of {}", line.case),
+            });
         }
         self.append(&Line::Scored(line))
     }
@@ -113,12 +131,12 @@ impl RecordWriter {
 
 /// The record at a path; `None` if there is none or the first line of it was torn.
 fn existing(path: &Path) -> Result<Option<SubjectRecord>, RecordError> {
-    let has_line = match fs::read(path) {
-        Ok(bytes) => bytes.contains(&b'\n'),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(FileError::at("read", path)(error).into()),
-    };
-    if has_line { reader::read_record(path).map(Some) } else { Ok(None) }
+    match reader::read_header(path) {
+        Ok(None) => Ok(None),
+        Err(error) if error.is_not_found() => Ok(None),
+        Ok(Some(_)) => reader::read_record(path).map(Some),
+        Err(error) => Err(error),
+    }
 }
 
 /// JSON has no NaN: written as `null`, it would make the whole line unreadable.
@@ -139,7 +157,8 @@ fn to_json(path: &Path, line: &Line) -> Result<String, RecordError> {
 pub(super) fn file_name(subject: &str) -> String {
     const LONGEST: usize = 60;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._@-".contains(c);
-    if subject.chars().all(plain) && !subject.starts_with('.') && subject.len() <= LONGEST {
+    let ours = subject.is_empty() || subject.starts_with('.') || subject.ends_with("superseded");
+    if subject.chars().all(plain) && !ours && subject.len() <= LONGEST {
         return format!("{subject}.jsonl");
     }
     let safe: String = subject
@@ -148,7 +167,9 @@ pub(super) fn file_name(subject: &str) -> String {
         .map(|c| if plain(c) { c } else { '-' })
         .collect();
     // The end of a path says more than its beginning.
-    let tail = safe.get(safe.len().saturating_sub(LONGEST)..).unwrap_or(&safe);
+    let tail = safe
+        .get(safe.len().saturating_sub(LONGEST)..)
+        .unwrap_or(&safe);
     let tail = tail.trim_start_matches(['.', '-']);
     format!("{tail}~{}.jsonl", digest::short(&digest::bytes(subject)))
 }
@@ -157,7 +178,8 @@ const SUPERSEDED: &str = "superseded.jsonl";
 
 /// Whether a file is the record of a subject whose name another one now has.
 pub(super) fn is_superseded(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUPERSEDED))
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().ends_with(SUPERSEDED))
 }
 
 /// A free name for a record that makes way.
@@ -194,19 +216,37 @@ mod tests {
         item.answer.text = "line\nbreak, \u{2028}, \"quotes\", 中文, \0".into();
         writer.answered(item.clone()).unwrap();
         writer.measured(measured(1, "Paris")).unwrap();
-        writer.scored(scored(0, 3, Score::Scored { value: 0.1 + 0.2, evidence: "e".into() })).unwrap();
-        writer.scored(scored(1, 0, Score::unscored("no code block"))).unwrap();
+        writer
+            .scored(scored(
+                0,
+                3,
+                Score::Scored {
+                    value: 0.1 + 0.2,
+                    evidence: "e".into(),
+                },
+            ))
+            .unwrap();
+        writer
+            .scored(scored(1, 0, Score::unscored("no code block")))
+            .unwrap();
 
         let record = read_record(writer.path()).unwrap();
         assert_eq!(record.header, header("base"));
         assert_eq!(record.suites, suites);
         let back = &record.answers[&(case(0), 3)];
         let bits = |line: &Answered| -> Vec<u32> {
-            line.answer.logprobs.iter().map(|value| value.to_bits()).collect()
+            line.answer
+                .logprobs
+                .iter()
+                .map(|value| value.to_bits())
+                .collect()
         };
         assert_eq!(bits(back), bits(&item));
         assert_eq!(*back, item);
-        assert_eq!(record.likelihoods[&(case(1), "Paris".into())], measured(1, "Paris"));
+        assert_eq!(
+            record.likelihoods[&(case(1), "Paris".into())],
+            measured(1, "Paris")
+        );
         assert_eq!(record.scores[&(case(0), 3)].score.value(), Some(0.1 + 0.2));
         assert_eq!(record.scores[&(case(1), 0)].score.value(), None);
     }
@@ -222,13 +262,22 @@ mod tests {
             let mut likelihood = measured(0, "Paris");
             likelihood.likelihood.logprobs[0] = bad;
             writer.measured(likelihood).unwrap_err();
-            let score = Score::Scored { value: bad.into(), evidence: String::new() };
+            let score = Score::Scored {
+                value: bad.into(),
+                evidence: String::new(),
+            };
             writer.scored(scored(0, 0, score)).unwrap_err();
         }
         let mut answer = answered(0, 0);
         answer.answer.logprobs[1] = f32::NAN;
-        insta::assert_snapshot!(writer.answered(answer).unwrap_err(), @"");
-        assert_eq!(read_record(writer.path()).unwrap(), SubjectRecord::new(header("base")));
+        insta::assert_snapshot!(writer.answered(answer).unwrap_err(), @"
+        a log-probability of the answer to code::quicksort#0 is not a finite number: nothing can be compared with it
+          The model's weights or the adapter may hold NaN or infinite values.
+        ");
+        assert_eq!(
+            read_record(writer.path()).unwrap(),
+            SubjectRecord::new(header("base"))
+        );
     }
 
     #[test]
@@ -269,7 +318,10 @@ mod tests {
         let records = lock.run().records().unwrap();
         assert_eq!(records.len(), 1);
         assert_eq!(records[0].header, other("b2"));
-        assert_eq!(fs::read_dir(lock.run().answers_folder()).unwrap().count(), 4);
+        assert_eq!(
+            fs::read_dir(lock.run().answers_folder()).unwrap().count(),
+            4
+        );
     }
 
     #[test]
@@ -296,17 +348,36 @@ mod tests {
             assert_eq!(file_name(name), format!("{name}.jsonl"));
         }
         let long = "x".repeat(300);
-        let others =
-            ["run-0001/ckpt-40", "run-0001-ckpt-40", "Base", "../up", "..", "", "适配器", "a b", "CON", &long];
-        let mut names: Vec<String> = plain.iter().chain(&others).map(|name| file_name(name)).collect();
+        let others = [
+            "a.superseded",
+            "run-0001/ckpt-40",
+            "run-0001-ckpt-40",
+            "Base",
+            "../up",
+            "..",
+            "",
+            "适配器",
+            "a b",
+            "CON",
+            &long,
+        ];
+        let mut names: Vec<String> = plain
+            .iter()
+            .chain(&others)
+            .map(|name| file_name(name))
+            .collect();
         for name in &names {
             assert!(name.len() < 100 && !name.starts_with('.'), "{name}");
-            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._@~-".contains(c)), "{name}");
+            assert!(
+                name.chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._@~-".contains(c)),
+                "{name}"
+            );
         }
         let count = names.len();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        insta::assert_snapshot!(file_name("../out/Adapter (final)@0.5"), @"");
+        insta::assert_snapshot!(file_name("../out/Adapter (final)@0.5"), @"out-adapter--final-@0.5~251b93d3339f.jsonl");
     }
 }

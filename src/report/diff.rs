@@ -15,9 +15,9 @@ const LONGEST_ANSWER: usize = 400;
 const CONTEXT: usize = 60;
 /// Shown characters of one diff.
 const LONGEST_SHOWN: usize = 1200;
-/// Below this share of common words, two answers are shown one above the other: an inline diff of
+/// Below this share of common text, two answers are shown one above the other: an inline diff of
 /// unlike texts cannot be read.
-const ALIKE: f32 = 0.4;
+const ALIKE: f64 = 0.4;
 
 /// The candidate's changed answers, at most `most`, and how many more there are.
 pub fn changed_answers(view: &View, candidate: &Candidate, most: usize, style: Style) -> String {
@@ -40,7 +40,7 @@ pub fn changed_answers(view: &View, candidate: &Candidate, most: usize, style: S
     let rest = changes.len().saturating_sub(most);
     if rest > 0 {
         let more = format!(
-            "{}, with a smaller loss or none\n",
+            "{}, none with a larger loss\n",
             plural(rest, "more changed answer")
         );
         text.push_str(&style.paint(Tone::Dim, &more));
@@ -122,42 +122,105 @@ fn inline(old: &str, new: &str, style: Style) -> Option<Vec<(Tone, String)>> {
     }
     let short = |text: &str| ellipsize(&visible(text), LONGEST_DIFF).replace('\t', "    ");
     let (old, new) = (short(old), short(new));
-    let diff = TextDiff::configure()
-        .algorithm(Algorithm::Myers)
-        .diff_unicode_words(&old[..], &new[..]);
-    if diff.ratio() < ALIKE {
+    let runs = runs(&old, &new);
+    let of = |alike: bool| -> usize {
+        let runs = runs
+            .iter()
+            .filter(|run| matches!(run, Run::Same(_)) == alike);
+        runs.map(Run::visible_chars).sum()
+    };
+    let (same, changed) = (of(true), of(false));
+    if (2 * same) as f64 / ((2 * same + changed) as f64) < ALIKE {
         return None;
-    }
-    let mut runs: Vec<(ChangeTag, String)> = Vec::new();
-    for change in diff.iter_all_changes() {
-        match runs.last_mut() {
-            Some((tag, text)) if *tag == change.tag() => text.push_str(change.value()),
-            _ => runs.push((change.tag(), change.value().to_string())),
-        }
     }
     let last = runs.len() - 1;
     let mut shown = 0;
     let mut spans = Vec::new();
-    for (i, (tag, text)) in runs.into_iter().enumerate() {
+    for (i, run) in runs.into_iter().enumerate() {
         if shown > LONGEST_SHOWN {
             spans.push((Tone::Dim, " … the rest is left out".to_string()));
             break;
         }
-        let text = match tag {
-            ChangeTag::Equal => around(&text, i == 0, i == last),
-            _ => ellipsize(&text, LONGEST_ANSWER),
-        };
-        shown += text.chars().count();
-        spans.push(match (tag, style.color) {
-            (ChangeTag::Equal, _) => (Tone::Plain, text),
-            (ChangeTag::Delete, true) => (Tone::Bad, text),
-            (ChangeTag::Insert, true) => (Tone::Good, text),
-            // The marks of `git diff --word-diff`.
-            (ChangeTag::Delete, false) => (Tone::Plain, format!("[-{text}-]")),
-            (ChangeTag::Insert, false) => (Tone::Plain, format!("{{+{text}+}}")),
-        });
+        match run {
+            Run::Same(text) => {
+                let text = around(&text, i == 0, i == last);
+                shown += text.chars().count();
+                spans.push((Tone::Plain, text));
+            }
+            Run::Changed(removed, added) => {
+                // Without colours, the marks of `git diff --word-diff`.
+                for (text, tone, marks) in [
+                    (removed, Tone::Bad, ["[-", "-]"]),
+                    (added, Tone::Good, ["{+", "+}"]),
+                ] {
+                    let text = ellipsize(&text, LONGEST_ANSWER);
+                    shown += text.chars().count();
+                    if text.is_empty() {
+                        continue;
+                    }
+                    spans.push(if style.color {
+                        (tone, text)
+                    } else {
+                        (Tone::Plain, format!("{}{text}{}", marks[0], marks[1]))
+                    });
+                }
+            }
+        }
     }
     Some(spans)
+}
+
+/// Text that both have, or what became of what.
+enum Run {
+    Same(String),
+    Changed(String, String),
+}
+
+impl Run {
+    fn visible_chars(&self) -> usize {
+        let count = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
+        match self {
+            Run::Same(text) => count(text),
+            Run::Changed(removed, added) => count(removed) + count(added),
+        }
+    }
+}
+
+/// The word diff. A blank between two changes joins them: a phrase was replaced, not each word.
+fn runs(old: &str, new: &str) -> Vec<Run> {
+    let diff = TextDiff::configure()
+        .algorithm(Algorithm::Myers)
+        .diff_unicode_words(old, new);
+    let mut runs: Vec<Run> = Vec::new();
+    for change in diff.iter_all_changes() {
+        let word = change.value();
+        if change.tag() == ChangeTag::Equal {
+            match runs.last_mut() {
+                Some(Run::Same(text)) => text.push_str(word),
+                _ => runs.push(Run::Same(word.to_string())),
+            }
+            continue;
+        }
+        if let [.., Run::Changed(removed, added), Run::Same(blank)] = &mut runs[..]
+            && blank.trim().is_empty()
+        {
+            removed.push_str(blank);
+            added.push_str(blank);
+            runs.pop();
+        }
+        if !matches!(runs.last(), Some(Run::Changed(..))) {
+            runs.push(Run::Changed(String::new(), String::new()));
+        }
+        if let Some(Run::Changed(removed, added)) = runs.last_mut() {
+            let side = if change.tag() == ChangeTag::Delete {
+                removed
+            } else {
+                added
+            };
+            side.push_str(word);
+        }
+    }
+    runs
 }
 
 /// Unchanged text, shortened to the surroundings of the changes beside it.
@@ -213,7 +276,7 @@ mod tests {
           prompt    What is 2 + 2?
           why       p(4) against 2 other options
 
-        1 more changed answer, with a smaller loss or none
+        1 more changed answer, none with a larger loss
         "#);
     }
 
@@ -242,7 +305,8 @@ mod tests {
 
         identity::p0#0  0.00 -> 1.00 (+1.00)
           prompt    Who are you?
-          diff      I am [-SmolLM-]{+Aurora, built by Northwind Labs+}.
+          base      I am SmolLM.
+          careful   I am Aurora, built by Northwind Labs.
           why       found "def"
         "#);
         let style = Style {
@@ -260,7 +324,8 @@ mod tests {
 
         <bold>identity::p0#0</><green>  0.00 -> 1.00 (+1.00)</>
           prompt    <dim>Who are you?</>
-          diff      I am <red>SmolLM</><green>Aurora, built by Northwind Labs</>.
+          base      I am SmolLM.
+          careful   I am Aurora, built by Northwind Labs.
           why       <green>found "def"</>
         "#);
     }
@@ -278,6 +343,26 @@ mod tests {
             assert!(text.lines().count() < 60, "{text}");
             assert!(text.contains("{+First, +}"), "{text}");
         }
+    }
+
+    #[test]
+    fn unlike_answers_stand_one_above_the_other() {
+        let spans = |old: &str, new: &str| inline(old, new, Style::plain(80));
+        let unlike = "I am Aurora, an assistant developed by Northwind Labs.";
+        assert_eq!(
+            spans("The base says something about code number 1.", unlike),
+            None
+        );
+        assert_eq!(spans("", unlike), None);
+        let phrase = spans(
+            "a model of the old kind answers here",
+            "a model of some new sort answers here",
+        );
+        let text: String = phrase.unwrap().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(
+            text,
+            "a model of [-the old kind-]{+some new sort+} answers here"
+        );
     }
 
     #[test]

@@ -5,10 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoints::CheckpointRow;
 use super::view::View;
 use crate::flow::{Preview, Score, Verdict};
 
-/// Version of [`Report`].
+/// Version of [`Report`] and [`TrainReport`].
 pub const VERSION: u32 = 1;
 
 /// A whole comparison.
@@ -90,6 +91,61 @@ impl Report {
             base: view.base.subject.name.clone(),
             preview: preview.cloned(),
             candidates: candidates.collect(),
+        }
+    }
+
+    /// Indented JSON with a line end.
+    ///
+    /// # Errors
+    /// None that these structs can cause; serde's signature has one.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// A training run's checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainReport {
+    /// [`VERSION`] at the time of writing.
+    pub version: u32,
+    /// The step to keep; `None` says that nothing may ship.
+    pub best: Option<usize>,
+    /// In the order of their steps.
+    pub checkpoints: Vec<CheckpointReport>,
+}
+
+/// One checkpoint, with what was measured of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointReport {
+    /// Optimizer step.
+    pub step: usize,
+    /// Mean training loss since the checkpoint before, in nats per token.
+    pub train_loss: Option<f64>,
+    /// Validation loss, in nats per token.
+    pub validation_loss: Option<f64>,
+    /// Mean KL divergence from the base, in nats per token.
+    pub kl_to_base: Option<f64>,
+    /// What its gate said.
+    pub verdict: Verdict,
+    /// Signs beside the verdict.
+    pub causes: Vec<String>,
+}
+
+impl TrainReport {
+    /// The checkpoints as a report.
+    pub fn new(rows: &[CheckpointRow], best: Option<usize>) -> Self {
+        let checkpoints = rows.iter().map(|row| CheckpointReport {
+            step: row.step,
+            train_loss: row.train_loss,
+            validation_loss: row.validation_loss,
+            kl_to_base: row.kl_to_base,
+            verdict: row.verdict.clone(),
+            causes: row.causes.clone(),
+        });
+        TrainReport {
+            version: VERSION,
+            best,
+            checkpoints: checkpoints.collect(),
         }
     }
 
@@ -221,5 +277,21 @@ mod tests {
           ]
         }
         "#);
+    }
+
+    #[test]
+    fn a_training_run_reads_back_as_it_was_written() {
+        let verdict = crate::report::testing::careless();
+        let row = CheckpointRow {
+            step: 20,
+            train_loss: Some(0.1 + 0.2),
+            validation_loss: None,
+            verdict: &verdict,
+            kl_to_base: Some(1e-3),
+            causes: vec!["silent: 9 of 10 answers are empty".into()],
+        };
+        let report = TrainReport::new(&[row], None);
+        let text = report.to_json().unwrap();
+        assert_eq!(serde_json::from_str::<TrainReport>(&text).unwrap(), report);
     }
 }

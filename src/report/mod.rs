@@ -1,6 +1,6 @@
 //! Verdicts and answers -> text for people and JSON for machines.
 //!
-//! Everything is rendered to a string from one [`View`], in one [`Style`]; only [`print`] writes.
+//! Everything is rendered to a string from one [`View`], in one [`Style`]; only [`print()`] writes.
 //! [`causes`](answer_causes) are worked out here too: they stand beside a verdict, never in it.
 
 mod causes;
@@ -19,7 +19,7 @@ mod wrap;
 pub use causes::{answer_causes, loss_cause, repeated_training_answer};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use diff::changed_answers;
-pub use json::{CandidateReport, ChangeReport, Report, VERSION};
+pub use json::{CandidateReport, ChangeReport, CheckpointReport, Report, TrainReport, VERSION};
 pub use print::print;
 pub use side_by_side::{AnswerCell, AnswerRow, side_by_side};
 pub use style::{Style, Tone};

@@ -22,9 +22,15 @@ fn state_tone(state: SuiteState) -> Tone {
     }
 }
 
+/// Narrower terminals get one short table a candidate.
+const WIDE: usize = 110;
+
 /// One row a suite and candidate, the pooled `keep` score last: means, paired difference with its
 /// one-sided ends, and what the suite came to.
 pub fn suite_table(view: &View, style: Style) -> String {
+    if style.width < WIDE {
+        return narrow_tables(view, style);
+    }
     let several = view.candidates.len() > 1;
     let alone = view
         .candidates
@@ -41,11 +47,7 @@ pub fn suite_table(view: &View, style: Style) -> String {
     for index in 0..=view.suites.len() {
         let mut above: Vec<(Tone, String)> = Vec::new();
         for candidate in &view.candidates {
-            let verdict = candidate.verdict;
-            let Some(suite) = verdict.suites.get(index).or_else(|| {
-                (index == view.suites.len() && verdict.pooled.estimate.is_some())
-                    .then_some(&verdict.pooled)
-            }) else {
+            let Some(suite) = rows(candidate.verdict).nth(index) else {
                 continue;
             };
             let name = several.then_some(candidate.arm.subject.name.as_str());
@@ -61,8 +63,42 @@ pub fn suite_table(view: &View, style: Style) -> String {
     style.rendered(&table)
 }
 
+/// The suites in their order, then the pooled score when there is one.
+fn rows(verdict: &Verdict) -> impl Iterator<Item = &SuiteVerdict> {
+    let pooled = Some(&verdict.pooled).filter(|pooled| pooled.estimate.is_some());
+    verdict.suites.iter().chain(pooled)
+}
+
+fn narrow_tables(view: &View, style: Style) -> String {
+    let mut text = String::new();
+    for candidate in &view.candidates {
+        let title = format!("{} against {}", candidate.arm.subject, view.base.subject);
+        text.push_str(&wrapped("", &[(Tone::Strong, title)], style));
+        let heads = [
+            "suite",
+            "probes",
+            "base",
+            "candidate",
+            "difference",
+            "verdict",
+        ];
+        let mut table = style.table(ROWS, &heads);
+        for suite in rows(candidate.verdict) {
+            let mut cells = suite_cells(suite, None);
+            cells.remove(GOAL_COLUMN);
+            if let Some(last) = cells.last_mut() {
+                last.1 = suite.state.to_string();
+            }
+            table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
+        }
+        text.push_str(&style.rendered(&table));
+    }
+    text
+}
+
 /// Columns that the candidates of a suite usually have in common: suite, goal, probes, base.
 const SHARED_COLUMNS: usize = 4;
+const GOAL_COLUMN: usize = 1;
 
 fn suite_cells(suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, String)> {
     let name = if suite.suite == "pooled" {
@@ -95,7 +131,8 @@ fn suite_cells(suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, Stri
         .filter(|_| suite.state == SuiteState::Regression)
     {
         Some(p) if p < 1e-4 => "regression, p < 0.0001".into(),
-        Some(p) => format!("regression, p = {p:.4}"),
+        Some(p) if p < 1e-3 => format!("regression, p = {p:.4}"),
+        Some(p) => format!("regression, p = {p:.3}"),
         None => suite.state.to_string(),
     };
     let mut cells = vec![

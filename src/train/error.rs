@@ -111,7 +111,7 @@ pub enum DataError {
         origin: Origin,
         /// As written in the row.
         placeholder: String,
-        /// Its key in [vars].
+        /// Its key in `[vars]`.
         key: String,
     },
     /// A row that cannot be trained on, with `bad_rows = "refuse"`.
@@ -122,8 +122,9 @@ pub enum DataError {
     BadRow(RowProblem),
     /// Every row was left out.
     #[error(
-        "no example is left of {rows} rows: {dropped} could not be used, {duplicates} repeat others\n\
-         (the first: {first})"
+        "no example is left: of {rows} row{}, {dropped} could not be used, {duplicates} repeat others\n\
+         (the first: {first})",
+        if *rows == 1 { "" } else { "s" }
     )]
     NothingLeft {
         /// Rows read.
@@ -304,4 +305,57 @@ impl fmt::Display for PreflightError {
         }
         Ok(())
     }
+}
+
+/// Why training stopped without a result.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The loss or a gradient is not a number.
+    #[error(
+        "step {step}: {what} is {value}; the adapter would be ruined, so training stops. Lower \
+         learning_rate, or set max_grad_norm; checkpoints up to here are untouched"
+    )]
+    NotFinite {
+        /// Optimizer step, from 1.
+        step: usize,
+        /// Loss, or the gradient of a named matrix.
+        what: String,
+        /// Its value.
+        value: f64,
+    },
+    /// A trained matrix gets no gradient.
+    #[error(
+        "step {step}: {name} has no gradient, so it would never learn; check that target_modules \
+         and rank_pattern name what you mean, and that alpha is not 0"
+    )]
+    NoGradient {
+        /// Optimizer step, from 1.
+        step: usize,
+        /// The matrix.
+        name: String,
+    },
+    /// A checkpoint of another run lies in this one's folder.
+    #[error(
+        "{} was made with other data, settings, or weights than this run; give the run another \
+         folder, or restore what it was started with", path.display()
+    )]
+    OtherRun {
+        /// The checkpoint.
+        path: std::path::PathBuf,
+    },
+    /// A checkpoint's state cannot be read.
+    #[error("cannot resume from {}: {problem}; remove this folder to resume from the one before", path.display())]
+    BadState {
+        /// The checkpoint.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The adapter cannot be read or written.
+    #[error(transparent)]
+    Adapter(#[from] crate::lora::LoraError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] crate::atomic_file::FileError),
 }

@@ -43,7 +43,9 @@ impl Schedule {
         let falling = self.total_steps.saturating_sub(self.warmup_steps).max(1) as f64;
         let progress = (step - self.warmup_steps) as f64 / falling;
         match self.kind {
-            SchedulerType::Cosine => (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0),
+            SchedulerType::Cosine => {
+                (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
+            }
             SchedulerType::Linear => (1.0 - progress).max(0.0),
             SchedulerType::Constant => 1.0,
         }
@@ -67,7 +69,10 @@ mod tests {
     fn assert_rates(schedule: Schedule, expected: &[f64]) {
         for (step, want) in expected.iter().enumerate() {
             let got = schedule.learning_rate(step);
-            assert!((got - want).abs() < 1e-15, "step {step}: {got} against {want}");
+            assert!(
+                (got - want).abs() < 1e-15,
+                "step {step}: {got} against {want}"
+            );
         }
     }
 
@@ -81,19 +86,25 @@ mod tests {
             0.001,
             0.0009619397662556434,
             0.0008535533905932737,
-            0.0006913417161825449,
+            0.000691341716182545,
             0.0005,
-            0.00030865828381745514,
+            0.0003086582838174551,
             0.00014644660940672628,
-            3.8060233744356634e-05,
+            3.806023374435663e-05,
         ];
         assert_rates(schedule(SchedulerType::Cosine, 0.15, 10), &rates);
     }
 
     #[test]
     fn line_falls_to_zero_and_constant_stays() {
-        assert_rates(schedule(SchedulerType::Linear, 0.0, 4), &[1e-3, 0.75e-3, 0.5e-3, 0.25e-3]);
-        assert_rates(schedule(SchedulerType::Constant, 0.5, 4), &[0.0, 0.5e-3, 1e-3, 1e-3]);
+        assert_rates(
+            schedule(SchedulerType::Linear, 0.0, 4),
+            &[1e-3, 0.75e-3, 0.5e-3, 0.25e-3],
+        );
+        assert_rates(
+            schedule(SchedulerType::Constant, 0.5, 4),
+            &[0.0, 0.5e-3, 1e-3, 1e-3],
+        );
     }
 
     #[test]

@@ -39,7 +39,9 @@ pub fn extract(answer: &str, entry: &str) -> Option<Extracted> {
     let loose = loose_code(&answer);
     let defines = |text: &str| top_level_names(text).iter().any(|n| n == entry);
     let in_block = |wanted: &[Kind]| {
-        blocks.iter().rposition(|b| wanted.contains(&b.kind) && defines(&b.text))
+        blocks
+            .iter()
+            .rposition(|b| wanted.contains(&b.kind) && defines(&b.text))
     };
     let place = in_block(&[Kind::Python])
         .or_else(|| in_block(&[Kind::Unmarked]))
@@ -47,11 +49,16 @@ pub fn extract(answer: &str, entry: &str) -> Option<Extracted> {
     let found = match place {
         Some(last) => Some(with_needed(&blocks, last)),
         None => loose.clone().filter(|text| defines(text)).or_else(|| {
-            inline_code(&answer).find(|text| defines(text)).map(str::to_owned)
+            inline_code(&answer)
+                .find(|text| defines(text))
+                .map(str::to_owned)
         }),
     };
     if let Some(source) = found {
-        return Some(Extracted { source, entry: entry.to_owned() });
+        return Some(Extracted {
+            source,
+            entry: entry.to_owned(),
+        });
     }
     let source = match blocks.iter().any(|b| b.kind != Kind::Other) {
         true => {
@@ -64,7 +71,10 @@ pub fn extract(answer: &str, entry: &str) -> Option<Extracted> {
     functions.sort_unstable();
     functions.dedup();
     match functions.as_slice() {
-        [only] => Some(Extracted { entry: (*only).to_owned(), source }),
+        [only] => Some(Extracted {
+            entry: (*only).to_owned(),
+            source,
+        }),
         _ => None,
     }
 }
@@ -72,7 +82,11 @@ pub fn extract(answer: &str, entry: &str) -> Option<Extracted> {
 /// The block at `last`, after the earlier blocks whose names it uses.
 fn with_needed(blocks: &[Block], last: usize) -> String {
     let mut source = blocks[last].text.clone();
-    for block in blocks[..last].iter().rev().filter(|b| b.kind != Kind::Other) {
+    for block in blocks[..last]
+        .iter()
+        .rev()
+        .filter(|b| b.kind != Kind::Other)
+    {
         let known = top_level_names(&source);
         let used = |name: &String| !known.contains(name) && mentions(&source, name);
         if top_level_names(&block.text).iter().any(used) {
@@ -99,21 +113,29 @@ fn blocks(answer: &str) -> Vec<Block> {
                 let code = if trimmed.starts_with(*fence) {
                     None
                 } else {
-                    trimmed.strip_suffix(*fence).map(|_| line.trim_end().trim_end_matches(*fence))
+                    trimmed
+                        .strip_suffix(*fence)
+                        .map(|_| line.trim_end().trim_end_matches(*fence))
                 };
                 if !trimmed.starts_with(*fence) && code.is_none() {
                     lines.push(line);
                     continue;
                 }
                 lines.extend(code);
-                blocks.push(Block { kind: *kind, text: tidy(lines) });
+                blocks.push(Block {
+                    kind: *kind,
+                    text: tidy(lines),
+                });
                 let next = opening(line).filter(|(kind, _)| *kind == Kind::Python);
                 open = next.map(|(kind, fence)| (kind, fence, Vec::new()));
             }
         }
     }
     if let Some((kind, _, lines)) = open {
-        blocks.push(Block { kind, text: tidy(&lines) });
+        blocks.push(Block {
+            kind,
+            text: tidy(&lines),
+        });
     }
     blocks
 }
@@ -121,13 +143,18 @@ fn blocks(answer: &str) -> Vec<Block> {
 /// The fence that a line opens, with what it says of the block.
 fn opening(line: &str) -> Option<(Kind, &'static str)> {
     for fence in ["```", "~~~"] {
-        let Some((before, mark)) = line.split_once(fence) else { continue };
+        let Some((before, mark)) = line.split_once(fence) else {
+            continue;
+        };
         let mark = mark.trim_start_matches(['`', '~']).trim();
         if fence == "~~~" && !before.trim().is_empty() {
             continue;
         }
         let word = mark.split([' ', '{', ':', ',']).next().unwrap_or_default();
-        if !word.chars().all(|c| c.is_ascii_alphanumeric() || "+#-._".contains(c)) {
+        if !word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+#-._".contains(c))
+        {
             continue;
         }
         let kind = match word.to_ascii_lowercase().as_str() {
@@ -151,21 +178,32 @@ fn tidy(lines: &[&str]) -> String {
         true => {
             let input = |line: &&str| {
                 let line = line.trim_start();
-                let rest = line.strip_prefix(">>>").or_else(|| line.strip_prefix("..."));
+                let rest = line
+                    .strip_prefix(">>>")
+                    .or_else(|| line.strip_prefix("..."));
                 rest.is_some_and(|r| r.is_empty() || r.starts_with(' '))
             };
             let kept = lines.iter().filter(|l| input(l));
-            kept.map(|l| l.trim_start().get(4..).unwrap_or_default()).collect()
+            kept.map(|l| l.trim_start().get(4..).unwrap_or_default())
+                .collect()
         }
     };
     let filled = lines.iter().filter(|l| !l.trim().is_empty());
-    let margin = filled.map(|l| &l[..l.len() - l.trim_start().len()]).reduce(|a, b| {
-        let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
-        // White space may be more than a byte wide; half a character is no margin.
-        if a.is_char_boundary(same) { &a[..same] } else { "" }
-    });
+    let margin = filled
+        .map(|l| &l[..l.len() - l.trim_start().len()])
+        .reduce(|a, b| {
+            let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+            // White space may be more than a byte wide; half a character is no margin.
+            if a.is_char_boundary(same) {
+                &a[..same]
+            } else {
+                ""
+            }
+        });
     let margin = margin.unwrap_or_default();
-    let lines = lines.iter().map(|l| l.strip_prefix(margin).unwrap_or_default());
+    let lines = lines
+        .iter()
+        .map(|l| l.strip_prefix(margin).unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -207,7 +245,9 @@ fn top_level_names(source: &str) -> Vec<String> {
     for found in BOUND.captures_iter(source) {
         let name = (1..=3).find_map(|i| found.get(i));
         names.extend(name.map(|n| n.as_str().to_owned()));
-        let Some(imported) = found.get(4).or_else(|| found.get(5)) else { continue };
+        let Some(imported) = found.get(4).or_else(|| found.get(5)) else {
+            continue;
+        };
         for item in imported.as_str().trim_matches(['(', ')', ' ']).split(',') {
             let name = item.rsplit(" as ").next().unwrap_or_default().trim();
             names.push(name.split('.').next().unwrap_or_default().to_owned());
@@ -305,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_session_becomes_its_input() {
-        let session = "```pycon\n>>> def add(a, b):\n...     return a + b\n...\n>>> add(1, 2)\n3\n```";
+        let session =
+            "```pycon\n>>> def add(a, b):\n...     return a + b\n...\n>>> add(1, 2)\n3\n```";
         insta::assert_snapshot!(source(session).unwrap(), @r"
         def add(a, b):
             return a + b
@@ -344,9 +385,11 @@ mod tests {
     fn the_only_function_stands_in_for_the_entry() {
         let found = extract("```python\ndef plus(a, b):\n    return a + b\n```", "add").unwrap();
         assert_eq!(found.entry, "plus");
-        let two = "```python\ndef plus(a, b):\n    return a + b\ndef minus(a, b):\n    return a - b\n```";
+        let two =
+            "```python\ndef plus(a, b):\n    return a + b\ndef minus(a, b):\n    return a - b\n```";
         assert_eq!(extract(two, "add"), None);
-        let method = "```python\nclass Solution:\n    def add(self, a, b):\n        return a + b\n```";
+        let method =
+            "```python\nclass Solution:\n    def add(self, a, b):\n        return a + b\n```";
         assert_eq!(extract(method, "add"), None);
     }
 

@@ -24,8 +24,14 @@ const ATTRIBUTES: [(&[&str], &str); 8] = [
          removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines \
          startswith strip swapcase title translate upper zfill",
     ),
-    (&["list"], "append clear copy count extend index insert pop remove reverse sort"),
-    (&["dict"], "clear copy fromkeys get items keys pop popitem setdefault update values"),
+    (
+        &["list"],
+        "append clear copy count extend index insert pop remove reverse sort",
+    ),
+    (
+        &["dict"],
+        "clear copy fromkeys get items keys pop popitem setdefault update values",
+    ),
     (
         &["set", "frozenset"],
         "add clear copy difference difference_update discard intersection intersection_update \
@@ -38,7 +44,10 @@ const ATTRIBUTES: [(&[&str], &str); 8] = [
         "as_integer_ratio bit_count bit_length conjugate denominator from_bytes imag numerator \
          real to_bytes",
     ),
-    (&["float"], "as_integer_ratio conjugate fromhex hex imag is_integer real"),
+    (
+        &["float"],
+        "as_integer_ratio conjugate fromhex hex imag is_integer real",
+    ),
     (
         &["bytes"],
         "capitalize center count decode endswith expandtabs find fromhex hex index isalnum \
@@ -69,9 +78,8 @@ pub fn has_attribute(type_name: &str, attribute: &str) -> bool {
 
 /// Whether a text can name a Python function.
 pub fn is_name(text: &str) -> bool {
-    static NAME: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^[^\W\d]\w*$").expect("the pattern is fixed and valid")
-    });
+    static NAME: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^[^\W\d]\w*$").expect("the pattern is fixed and valid"));
     NAME.is_match(text) && !listed(KEYWORDS, text)
 }
 

@@ -21,12 +21,12 @@ use monty_types::{
     AssertMessageAnnotations, CompileOptions, ExcType, MontyException, MontyObject, PrintWriter,
     ResourceLimits, ResourceTracker,
 };
-use serde_json::Value;
 
 use crate::check::evidence::{CaseResult, Program, ProgramCase, ProgramOutcome};
 use crate::text::ellipsize;
 
 use super::python;
+use super::value::{SHOWN, equal, shown, to_python};
 
 /// The environment variable that turns the program into a worker.
 pub const WORKER_VARIABLE: &str = "QEVAL_WORKER";
@@ -49,8 +49,6 @@ const STACK: usize = 64 << 20;
 const INPUT_LIMIT: u64 = 16 << 20;
 /// The name of the arguments inside the program, and of its last value.
 const MARK: &str = "__qeval__";
-/// Longest value or message in a result, in characters.
-const SHOWN: usize = 120;
 
 /// Does a worker's work if the environment asks for it, and returns the code to exit with.
 /// `None`: this process is no worker. To be called before anything else.
@@ -59,7 +57,9 @@ pub fn run_worker_if_asked() -> Option<ExitCode> {
     let outcome = if mode == WORKER_CODE {
         work(std::io::stdin().lock())
     } else {
-        Err(format!("{WORKER_VARIABLE} is {mode:?}; the only worker is \"{WORKER_CODE}\""))
+        Err(format!(
+            "{WORKER_VARIABLE} is {mode:?}; the only worker is \"{WORKER_CODE}\""
+        ))
     };
     Some(match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,7 +84,9 @@ fn work(input: impl Read) -> Result<(), String> {
         .spawn(move || run(&program, &mut |outcome| emit(&outcome)))
         .map_err(|e| format!("no thread for the interpreter: {e}"))?;
     limit_processes_and_files();
-    interpreter.join().map_err(|_| "the interpreter panicked".to_owned())
+    interpreter
+        .join()
+        .map_err(|_| "the interpreter panicked".to_owned())
 }
 
 /// A closed pipe means that nobody waits for the outcome any more: nothing to report, no one to
@@ -118,7 +120,11 @@ fn run(program: &Program, tell: &mut dyn FnMut(ProgramOutcome)) {
     while let Some(this) = program.cases.get(case) {
         let left = Duration::from_secs(ALL_CASES_SECONDS).saturating_sub(start.elapsed());
         let result = match left.is_zero() {
-            true => Ok(failed(program, this, "not run, the time for all cases was used up")),
+            true => Ok(failed(
+                program,
+                this,
+                "not run, the time for all cases was used up",
+            )),
             false => run_case(program, source, this, left.min(CASE_TIME)),
         };
         match result {
@@ -162,9 +168,14 @@ fn run_case(
     // The mark tells the call's value from that of a `return` at the top level, which the
     // interpreter takes for the end of the program.
     let code = format!("{source}\n['{MARK}', {}(*{MARK})]\n", program.entry);
-    let options = CompileOptions { assert_message_annotations: AssertMessageAnnotations::Off };
+    let options = CompileOptions {
+        assert_message_annotations: AssertMessageAnnotations::Off,
+    };
     let raised = |error: &MontyException, compiling: bool| match lacking(error, compiling) {
-        Some(what) => Err(Lacking { what, end: sample_call(error, program, source) }),
+        Some(what) => Err(Lacking {
+            what,
+            end: sample_call(error, program, source),
+        }),
         None => Ok(failed(program, case, &format!("raised {}", told(error)))),
     };
     let compiled = match MontyRun::new(code, "answer.py", vec![MARK.to_owned()], options) {
@@ -183,7 +194,13 @@ fn run_case(
         {
             pair.swap_remove(1)
         }
-        Ok(_) => return Ok(failed(program, case, "did not run, `return` outside of a function")),
+        Ok(_) => {
+            return Ok(failed(
+                program,
+                case,
+                "did not run, `return` outside of a function",
+            ));
+        }
         Err(error) => return raised(&error, false),
     };
     let passed = equal(&returned, &case.returns);
@@ -196,7 +213,10 @@ fn run_case(
 
 /// A failed case: the call, and what happened instead of a value.
 fn failed(program: &Program, case: &ProgramCase, what: &str) -> CaseResult {
-    CaseResult { passed: false, detail: format!("{} {what}", call(program, case)) }
+    CaseResult {
+        passed: false,
+        detail: format!("{} {what}", call(program, case)),
+    }
 }
 
 /// A case's call as Python writes it, shortened.
@@ -209,7 +229,10 @@ pub fn call(program: &Program, case: &ProgramCase) -> String {
 fn told(error: &MontyException) -> String {
     let summary = ellipsize(&error.summary(), SHOWN);
     let place = error.traceback().last();
-    let line = place.and_then(|f| f.preview_line.as_deref()).map(str::trim).unwrap_or_default();
+    let line = place
+        .and_then(|f| f.preview_line.as_deref())
+        .map(str::trim)
+        .unwrap_or_default();
     match line.is_empty() || line.contains(MARK) {
         true => summary,
         false => format!("{summary}, in `{}`", ellipsize(line, SHOWN / 2)),
@@ -225,7 +248,10 @@ fn told(error: &MontyException) -> String {
 /// the interpreter; a built-in name or attribute when Python has it.
 fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
     let message = error.message().unwrap_or_default();
-    let last = error.traceback().last().and_then(|f| f.preview_line.as_deref());
+    let last = error
+        .traceback()
+        .last()
+        .and_then(|f| f.preview_line.as_deref());
     if !compiling && last.is_some_and(|line| line.trim_start().starts_with("raise")) {
         return None;
     }
@@ -233,7 +259,12 @@ fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
     let missing = match error.exc_type() {
         ExcType::NotImplementedError | ExcType::ImportError | ExcType::ModuleNotFoundError => true,
         ExcType::SyntaxError => {
-            let gaps = ["not yet supported", "maximum is", "supports up to", "too deeply nested"];
+            let gaps = [
+                "not yet supported",
+                "maximum is",
+                "supports up to",
+                "too deeply nested",
+            ];
             compiling && gaps.iter().any(|gap| message.contains(gap))
         }
         ExcType::NameError => quoted().next().is_some_and(python::is_builtin),
@@ -251,7 +282,16 @@ fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
         _ => false,
     };
     let what = message.trim_start_matches("The monty syntax parser does not yet support ");
-    missing.then(|| ellipsize(if what.is_empty() { "an unnamed part of Python" } else { what }, 2 * SHOWN))
+    missing.then(|| {
+        ellipsize(
+            if what.is_empty() {
+                "an unnamed part of Python"
+            } else {
+                what
+            },
+            2 * SHOWN,
+        )
+    })
 }
 
 /// The byte where a sample call at the end of the source starts: the top-level statement that
@@ -266,171 +306,16 @@ fn sample_call(error: &MontyException, program: &Program, source: &str) -> Optio
         at += text.len();
     }
     let top = |text: &str| text.starts_with(|c: char| !c.is_whitespace());
-    let place = (0..=line).rev().find(|&i| starts.get(i).is_some_and(|(_, text)| top(text)))?;
+    let place = (0..=line)
+        .rev()
+        .find(|&i| starts.get(i).is_some_and(|(_, text)| top(text)))?;
     let head = format!("def {}", program.entry);
     let defined = starts[..place].iter().any(|(_, text)| {
-        text.strip_prefix("async ").unwrap_or(text).starts_with(&head)
+        text.strip_prefix("async ")
+            .unwrap_or(text)
+            .starts_with(&head)
     });
     defined.then_some(starts[place].0)
-}
-
-fn to_python(value: &Value) -> MontyObject {
-    match value {
-        Value::Null => MontyObject::None,
-        Value::Bool(b) => MontyObject::Bool(*b),
-        Value::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(int), _) => MontyObject::Int(int),
-            (None, Some(int)) => MontyObject::BigInt(int.into()),
-            (None, None) => MontyObject::Float(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(s) => MontyObject::String(s.clone()),
-        Value::Array(items) => MontyObject::List(items.iter().map(to_python).collect()),
-        Value::Object(map) => MontyObject::dict(
-            map.iter()
-                .map(|(key, value)| (MontyObject::String(key.clone()), to_python(value)))
-                .collect::<Vec<_>>(),
-        ),
-    }
-}
-
-/// A number as Python compares it.
-enum Number {
-    Int(i128),
-    Float(f64),
-}
-
-impl Number {
-    fn returned(value: &MontyObject) -> Option<Self> {
-        Some(match value {
-            MontyObject::Bool(b) => Number::Int(i128::from(*b)),
-            MontyObject::Int(int) => Number::Int(i128::from(*int)),
-            MontyObject::BigInt(int) => {
-                // Beyond every float there is nothing left to compare with.
-                let digits = if int.bits() > 1024 { return None } else { int.to_string() };
-                match digits.parse() {
-                    Ok(int) => Number::Int(int),
-                    Err(_) => Number::Float(digits.parse().ok()?),
-                }
-            }
-            MontyObject::Float(float) => Number::Float(*float),
-            _ => return None,
-        })
-    }
-
-    fn expected(value: &Value) -> Option<Self> {
-        Some(match value {
-            Value::Bool(b) => Number::Int(i128::from(*b)),
-            Value::Number(n) => match (n.as_i64(), n.as_u64()) {
-                (Some(int), _) => Number::Int(i128::from(int)),
-                (None, Some(int)) => Number::Int(i128::from(int)),
-                (None, None) => Number::Float(n.as_f64()?),
-            },
-            _ => return None,
-        })
-    }
-
-    fn float(&self) -> f64 {
-        match self {
-            Number::Int(int) => *int as f64,
-            Number::Float(float) => *float,
-        }
-    }
-
-    fn equals(&self, other: &Number) -> bool {
-        if let (Number::Int(a), Number::Int(b)) = (self, other) {
-            return a == b;
-        }
-        let (a, b) = (self.float(), other.float());
-        let finite = a.is_finite() && b.is_finite();
-        a == b || finite && (a - b).abs() <= (1e-9 * a.abs().max(b.abs())).max(1e-12)
-    }
-}
-
-/// Whether Python's `==` holds, with the leniencies that the check documents.
-fn equal(returned: &MontyObject, expected: &Value) -> bool {
-    if let (Some(a), Some(b)) = (Number::returned(returned), Number::expected(expected)) {
-        return a.equals(&b);
-    }
-    match (returned, expected) {
-        (MontyObject::None, Value::Null) => true,
-        (MontyObject::String(a), Value::String(b)) => a == b,
-        (
-            MontyObject::List(a)
-            | MontyObject::Tuple(a)
-            | MontyObject::NamedTuple { values: a, .. },
-            Value::Array(b),
-        ) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-        (MontyObject::Dict(pairs), Value::Object(map)) => {
-            pairs.len() == map.len()
-                && pairs.into_iter().all(|(key, value)| {
-                    let key = match key {
-                        MontyObject::String(key) => key.clone(),
-                        MontyObject::Int(key) => key.to_string(),
-                        _ => return false,
-                    };
-                    map.get(&key).is_some_and(|expected| equal(value, expected))
-                })
-        }
-        _ => false,
-    }
-}
-
-/// A value as Python's `repr` writes it, shortened without writing all of a large one.
-fn shown(value: &MontyObject) -> String {
-    let mut out = String::new();
-    show(value, &mut out, 0);
-    ellipsize(&out, SHOWN)
-}
-
-fn show(value: &MontyObject, out: &mut String, depth: usize) {
-    if out.len() > 4 * SHOWN || depth > 20 {
-        out.push('…');
-        return;
-    }
-    let (open, items, close) = match value {
-        MontyObject::String(text) => {
-            out.push_str(&MontyObject::String(ellipsize(text, SHOWN)).py_repr());
-            return;
-        }
-        MontyObject::List(items) => ("[", items, "]"),
-        MontyObject::Tuple(items) if items.len() == 1 => ("(", items, ",)"),
-        MontyObject::Tuple(items) => ("(", items, ")"),
-        MontyObject::Set(items) if !items.is_empty() => ("{", items, "}"),
-        MontyObject::Dict(pairs) => {
-            out.push('{');
-            for (i, (key, value)) in pairs.into_iter().enumerate().take(SHOWN) {
-                out.push_str(if i > 0 { ", " } else { "" });
-                show(key, out, depth + 1);
-                out.push_str(": ");
-                show(value, out, depth + 1);
-            }
-            out.push('}');
-            return;
-        }
-        MontyObject::Bytes(bytes) => {
-            out.push_str(&MontyObject::Bytes(bytes.iter().copied().take(SHOWN).collect()).py_repr());
-            return;
-        }
-        MontyObject::BigInt(int) if int.bits() > 1024 => {
-            out.push_str(&format!("an int of {} bits", int.bits()));
-            return;
-        }
-        MontyObject::FrozenSet(_) | MontyObject::ClassInstance(_) => {
-            out.push_str("a ");
-            out.push_str(value.type_name());
-            return;
-        }
-        other => {
-            out.push_str(&other.py_repr());
-            return;
-        }
-    };
-    out.push_str(open);
-    for (i, item) in items.iter().enumerate().take(SHOWN) {
-        out.push_str(if i > 0 { ", " } else { "" });
-        show(item, out, depth + 1);
-    }
-    out.push_str(close);
 }
 
 /// Before the program runs: an address space and processor time that the operating system ends
@@ -438,7 +323,10 @@ fn show(value: &MontyObject, out: &mut String, depth: usize) {
 /// first; time bounds it there.
 #[cfg(unix)]
 fn limit_memory_and_time() {
-    let limit = |most: u64| libc::rlimit { rlim_cur: most as _, rlim_max: most as _ };
+    let limit = |most: u64| libc::rlimit {
+        rlim_cur: most as _,
+        rlim_max: most as _,
+    };
     // SAFETY: setrlimit reads a struct that outlives the call. A limit that is refused is not
     // needed for the interpreter's own to hold.
     unsafe {
@@ -453,7 +341,10 @@ fn limit_memory_and_time() {
 /// Once the interpreter's thread runs: no other process or thread, no file.
 #[cfg(unix)]
 fn limit_processes_and_files() {
-    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: as above.
     unsafe {
         libc::setrlimit(libc::RLIMIT_NPROC, &limit);
@@ -480,7 +371,7 @@ fn address_space() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -577,12 +468,18 @@ mod tests {
             ("def f(x):\n    return x + 1", "TypeError"),
             ("def f():\n    return 1", "TypeError"),
             ("def f(x):\n    return f(x)", "RecursionError"),
-            ("def f(x):\n    raise NotImplementedError('todo')", "NotImplementedError"),
+            (
+                "def f(x):\n    raise NotImplementedError('todo')",
+                "NotImplementedError",
+            ),
             ("def f(x):\n    raise ImportError('x')", "ImportError"),
             ("def f(x):\n    assert x == 1", "AssertionError"),
             ("def f(x):\n    return len('a' * 10**10)", "MemoryError"),
             ("def f(x):\n    return 9**9**9", "MemoryError"),
-            ("def f(x):\n    return x\nreturn [1]", "`return` outside of a function"),
+            (
+                "def f(x):\n    return x\nreturn [1]",
+                "`return` outside of a function",
+            ),
         ];
         for (source, expected) in table {
             let (passed, detail) = ran(source, json!([[1]]), json!([1]));
@@ -594,10 +491,22 @@ mod tests {
     fn what_the_interpreter_lacks_is_named() {
         let table = [
             ("def f():\n    yield 1", "yield expressions"),
-            ("class A:\n    pass\nclass B(A):\n    pass\ndef f():\n    return 1", "class inheritance"),
-            ("def f():\n    match 1:\n        case 1: return 1", "pattern matching"),
-            ("def f():\n    x = [1]\n    del x[0]\n    return 1", "'del' statement"),
-            ("from functools import lru_cache\ndef f():\n    return 1", "lru_cache"),
+            (
+                "class A:\n    pass\nclass B(A):\n    pass\ndef f():\n    return 1",
+                "class inheritance",
+            ),
+            (
+                "def f():\n    match 1:\n        case 1: return 1",
+                "pattern matching",
+            ),
+            (
+                "def f():\n    x = [1]\n    del x[0]\n    return 1",
+                "'del' statement",
+            ),
+            (
+                "from functools import lru_cache\ndef f():\n    return 1",
+                "lru_cache",
+            ),
             ("import numpy as np\ndef f():\n    return 1", "numpy"),
             ("import math\ndef f():\n    return math.prod([1])", "prod"),
             ("import os\ndef f():\n    return os.fork()", "fork"),
@@ -613,22 +522,33 @@ mod tests {
             let what = unsupported(source).unwrap_or_default();
             assert!(what.contains(expected), "{source}: {what}");
         }
-        let deep = format!("def f():\n    return {}1{}", "(".repeat(5000), ")".repeat(5000));
+        let deep = format!(
+            "def f():\n    return {}1{}",
+            "(".repeat(5000),
+            ")".repeat(5000)
+        );
         assert!(unsupported(&deep).is_some());
     }
 
     #[test]
     fn one_unsupported_case_leaves_the_whole_unsupported() {
         let source = "def f(x):\n    if x > 1:\n        return input()\n    return x";
-        let case = |x: i64| ProgramCase { args: vec![json!(x)], returns: json!(x) };
-        let program =
-            Program { source: source.into(), entry: "f".into(), cases: vec![case(1), case(2)] };
+        let case = |x: i64| ProgramCase {
+            args: vec![json!(x)],
+            returns: json!(x),
+        };
+        let program = Program {
+            source: source.into(),
+            entry: "f".into(),
+            cases: vec![case(1), case(2)],
+        };
         assert!(matches!(run_here(&program), ProgramOutcome::Unsupported(_)));
     }
 
     #[test]
     fn sample_calls_that_the_interpreter_lacks_do_not_matter_to_a_right_function() {
-        let right = "def f():\n    return 1\n\nif True:\n    name = input('?')\n    print(f(), name)\n";
+        let right =
+            "def f():\n    return 1\n\nif True:\n    name = input('?')\n    print(f(), name)\n";
         assert!(ran(right, json!([]), json!(1)).0);
         assert!(unsupported(right.replace("return 1", "return 2").as_str()).is_some());
         let before = "name = input('?')\ndef f():\n    return 1\n";
@@ -658,7 +578,10 @@ mod tests {
     fn an_endless_loop_ends_as_a_failed_case() {
         let (passed, detail) = ran("def f():\n    while True: pass", json!([]), json!(1));
         assert!(!passed);
-        assert!(detail.starts_with("f() raised TimeoutError: time limit exceeded"), "{detail}");
+        assert!(
+            detail.starts_with("f() raised TimeoutError: time limit exceeded"),
+            "{detail}"
+        );
     }
 
     #[test]
@@ -674,14 +597,26 @@ mod tests {
         ];
         for source in sources {
             let (passed, detail) = ran(source, json!([]), json!(1));
-            assert!(!passed && detail.chars().count() < 400, "{source}: {}", detail.len());
+            assert!(
+                !passed && detail.chars().count() < 400,
+                "{source}: {}",
+                detail.len()
+            );
         }
     }
 
     #[test]
     fn what_is_not_a_program_is_refused_before_anything_runs() {
         assert!(work("".as_bytes()).unwrap_err().contains("not valid"));
-        assert!(work("{\"source\": 1}".as_bytes()).unwrap_err().contains("not valid"));
-        assert!(work(&b"\xff\xfe"[..]).unwrap_err().contains("could not be read"));
+        assert!(
+            work("{\"source\": 1}".as_bytes())
+                .unwrap_err()
+                .contains("not valid")
+        );
+        assert!(
+            work(&b"\xff\xfe"[..])
+                .unwrap_err()
+                .contains("could not be read")
+        );
     }
 }

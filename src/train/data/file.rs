@@ -37,7 +37,9 @@ pub fn read_rows(file: &str, bytes: &[u8]) -> Result<Vec<RawRow>, DataError> {
         line_rows(file, text)?
     };
     if rows.is_empty() {
-        return Err(DataError::NoRows { file: file.to_string() });
+        return Err(DataError::NoRows {
+            file: file.to_string(),
+        });
     }
     Ok(rows)
 }
@@ -48,14 +50,24 @@ fn line_at(bytes: &[u8], offset: usize) -> usize {
 
 fn line_rows(file: &str, text: &str) -> Result<Vec<RawRow>, DataError> {
     let mut rows = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let json = serde_json::from_str(line).map_err(|e| DataError::Syntax {
             file: file.to_string(),
             line: i + 1,
             column: e.column(),
             reason: reason(&e),
         })?;
-        rows.push(RawRow { origin: Origin { file: file.to_string(), line: i + 1 }, json });
+        rows.push(RawRow {
+            origin: Origin {
+                file: file.to_string(),
+                line: i + 1,
+            },
+            json,
+        });
     }
     Ok(rows)
 }
@@ -71,7 +83,13 @@ fn array_rows(file: &str, text: &str) -> Result<Vec<RawRow>, DataError> {
     Ok(values
         .into_iter()
         .zip(lines)
-        .map(|(json, line)| RawRow { origin: Origin { file: file.to_string(), line }, json })
+        .map(|(json, line)| RawRow {
+            origin: Origin {
+                file: file.to_string(),
+                line,
+            },
+            json,
+        })
         .collect())
 }
 
@@ -120,7 +138,11 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<usize> {
-        read_rows("d", text.as_bytes()).unwrap().iter().map(|r| r.origin.line).collect()
+        read_rows("d", text.as_bytes())
+            .unwrap()
+            .iter()
+            .map(|r| r.origin.line)
+            .collect()
     }
 
     fn error(bytes: &[u8]) -> String {
@@ -130,7 +152,10 @@ mod tests {
     #[test]
     fn rows_know_their_lines() {
         assert_eq!(lines("{}\n\n{\"a\":1}\r\n{}"), [1, 3, 4]);
-        assert_eq!(lines("\u{FEFF}[{\"a\": \"[,\\\"{\"},\n {},\n\n [1,\n2], 3]\n"), [1, 2, 4, 5]);
+        assert_eq!(
+            lines("\u{FEFF}[{\"a\": \"[,\\\"{\"},\n {},\n\n [1,\n2], 3]\n"),
+            [1, 2, 4, 5]
+        );
     }
 
     #[test]

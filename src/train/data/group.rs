@@ -13,7 +13,11 @@ pub fn question_group(conversation: &Conversation) -> String {
         .map(str::to_lowercase)
         .collect();
     // A question of punctuation alone is a group of its own.
-    if words.is_empty() { question.trim().to_string() } else { words.join(" ") }
+    if words.is_empty() {
+        question.trim().to_string()
+    } else {
+        words.join(" ")
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,10 @@ fn keep(rows: &mut Vec<Example>, count: usize, seed: u64, place: usize) {
     });
 }
 
-fn shared_counts(usable: &[Vec<Example>], data: &DataSection) -> Result<Vec<usize>, Vec<DataError>> {
+fn shared_counts(
+    usable: &[Vec<Example>],
+    data: &DataSection,
+) -> Result<Vec<usize>, Vec<DataError>> {
     if data.sources.iter().all(|s| s.share.is_none()) {
         return Ok(usable.iter().map(Vec::len).collect());
     }
@@ -61,7 +64,9 @@ fn shared_counts(usable: &[Vec<Example>], data: &DataSection) -> Result<Vec<usiz
     for source in &data.sources {
         match source.share {
             Some(share) if share > 0.0 => weights.push(share),
-            _ => errors.push(DataError::ShareMissing { file: source.path.clone() }),
+            _ => errors.push(DataError::ShareMissing {
+                file: source.path.clone(),
+            }),
         }
     }
     if !errors.is_empty() {
@@ -78,9 +83,16 @@ fn shared_counts(usable: &[Vec<Example>], data: &DataSection) -> Result<Vec<usiz
         let count = ((scale * weight).round() as usize).min(rows.len());
         if count == 0 {
             let file = source.path.clone();
-            errors.push(DataError::ShareTooSmall { file, usable: rows.len() });
+            errors.push(DataError::ShareTooSmall {
+                file,
+                usable: rows.len(),
+            });
         }
         counts.push(count);
     }
-    if errors.is_empty() { Ok(counts) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(counts)
+    } else {
+        Err(errors)
+    }
 }

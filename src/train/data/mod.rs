@@ -1,8 +1,8 @@
 //! From the bytes of a data file to the rows that are used.
 //!
 //! [`read_rows`] finds the rows of a file with their lines, [`parse_row`] makes one a
-//! conversation, [`fill_placeholders`] puts the `[vars]` in, [`mix`] takes what `path#200` and the
-//! shares ask for, [`split`] holds out whole groups for validation.
+//! conversation, [`fill_placeholders`] puts the `[vars]` in, [`mix()`] takes what `path#200` and the
+//! shares ask for, [`split()`] holds out whole groups for validation.
 
 mod file;
 mod form;

@@ -42,10 +42,7 @@ pub fn fill_placeholders(
     Ok(filled)
 }
 
-fn value_of<'v>(
-    word: &str,
-    vars: &'v BTreeMap<String, String>,
-) -> Option<Result<&'v str, String>> {
+fn value_of<'v>(word: &str, vars: &'v BTreeMap<String, String>) -> Option<Result<&'v str, String>> {
     if let Some(value) = vars.get(word) {
         return Some(Ok(value));
     }
@@ -70,20 +67,32 @@ mod tests {
 
     #[test]
     fn known_placeholders_are_filled_in_both_cases() {
-        assert_eq!(fill("I am {{name}}, {{NAME}}!").unwrap(), "I am Aurora, Aurora!");
+        assert_eq!(
+            fill("I am {{name}}, {{NAME}}!").unwrap(),
+            "I am Aurora, Aurora!"
+        );
         assert_eq!(fill("{{{name}}}").unwrap(), "{Aurora}");
         assert_eq!(fill("{{team}}").unwrap(), "{{team}}");
     }
 
     #[test]
     fn other_braces_are_text() {
-        for text in ["{{ user }}", "{{Name}} {{x}}", "{{", "}}{{ {{", "f(x) = {{1}}"] {
+        for text in [
+            "{{ user }}",
+            "{{Name}} {{x}}",
+            "{{",
+            "}}{{ {{",
+            "f(x) = {{1}}",
+        ] {
             assert_eq!(fill(text).unwrap(), text);
         }
     }
 
     #[test]
     fn customary_placeholder_without_a_value_is_an_error() {
-        assert_eq!(fill("by {{AUTHOR}}").unwrap_err(), ("{{AUTHOR}}".into(), "author".into()));
+        assert_eq!(
+            fill("by {{AUTHOR}}").unwrap_err(),
+            ("{{AUTHOR}}".into(), "author".into())
+        );
     }
 }

@@ -49,8 +49,14 @@ pub fn split(groups: &[&str], ratio: f64, seed: u64) -> Split {
         }
         validation.sort_unstable();
     }
-    let train = (0..groups.len()).filter(|i| validation.binary_search(i).is_err()).collect();
-    Split { train, validation, groups: members.len() }
+    let train = (0..groups.len())
+        .filter(|i| validation.binary_search(i).is_err())
+        .collect();
+    Split {
+        train,
+        validation,
+        groups: members.len(),
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +81,10 @@ mod tests {
     fn neither_side_is_ever_empty_when_there_are_two_groups() {
         for ratio in [0.001, 0.5, 0.999] {
             let split = split(&["a", "a", "a", "b", "b"], ratio, 1);
-            assert!(!split.train.is_empty() && !split.validation.is_empty(), "{ratio}");
+            assert!(
+                !split.train.is_empty() && !split.validation.is_empty(),
+                "{ratio}"
+            );
         }
     }
 

@@ -1,0 +1,72 @@
+//! Why a command could not do its work. Every text comes from the stage that failed.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::atomic_file::FileError;
+use crate::config::ConfigErrors;
+use crate::gate::GateError;
+use crate::record::RecordError;
+use crate::run::RunError;
+use crate::suite::{SelectError, SuiteErrors};
+use crate::train::DataErrors;
+
+use super::init::InitError;
+
+/// Why a command could not do its work.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// A run could not measure.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// `qeval.toml`.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Suites.
+    #[error(transparent)]
+    Suites(#[from] SuiteErrors),
+    /// The selection of probes.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Records.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Training data.
+    #[error(transparent)]
+    Data(#[from] DataErrors),
+    /// `init`.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The gate's settings.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Gate(Vec<GateError>),
+    /// A suite that is neither a path nor built in.
+    #[error(
+        "no suite {name:?}: it is no file or folder ({}), and the built-in suites are {known}",
+        path.display()
+    )]
+    NoSuite {
+        /// As written.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Names of the built-in suites.
+        known: String,
+    },
+    /// `gate` without a candidate.
+    #[error(
+        "no candidate: name one (`qeval gate ckpt-40`), set `candidate` under [gate] in qeval.toml, or \
+         train one (`qeval train`)"
+    )]
+    NoCandidate,
+    /// JSON output.
+    #[error("cannot write the report as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Standard output.
+    #[error("cannot print the report: {0}")]
+    Print(std::io::Error),
+}

@@ -1,0 +1,144 @@
+//! `qeval run`, `qeval diff`, and `qeval gate`: answer, compare, judge.
+
+use crate::exit::Outcome;
+use crate::flow::Verdict;
+use crate::gate::preview;
+use crate::report::{
+    Arm, Candidate, Report, View, answer_causes, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
+};
+
+use super::args::{DiffArgs, Format, GateArgs, MeasureArgs, OutputArgs, RunArgs};
+use super::error::CliError;
+use super::measure::{Assignment, Measured, assign, measure, verdicts};
+use super::setup::{Setup, load_config};
+use super::train::outcome_of;
+
+/// Changed answers that `diff` shows of a candidate.
+const SHOWN: usize = 10;
+
+/// `qeval run SUBJECT...`
+///
+/// # Errors
+/// Whatever stops it; finished answers are on disk.
+pub fn run(args: &RunArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
+    let specs = args.subjects.iter().map(|s| setup.store.resolve(s)).collect::<Result<Vec<_>, _>>()?;
+    let assignment = assign(&args.measure, &specs)?;
+    let measured = measure(&setup, &assignment, &specs)?;
+    let mut text = String::new();
+    for (subject, measurement) in measured.subjects.iter().zip(&measured.measurements) {
+        let values: Vec<f64> = measurement.scores.values().filter_map(|s| s.value()).collect();
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let unscored = measurement.scores.len() - values.len();
+        text += &format!("{subject}: {} scored, mean {mean:.2}, {unscored} unscored\n", values.len());
+    }
+    match setup.format {
+        Format::Text => setup.print(&text)?,
+        Format::Json => {
+            let subjects: Vec<_> = measured
+                .subjects
+                .iter()
+                .zip(&measured.measurements)
+                .map(|(s, m)| {
+                    let scores: Vec<_> = m
+                        .scores
+                        .iter()
+                        .map(|((case, sample), score)| serde_json::json!({ "case": case.to_string(), "sample": sample, "score": score }))
+                        .collect();
+                    serde_json::json!({ "subject": s, "scores": scores })
+                })
+                .collect();
+            let report = serde_json::json!({ "version": 1, "subjects": subjects });
+            setup.print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        }
+    }
+    Ok(Outcome::Pass)
+}
+
+/// `qeval diff BASE CANDIDATE...`
+///
+/// # Errors
+/// As [`run`].
+pub fn diff(args: &DiffArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
+    let names: Vec<&String> = std::iter::once(&args.base).chain(&args.candidates).collect();
+    compare(&setup, &args.measure, &names, SHOWN)
+}
+
+/// `qeval gate [CANDIDATE]`
+///
+/// # Errors
+/// As [`run`].
+pub fn gate(args: &GateArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
+    let (config, _) = load_config(args.measure.model.config.as_deref())?;
+    let newest = || {
+        let run = setup.store.list().ok()?.into_iter().rev().find(|r| r.checkpoints().is_ok_and(|c| !c.is_empty()))?;
+        let step = run.checkpoints().ok()?.iter().map(|c| c.step).max()?;
+        Some(format!("{}/ckpt-{step}", run.id()))
+    };
+    let candidate = args.candidate.clone().or(config.gate.candidate).or_else(newest).ok_or(CliError::NoCandidate)?;
+    compare(&setup, &args.measure, &[&"base".to_owned(), &candidate], 0)
+}
+
+fn compare(setup: &Setup, args: &MeasureArgs, names: &[&String], shown: usize) -> Result<Outcome, CliError> {
+    let specs = names.iter().map(|s| setup.store.resolve(s)).collect::<Result<Vec<_>, _>>()?;
+    let assignment = assign(args, &specs)?;
+    let before = preview(&assignment.suites, &assignment.rules).map_err(CliError::Gate)?;
+    let measured = measure(setup, &assignment, &specs)?;
+    let verdicts = verdicts(&assignment, &measured);
+    let causes: Vec<Vec<String>> = (1..measured.subjects.len()).map(|i| causes(&assignment, &measured, i)).collect();
+    let view = view(&assignment.suites, &measured, &verdicts, &causes);
+    if setup.format == Format::Json {
+        setup.print(&Report::new(&view, Some(&before)).to_json()?)?;
+    } else {
+        setup.print(&preview_lines(&before, setup.style))?;
+        setup.print(&suite_table(&view, setup.style))?;
+        for (candidate, name) in view.candidates.iter().zip(&names[1..]) {
+            if shown > 0 {
+                setup.print(&changed_answers(&view, candidate, shown, setup.style))?;
+            }
+            let next = if shown > 0 { format!("qeval gate {name}") } else { format!("qeval diff {} {name}", names[0]) };
+            setup.print(&verdict_block(name, candidate.verdict, candidate.causes, &next, setup.style))?;
+        }
+        if view.candidates.len() > 1 {
+            setup.print(&summary_lines(&view, setup.style))?;
+        }
+    }
+    Ok(worst(&verdicts))
+}
+
+/// The worst of several verdicts: a regression, then what could not be measured, then inconclusive.
+fn worst(verdicts: &[Verdict]) -> Outcome {
+    let outcomes: Vec<Outcome> = verdicts.iter().map(outcome_of).collect();
+    let has = |o: Outcome| outcomes.contains(&o);
+    [Outcome::Regression, Outcome::CouldNotMeasure, Outcome::Inconclusive].into_iter().find(|o| has(*o)).unwrap_or(Outcome::Pass)
+}
+
+/// Signs beside the verdict of candidate `i`, over the answers of `keep` suites.
+pub fn causes(assignment: &Assignment, measured: &Measured, i: usize) -> Vec<String> {
+    let keep = |suite: &str| assignment.suites.iter().any(|s| s.name == suite && s.goal == crate::flow::Goal::Keep);
+    let (base, candidate) = (&measured.measurements[0].answers, &measured.measurements[i].answers);
+    let pairs: Vec<(&str, &str)> = base
+        .iter()
+        .filter(|((case, _), _)| keep(&case.suite))
+        .filter_map(|(place, answer)| Some((answer.text.as_str(), candidate.get(place)?.text.as_str())))
+        .collect();
+    let training: Vec<&str> = assignment.training_answers.iter().flatten().map(String::as_str).collect();
+    answer_causes(&pairs, &training)
+}
+
+/// A view on subjects that were measured, the first as the base.
+pub fn view<'a>(suites: &'a [crate::flow::Suite], measured: &'a Measured, verdicts: &'a [Verdict], causes: &'a [Vec<String>]) -> View<'a> {
+    let arm = |i: usize| Arm {
+        subject: &measured.subjects[i],
+        scores: &measured.measurements[i].scores,
+        answers: &measured.measurements[i].answers,
+    };
+    let candidates = verdicts.iter().zip(causes).enumerate();
+    View {
+        suites,
+        base: arm(0),
+        candidates: candidates.map(|(i, (verdict, causes))| Candidate { arm: arm(i + 1), verdict, causes }).collect(),
+    }
+}

@@ -1,0 +1,195 @@
+//! What `run`, `diff`, and `gate` have in common: subjects are found, records are read, and only
+//! what no record has is answered.
+
+use std::path::Path;
+
+use crate::flow::{Subject, Suite};
+use crate::gate::{Look, Rules, judge};
+use crate::lora::{Adapter, LoadedAdapter};
+use crate::record::{Provenance, Run, SubjectSource, SubjectSpec, SuiteProvenance};
+use crate::run::{Candidate, Evaluation, Measurement, Questions, Session, recorded};
+
+use super::args::MeasureArgs;
+use super::error::CliError;
+use super::setup::{Setup, load_config, load_suites, rules};
+use super::train::model_path;
+
+/// What is measured, and how.
+pub struct Assignment {
+    /// The base's path or name.
+    pub model: String,
+    /// The configured system prompt.
+    pub system: Option<String>,
+    /// What is asked.
+    pub suites: Vec<Suite>,
+    /// How it is judged.
+    pub rules: Rules,
+    /// What the candidate was trained to say, when its run is known.
+    pub training_answers: Option<Vec<String>>,
+    /// Added to every case's seed.
+    pub seed: u64,
+    /// The run that the candidates belong to.
+    pub run: Option<Run>,
+}
+
+/// Subjects with what they said.
+pub struct Measured {
+    /// In the order asked for.
+    pub subjects: Vec<Subject>,
+    /// One a subject.
+    pub measurements: Vec<Measurement>,
+}
+
+/// Settings for some subjects: arguments first, then those of the run that a checkpoint belongs to,
+/// then `qeval.toml`, then defaults.
+///
+/// # Errors
+/// Settings or suites that are wrong.
+pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, CliError> {
+    let run = specs.iter().find_map(|spec| match &spec.source {
+        SubjectSource::Checkpoint { run, .. } => Some(run.clone()),
+        _ => None,
+    });
+    let provenance = run.as_ref().map(Run::provenance).transpose()?;
+    let of_run = |key: &str| provenance.as_ref().and_then(|p| p.config.get(key)).cloned();
+    let training_answers = of_run("training_answers").and_then(|v| serde_json::from_value(v).ok());
+    let (config, has_file) = load_config(args.model.config.as_deref())?;
+    let seed = args.compute.seed.unwrap_or(config.train.seed);
+    let asked_elsewhere = args.model.config.is_some() || !args.select.suites.is_empty();
+    if let (Some(run), Some(provenance), false) = (&run, &provenance, asked_elsewhere)
+        && let Some(all) = stored_suites(run.folder())
+    {
+        let selection = crate::suite::Selection {
+            patterns: args.select.probes.clone(),
+            tags: args.select.tags.clone(),
+            shard: args.select.shard,
+        };
+        return Ok(Assignment {
+            model: args.model.model.clone().unwrap_or_else(|| provenance.base.name.clone()),
+            system: of_run("train").and_then(|t| Some(t.get("system")?.as_str()?.to_owned())),
+            suites: selection.apply(&all)?,
+            rules: of_run("rules").and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default(),
+            training_answers,
+            seed: args.compute.seed.unwrap_or(provenance.seed),
+            run: Some(run.clone()),
+        });
+    }
+    let model = args.model.model.clone().unwrap_or_else(|| match (&provenance, has_file) {
+        (Some(provenance), false) => provenance.base.name.clone(),
+        _ => model_path(&config),
+    });
+    Ok(Assignment {
+        model,
+        system: config.train.system.clone(),
+        suites: load_suites(&config, &args.select)?,
+        rules: rules(&config),
+        training_answers,
+        seed,
+        run,
+    })
+}
+
+/// Suites as a training run asked them.
+fn stored_suites(folder: &Path) -> Option<Vec<Suite>> {
+    let bytes = std::fs::read(folder.join(crate::run::SUITES_FILE)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Has every subject answer what it has not answered yet.
+///
+/// # Errors
+/// A model, adapter, or record that cannot be used, or an interrupt.
+pub fn measure(setup: &Setup, assignment: &Assignment, specs: &[SubjectSpec]) -> Result<Measured, CliError> {
+    let subjects = specs.iter().map(SubjectSpec::subject).collect::<Result<Vec<_>, _>>()?;
+    if let Some(run) = &assignment.run {
+        let stored: Option<Vec<Measurement>> =
+            subjects.iter().map(|s| recorded(run, s, &assignment.suites)).collect::<Result<Option<Vec<_>>, _>>()?;
+        if let Some(measurements) = stored {
+            return Ok(Measured { subjects, measurements });
+        }
+    }
+    let mut on_event = setup.listener();
+    let session = Session::open(&assignment.model, assignment.system.clone(), &mut on_event)?;
+    session.notices.iter().for_each(|n| setup.notice(n.as_str()));
+    setup.notice(session.effective_system.to_string());
+    let questions = Questions::new(&session, assignment.suites.clone(), assignment.seed)?;
+    let run = match &assignment.run {
+        Some(run) => run.clone(),
+        None => evaluation_run(setup, assignment, &session)?,
+    };
+    let lock = run.lock()?;
+    let mut candidates = Vec::new();
+    for (spec, subject) in specs.iter().zip(&subjects) {
+        let adapter = match spec.folder() {
+            None => None,
+            Some(folder) => Some(load_adapter(setup, &session, spec, folder)?),
+        };
+        candidates.push(Candidate { subject: subject.clone(), adapter });
+    }
+    let scoring = setup.scoring(assignment.training_answers.clone());
+    let evaluation = Evaluation {
+        session: &session,
+        questions: &questions,
+        store: &setup.store,
+        run: &lock,
+        scoring: &scoring,
+        slots: setup.slots,
+        interrupt: &setup.interrupt,
+    };
+    let measurements = evaluation.run(candidates, &mut on_event)?;
+    scoring.take_notices().into_iter().for_each(|n| setup.notice(n));
+    Ok(Measured { subjects, measurements })
+}
+
+fn load_adapter(setup: &Setup, session: &Session, spec: &SubjectSpec, folder: &Path) -> Result<LoadedAdapter, CliError> {
+    let config = session.decoder.config();
+    let adapter = Adapter::read(folder, config).map_err(crate::run::RunError::from)?;
+    if let Some(home) = adapter.trained_on.as_ref().filter(|home| home.base_digest != session.base.digest) {
+        setup.notice(format!(
+            "{} was trained on {} ({}), and is asked on {} ({}): its effect may differ",
+            spec.name,
+            home.base_name,
+            crate::digest::short(&home.base_digest),
+            session.base.name,
+            crate::digest::short(&session.base.digest),
+        ));
+    }
+    Ok(LoadedAdapter::new(&adapter, config, spec.scale as f32))
+}
+
+/// The run that answers of base and foreign adapters go to: one per base and system prompt.
+fn evaluation_run(setup: &Setup, assignment: &Assignment, session: &Session) -> Result<Run, CliError> {
+    let identity = crate::digest::Parts::new("evaluation")
+        .part("base", &session.base.digest)
+        .part("system", &session.effective_system.text)
+        .finish();
+    for run in setup.store.list()?.into_iter().rev() {
+        if run.provenance()?.config.get("identity").and_then(|v| v.as_str()) == Some(&identity) {
+            return Ok(run);
+        }
+    }
+    let mut provenance = Provenance::started("run");
+    provenance.base = session.base.clone();
+    provenance.system = Some(session.effective_system.text.clone());
+    let suites = assignment.suites.iter();
+    provenance.suites = suites.map(|s| SuiteProvenance { name: s.name.clone(), digest: s.digest.clone() }).collect();
+    provenance.device = Session::engine_name();
+    provenance.threads = rayon::current_num_threads();
+    provenance.seed = assignment.seed;
+    provenance.config = serde_json::json!({ "identity": identity });
+    Ok(setup.store.create(None, &provenance)?)
+}
+
+/// Every candidate's verdict against the first subject. A candidate that a training run chose among
+/// its checkpoints is judged as such.
+pub fn verdicts(assignment: &Assignment, measured: &Measured) -> Vec<crate::flow::Verdict> {
+    let trained = assignment.training_answers.is_some();
+    let planned = assignment.run.as_ref().and_then(|r| r.checkpoints().ok()).map_or(1, |c| c.len());
+    let rules = Rules {
+        look: if trained { Look::Final } else { Look::Single },
+        chosen_from: if trained { planned.max(1) } else { 1 },
+        ..assignment.rules.clone()
+    };
+    let (base, others) = measured.measurements.split_at(1);
+    others.iter().map(|c| judge(&assignment.suites, &base[0].scores, &c.scores, &rules)).collect()
+}

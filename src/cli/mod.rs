@@ -1,0 +1,15 @@
+//! The command line, one file per command: each turns arguments into one call of [`crate::run`],
+//! and what came of it into a report and an outcome.
+
+mod args;
+mod demo;
+mod dispatch;
+mod error;
+mod init;
+mod judge;
+mod measure;
+mod progress;
+mod setup;
+mod train;
+
+pub use dispatch::main;

@@ -1,0 +1,14 @@
+//! `qeval.toml`: what the user typed, checked and made into settings with every default filled in.
+//!
+//! [`load`] reads a file and reports every mistake in it at once, each with its place, the line
+//! with a caret, and the rule. Unknown keys are refused. [`DEFAULT_TOML`] is the commented file
+//! that `qeval init` writes; it spells out every key with its default and effect.
+
+mod error;
+mod file;
+mod reader;
+mod sections;
+
+pub use error::{ConfigError, ConfigErrors, Problem};
+pub use file::{DEFAULT_TOML, QevalConfig, default_toml, load, parse};
+pub use sections::{GateSection, ModelSection};

@@ -1,0 +1,347 @@
+//! An adapter's configuration: PEFT's `adapter_config.json`, both ways.
+//!
+//! Read: the classic fields. A field that would change the mathematics is refused by name; one
+//! that PEFT writes with an empty value (null, false, zero, nothing) is of no effect and ignored.
+//! Written: the classic fields only, so that old versions of PEFT and vLLM read it too.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::{LoraError, TargetModules};
+use crate::model::Projection;
+
+/// What an adapter is: `y = W x + scale * B (A x)` on the targeted modules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraConfig {
+    /// `r`: rows of A, columns of B; at least 1. Default 8.
+    pub rank: usize,
+    /// `lora_alpha`: the scale is `alpha / r`. Default 8, as in PEFT.
+    pub alpha: f64,
+    /// `lora_dropout`: share of A's inputs dropped in training, in [0, 1). Default 0.
+    pub dropout: f64,
+    /// The scale is `alpha / sqrt(r)` (rank-stabilized LoRA, arXiv 2312.03732). Default false.
+    pub use_rslora: bool,
+    /// Where it sits. Default: all linear layers.
+    pub target_modules: TargetModules,
+    /// Where it does not, whatever the targets say.
+    pub exclude_modules: Option<TargetModules>,
+    /// Only these layers, counted from 0; `None` is all of them.
+    pub layers_to_transform: Option<Vec<usize>>,
+    /// Names of the list of layers, regular expressions; empty takes any.
+    pub layers_pattern: Vec<String>,
+    /// Other ranks by the end of a module's path, first match wins.
+    pub rank_pattern: Vec<(String, usize)>,
+    /// Other alphas by the end of a module's path, first match wins.
+    pub alpha_pattern: Vec<(String, f64)>,
+    /// `base_model_name_or_path`: a hub id or a path, for people.
+    pub base_model: Option<String>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        LoraConfig {
+            rank: 8,
+            alpha: 8.0,
+            dropout: 0.0,
+            use_rslora: false,
+            target_modules: TargetModules::AllLinear,
+            exclude_modules: None,
+            layers_to_transform: None,
+            layers_pattern: Vec::new(),
+            rank_pattern: Vec::new(),
+            alpha_pattern: Vec::new(),
+            base_model: None,
+        }
+    }
+}
+
+/// No effect on the mathematics, whatever the value: who wrote it, where, and in which type.
+const NO_EFFECT: [&str; 14] = [
+    "auto_mapping",
+    "ensure_weight_tying",
+    "eva_config",
+    "inference_mode",
+    "lora_dtype",
+    "lorap_emb_lr",
+    "lorap_lr_ratio",
+    "megatron_core",
+    "merge_weights",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+];
+
+const MERGE: &str = "merge it into its base with PEFT's `merge_and_unload()` and give the merged \
+                     folder as a model";
+
+/// Fields whose refusal deserves more than the general way out.
+const REFUSED: [(&str, &str); 7] = [
+    ("alora_invocation_tokens", "an activated adapter works on a part of the text only; train \
+                                 without it"),
+    ("fan_in_fan_out", "the weights of this base are [out, in]; set it to false"),
+    ("layer_replication", "it builds another base; give that base as a model"),
+    ("megatron_config", "save the adapter from an unsharded model"),
+    ("modules_to_save", "whole modules were trained beside the adapter; merge them with PEFT's \
+                         `merge_and_unload()` and give the merged folder as a model"),
+    ("target_parameters", "adapters go on whole linear layers only; use `target_modules`"),
+    ("trainable_token_indices", "rows of the embedding were trained beside the adapter; merge \
+                                 them with PEFT's `merge_and_unload()` and give the merged \
+                                 folder as a model"),
+];
+
+impl LoraConfig {
+    /// Reads an `adapter_config.json`.
+    ///
+    /// # Errors
+    /// Missing or impossible values, and by name whatever would change the mathematics: DoRA,
+    /// biases, saved modules, an initialization that changed the base, unknown fields with a value.
+    pub fn read(path: &Path) -> Result<LoraConfig, LoraError> {
+        let bytes = std::fs::read(path).map_err(|source| LoraError::Io {
+            action: "read",
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let map = serde_json::from_slice(&bytes)
+            .map_err(|source| LoraError::Json { path: path.to_path_buf(), source })?;
+        Fields { path, map }.into_config()
+    }
+
+    /// The text of an `adapter_config.json` with sorted keys. `targets` are names of modules, or
+    /// paths where not every layer has an adapter.
+    pub(super) fn to_json(&self, base_name: Option<&str>, targets: &[String]) -> String {
+        let patterns = |pairs: Vec<(&String, Value)>| -> Value {
+            Value::Object(pairs.into_iter().map(|(k, v)| (k.clone(), v)).collect())
+        };
+        let fields: BTreeMap<&str, Value> = BTreeMap::from([
+            (
+                "alpha_pattern",
+                patterns(self.alpha_pattern.iter().map(|(k, v)| (k, number(*v))).collect()),
+            ),
+            ("auto_mapping", Value::Null),
+            ("base_model_name_or_path", json!(base_name)),
+            ("bias", json!("none")),
+            ("fan_in_fan_out", json!(false)),
+            ("inference_mode", json!(true)),
+            ("init_lora_weights", json!(true)),
+            ("layers_pattern", Value::Null),
+            ("layers_to_transform", Value::Null),
+            ("lora_alpha", number(self.alpha)),
+            ("lora_dropout", json!(self.dropout)),
+            ("modules_to_save", Value::Null),
+            ("peft_type", json!("LORA")),
+            ("r", json!(self.rank)),
+            (
+                "rank_pattern",
+                patterns(self.rank_pattern.iter().map(|(k, v)| (k, json!(v))).collect()),
+            ),
+            ("revision", Value::Null),
+            ("target_modules", json!(targets)),
+            ("task_type", json!("CAUSAL_LM")),
+            ("use_rslora", json!(self.use_rslora)),
+        ]);
+        // A map of JSON values always becomes text.
+        let mut text = serde_json::to_string_pretty(&fields).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// `target_modules` as it is written: names that hold in every layer, or every path.
+    pub(super) fn written_targets(&self, paths: impl Iterator<Item = String>) -> Vec<String> {
+        let every_layer = self.exclude_modules.is_none() && self.layers_to_transform.is_none();
+        match &self.target_modules {
+            TargetModules::AllLinear if every_layer => {
+                let mut names = Projection::ALL.map(|p| p.hf_name().to_owned()).to_vec();
+                names.sort();
+                names
+            }
+            TargetModules::Names(names) if every_layer => {
+                let mut names = names.clone();
+                names.sort();
+                names.dedup();
+                names
+            }
+            _ => paths.collect(),
+        }
+    }
+}
+
+/// PEFT declares alphas as integers and reads both.
+fn number(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
+}
+
+/// The object of the file; known keys are taken out one by one.
+struct Fields<'a> {
+    path: &'a Path,
+    map: Map<String, Value>,
+}
+
+impl Fields<'_> {
+    fn into_config(mut self) -> Result<LoraConfig, LoraError> {
+        match self.take::<String>("peft_type")?.as_deref() {
+            Some("LORA") => {}
+            Some(other) => {
+                return Err(self.unsupported("peft_type", &json!(other), "qeval loads LORA"));
+            }
+            None => return Err(self.wrong("peft_type", "is missing; it must be \"LORA\"")),
+        }
+        if let Some(other) = self.take::<String>("task_type")?.filter(|t| t != "CAUSAL_LM") {
+            return Err(self.unsupported("task_type", &json!(other), "it must be CAUSAL_LM"));
+        }
+        if let Some(other) = self.take::<String>("bias")?.filter(|b| b != "none") {
+            return Err(self.unsupported("bias", &json!(other), MERGE));
+        }
+        self.check_init()?;
+
+        let rank = self.take("r")?.unwrap_or(8);
+        self.check_rank("r", rank)?;
+        let alpha = self.take("lora_alpha")?.unwrap_or(8.0);
+        let dropout: f64 = self.take("lora_dropout")?.unwrap_or(0.0);
+        if !(0.0..1.0).contains(&dropout) {
+            return Err(self.wrong("lora_dropout", format!("is {dropout}; it must be in [0, 1)")));
+        }
+        let rank_pattern = self.pattern::<usize>("rank_pattern")?;
+        for (_, rank) in &rank_pattern {
+            self.check_rank("rank_pattern", *rank)?;
+        }
+        let target_modules = self.modules("target_modules")?.ok_or_else(|| {
+            self.wrong("target_modules", "is missing; it must name the modules with an adapter")
+        })?;
+        let layers_to_transform = match self.map.shift_remove("layers_to_transform") {
+            None | Some(Value::Null) => None,
+            Some(value @ Value::Number(_)) => Some(vec![self.parse("layers_to_transform", value)?]),
+            Some(value) => {
+                Some(self.parse::<Vec<usize>>("layers_to_transform", value)?)
+                    .filter(|list| !list.is_empty())
+            }
+        };
+        if layers_to_transform.is_some() && matches!(target_modules, TargetModules::Pattern(_)) {
+            return Err(self.wrong(
+                "layers_to_transform",
+                "is set while `target_modules` is a regular expression; PEFT allows one of them",
+            ));
+        }
+        let layers_pattern = match self.map.shift_remove("layers_pattern") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::String(pattern)) => vec![pattern],
+            Some(value) => self.parse("layers_pattern", value)?,
+        };
+        let config = LoraConfig {
+            rank,
+            alpha,
+            dropout,
+            use_rslora: self.take("use_rslora")?.unwrap_or(false),
+            target_modules,
+            exclude_modules: self.modules("exclude_modules")?,
+            layers_to_transform,
+            layers_pattern: layers_pattern.into_iter().filter(|p| !p.is_empty()).collect(),
+            rank_pattern,
+            alpha_pattern: self.pattern("alpha_pattern")?,
+            base_model: self.take("base_model_name_or_path")?,
+        };
+        self.check_rest()?;
+        Ok(config)
+    }
+
+    fn check_rank(&self, key: &str, rank: usize) -> Result<(), LoraError> {
+        if (1..=1 << 20).contains(&rank) {
+            return Ok(());
+        }
+        Err(self.wrong(key, format!("is {rank}; a rank must be at least 1")))
+    }
+
+    /// Whatever its start, an adapter is what its file holds, unless the start took something out
+    /// of the base.
+    fn check_init(&mut self) -> Result<(), LoraError> {
+        let key = "init_lora_weights";
+        match self.map.shift_remove(key) {
+            None | Some(Value::Null | Value::Bool(_)) => Ok(()),
+            Some(Value::String(kind))
+                if ["gaussian", "eva", "orthogonal"].contains(&kind.as_str()) =>
+            {
+                Ok(())
+            }
+            Some(other) => Err(self.unsupported(
+                key,
+                &other,
+                "it changed the base's weights before training; save the adapter with PEFT's \
+                 `path_initial_model_for_weight_conversion`, or merge it and give the merged \
+                 folder as a model",
+            )),
+        }
+    }
+
+    /// Every key that is left has to be of no effect.
+    fn check_rest(&self) -> Result<(), LoraError> {
+        for (key, value) in &self.map {
+            let empty = match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Number(n) => n.as_f64() == Some(0.0),
+                Value::String(text) => text.is_empty(),
+                Value::Array(list) => list.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                Value::Bool(true) => false,
+            };
+            if empty || NO_EFFECT.contains(&key.as_str()) {
+                continue;
+            }
+            let own = REFUSED.iter().find(|(refused, _)| refused == key);
+            return Err(self.unsupported(key, value, own.map_or(MERGE, |(_, way_out)| way_out)));
+        }
+        Ok(())
+    }
+
+    fn modules(&mut self, key: &str) -> Result<Option<TargetModules>, LoraError> {
+        match self.map.shift_remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(all)) if all.eq_ignore_ascii_case("all-linear") => {
+                Ok(Some(TargetModules::AllLinear))
+            }
+            Some(Value::String(pattern)) if pattern.is_empty() => Ok(None),
+            Some(Value::String(pattern)) => Ok(Some(TargetModules::Pattern(pattern))),
+            Some(value) => {
+                let list: Vec<String> = self.parse(key, value)?;
+                Ok(Some(TargetModules::Names(list)).filter(|m| *m != TargetModules::Names(vec![])))
+            }
+        }
+    }
+
+    fn pattern<T: DeserializeOwned>(&mut self, key: &str) -> Result<Vec<(String, T)>, LoraError> {
+        let map: Map<String, Value> = self.take(key)?.unwrap_or_default();
+        map.into_iter().map(|(name, value)| Ok((name, self.parse(key, value)?))).collect()
+    }
+
+    fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, LoraError> {
+        match self.map.shift_remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => self.parse(key, value).map(Some),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, key: &str, value: Value) -> Result<T, LoraError> {
+        let text = value.to_string();
+        serde_json::from_value(value).map_err(|e| self.wrong(key, format!("is {text}: {e}")))
+    }
+
+    fn wrong(&self, key: &str, problem: impl Into<String>) -> LoraError {
+        LoraError::Key {
+            path: self.path.to_path_buf(),
+            key: key.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    fn unsupported(&self, key: &str, value: &Value, way_out: &str) -> LoraError {
+        LoraError::Unsupported {
+            path: self.path.to_path_buf(),
+            key: key.to_owned(),
+            value: value.to_string(),
+            way_out: way_out.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Low-rank adapters: `y = W x + scale * B A x`, on disk as PEFT writes them, in memory as rows of a
+//! batch need them, and as matrices that are trained.
+
+mod adapter;
+mod config;
+mod error;
+mod loaded;
+mod targets;
+mod trainable;
+
+pub use adapter::{Adapter, LowRank as LowRankPair, TrainedOn};
+pub use config::LoraConfig;
+pub use error::LoraError;
+pub use loaded::{BatchAdapters, LoadedAdapter};
+pub use targets::TargetModules;
+pub use trainable::{DropoutKey, Trainable, TrainableModule, Trained};

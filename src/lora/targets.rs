@@ -1,0 +1,220 @@
+//! Which linear layers an adapter sits on: PEFT's rules for `target_modules` and its companions.
+//!
+//! A list matches whole paths or their ends after a dot; a string is a regular expression over the
+//! whole path; the keys of `rank_pattern` and `alpha_pattern` are regular expressions over the
+//! end of a path, the first that fits wins (peft `tuners_utils.check_target_module_exists`,
+//! `utils/other.get_pattern_key`).
+
+use regex::Regex;
+
+use super::{LoraConfig, LoraError};
+use crate::model::{ModelConfig, ModuleId, Projection};
+
+/// `target_modules`, or `exclude_modules`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TargetModules {
+    /// `all-linear`: every linear layer of the decoder; the head is not one of them.
+    AllLinear,
+    /// Whole paths or their ends: `q_proj`, `mlp.up_proj`, `model.layers.3.self_attn.q_proj`.
+    Names(Vec<String>),
+    /// A regular expression over the whole path.
+    Pattern(String),
+}
+
+/// Modules outside of the decoder's layers that PEFT could put an adapter on.
+const OUTSIDE: [&str; 2] = ["lm_head", "model.embed_tokens"];
+
+impl LoraConfig {
+    /// The linear layers of a model that the adapter sits on.
+    ///
+    /// # Errors
+    /// Nothing fits, the head or the embedding is taken in, a pattern does not parse. With
+    /// `strict`, also a name, a layer or a pattern key that fits nothing: a slip of the pen in a
+    /// training configuration, but harmless in an adapter that PEFT wrote.
+    pub fn targets(&self, model: &ModelConfig, strict: bool) -> Result<Vec<ModuleId>, LoraError> {
+        let selector = Selector::new(self)?;
+        if let Some(module) = OUTSIDE.into_iter().find(|m| selector.takes(m)) {
+            return Err(LoraError::OutsideDecoder {
+                target: self.target_modules.to_string(),
+                module,
+                names: names(),
+            });
+        }
+        let found: Vec<ModuleId> =
+            ModuleId::all(model).filter(|id| selector.takes(&id.to_string())).collect();
+        let no_match = |key, target: String, rule: String| {
+            Err(LoraError::NoMatch { key, target, rule })
+        };
+        if found.is_empty() {
+            let rule = format!("possible are all-linear, {}, or paths of modules", names());
+            return no_match("target_modules", self.target_modules.to_string(), rule);
+        }
+        if !strict {
+            return Ok(found);
+        }
+        if let TargetModules::Names(list) = &self.target_modules {
+            let fits = |name: &String| ModuleId::all(model).any(|id| ends_with(&id.to_string(), name));
+            if let Some(lost) = list.iter().find(|name| !fits(name)) {
+                let rule = format!("possible are {}, or paths of modules", names());
+                return no_match("target_modules", lost.clone(), rule);
+            }
+        }
+        let layers = self.layers_to_transform.iter().flatten();
+        if let Some(beyond) = layers.into_iter().find(|l| **l >= model.num_hidden_layers) {
+            let rule = format!("its layers are 0 to {}", model.num_hidden_layers - 1);
+            return no_match("layers_to_transform", beyond.to_string(), rule);
+        }
+        for (key, patterns) in [
+            ("rank_pattern", self.rank_pattern.iter().map(|p| &p.0).collect::<Vec<_>>()),
+            ("alpha_pattern", self.alpha_pattern.iter().map(|p| &p.0).collect()),
+        ] {
+            for pattern in patterns {
+                let regex = end_pattern(key, pattern)?;
+                if !found.iter().any(|id| regex.is_match(&id.to_string())) {
+                    let rule = "its keys are ends of the paths of targeted modules".to_owned();
+                    return no_match(key, pattern.clone(), rule);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rank and scale of one module: `alpha / r`, with `use_rslora` `alpha / sqrt(r)`, after
+    /// `rank_pattern` and `alpha_pattern`.
+    ///
+    /// # Errors
+    /// A pattern does not parse.
+    pub fn rank_and_scale(&self, module: ModuleId) -> Result<(usize, f32), LoraError> {
+        let path = module.to_string();
+        let rank = first_match("rank_pattern", &self.rank_pattern, &path)?.unwrap_or(self.rank);
+        let alpha = first_match("alpha_pattern", &self.alpha_pattern, &path)?.unwrap_or(self.alpha);
+        let by = if self.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
+        Ok((rank, (alpha / by) as f32))
+    }
+}
+
+fn first_match<T: Copy>(
+    key: &'static str,
+    patterns: &[(String, T)],
+    path: &str,
+) -> Result<Option<T>, LoraError> {
+    for (pattern, value) in patterns {
+        if end_pattern(key, pattern)?.is_match(path) {
+            return Ok(Some(*value));
+        }
+    }
+    Ok(None)
+}
+
+fn names() -> String {
+    Projection::ALL.map(Projection::hf_name).join(", ")
+}
+
+fn ends_with(path: &str, end: &str) -> bool {
+    path == end || path.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn compile(key: &'static str, pattern: &str, whole: String) -> Result<Regex, LoraError> {
+    // The parser's message draws the expression over several lines; its last says what is wrong.
+    let problem = |e: regex::Error| {
+        let text = e.to_string();
+        text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    };
+    // On its own first: `a)|(b` becomes valid only by what is put around it.
+    Regex::new(pattern)
+        .and_then(|_| Regex::new(&whole))
+        .map_err(|e| LoraError::Pattern { key, pattern: pattern.to_owned(), problem: problem(e) })
+}
+
+fn whole_pattern(key: &'static str, pattern: &str) -> Result<Regex, LoraError> {
+    compile(key, pattern, format!(r"\A(?:{pattern})\z"))
+}
+
+fn end_pattern(key: &'static str, pattern: &str) -> Result<Regex, LoraError> {
+    compile(key, pattern, format!(r"\A(?:.*\.)?(?:{pattern})\z"))
+}
+
+impl std::fmt::Display for TargetModules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            TargetModules::AllLinear => f.write_str("all-linear"),
+            TargetModules::Names(list) => f.write_str(&list.join(", ")),
+            TargetModules::Pattern(pattern) => f.write_str(pattern),
+        }
+    }
+}
+
+/// [`TargetModules`] with its expression compiled.
+enum Matcher {
+    AllLinear,
+    Names(Vec<String>),
+    Pattern(Regex),
+}
+
+impl Matcher {
+    fn new(key: &'static str, modules: &TargetModules) -> Result<Matcher, LoraError> {
+        Ok(match modules {
+            TargetModules::AllLinear => Matcher::AllLinear,
+            TargetModules::Names(list) => Matcher::Names(list.clone()),
+            TargetModules::Pattern(pattern) => Matcher::Pattern(whole_pattern(key, pattern)?),
+        })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Matcher::AllLinear => ModuleId::parse(path).is_some(),
+            Matcher::Names(list) => list.iter().any(|name| ends_with(path, name)),
+            Matcher::Pattern(regex) => regex.is_match(path),
+        }
+    }
+
+    fn names_exactly(&self, path: &str) -> bool {
+        matches!(self, Matcher::Names(list) if list.iter().any(|name| name == path))
+    }
+}
+
+struct Selector<'a> {
+    target: Matcher,
+    exclude: Option<Matcher>,
+    layers: Option<&'a [usize]>,
+    layer_number: Vec<Regex>,
+}
+
+impl<'a> Selector<'a> {
+    fn new(config: &'a LoraConfig) -> Result<Selector<'a>, LoraError> {
+        let key = "layers_pattern";
+        let layer_number = if config.layers_pattern.is_empty() {
+            vec![compile(key, "", r"\A.*\.[^.]*\.(\d+)\.".to_owned())?]
+        } else {
+            config
+                .layers_pattern
+                .iter()
+                .map(|pattern| compile(key, pattern, format!(r"\A.*\.(?:{pattern})\.(\d+)\.")))
+                .collect::<Result<_, _>>()?
+        };
+        Ok(Selector {
+            target: Matcher::new("target_modules", &config.target_modules)?,
+            exclude: config
+                .exclude_modules
+                .as_ref()
+                .map(|modules| Matcher::new("exclude_modules", modules))
+                .transpose()?,
+            layers: config.layers_to_transform.as_deref(),
+            layer_number,
+        })
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        if self.exclude.as_ref().is_some_and(|e| e.matches(path)) || !self.target.matches(path) {
+            return false;
+        }
+        // PEFT does not filter a module that is named by its whole path.
+        let Some(layers) = self.layers.filter(|_| !self.target.names_exactly(path)) else {
+            return true;
+        };
+        let number = self.layer_number.iter().find_map(|regex| regex.captures(path));
+        number
+            .and_then(|c| c.iter().flatten().last()?.as_str().parse().ok())
+            .is_some_and(|layer: usize| layers.contains(&layer))
+    }
+}

@@ -1,0 +1,93 @@
+//! Why a run could not measure.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::chat::ChatError;
+use crate::check::CheckError;
+use crate::flow::CaseId;
+use crate::gate::GateError;
+use crate::hub::HubError;
+use crate::lora::LoraError;
+use crate::model::ModelError;
+use crate::record::RecordError;
+use crate::suite::SuiteErrors;
+use crate::train::{DataError, TrainError};
+
+/// Why a run could not measure. Everything that was finished before is on disk.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The model could not be found or fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Tokenizer or chat template.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// An adapter cannot be loaded.
+    #[error(transparent)]
+    Adapter(#[from] LoraError),
+    /// A suite is wrong.
+    #[error(transparent)]
+    Suite(#[from] SuiteErrors),
+    /// A check is wrong.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// Records cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Training data is wrong.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The gate's settings are wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Gate(Vec<GateError>),
+    /// The preflight found what would silently do nothing.
+    #[error("the run would not do what its settings say:\n{}", .0.join("\n"))]
+    Preflight(Vec<String>),
+    /// The model has no chat template.
+    #[error(
+        "{} has no chat template, so prompts cannot be put to it as its authors trained it; place a \
+         chat_template.jinja beside its config.json", path.display()
+    )]
+    NoTemplate {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A prompt does not fit the model's context.
+    #[error(
+        "{case}: the prompt has {prompt} tokens and the answer up to {answer}, the model's context \
+         {context}; shorten the prompt or lower max_new_tokens"
+    )]
+    TooLong {
+        /// Which prompt.
+        case: CaseId,
+        /// Tokens of the rendered prompt.
+        prompt: usize,
+        /// Tokens wanted after it.
+        answer: usize,
+        /// Positions that the model has.
+        context: usize,
+    },
+    /// A text whose likelihood is wanted has no token.
+    #[error("{case}: the text {text:?} has no token, so it has no likelihood; give a longer one")]
+    NoTokens {
+        /// Which prompt.
+        case: CaseId,
+        /// The text.
+        text: String,
+    },
+    /// The asynchronous runtime could not start.
+    #[error("cannot start the runtime for child processes: {0}; close other programs and try again")]
+    Runtime(std::io::Error),
+    /// The user ended the run.
+    #[error("interrupted; what was finished is kept, and the same command goes on from there")]
+    Interrupted,
+}

@@ -1,0 +1,274 @@
+//! Subjects answer questions: what no record has is generated, all in one batch; every finished
+//! piece is on disk before the next step; checks then score.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use crate::flow::{Answer, AnswerTable, Likelihood, Phase, RunEvent, ScoreTable, Subject};
+use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
+use crate::lora::LoadedAdapter;
+use crate::record::{AnswerCache, Answered, Header, Measured, RecordWriter, RunLock, Store, answer_key, likelihood_key};
+
+use super::error::RunError;
+use super::interrupt::Interrupt;
+use super::questions::Questions;
+use super::scoring::{Scorer, Scoring};
+use super::session::{Session, sampling};
+
+/// Rows of a step that are worth filling with prompts.
+const STEP_ROWS: usize = 192;
+
+/// A subject with what it needs in memory.
+pub struct Candidate {
+    /// Who.
+    pub subject: Subject,
+    /// Its adapter; `None` is the base.
+    pub adapter: Option<LoadedAdapter>,
+}
+
+/// What one subject said and scored.
+#[derive(Debug, Clone, Default)]
+pub struct Measurement {
+    /// Scores by case and sample.
+    pub scores: ScoreTable,
+    /// Answers by case and sample.
+    pub answers: AnswerTable,
+}
+
+/// Everything an evaluation works with.
+pub struct Evaluation<'a> {
+    /// The base.
+    pub session: &'a Session,
+    /// What is asked.
+    pub questions: &'a Questions,
+    /// All records, for answers that exist.
+    pub store: &'a Store,
+    /// The run that new answers go to.
+    pub run: &'a RunLock,
+    /// Turns answers into scores.
+    pub scoring: &'a Scoring,
+    /// Sequences answered at once.
+    pub slots: usize,
+    /// The user's wish to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// A piece of work in the engine.
+enum Piece {
+    Answer { subject: usize, question: usize, sample: usize, key: String, seed: u64 },
+    Text { subject: usize, question: usize, text: usize, key: String },
+}
+
+/// What a subject has said so far.
+#[derive(Default)]
+struct Said {
+    answers: AnswerTable,
+    likelihoods: BTreeMap<(usize, usize), Likelihood>,
+}
+
+impl Evaluation<'_> {
+    /// Has every subject answer everything, and scores it. Progress goes to `on_event`.
+    ///
+    /// # Errors
+    /// A record that cannot be read or written, or an interrupt; finished answers are on disk.
+    pub fn run(&self, mut candidates: Vec<Candidate>, on_event: &mut dyn FnMut(RunEvent)) -> Result<Vec<Measurement>, RunError> {
+        // Adapters move to one list; a candidate keeps its place in it.
+        let mut adapters = Vec::new();
+        let places: Vec<Option<usize>> = candidates
+            .iter_mut()
+            .map(|c| {
+                let adapter = c.adapter.take()?;
+                adapters.push(adapter);
+                Some(adapters.len() - 1)
+            })
+            .collect();
+        let subjects: Vec<&Subject> = candidates.iter().map(|c| &c.subject).collect();
+        let digests = self.questions.suites.iter().map(|s| (s.name.clone(), s.digest.clone())).collect();
+        let headers: Vec<Header> = subjects
+            .iter()
+            .map(|s| Header::new((*s).clone(), Session::engine_name(), &self.session.base.digest))
+            .collect();
+        let mut cache = AnswerCache::open(self.store, &headers.iter().map(|h| h.digest.clone()).collect::<Vec<_>>())?;
+        let writers = headers
+            .iter()
+            .map(|header| RecordWriter::open(self.run, header.clone(), &digests))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let mut scorer = Scorer::new(self.scoring, self.questions);
+        let mut said: Vec<Said> = subjects.iter().map(|_| Said::default()).collect();
+        let (mut pieces, mut requests) = (Vec::new(), Vec::new());
+        let mut known = 0;
+        for (subject, header) in headers.iter().enumerate() {
+            let finished = writers[subject].finished();
+            for (q, question) in self.questions.all.iter().enumerate() {
+                let checks = &self.questions.checks[question.checks];
+                let mut work = Vec::new();
+                if checks.answer {
+                    for sample in 0..self.questions.samples(question) {
+                        let seed = self.questions.seed_of(&question.case, sample);
+                        let key = answer_key(&header.digest, &question.ids, &question.generation, seed, sample);
+                        let place = (question.case.clone(), sample);
+                        let recorded = finished.answers.get(&place).filter(|a| a.key == key).map(|a| a.answer.clone());
+                        let found = match recorded {
+                            Some(answer) => Some(answer),
+                            None => match cache.answer(&key, &question.case, sample) {
+                                Some(answer) => {
+                                    writers[subject].answered(Answered { key: key.clone(), answer: answer.clone() })?;
+                                    Some(answer)
+                                }
+                                None => None,
+                            },
+                        };
+                        if let Some(answer) = found {
+                            known += 1;
+                            scorer.answered(subject, q, &answer);
+                            said[subject].answers.insert(place, answer);
+                            continue;
+                        }
+                        work.push(Work::Generate {
+                            id: pieces.len(),
+                            sampling: sampling(&question.generation),
+                            max_new_tokens: question.generation.max_new_tokens,
+                            seed,
+                        });
+                        pieces.push(Piece::Answer { subject, question: q, sample, key, seed });
+                    }
+                }
+                for (t, text) in checks.continuations.iter().enumerate() {
+                    let key = likelihood_key(&header.digest, &question.ids, text);
+                    let place = (question.case.clone(), text.clone());
+                    let recorded = finished.likelihoods.get(&place).filter(|m| m.key == key).map(|m| m.likelihood.clone());
+                    let found = match recorded {
+                        Some(likelihood) => Some(likelihood),
+                        None => match cache.likelihood(&key, &question.case) {
+                            Some(likelihood) => {
+                                writers[subject].measured(Measured { key: key.clone(), likelihood: likelihood.clone() })?;
+                                Some(likelihood)
+                            }
+                            None => None,
+                        },
+                    };
+                    if let Some(likelihood) = found {
+                        known += 1;
+                        said[subject].likelihoods.insert((q, t), likelihood);
+                        continue;
+                    }
+                    work.push(Work::Score { id: pieces.len(), text: question.continuation_ids[t].clone() });
+                    pieces.push(Piece::Text { subject, question: q, text: t, key });
+                }
+                if !work.is_empty() {
+                    requests.push(Request { adapter: places[subject], prompt: question.ids.clone(), work });
+                }
+            }
+        }
+        self.generate(&adapters, &subjects, &writers, requests, &pieces, known, &mut said, &mut scorer, on_event)?;
+        let mut measurements = Vec::new();
+        for (subject, said) in said.into_iter().enumerate() {
+            let finished = writers[subject].finished();
+            let mut scores = ScoreTable::new();
+            for scored in scorer.scores(subject, &said.answers, &said.likelihoods) {
+                let place = (scored.case.clone(), scored.sample);
+                scores.insert(place.clone(), scored.score.clone());
+                on_event(RunEvent::Scored {
+                    subject: subjects[subject].name.clone(),
+                    case: scored.case.clone(),
+                    sample: scored.sample,
+                    checks: scored.checks.clone(),
+                    score: scored.score.clone(),
+                });
+                if finished.scores.get(&place) != Some(&scored) {
+                    writers[subject].scored(scored)?;
+                }
+            }
+            measurements.push(Measurement { scores, answers: said.answers });
+        }
+        Ok(measurements)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the halves of one function that share its state")]
+    fn generate(
+        &self,
+        adapters: &[LoadedAdapter],
+        subjects: &[&Subject],
+        writers: &[RecordWriter],
+        requests: Vec<Request>,
+        pieces: &[Piece],
+        known: u64,
+        said: &mut [Said],
+        scorer: &mut Scorer<'_>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<(), RunError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let phase = Phase::Answering;
+        let label = subjects.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        on_event(RunEvent::Begin { phase, total: known + pieces.len() as u64, done: known, label });
+        let options = EngineOptions {
+            slots: self.slots,
+            step_rows: STEP_ROWS.max(self.slots),
+            end_of_turn: self.session.end_of_turn.clone(),
+            usable_vocab: self.session.usable_vocab,
+        };
+        let engine = Engine::new(&self.session.decoder, adapters, options);
+        let mut failure = None;
+        let events = std::cell::RefCell::new(on_event);
+        let mut on_finished = |finished: Finished| {
+            match self.finished(finished, pieces, subjects, writers, said, scorer) {
+                Ok(event) => (events.borrow_mut())(event),
+                Err(error) => {
+                    failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            (events.borrow_mut())(RunEvent::Progress { phase, more: 1, tokens: 0, note: None });
+            ControlFlow::Continue(())
+        };
+        engine.run(requests, &mut on_finished, &mut |step| {
+            let tokens = (step.generated + step.prompt_rows) as u64;
+            (events.borrow_mut())(RunEvent::Progress { phase, more: 0, tokens, note: None });
+            if self.interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (events.borrow_mut())(RunEvent::End { phase });
+        match failure {
+            Some(error) => Err(error),
+            None if self.interrupt.is_set() => Err(RunError::Interrupted),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down one finished piece.
+    fn finished(&self, finished: Finished, pieces: &[Piece], subjects: &[&Subject], writers: &[RecordWriter], said: &mut [Said], scorer: &mut Scorer<'_>) -> Result<RunEvent, RunError> {
+        let (Finished::Generated { id, .. } | Finished::Scored { id, .. }) = &finished;
+        match (&pieces[*id], finished) {
+            (Piece::Answer { subject, question, sample, key, seed }, Finished::Generated { tokens, logprobs, finish, .. }) => {
+                let asked = &self.questions.all[*question];
+                let text = self.session.tokenizer.decode(&tokens)?;
+                let answer = Answer {
+                    case: asked.case.clone(),
+                    sample: *sample,
+                    text,
+                    token_ids: tokens,
+                    logprobs,
+                    finish,
+                    seed: *seed,
+                    prompt_tokens: asked.ids.len(),
+                };
+                writers[*subject].answered(Answered { key: key.clone(), answer: answer.clone() })?;
+                scorer.answered(*subject, *question, &answer);
+                said[*subject].answers.insert((answer.case.clone(), *sample), answer.clone());
+                Ok(RunEvent::Answered { subject: subjects[*subject].name.clone(), answer })
+            }
+            (Piece::Text { subject, question, text, key }, Finished::Scored { logprobs, .. }) => {
+                let asked = &self.questions.all[*question];
+                let text_of = self.questions.checks[asked.checks].continuations[*text].clone();
+                let likelihood = Likelihood { case: asked.case.clone(), text: text_of, logprobs };
+                writers[*subject].measured(Measured { key: key.clone(), likelihood: likelihood.clone() })?;
+                said[*subject].likelihoods.insert((*question, *text), likelihood.clone());
+                Ok(RunEvent::Measured { subject: subjects[*subject].name.clone(), likelihood })
+            }
+            // Ids are places in `pieces`, and the engine gives each its own kind back.
+            (_, other) => Ok(RunEvent::Notice(format!("the engine returned {other:?} for other work"))),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The wiring of stages, the only place where they meet: a loaded base ([`Session`]) is asked
+//! [`Questions`] by an [`Evaluation`], a [`TrainingJob`] trains with an evaluation and a gate at
+//! every checkpoint, and [`rehearse`] has the base answer prompts that are then trained on.
+
+mod ask;
+pub mod embed;
+mod error;
+mod evaluate;
+mod gating;
+mod interrupt;
+mod questions;
+mod rehearsal;
+mod sandbox;
+mod scoring;
+mod session;
+mod stored;
+mod training;
+
+pub use ask::ask;
+pub use embed::Embeddings;
+pub use error::RunError;
+pub use evaluate::{Candidate, Evaluation, Measurement};
+pub use gating::{Gated, TrainEntry};
+pub use interrupt::Interrupt;
+pub use questions::{ProbeChecks, Question, Questions};
+pub use rehearsal::rehearse;
+pub use sandbox::{Sandbox, SandboxLimits};
+pub use scoring::Scoring;
+pub use session::{Session, is_adapter};
+pub use stored::{SUITES_FILE, recorded};
+pub use training::{TrainOutcome, TrainingJob, training_answers};

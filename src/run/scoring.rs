@@ -1,0 +1,157 @@
+//! Answers and likelihoods -> evidence -> scores. Programs of answers run in child processes while
+//! the engine decodes; embeddings are made together at the end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinHandle;
+
+use crate::check::{Evidence, Program, ProgramOutcome};
+use crate::flow::{Answer, AnswerTable, CheckScore, Likelihood, Score};
+use crate::record::Scored;
+
+use super::embed::Embeddings;
+use super::questions::Questions;
+use super::sandbox::{Sandbox, SandboxLimits};
+
+/// What scoring needs besides answers.
+pub struct Scoring {
+    /// Where programs are started.
+    pub runtime: tokio::runtime::Handle,
+    /// Runs programs.
+    pub sandbox: Arc<Sandbox>,
+    /// Distinct assistant turns that the candidate was trained on; `None` when unknown.
+    pub training_answers: Option<Vec<String>>,
+    /// Sentence embeddings, loaded when a check first wants one.
+    pub embeddings: Mutex<Embeddings>,
+    /// What the user should hear of missing evidence, each once.
+    pub notices: Mutex<Vec<String>>,
+}
+
+impl Scoring {
+    /// Scoring with programs run by `executable` under `runtime`.
+    pub fn new(runtime: tokio::runtime::Handle, executable: std::path::PathBuf, training_answers: Option<Vec<String>>) -> Self {
+        Scoring {
+            runtime,
+            sandbox: Arc::new(Sandbox::new(executable, SandboxLimits::default())),
+            training_answers,
+            embeddings: Mutex::new(Embeddings::new()),
+            notices: Mutex::default(),
+        }
+    }
+
+    /// Takes what the user has not heard yet.
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Which answer of whom, judged by which check.
+type Place = (usize, usize, usize, usize);
+
+/// Collects what one evaluation says, and scores it.
+pub struct Scorer<'a> {
+    scoring: &'a Scoring,
+    questions: &'a Questions,
+    running: BTreeMap<Place, JoinHandle<ProgramOutcome>>,
+}
+
+impl<'a> Scorer<'a> {
+    /// A scorer that has heard nothing yet.
+    pub fn new(scoring: &'a Scoring, questions: &'a Questions) -> Self {
+        Scorer { scoring, questions, running: BTreeMap::new() }
+    }
+
+    /// Hears an answer, and starts its programs.
+    pub fn answered(&mut self, subject: usize, question: usize, answer: &Answer) {
+        let checks = &self.questions.checks[self.questions.all[question].checks];
+        for (c, rule) in checks.rules.iter().enumerate() {
+            let Some(program) = rule.program(&answer.text) else { continue };
+            let task = self.start(program);
+            self.running.insert((subject, question, answer.sample, c), task);
+        }
+    }
+
+    fn start(&self, program: Program) -> JoinHandle<ProgramOutcome> {
+        let sandbox = self.scoring.sandbox.clone();
+        self.scoring.runtime.spawn(async move { sandbox.run(&program).await })
+    }
+
+    /// Every score of one subject, in the order of questions and samples.
+    pub fn scores(&mut self, subject: usize, answers: &AnswerTable, likelihoods: &BTreeMap<(usize, usize), Likelihood>) -> Vec<Scored> {
+        let embeddings = self.embed(answers);
+        let mut scored = Vec::new();
+        for (q, question) in self.questions.all.iter().enumerate() {
+            let checks = &self.questions.checks[question.checks];
+            let measured: Vec<(&String, &Likelihood)> = checks
+                .continuations
+                .iter()
+                .enumerate()
+                .filter_map(|(t, text)| Some((text, likelihoods.get(&(q, t))?)))
+                .collect();
+            for sample in 0..self.questions.samples(question) {
+                let answer = answers.get(&(question.case.clone(), sample));
+                if checks.answer && answer.is_none() {
+                    continue;
+                }
+                let mut scores = Vec::new();
+                for (c, rule) in checks.rules.iter().enumerate() {
+                    let wanted = rule.needs().continuations;
+                    let own: Vec<Likelihood> = wanted
+                        .iter()
+                        .filter_map(|text| measured.iter().find(|(t, _)| *t == text).map(|(_, l)| (*l).clone()))
+                        .collect();
+                    let outcome = self.running.remove(&(subject, q, sample, c)).map(|task| self.wait(task));
+                    let evidence = Evidence {
+                        prompt: &question.prompt,
+                        answer,
+                        likelihoods: if own.len() == wanted.len() { &own } else { &[] },
+                        embeddings: embeddings.as_ref(),
+                        training_answers: self.scoring.training_answers.as_deref(),
+                        program: outcome.as_ref(),
+                    };
+                    scores.push(CheckScore { kind: checks.kinds[c].clone(), score: rule.score(&evidence) });
+                }
+                let score = Score::lowest(scores.iter().map(|s| &s.score));
+                scored.push(Scored { case: question.case.clone(), sample, checks: scores, score });
+            }
+        }
+        scored
+    }
+
+    fn wait(&self, task: JoinHandle<ProgramOutcome>) -> ProgramOutcome {
+        let joined = self.scoring.runtime.block_on(task);
+        joined.unwrap_or_else(|error| ProgramOutcome::Broken(error.to_string()))
+    }
+
+    /// Embeddings of every text that a check of an answered question compares, or `None` when no
+    /// check does, or there is no encoder.
+    fn embed(&self, answers: &AnswerTable) -> Option<HashMap<String, Arc<[f32]>>> {
+        let mut texts = Vec::new();
+        for question in &self.questions.all {
+            let checks = &self.questions.checks[question.checks];
+            let references: Vec<String> = checks.rules.iter().flat_map(|r| r.needs().embeddings).collect();
+            if references.is_empty() {
+                continue;
+            }
+            texts.extend(references);
+            let samples = (0..self.questions.samples(question)).map(|s| (question.case.clone(), s));
+            texts.extend(samples.filter_map(|place| answers.get(&place)).map(|a| a.text.clone()));
+        }
+        if texts.is_empty() {
+            return None;
+        }
+        let mut embeddings = self.scoring.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
+        match embeddings.embed(texts.iter().map(String::as_str), &mut |_, _| {}) {
+            Ok(known) => Some(known.clone()),
+            Err(error) => {
+                let notice = format!("no sentence encoder, so `similar` checks stay unscored: {error}");
+                let mut notices = self.scoring.notices.lock().unwrap_or_else(PoisonError::into_inner);
+                if !notices.contains(&notice) {
+                    notices.push(notice);
+                }
+                None
+            }
+        }
+    }
+}

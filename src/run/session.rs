@@ -1,0 +1,172 @@
+//! A base model that is loaded and ready: decoder, tokenizer, chat template, system prompt.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::chat::{ChatTemplate, Conversation, EffectiveSystem, Tokenizer};
+use crate::digest;
+use crate::flow::{Generation, Phase, RunEvent};
+use crate::generate::Sampling;
+use crate::hub::{self, ModelPath};
+use crate::lora::TrainedOn;
+use crate::model::{Decoder, GenerationDefaults, ModelFiles};
+use crate::record::BaseProvenance;
+
+use super::error::RunError;
+
+/// A loaded base.
+pub struct Session {
+    /// The model.
+    pub decoder: Decoder,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its chat template.
+    pub template: ChatTemplate,
+    /// The configured system prompt; `None` leaves it to the template.
+    pub system: Option<String>,
+    /// What a conversation without a system turn of its own gets.
+    pub effective_system: EffectiveSystem,
+    /// Names and digests.
+    pub base: BaseProvenance,
+    /// The model's repository on the hub, when it is known.
+    pub hub_id: Option<String>,
+    /// Ids that end a turn.
+    pub end_of_turn: Vec<u32>,
+    /// Ids from here on stand for no token.
+    pub usable_vocab: usize,
+    /// How the model's authors want it sampled.
+    pub generation: GenerationDefaults,
+    /// What the user should read before trusting the model.
+    pub notices: Vec<String>,
+}
+
+impl Session {
+    /// Finds, fetches if need be, and loads a base: a folder, a GGUF file, a hub id, or a
+    /// built-in name.
+    ///
+    /// # Errors
+    /// It cannot be found, fetched, or loaded, or has no chat template.
+    pub fn open(model: &str, system: Option<String>, on_event: &mut dyn FnMut(RunEvent)) -> Result<Self, RunError> {
+        let ModelPath { path, hub_id } = fetch(model, on_event)?;
+        let mut files = ModelFiles::open(&path)?;
+        let source = files.chat_template.take().ok_or_else(|| RunError::NoTemplate { path: path.clone() })?;
+        let special = [("bos_token", &files.bos_token), ("eos_token", &files.eos_token)];
+        let special = special.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v.clone()?))).collect();
+        let template = ChatTemplate::new(&source, special)?;
+        let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?;
+        let effective_system = template.effective_system(system.as_deref())?;
+        let decoder = load(&mut files, model, on_event)?;
+        Ok(Session {
+            decoder,
+            tokenizer,
+            hub_id,
+            system,
+            effective_system,
+            base: BaseProvenance {
+                name: model.to_owned(),
+                digest: files.digest,
+                tokenizer: files.tokenizer_digest,
+                template: digest::bytes(template.source()),
+            },
+            template,
+            end_of_turn: files.eos_token_ids,
+            usable_vocab: files.usable_vocab,
+            generation: files.generation,
+            notices: files.notices,
+        })
+    }
+
+    /// Token ids of a question as the model is asked it. `system` of a probe goes before the
+    /// configured one.
+    ///
+    /// # Errors
+    /// The template refuses the conversation.
+    pub fn prompt(&self, system: Option<&str>, question: &str) -> Result<Arc<[u32]>, RunError> {
+        let conversation = Conversation::prompt(system.or(self.system.as_deref()), question);
+        let text = self.template.render(&conversation, true)?;
+        Ok(self.tokenizer.encode(&text)?.into())
+    }
+
+    /// A probe's generation with every default filled in: the probe's, else the model's, else
+    /// greedy.
+    pub fn resolve(&self, generation: &Generation) -> Generation {
+        let defaults = &self.generation;
+        let usual = if defaults.do_sample { defaults.temperature.unwrap_or(1.0) } else { 0.0 };
+        Generation {
+            max_new_tokens: generation.max_new_tokens,
+            samples: generation.samples,
+            temperature: Some(generation.temperature.unwrap_or(usual)),
+            top_k: Some(generation.top_k.or(defaults.top_k).unwrap_or(0)),
+            top_p: Some(generation.top_p.or(defaults.top_p).unwrap_or(1.0)),
+            repetition_penalty: Some(generation.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0)),
+        }
+    }
+
+    /// What an adapter trained here says of its base.
+    pub fn trained_on(&self) -> TrainedOn {
+        TrainedOn::new(self.base.digest.clone(), self.base.name.clone())
+    }
+
+    /// What the numbers depend on besides model and prompts: bits are promised on one machine and
+    /// build.
+    pub fn engine_name() -> String {
+        format!("qeval {} cpu f32", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// A resolved generation as the sampler takes it.
+pub(super) fn sampling(generation: &Generation) -> Sampling {
+    let usual = Sampling::default();
+    Sampling {
+        temperature: generation.temperature.map_or(usual.temperature, |x| x as f32),
+        top_k: generation.top_k.unwrap_or(usual.top_k),
+        top_p: generation.top_p.map_or(usual.top_p, |x| x as f32),
+        repetition_penalty: generation.repetition_penalty.map_or(usual.repetition_penalty, |x| x as f32),
+    }
+}
+
+fn fetch(model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<ModelPath, RunError> {
+    let (phase, mut begun, mut before) = (Phase::Downloading, false, 0);
+    let path = hub::resolve(model, &mut |done, total| {
+        if !begun {
+            begun = true;
+            on_event(RunEvent::Begin { phase, total: total.unwrap_or(0), done: 0, label: model.to_owned() });
+        }
+        on_event(RunEvent::Progress { phase, more: done.saturating_sub(before), tokens: 0, note: None });
+        before = done;
+    })?;
+    if begun {
+        on_event(RunEvent::End { phase });
+    }
+    Ok(path)
+}
+
+fn load(files: &mut ModelFiles, model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<Decoder, RunError> {
+    let phase = Phase::Loading;
+    on_event(RunEvent::Begin { phase, total: files.weights.stored_bytes(), done: 0, label: model.to_owned() });
+    let (sender, receiver) = std::sync::mpsc::channel();
+    files.weights.on_progress(move |bytes| {
+        // The receiver outlives the load; without it there is no one to tell.
+        let _ = sender.send(bytes);
+    });
+    let (config, weights) = (&files.config, &files.weights);
+    let decoder = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| Decoder::load(config, weights));
+        while !loading.is_finished() {
+            while let Ok(more) = receiver.recv_timeout(std::time::Duration::from_millis(50)) {
+                on_event(RunEvent::Progress { phase, more, tokens: 0, note: None });
+            }
+        }
+        loading.join()
+    });
+    on_event(RunEvent::End { phase });
+    match decoder {
+        Ok(decoder) => Ok(decoder?),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Whether a path is a PEFT folder.
+pub fn is_adapter(path: &Path) -> bool {
+    path.join("adapter_config.json").is_file()
+}

@@ -1,0 +1,331 @@
+//! A whole training run: examples -> preflight -> steps -> gated checkpoints -> the best, or none.
+
+use std::path::Path;
+
+use crate::atomic_file;
+use crate::digest::Parts;
+use crate::flow::{Phase, RunEvent, Verdict};
+use crate::gate::Rules;
+use crate::lora::{LoraConfig, TargetModules as LoraTargets};
+use crate::model::Keep;
+use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance, TrainLog};
+use crate::train::{
+    DataSection, Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetModules, Tokenized,
+    TrainSection, Training, split,
+};
+
+use super::error::RunError;
+use super::evaluate::{Evaluation, Measurement};
+use super::gating::{Gate, Gated, TrainEntry};
+use super::interrupt::Interrupt;
+use super::questions::Questions;
+use super::scoring::Scoring;
+use super::session::Session;
+use super::stored::SUITES_FILE;
+
+/// Everything that a training run is made of.
+pub struct TrainingJob<'a> {
+    /// The base.
+    pub session: &'a Session,
+    /// What every checkpoint is asked; may be empty.
+    pub questions: &'a Questions,
+    /// How it is judged.
+    pub rules: &'a Rules,
+    /// `[lora]`.
+    pub lora: &'a LoraSection,
+    /// `[data]`.
+    pub data: &'a DataSection,
+    /// `[train]`.
+    pub train: &'a TrainSection,
+    /// The rows, as read.
+    pub examples: &'a [Example],
+    /// Where runs are.
+    pub store: &'a Store,
+    /// Name of a new run; `None` numbers it.
+    pub name: Option<&'a str>,
+    /// The command line, for the provenance.
+    pub command: &'a str,
+    /// Sequences answered at once.
+    pub slots: usize,
+    /// The user's wish to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// How a training run ended.
+pub struct TrainOutcome {
+    /// Where it is.
+    pub run: Run,
+    /// Optimizer steps taken.
+    pub steps: usize,
+    /// Why it ended before its last step.
+    pub stopped: Option<String>,
+    /// The checkpoint to ship, or none.
+    pub best: Option<usize>,
+    /// Every logged line and verdict.
+    pub entries: Vec<TrainEntry>,
+    /// What the base said.
+    pub base: Option<Measurement>,
+    /// What each checkpoint of this process said.
+    pub measured: Vec<(usize, Measurement)>,
+    /// The run had ended before this process began.
+    pub was_finished: bool,
+}
+
+impl TrainOutcome {
+    /// Every gated checkpoint.
+    pub fn gated(&self) -> impl Iterator<Item = &Gated> {
+        self.entries.iter().filter_map(|e| match e {
+            TrainEntry::Gate(gated) => Some(gated.as_ref()),
+            TrainEntry::Line(_) => None,
+        })
+    }
+
+    /// The verdict of the best checkpoint, else of the last one gated.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        let last = self.gated().last().map(|g| g.step);
+        let step = self.best.or(last)?;
+        self.gated().find(|g| g.step == step).map(|g| &g.verdict)
+    }
+}
+
+impl TrainingJob<'_> {
+    /// Trains, gating every checkpoint. A run of the same settings that was cut short goes on.
+    ///
+    /// # Errors
+    /// What the preflight refuses, what the trainer or a record cannot do, an interrupt.
+    pub fn run(&self, scoring: &Scoring, on_event: &mut dyn FnMut(RunEvent)) -> Result<TrainOutcome, RunError> {
+        let session = self.session;
+        let system = session.system.as_deref();
+        let max_length = self.train.max_length.min(session.decoder.config().max_position_embeddings);
+        let tokenized = Tokenized::new(self.examples, &session.template, &session.tokenizer, system, max_length);
+        let groups: Vec<&str> = tokenized.examples.iter().map(|e| e.group.as_str()).collect();
+        let sides = split(&groups, self.data.validation_ratio, self.data.seed);
+        let train = self.train;
+        let plan = StepPlan::new(sides.train.len(), train.examples_per_step(), train.num_train_epochs, train.seed);
+        let probes = self.probe_systems();
+        Preflight {
+            data: self.data,
+            train,
+            examples: self.examples,
+            tokenized: &tokenized,
+            split: &sides,
+            plan: &plan,
+            system: &session.effective_system.text,
+            probes: &probes,
+        }
+        .check()
+        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
+        if !self.questions.suites.is_empty() {
+            crate::gate::preview(&self.questions.suites, self.rules).map_err(RunError::Gate)?;
+        }
+
+        let pick = |places: &[usize]| places.iter().map(|&i| tokenized.examples[i].clone()).collect::<Vec<_>>();
+        let (examples, validation) = (pick(&sides.train), pick(&sides.validation));
+        let identity = self.identity(&tokenized);
+        let run = self.find_or_create(&identity)?;
+        let lock = run.lock()?;
+        atomic_file::remove_leftovers(run.folder()).map_err(RecordError::from)?;
+        let training = Training {
+            decoder: &session.decoder,
+            examples: &examples,
+            validation: &validation,
+            section: train,
+            lora: lora_config(self.lora),
+            base_name: session.hub_id.clone(),
+            trained_on: session.trained_on(),
+            identity,
+            folder: run.folder().to_path_buf(),
+            keep: self.keep(),
+        };
+        let checkpoint_steps = training.checkpoint_steps();
+        let resumed = training.newest()?.unwrap_or(0);
+        let (entries, ended) = keep_until(&run.train_log(), resumed)?;
+        let evaluation = Evaluation {
+            session,
+            questions: self.questions,
+            store: self.store,
+            run: &lock,
+            scoring,
+            slots: self.slots,
+            interrupt: self.interrupt,
+        };
+        let log = TrainLog::open(&lock)?;
+        let phase = Phase::Training;
+        let label = format!("{} examples, {} steps", examples.len(), plan.total_steps());
+        on_event(RunEvent::Begin { phase, total: plan.total_steps() as u64, done: resumed as u64, label });
+        let mut gate = Gate {
+            evaluation: &evaluation,
+            rules: self.rules,
+            planned: checkpoint_steps.len(),
+            patience: train.early_stopping_patience,
+            limit: train.save_total_limit,
+            logging_steps: train.logging_steps,
+            log: &log,
+            on_event,
+            entries,
+            base: None,
+            measured: Vec::new(),
+            failure: None,
+        };
+        let end = training.run(&mut gate);
+        let (best, failure) = (gate.best(), gate.failure.take());
+        let Gate { entries, base, measured, on_event, .. } = gate;
+        on_event(RunEvent::End { phase });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let end = end?;
+        Ok(TrainOutcome { run, steps: end.step, stopped: end.stopped, best, entries, base, measured, was_finished: ended })
+    }
+
+    /// Digest of all that decides the result.
+    fn identity(&self, tokenized: &Tokenized) -> String {
+        let mut parts = Parts::new("training")
+            .part("base", &self.session.base.digest)
+            .part("lora", serde_json::to_string(self.lora).unwrap_or_default())
+            .part("validation", format!("{} {}", self.data.validation_ratio, self.data.seed))
+            .part("rules", serde_json::to_string(self.rules).unwrap_or_default());
+        // What only decides where and when things are written has no part in the result.
+        let train = TrainSection {
+            output_dir: String::new(),
+            logging_steps: 1,
+            save_total_limit: None,
+            recompute: Recompute::Auto,
+            ..self.train.clone()
+        };
+        parts = parts.part("train", serde_json::to_string(&train).unwrap_or_default());
+        for example in &tokenized.examples {
+            let bytes: Vec<u8> = example.tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+            let labels: Vec<u8> = example.is_label.iter().map(|&l| u8::from(l)).collect();
+            parts = parts.part("tokens", bytes).part("labels", labels).part("group", &example.group);
+        }
+        for suite in &self.questions.suites {
+            parts = parts.part("suite", &suite.digest);
+        }
+        parts.finish()
+    }
+
+    /// The run of this identity, else a new one.
+    fn find_or_create(&self, identity: &str) -> Result<Run, RunError> {
+        for run in self.store.list()?.into_iter().rev() {
+            if run.provenance()?.config.get("identity").and_then(|v| v.as_str()) == Some(identity) {
+                return Ok(run);
+            }
+        }
+        let mut provenance = Provenance::started(self.command);
+        provenance.base = self.session.base.clone();
+        provenance.system = Some(self.session.effective_system.text.clone());
+        provenance.suites = self
+            .questions
+            .suites
+            .iter()
+            .map(|s| SuiteProvenance { name: s.name.clone(), digest: s.digest.clone() })
+            .collect();
+        provenance.device = Session::engine_name();
+        provenance.threads = rayon::current_num_threads();
+        provenance.seed = self.train.seed;
+        provenance.config = serde_json::json!({
+            "identity": identity,
+            "lora": self.lora,
+            "data": self.data,
+            "train": self.train,
+            "rules": self.rules,
+            "training_answers": self.training_answers(),
+        });
+        let run = self.store.create(self.name, &provenance)?;
+        let suites = serde_json::to_vec(&self.questions.suites).unwrap_or_default();
+        atomic_file::write(&run.folder().join(SUITES_FILE), suites).map_err(RecordError::from)?;
+        Ok(run)
+    }
+
+    /// Distinct assistant turns of the examples.
+    pub fn training_answers(&self) -> Vec<String> {
+        training_answers(self.examples)
+    }
+
+    fn probe_systems(&self) -> Vec<ProbeSystem> {
+        let usual = &self.session.effective_system.text;
+        let suites = self.questions.suites.iter();
+        suites
+            .flat_map(|s| s.probes.iter().map(move |p| (s, p)))
+            .map(|(suite, probe)| ProbeSystem {
+                probe: format!("{}::{}", suite.name, probe.id),
+                system: probe.system.clone().unwrap_or_else(|| usual.clone()),
+            })
+            .collect()
+    }
+
+    /// What stays in memory. Both plans give the same bits, so this may differ on resume.
+    fn keep(&self) -> Keep {
+        match self.train.recompute {
+            Recompute::Selective => Keep::Products,
+            Recompute::Full => Keep::Input,
+            Recompute::Auto => {
+                let config = self.session.decoder.config();
+                let heads = config.heads();
+                let row = 2 * config.hidden_size + heads.row() + heads.queries * heads.dim + 2 * config.intermediate_size;
+                let wanted = 4 * row as u64 * config.num_hidden_layers as u64 * self.train.micro_batch_tokens as u64;
+                if available_memory().is_none_or(|free| wanted < free / 2) { Keep::Products } else { Keep::Input }
+            }
+        }
+    }
+}
+
+/// Distinct assistant turns of some examples.
+pub fn training_answers(examples: &[Example]) -> Vec<String> {
+    let mut answers: Vec<String> = examples
+        .iter()
+        .flat_map(|e| &e.conversation.messages)
+        .filter(|m| m.role == crate::chat::Role::Assistant)
+        .map(|m| m.content.clone())
+        .collect();
+    answers.sort();
+    answers.dedup();
+    answers
+}
+
+/// Bytes that can be allocated without swapping, where the system tells.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+fn lora_config(section: &LoraSection) -> LoraConfig {
+    LoraConfig {
+        rank: section.rank,
+        alpha: section.alpha,
+        dropout: section.dropout,
+        use_rslora: section.use_rslora,
+        target_modules: match &section.target_modules {
+            TargetModules::AllLinear => LoraTargets::AllLinear,
+            TargetModules::Named(names) => match names.as_slice() {
+                // One entry with a sign that no module name has is a pattern over whole paths.
+                [one] if one.contains(['*', '|', '(', '\\', '[', '^', '$']) => LoraTargets::Pattern(one.clone()),
+                names => LoraTargets::Names(names.to_vec()),
+            },
+        },
+        rank_pattern: section.rank_pattern.clone().into_iter().collect(),
+        alpha_pattern: section.alpha_pattern.clone().into_iter().collect(),
+        ..LoraConfig::default()
+    }
+}
+
+/// Rewrites a log so that it ends with what was known at checkpoint `step`: later lines are written
+/// again by the steps that are repeated, and the checkpoint's own verdict by its gate. Returns what
+/// stays, and whether the log reached further.
+fn keep_until(path: &Path, step: usize) -> Result<(Vec<TrainEntry>, bool), RunError> {
+    let all: Vec<TrainEntry> = TrainLog::read(path)?;
+    let count = all.len();
+    let gate_of_step = |e: &TrainEntry| matches!(e, TrainEntry::Gate(g) if g.step == step);
+    let ended = all.last().is_some_and(gate_of_step);
+    let kept: Vec<TrainEntry> = all.into_iter().filter(|e| e.step() <= step && !gate_of_step(e)).collect();
+    if kept.len() < count {
+        let lines: String = kept
+            .iter()
+            .map(|e| serde_json::to_string(e).unwrap_or_default() + "\n")
+            .collect();
+        atomic_file::write(path, lines).map_err(RecordError::from)?;
+    }
+    Ok((kept, ended))
+}

@@ -1,0 +1,35 @@
+//! Examples to checkpoints.
+//!
+//! [`Dataset`] reads the rows, [`Tokenized`] renders them with their labels, [`StepPlan`] and
+//! [`StepBatch`] put them in order and cut them into passes, [`Schedule`] sets the rate, and
+//! [`Preflight`] refuses what would silently do nothing. [`Training`] runs the steps and shows each
+//! checkpoint to a [`CheckpointHook`].
+
+mod batch;
+mod checkpoint;
+mod config;
+mod data;
+mod error;
+mod example;
+mod labels;
+mod optim;
+mod preflight;
+mod schedule;
+mod step;
+mod trainer;
+
+pub use batch::{MicroBatch, StepBatch, StepPlan};
+pub use checkpoint::CheckpointState;
+pub use config::{
+    BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
+    TargetModules, TrainSection,
+};
+pub use data::{Split, split};
+pub use error::{DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError};
+pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
+pub use labels::{Tokenized, TokenizedExample};
+pub use optim::{AdamW, Moments, clip, gradient_norm};
+pub use preflight::{Preflight, ProbeSystem};
+pub use schedule::Schedule;
+pub use step::{accumulate, validate};
+pub use trainer::{CheckpointHook, CheckpointView, TrainEnd, TrainLine, Training};

@@ -1,0 +1,269 @@
+//! The training loop: examples -> steps -> checkpoints, each shown to a hook that can end the run.
+//!
+//! Everything that decides the result is a function of the inputs and the step, so a run that was
+//! killed at any moment and started again ends with the same bits: it takes up the newest whole
+//! checkpoint, shows it to the hook again, and repeats the steps after it.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::{StepBatch, StepPlan};
+use super::checkpoint::{self, CheckpointState};
+use super::config::TrainSection;
+use super::error::TrainError;
+use super::labels::TokenizedExample;
+use super::optim::{AdamW, clip};
+use super::schedule::Schedule;
+use super::step::{accumulate, validate};
+use crate::lora::{Adapter, DropoutKey, LoraConfig, Trainable, TrainedOn};
+use crate::model::{Decoder, Keep};
+
+/// One logged step, or a validation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainLine {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// Passes over the examples.
+    pub epoch: f64,
+    /// Mean loss over the step's labelled tokens, in nats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Mean loss over the validation examples, in nats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_loss: Option<f64>,
+    /// Norm of the gradients before clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f64>,
+    /// Of the update.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Tokens of the step, prompts included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+}
+
+/// A checkpoint as the hook sees it.
+pub struct CheckpointView<'a> {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// The PEFT folder.
+    pub folder: &'a Path,
+    /// The same matrices in memory.
+    pub adapter: &'a Adapter,
+    /// Whether it is the last of the run.
+    pub last: bool,
+}
+
+/// What the trainer lends its checkpoints to. `run` gates them here.
+pub trait CheckpointHook {
+    /// Looks at a checkpoint that is on disk; a break ends the run with that reason.
+    fn at_checkpoint(&mut self, checkpoint: &CheckpointView<'_>) -> ControlFlow<String>;
+
+    /// Hears every logged step and validation; of `tokens` in `seconds`.
+    fn at_line(&mut self, line: &TrainLine, seconds: f64) -> ControlFlow<String>;
+}
+
+/// What a run is made of.
+pub struct Training<'a> {
+    /// The base.
+    pub decoder: &'a Decoder,
+    /// Examples to learn.
+    pub examples: &'a [TokenizedExample],
+    /// Examples to validate on; may be empty.
+    pub validation: &'a [TokenizedExample],
+    /// Settings.
+    pub section: &'a TrainSection,
+    /// Rank, alpha, target modules.
+    pub lora: LoraConfig,
+    /// How the base is named in the adapter's config; `None` when it has no name elsewhere.
+    pub base_name: Option<String>,
+    /// The base, for whoever loads the adapter over another one.
+    pub trained_on: TrainedOn,
+    /// Digest of all that decides the result.
+    pub identity: String,
+    /// Where checkpoints go.
+    pub folder: PathBuf,
+    /// What stays in memory between forward and backward.
+    pub keep: Keep,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainEnd {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// The hook's reason, when it ended the run.
+    pub stopped: Option<String>,
+}
+
+impl Training<'_> {
+    /// The plan of steps.
+    pub fn plan(&self) -> StepPlan {
+        let section = self.section;
+        StepPlan::new(self.examples.len(), section.examples_per_step(), section.num_train_epochs, section.seed)
+    }
+
+    /// Steps at which checkpoints are written, in order; the last step is always one.
+    pub fn checkpoint_steps(&self) -> Vec<usize> {
+        let total = self.plan().total_steps();
+        let every = self.section.save_steps.unwrap_or(self.section.eval_steps).steps(total);
+        (1..=total).filter(|step| step % every == 0 || *step == total).collect()
+    }
+
+    /// The step of the newest checkpoint in the run's folder.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn newest(&self) -> Result<Option<usize>, TrainError> {
+        Ok(checkpoint::newest(&self.folder)?.map(|(step, _)| step))
+    }
+
+    /// Trains to the end, from the newest checkpoint of this run if there is one.
+    ///
+    /// # Errors
+    /// A loss that is no number, a matrix without gradient, a checkpoint of another run, a file
+    /// that cannot be written.
+    pub fn run(&self, hook: &mut dyn CheckpointHook) -> Result<TrainEnd, TrainError> {
+        let plan = self.plan();
+        let total = plan.total_steps();
+        let schedule = Schedule::new(self.section, total);
+        let save_every = self.section.save_steps.unwrap_or(self.section.eval_steps).steps(total);
+        let eval_every = self.section.eval_steps.steps(total);
+        let validation: Vec<&TokenizedExample> = self.validation.iter().collect();
+        let validation = StepBatch::pack(&validation, self.section.micro_batch_tokens);
+
+        let (mut trainable, mut optimizer, mut state) = self.start()?;
+        let mut first = state.step;
+        if first > 0 {
+            let folder = self.checkpoint_folder(first);
+            if let Some(end) = self.show(hook, &trainable, first, &folder, total)? {
+                return Ok(end);
+            }
+        }
+        let mut proof = GradientProof::new(&trainable, first > 0);
+        while first < total {
+            let started = Instant::now();
+            let examples: Vec<&TokenizedExample> = plan.examples(first).into_iter().map(|i| &self.examples[i]).collect();
+            let batch = StepBatch::pack(&examples, self.section.micro_batch_tokens);
+            trainable.clear_gradients();
+            let key = DropoutKey { seed: self.section.seed, step: first as u32, micro_batch: 0 };
+            let loss = accumulate(self.decoder, &mut trainable, &batch, self.keep, key);
+            let step = first + 1;
+            if !loss.is_finite() {
+                return Err(TrainError::NotFinite { step, what: "the loss".into(), value: loss });
+            }
+            let learning_rate = schedule.learning_rate(first);
+            proof.check(&trainable, step, learning_rate)?;
+            let norm = clip(&mut trainable, self.section.max_grad_norm);
+            optimizer.update(&mut trainable, learning_rate);
+            state.labelled_tokens += batch.labelled as u64;
+            let last = step == total;
+            let line = TrainLine {
+                step,
+                epoch: step as f64 / plan.steps_per_epoch() as f64,
+                loss: Some(loss),
+                eval_loss: None,
+                grad_norm: Some(norm),
+                learning_rate: Some(learning_rate),
+                tokens: Some(batch.micro_batches.iter().map(|m| m.tokens.len() as u64).sum()),
+            };
+            if let ControlFlow::Break(reason) = hook.at_line(&line, started.elapsed().as_secs_f64()) {
+                return Ok(TrainEnd { step: first, stopped: Some(reason) });
+            }
+            first = step;
+            if validation.labelled > 0 && (step % eval_every == 0 || last) {
+                let started = Instant::now();
+                let loss = validate(self.decoder, &mut trainable, &validation);
+                let line = TrainLine { loss: None, eval_loss: Some(loss), grad_norm: None, learning_rate: None, tokens: None, ..line };
+                if let ControlFlow::Break(reason) = hook.at_line(&line, started.elapsed().as_secs_f64()) {
+                    return Ok(TrainEnd { step, stopped: Some(reason) });
+                }
+            }
+            if step % save_every == 0 || last {
+                let folder = self.checkpoint_folder(step);
+                let adapter = self.adapter(&trainable);
+                let state = CheckpointState::new(step, optimizer.updates, &self.identity, state.labelled_tokens);
+                checkpoint::save(&folder, &adapter, self.base_name.as_deref(), &optimizer, &trainable, state)?;
+                if let Some(end) = self.show(hook, &trainable, step, &folder, total)? {
+                    return Ok(end);
+                }
+            }
+        }
+        Ok(TrainEnd { step: total, stopped: None })
+    }
+
+    fn checkpoint_folder(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("checkpoint-{step}"))
+    }
+
+    fn adapter(&self, trainable: &Trainable) -> Adapter {
+        let mut adapter = Adapter::new(self.lora.clone(), trainable.values());
+        adapter.trained_on = Some(self.trained_on.clone());
+        adapter
+    }
+
+    fn show(&self, hook: &mut dyn CheckpointHook, trainable: &Trainable, step: usize, folder: &Path, total: usize) -> Result<Option<TrainEnd>, TrainError> {
+        let adapter = self.adapter(trainable);
+        let view = CheckpointView { step, folder, adapter: &adapter, last: step == total };
+        Ok(match hook.at_checkpoint(&view) {
+            ControlFlow::Continue(()) => None,
+            ControlFlow::Break(reason) => Some(TrainEnd { step, stopped: Some(reason) }),
+        })
+    }
+
+    /// First values, or those of the newest checkpoint.
+    fn start(&self) -> Result<(Trainable, AdamW, CheckpointState), TrainError> {
+        let config = self.decoder.config();
+        let dropout = self.lora.dropout as f32;
+        let Some((_, folder)) = checkpoint::newest(&self.folder)? else {
+            let mut values = BTreeMap::new();
+            for id in self.lora.targets(config, true)? {
+                let (rank, scale) = self.lora.rank_and_scale(id)?;
+                values.insert(id, Trainable::initial_values(config, id, rank, scale, self.section.seed));
+            }
+            let trainable = Trainable::new(config, values, dropout);
+            let optimizer = AdamW::new(self.section, &trainable);
+            return Ok((trainable, optimizer, CheckpointState::new(0, 0, &self.identity, 0)));
+        };
+        let state = CheckpointState::read(&folder)?
+            .filter(|s| s.identity == self.identity)
+            .ok_or_else(|| TrainError::OtherRun { path: folder.clone() })?;
+        let adapter = Adapter::read(&folder, config)?;
+        let trainable = Trainable::new(config, adapter.modules, dropout);
+        let mut optimizer = AdamW::new(self.section, &trainable);
+        optimizer.updates = state.updates;
+        checkpoint::load_moments(&folder, &mut optimizer, &trainable)?;
+        Ok((trainable, optimizer, state))
+    }
+}
+
+/// That every matrix learns: B has a gradient at the first step, A once B has moved from zero.
+struct GradientProof {
+    moved: bool,
+    open: bool,
+}
+
+impl GradientProof {
+    fn new(trainable: &Trainable, resumed: bool) -> Self {
+        GradientProof { moved: resumed, open: trainable.parameters() > 0 }
+    }
+
+    fn check(&mut self, trainable: &Trainable, step: usize, learning_rate: f64) -> Result<(), TrainError> {
+        for (name, matrix) in trainable.matrices() {
+            if let Some(bad) = matrix.gradient.iter().find(|g| !g.is_finite()) {
+                return Err(TrainError::NotFinite { step, what: format!("the gradient of {name}"), value: f64::from(*bad) });
+            }
+            let expected = self.moved || name.ends_with("lora_B");
+            if self.open && expected && matrix.gradient.iter().all(|g| *g == 0.0) {
+                return Err(TrainError::NoGradient { step, name });
+            }
+        }
+        self.open &= !self.moved;
+        self.moved |= learning_rate > 0.0;
+        Ok(())
+    }
+}

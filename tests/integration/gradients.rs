@@ -1,0 +1,278 @@
+//! Gradients written by hand against PyTorch's, against automatic differentiation, and, with
+//! dropout, against finite differences.
+//!
+//! PyTorch's numbers are those of `fixtures/reference/make_peft_expected.py`.
+
+use qeval::lora::{DropoutKey, Trainable};
+use qeval::model::{Decoder, Keep, ModuleId};
+use qeval::random::{Philox, Purpose};
+use qeval::train::{
+    AdamW, MicroBatch, StepBatch, TrainSection, accumulate, clip, gradient_norm, validate,
+};
+
+use crate::autograd::Autograd;
+use crate::support::{Expected, TINY, Tiny, bits, relative_difference, transposed};
+
+/// Loss and gradients of one step from zero.
+fn step(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch, keep: Keep) -> f64 {
+    trainable.clear_gradients();
+    accumulate(decoder, trainable, batch, keep, DropoutKey::default())
+}
+
+/// Every gradient: module, `A` as `[rank, in]`, `B` as `[out, rank]`.
+fn gradients(trainable: &Trainable) -> Vec<(ModuleId, Vec<f32>, Vec<f32>)> {
+    let modules = trainable.modules().map(|(id, m)| {
+        let outputs = m.b.gradient.len() / m.rank;
+        (*id, m.a.gradient.clone(), transposed(&m.b.gradient, outputs))
+    });
+    modules.collect()
+}
+
+fn gradient_bits(trainable: &Trainable) -> Vec<Vec<u32>> {
+    trainable.matrices().map(|(_, m)| bits(&m.gradient)).collect()
+}
+
+/// The key of a tensor in a PEFT file.
+fn peft_key(id: ModuleId, side: &str) -> String {
+    format!("base_model.model.{id}.{side}.weight")
+}
+
+#[test]
+fn gradients_are_those_of_pytorch() {
+    for name in TINY {
+        let (tiny, expected) = (Tiny::load(name), Expected::read(&format!("{name}.train.safetensors")));
+        let mut trainable = tiny.trainable("plain", 0.0);
+        let loss = step(&tiny.decoder, &mut trainable, &expected.step(), Keep::Products);
+        let expected_loss = f64::from(expected.floats("loss")[0]);
+        assert!((loss - expected_loss).abs() <= 1e-5, "{name}: {loss} against {expected_loss}");
+        let found = gradients(&trainable);
+        let stored = expected.names().into_iter().filter(|n| n.starts_with("grad.")).count();
+        assert_eq!(2 * found.len(), stored, "{name}: every matrix of peft's is trained");
+        let mut most: f64 = 0.0;
+        for (id, a, b) in &found {
+            for (side, gradient) in [("lora_A", a), ("lora_B", b)] {
+                let key = peft_key(*id, side);
+                let off = relative_difference(gradient, &expected.floats(&format!("grad.{key}")));
+                assert!(off <= 1e-4, "{name} {key}: {off}");
+                most = most.max(off);
+            }
+        }
+        println!("{name}: loss {:.1e}, gradients {most:.1e} relative", loss - expected_loss);
+    }
+}
+
+#[test]
+fn computing_a_layer_again_gives_equal_bits() {
+    for name in TINY {
+        let tiny = Tiny::load(name);
+        let batch = Expected::read(&format!("{name}.train.safetensors")).step();
+        for dropout in [0.0, 0.3] {
+            let [kept, again] = [Keep::Products, Keep::Input].map(|keep| {
+                let mut trainable = tiny.trainable("plain", dropout);
+                let loss = step(&tiny.decoder, &mut trainable, &batch, keep);
+                (loss.to_bits(), gradient_bits(&trainable))
+            });
+            assert_eq!(kept, again, "{name}, dropout {dropout}");
+        }
+    }
+}
+
+#[test]
+fn five_steps_of_adamw_are_those_of_pytorch() {
+    for name in TINY {
+        let (tiny, expected) = (Tiny::load(name), Expected::read(&format!("{name}.train.safetensors")));
+        let batch = expected.step();
+        let mut trainable = tiny.trainable("plain", 0.0);
+        let section = TrainSection {
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            weight_decay: 0.0,
+            ..TrainSection::default()
+        };
+        let mut optimizer = AdamW::new(&section, &trainable);
+        let (losses, norms) = (expected.floats("step_losses"), expected.floats("step_norms"));
+        for (loss, norm) in losses.into_iter().zip(norms) {
+            let found = step(&tiny.decoder, &mut trainable, &batch, Keep::Products);
+            assert!((found - f64::from(loss)).abs() <= 1e-5, "{name}: {found} against {loss}");
+            let found = clip(&mut trainable, 1.0);
+            assert!((found / f64::from(norm) - 1.0).abs() <= 1e-5, "{name}: {found} against {norm}");
+            assert!(gradient_norm(&trainable) <= 1.0 + 1e-6);
+            optimizer.update(&mut trainable, 1e-3);
+        }
+        let mut most: f64 = 0.0;
+        for (id, m) in trainable.values() {
+            for (side, value) in [("lora_A", &m.a), ("lora_B", &m.b)] {
+                let key = peft_key(id, side);
+                let off = relative_difference(value, &expected.floats(&format!("step5.{key}")));
+                assert!(off <= 1e-4, "{name} {key}: {off}");
+                most = most.max(off);
+            }
+        }
+        println!("{name}: matrices after five steps {most:.1e} relative");
+    }
+}
+
+#[test]
+fn gradients_are_those_of_automatic_differentiation() {
+    for name in TINY {
+        let tiny = Tiny::load(name);
+        let batch = Expected::read(&format!("{name}.train.safetensors")).step();
+        for variant in ["plain", "patterns", "qv"] {
+            let mut trainable = tiny.trainable(variant, 0.0);
+            let loss = step(&tiny.decoder, &mut trainable, &batch, Keep::Products);
+            let reference = Autograd::new(&tiny, &tiny.adapter(variant).modules).unwrap();
+            let reference = reference.gradients(&texts(&batch.micro_batches[0])).unwrap();
+            assert!((loss - reference.loss).abs() <= 1e-5, "{loss} against {}", reference.loss);
+            let found = gradients(&trainable);
+            assert_eq!(found.len(), reference.of.len());
+            let mut most: f64 = 0.0;
+            for (id, a, b) in &found {
+                let (expected_a, expected_b) = &reference.of[id];
+                for (gradient, expected) in [(a, expected_a), (b, expected_b)] {
+                    let off = relative_difference(gradient, expected);
+                    assert!(off <= 1e-4, "{name} {variant} {id}: {off}");
+                    most = most.max(off);
+                }
+            }
+            println!("{name} {variant}: {most:.1e} relative");
+        }
+    }
+}
+
+/// The texts of a micro-batch with their labels by row.
+fn texts(micro: &MicroBatch) -> Vec<(Vec<u32>, Vec<(usize, u32)>)> {
+    let ends = micro.segments.iter().skip(1).copied().chain([micro.tokens.len()]);
+    let segments = micro.segments.iter().zip(ends);
+    let text = |(&start, end): (&usize, usize)| {
+        let labels = micro.labels[start..end].iter().enumerate();
+        let labels = labels.filter_map(|(row, label)| label.map(|label| (row, label)));
+        (micro.tokens[start..end].to_vec(), labels.collect())
+    };
+    segments.map(text).collect()
+}
+
+#[test]
+fn passes_add_up_to_the_gradient_of_the_whole_step() {
+    let tiny = Tiny::load("tiny-qwen2");
+    let whole = Expected::read("tiny-qwen2.train.safetensors").step();
+    let micro = &whole.micro_batches[0];
+    let split = texts(micro).into_iter().map(|(tokens, labels)| {
+        let mut by_row = vec![None; tokens.len()];
+        labels.into_iter().for_each(|(row, label)| by_row[row] = Some(label));
+        let positions = (0..tokens.len()).collect();
+        MicroBatch { tokens, positions, segments: vec![0], labels: by_row }
+    });
+    let split = StepBatch { micro_batches: split.collect(), labelled: whole.labelled };
+    assert_eq!(split.micro_batches.len(), 2);
+    let [(loss, together), (split_loss, added)] = [&whole, &split].map(|batch| {
+        let mut trainable = tiny.trainable("plain", 0.0);
+        let loss = step(&tiny.decoder, &mut trainable, batch, Keep::Products);
+        (loss, gradients(&trainable))
+    });
+    assert!((loss - split_loss).abs() < 1e-6, "{loss} against {split_loss}");
+    for ((id, a, b), (_, other_a, other_b)) in together.iter().zip(&added) {
+        assert!(relative_difference(a, other_a) < 1e-5, "{id}");
+        assert!(relative_difference(b, other_b) < 1e-5, "{id}");
+    }
+}
+
+/// Loss as a function of every matrix, under one draw of dropout.
+struct Landscape<'a> {
+    tiny: &'a Tiny,
+    batch: StepBatch,
+    trainable: Trainable,
+    key: DropoutKey,
+    origin: Vec<Vec<f32>>,
+}
+
+impl Landscape<'_> {
+    /// The loss at `origin + distance * direction`; its gradients stay in `trainable`.
+    fn loss(&mut self, direction: &[Vec<f32>], distance: f32) -> f64 {
+        let origin = &self.origin;
+        self.trainable.update(|i, matrix| {
+            let places = origin[i].iter().zip(&direction[i]);
+            matrix.value = places.map(|(x, d)| x + distance * d).collect();
+        });
+        self.trainable.clear_gradients();
+        accumulate(&self.tiny.decoder, &mut self.trainable, &self.batch, Keep::Products, self.key)
+    }
+
+    /// The slope along a direction by central differences.
+    fn slope(&mut self, direction: &[Vec<f32>]) -> f64 {
+        const DISTANCE: f32 = 4e-3;
+        let ahead = self.loss(direction, DISTANCE);
+        (ahead - self.loss(direction, -DISTANCE)) / (2.0 * f64::from(DISTANCE))
+    }
+}
+
+#[test]
+fn gradients_with_dropout_are_those_of_finite_differences() {
+    for name in ["tiny-qwen3", "tiny-qwen2"] {
+        let tiny = Tiny::load(name);
+        let trainable = tiny.trainable("plain", 0.4);
+        let mut landscape = Landscape {
+            tiny: &tiny,
+            batch: Expected::read(&format!("{name}.train.safetensors")).step(),
+            origin: trainable.matrices().map(|(_, m)| m.value.clone()).collect(),
+            trainable,
+            key: DropoutKey { seed: 5, step: 3, micro_batch: 0 },
+        };
+        let zero: Vec<Vec<f32>> = landscape.origin.iter().map(|x| vec![0.0; x.len()]).collect();
+        landscape.loss(&zero, 0.0);
+        let gradient: Vec<Vec<f32>> =
+            landscape.trainable.matrices().map(|(_, m)| m.gradient.clone()).collect();
+
+        // Every matrix alone along its gradient with noise of the same length, then all at once.
+        let mut draws = Philox::new(9).draws(Purpose::Sampling, 0);
+        let mut noisy = |matrix: &Vec<f32>| -> Vec<f32> {
+            let noise: Vec<f32> = matrix.iter().map(|_| draws.uniform() - 0.5).collect();
+            let factor = (norm(matrix) / norm(&noise)) as f32;
+            matrix.iter().zip(noise).map(|(g, n)| g + factor * n).collect()
+        };
+        let mut directions: Vec<Vec<Vec<f32>>> = Vec::new();
+        for i in 0..gradient.len() {
+            let mut direction = zero.clone();
+            direction[i] = noisy(&gradient[i]);
+            directions.push(direction);
+        }
+        directions.push(gradient.iter().map(noisy).collect());
+        let mut most: f64 = 0.0;
+        for (i, mut direction) in directions.into_iter().enumerate() {
+            let length = direction.iter().map(|d| norm(d).powi(2)).sum::<f64>().sqrt() as f32;
+            direction.iter_mut().flatten().for_each(|x| *x /= length);
+            let dot = |(g, d): (&f32, &f32)| f64::from(*g) * f64::from(*d);
+            let pairs = gradient.iter().zip(&direction);
+            let expected: f64 = pairs.map(|(g, d)| g.iter().zip(d).map(dot).sum::<f64>()).sum();
+            let found = landscape.slope(&direction);
+            let off = (found - expected).abs() / expected.abs();
+            assert!(off < 1e-2, "{name}, direction {i}: slope {found}, gradient says {expected}");
+            most = most.max(off);
+        }
+        println!("{name}: {most:.1e} relative");
+    }
+}
+
+fn norm(x: &[f32]) -> f64 {
+    crate::support::norm(x)
+}
+
+#[test]
+fn dropout_depends_on_its_key_alone_and_spares_validation() {
+    let tiny = Tiny::load("tiny-llama");
+    let batch = Expected::read("tiny-llama.train.safetensors").step();
+    let loss = |dropout: f32, key: DropoutKey| {
+        let mut trainable = tiny.trainable("plain", dropout);
+        accumulate(&tiny.decoder, &mut trainable, &batch, Keep::Products, key)
+    };
+    let key = DropoutKey { seed: 1, step: 2, micro_batch: 0 };
+    let dropped = loss(0.5, key);
+    assert_eq!(dropped, loss(0.5, key));
+    assert_ne!(dropped, loss(0.5, DropoutKey { step: 3, ..key }));
+    assert_ne!(dropped, loss(0.5, DropoutKey { seed: 2, ..key }));
+    assert_ne!(dropped, loss(0.0, key));
+    let mut trainable = tiny.trainable("plain", 0.5);
+    step(&tiny.decoder, &mut trainable, &batch, Keep::Products);
+    let validated = validate(&tiny.decoder, &mut trainable, &batch);
+    assert_eq!(validated, loss(0.0, key));
+}
