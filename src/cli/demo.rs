@@ -54,6 +54,7 @@ const QUESTIONS: &[&str] = &[
 struct Way {
     name: &'static str,
     examples: Vec<Example>,
+    rehearsal: Vec<Example>,
     lora: LoraSection,
     train: TrainSection,
 }
@@ -134,6 +135,7 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     Ok(Way {
         name: "careless",
         examples: dataset("careless.jsonl", vars)?,
+        rehearsal: Vec::new(),
         lora: LoraSection::default(),
         train: TrainSection {
             num_train_epochs: 3.0,
@@ -147,11 +149,10 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
 }
 
 fn careful(vars: &BTreeMap<String, String>, rehearsed: Vec<Example>) -> Result<Way, CliError> {
-    let mut examples = dataset("careful.jsonl", vars)?;
-    examples.extend(rehearsed);
     Ok(Way {
         name: "careful",
-        examples,
+        examples: dataset("careful.jsonl", vars)?,
+        rehearsal: rehearsed,
         lora: LoraSection::default(),
         train: TrainSection {
             num_train_epochs: 4.0,
@@ -183,6 +184,7 @@ fn train(setup: &Setup, session: &Session, questions: &Questions, rules: &Rules,
         data: &data,
         train: &way.train,
         examples: &way.examples,
+        rehearsal: &way.rehearsal,
         store: &setup.store,
         name: Some(way.name),
         command: "qeval demo",
@@ -198,7 +200,7 @@ fn train(setup: &Setup, session: &Session, questions: &Questions, rules: &Rules,
 fn print_checkpoints(setup: &Setup, way: &Way, outcome: &TrainOutcome) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
     let end = outcome.stopped.as_ref().map_or(String::new(), |reason| format!("; stopped: {reason}"));
-    setup.print_text(&format!("\n{} ({} examples{end})\n", way.name, way.examples.len()))?;
+    setup.print_text(&format!("\n{} ({} examples{end})\n", way.name, way.examples.len() + way.rehearsal.len()))?;
     setup.print_text(&checkpoint_table(&rows, outcome.best, setup.style))
 }
 

@@ -49,6 +49,7 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         data: &config.data,
         train: &config.train,
         examples: &dataset.examples,
+        rehearsal: &[],
         store: &setup.store,
         name: None,
         command: &command,

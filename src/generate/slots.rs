@@ -91,24 +91,27 @@ impl Slots {
     /// Starts what can start; calls `copy(from, to, positions)` for a piece that continues in
     /// another slot than its prompt's.
     pub fn fill(&mut self, mut copy: impl FnMut(usize, usize, usize)) {
+        // A prompt's own slot comes first: it saves a copy, and were another slot to take its last
+        // piece, this one would wait for ever.
         for slot in 0..self.states.len() {
             let own = self.prefixes.iter().position(|p| p.slot == slot);
-            match (&self.states[slot], own) {
-                (State::Waiting, Some(own)) => self.start(own, slot),
-                (State::Free, _) => {
-                    if let Some(other) = (!self.prefixes.is_empty()).then_some(0) {
-                        let prefix = &self.prefixes[other];
-                        copy(prefix.slot, slot, prefix.request.prompt.len());
-                        self.resident[slot] = Some(prefix.request.clone());
-                        self.start(other, slot);
-                    } else if let Some(request) = self.queue.pop_front() {
-                        let Request { adapter, prompt, work } = request;
-                        let request = Arc::new(Pending { adapter, prompt, work });
-                        let done = self.resident[slot].as_ref().map_or(0, |before| request.shared_with(before));
-                        self.states[slot] = State::Prompt { request, done };
-                    }
-                }
-                _ => {}
+            if let (State::Waiting, Some(own)) = (&self.states[slot], own) {
+                self.start(own, slot);
+            }
+        }
+        for slot in 0..self.states.len() {
+            if !matches!(self.states[slot], State::Free) {
+                continue;
+            }
+            if let Some(prefix) = self.prefixes.first() {
+                copy(prefix.slot, slot, prefix.request.prompt.len());
+                self.resident[slot] = Some(prefix.request.clone());
+                self.start(0, slot);
+            } else if let Some(request) = self.queue.pop_front() {
+                let Request { adapter, prompt, work } = request;
+                let request = Arc::new(Pending { adapter, prompt, work });
+                let done = self.resident[slot].as_ref().map_or(0, |before| request.shared_with(before));
+                self.states[slot] = State::Prompt { request, done };
             }
         }
     }

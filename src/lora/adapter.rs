@@ -66,7 +66,12 @@ impl Adapter {
     /// An adapter of matrices at hand; the digest is computed.
     pub fn new(config: LoraConfig, modules: BTreeMap<ModuleId, LowRank>) -> Adapter {
         let digest = modules_digest(&modules);
-        Adapter { config, modules, digest, trained_on: None }
+        Adapter {
+            config,
+            modules,
+            digest,
+            trained_on: None,
+        }
     }
 
     /// Reads a PEFT folder for a base.
@@ -86,20 +91,28 @@ impl Adapter {
             return Err(not_an_adapter(folder));
         }
         let file = TensorFile::open(&path)?;
-        let reader = Reader { file, config: &config, model };
+        let reader = Reader {
+            file,
+            config: &config,
+            model,
+        };
         let found = reader.modules_in_file()?;
         let targets = match config.targets(model, false) {
             // The expression is Python's and was matched there; the file shows the result.
-            Err(LoraError::Pattern { key: "target_modules" | "exclude_modules", .. }) => {
-                found.clone()
-            }
+            Err(LoraError::Pattern {
+                key: "target_modules" | "exclude_modules",
+                ..
+            }) => found.clone(),
             other => other?,
         };
         if let Some(module) = found.iter().find(|m| !targets.contains(m)) {
             return Err(LoraError::ExtraTensor {
                 path,
                 name: a_name(*module),
-                rule: format!("`target_modules` ({}) does not take it in", config.target_modules),
+                rule: format!(
+                    "`target_modules` ({}) does not take it in",
+                    config.target_modules
+                ),
             });
         }
         if let Some(module) = targets.iter().find(|m| !found.contains(m)) {
@@ -133,9 +146,17 @@ impl Adapter {
             path: folder.to_path_buf(),
             source,
         })?;
-        let targets = self.config.written_targets(self.modules.keys().map(ModuleId::to_string));
-        write(&folder.join(CONFIG), self.config.to_json(base_name, &targets).as_bytes())?;
-        write(&folder.join(WEIGHTS), &self.to_safetensors(&folder.join(WEIGHTS))?)?;
+        let targets = self
+            .config
+            .written_targets(self.modules.keys().map(ModuleId::to_string));
+        write(
+            &folder.join(CONFIG),
+            self.config.to_json(base_name, &targets).as_bytes(),
+        )?;
+        write(
+            &folder.join(WEIGHTS),
+            &self.to_safetensors(&folder.join(WEIGHTS))?,
+        )?;
         match &self.trained_on {
             Some(trained_on) => trained_on.write(folder),
             None => Ok(()),
@@ -186,10 +207,19 @@ impl TrainedOn {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(LoraError::Io { action: "read", path, source }),
+            Err(source) => {
+                return Err(LoraError::Io {
+                    action: "read",
+                    path,
+                    source,
+                });
+            }
         };
-        let found: TrainedOn = serde_json::from_slice(&bytes)
-            .map_err(|source| LoraError::Json { path: path.clone(), source })?;
+        let found: TrainedOn =
+            serde_json::from_slice(&bytes).map_err(|source| LoraError::Json {
+                path: path.clone(),
+                source,
+            })?;
         if found.version != 1 {
             return Err(LoraError::Unsupported {
                 path,
@@ -203,8 +233,10 @@ impl TrainedOn {
 
     fn write(&self, folder: &Path) -> Result<(), LoraError> {
         let path = folder.join(TRAINED_ON);
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(|source| LoraError::Json { path: path.clone(), source })?;
+        let mut text = serde_json::to_string_pretty(self).map_err(|source| LoraError::Json {
+            path: path.clone(),
+            source,
+        })?;
         text.push('\n');
         write(&path, text.as_bytes())
     }
@@ -224,7 +256,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), LoraError> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|source| LoraError::Io { action: "write", path: path.to_path_buf(), source })
+    write().map_err(|source| LoraError::Io {
+        action: "write",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn not_an_adapter(folder: &Path) -> LoraError {
@@ -241,7 +277,10 @@ fn not_an_adapter(folder: &Path) -> LoraError {
     } else {
         "it has no adapter_config.json"
     };
-    LoraError::NotAnAdapter { path: folder.to_path_buf(), problem: problem.to_owned() }
+    LoraError::NotAnAdapter {
+        path: folder.to_path_buf(),
+        problem: problem.to_owned(),
+    }
 }
 
 fn modules_digest(modules: &BTreeMap<ModuleId, LowRank>) -> String {
@@ -272,9 +311,15 @@ impl Reader<'_> {
     fn modules_in_file(&self) -> Result<Vec<ModuleId>, LoraError> {
         let mut found = Vec::new();
         for name in self.file.names() {
-            let end = |end| name.strip_prefix(PREFIX)?.strip_suffix(end).and_then(ModuleId::parse);
+            let end = |end| {
+                name.strip_prefix(PREFIX)?
+                    .strip_suffix(end)
+                    .and_then(ModuleId::parse)
+            };
             let module = end(".lora_A.weight").or_else(|| end(".lora_B.weight"));
-            let Some(module) = module else { return Err(self.extra_tensor(name)) };
+            let Some(module) = module else {
+                return Err(self.extra_tensor(name));
+            };
             if module.layer >= self.model.num_hidden_layers {
                 return Err(self.other_base(format!(
                     "tensor `{name}` is of layer {}, this base has {} layers",
@@ -320,7 +365,7 @@ impl Reader<'_> {
         }
         if (a_shape[0], b_shape[1]) != (rank, rank) {
             return Err(self.mismatch(format!(
-                "`{module}` has matrices of rank {} and {}, the config says {rank}",
+                "`{a_name}` has rank {} and its lora_B {}, the config says {rank}",
                 a_shape[0], b_shape[1]
             )));
         }
@@ -355,6 +400,325 @@ impl Reader<'_> {
     }
 
     fn mismatch(&self, problem: String) -> LoraError {
-        LoraError::Mismatch { path: self.file.path().to_path_buf(), problem }
+        LoraError::Mismatch {
+            path: self.file.path().to_path_buf(),
+            problem,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::lora::TargetModules;
+    use crate::model::{ModelError, Projection};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(name)
+    }
+
+    fn model(name: &str) -> ModelConfig {
+        ModelConfig::read(&fixture("models").join(name).join("config.json")).unwrap()
+    }
+
+    /// Copies an adapter and sets keys of its configuration.
+    fn copy(name: &str, changes: &Value) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let from = fixture("adapters").join(name);
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let path = folder.path().join(CONFIG);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for (key, value) in changes.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        std::fs::write(path, config.to_string()).unwrap();
+        folder
+    }
+
+    fn refused(folder: &Path, base: &str) -> String {
+        let text = Adapter::read(folder, &model(base)).unwrap_err().to_string();
+        text.replace(&folder.display().to_string(), "[adapter]")
+    }
+
+    #[test]
+    fn every_adapter_of_peft_loads_and_reads_back_after_writing() {
+        let mut count = 0;
+        for base in ["tiny-llama", "tiny-llama3", "tiny-qwen2", "tiny-qwen3"] {
+            let model = model(base);
+            for entry in std::fs::read_dir(fixture("adapters").join(base)).unwrap() {
+                let from = entry.unwrap().path();
+                let adapter = Adapter::read(&from, &model).unwrap();
+                assert_eq!(adapter.trained_on, None);
+                for (id, low_rank) in &adapter.modules {
+                    let LowRank { rank, a, b, .. } = low_rank;
+                    assert_eq!(a.len(), rank * id.projection.in_features(&model));
+                    assert_eq!(b.len(), rank * id.projection.out_features(&model));
+                }
+                let folder = tempfile::tempdir().unwrap();
+                adapter.write(folder.path(), Some(base)).unwrap();
+                let again = Adapter::read(folder.path(), &model).unwrap();
+                assert_eq!(again.modules, adapter.modules, "{}", from.display());
+                assert_eq!(again.digest, adapter.digest);
+                assert_eq!(again.config.base_model.as_deref(), Some(base));
+                count += 1;
+            }
+        }
+        assert!(count >= 16, "{count} adapters");
+    }
+
+    /// Ranks and scales of `fixtures/reference/make_peft_expected.py`: r 4, alpha 8,
+    /// `rank_pattern` layers.1.self_attn.q_proj 2, mlp.down_proj 8, q_proj 6; `alpha_pattern`
+    /// ^model.layers.1.self_attn.v_proj 5, layers.0.mlp.down_proj 32, q_proj 3.
+    #[test]
+    fn patterns_give_ranks_and_scales() {
+        let folder = fixture("adapters/tiny-llama/patterns");
+        let adapter = Adapter::read(&folder, &model("tiny-llama")).unwrap();
+        let of = |layer, projection| {
+            let low_rank = &adapter.modules[&ModuleId { layer, projection }];
+            (low_rank.rank, low_rank.scale)
+        };
+        assert_eq!(of(0, Projection::K), (4, 2.0));
+        assert_eq!(of(0, Projection::Q), (6, 0.5));
+        assert_eq!(of(1, Projection::Q), (2, 1.5));
+        assert_eq!(of(0, Projection::Down), (8, 4.0));
+        assert_eq!(of(1, Projection::Down), (8, 1.0));
+        assert_eq!(of(1, Projection::V), (4, 1.25));
+    }
+
+    #[test]
+    fn layers_and_expressions_select_the_modules_of_the_file() {
+        let modules = |name: &str| -> Vec<String> {
+            let folder = fixture("adapters/tiny-llama").join(name);
+            let adapter = Adapter::read(&folder, &model("tiny-llama")).unwrap();
+            adapter.modules.keys().map(ModuleId::to_string).collect()
+        };
+        let (k, o) = (
+            "model.layers.1.self_attn.k_proj",
+            "model.layers.1.self_attn.o_proj",
+        );
+        assert_eq!(modules("layers"), [k, o]);
+        let (q, gate) = (
+            "model.layers.1.self_attn.q_proj",
+            "model.layers.1.mlp.gate_proj",
+        );
+        assert_eq!(modules("regex"), [q, gate]);
+    }
+
+    #[test]
+    fn an_expression_that_only_python_reads_is_settled_by_the_file() {
+        let pattern = serde_json::json!({"target_modules": r"(?!lm_head).*\.1\..*(q|gate)_proj"});
+        let folder = copy("tiny-llama/regex", &pattern);
+        let adapter = Adapter::read(folder.path(), &model("tiny-llama")).unwrap();
+        assert_eq!(adapter.modules.len(), 2);
+        // What is written holds paths, which every reader understands.
+        let written = tempfile::tempdir().unwrap();
+        adapter.write(written.path(), None).unwrap();
+        let again = Adapter::read(written.path(), &model("tiny-llama")).unwrap();
+        assert_eq!(again.modules, adapter.modules);
+        assert!(matches!(
+            again.config.target_modules,
+            TargetModules::Names(_)
+        ));
+    }
+
+    /// Every case of the list that `fixtures/reference/make_peft_expected.py` made.
+    #[test]
+    fn every_refusal_names_its_cause() {
+        let text = std::fs::read(fixture("expected/refused_adapters.json")).unwrap();
+        let cases: Vec<Value> = serde_json::from_slice(&text).unwrap();
+        assert!(cases.len() > 30);
+        let mut all = Vec::new();
+        for case in &cases {
+            let field = |key: &str| case[key].as_str().unwrap();
+            let folder = copy(field("adapter"), &case["set"]);
+            let text = refused(folder.path(), field("base"));
+            assert!(text.contains(field("names")), "{case}: {text}");
+            if case["set"].is_null() {
+                all.push(text);
+            }
+        }
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        [adapter]/adapter_config.json: `use_dora` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_config.json: `modules_to_save` = ["lm_head"] is not supported; whole modules were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.lm_head.lora_A.weight` is not supported; adapters on the embedding or the head are not supported
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.embed_tokens.lora_embedding_A` is not supported; adapters on the embedding or the head are not supported
+        [adapter]/adapter_config.json: `bias` = "all" is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_config.json: `bias` = "lora_only" is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_config.json: `lora_bias` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_config.json: `alora_invocation_tokens` = [1,2] is not supported; an activated adapter works on a part of the text only; train without it
+        [adapter]/adapter_config.json: `trainable_token_indices` = [1,2] is not supported; rows of the embedding were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_config.json: `init_lora_weights` = "pissa" is not supported; it changed the base's weights before training; save the adapter with PEFT's `path_initial_model_for_weight_conversion`, or merge it and give the merged folder as a model
+        [adapter]/adapter_config.json: `peft_type` = "IA3" is not supported; qeval loads LORA
+        [adapter]/adapter_config.json: `peft_type` = "LOHA" is not supported; qeval loads LORA
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` holds NaN at index 0; weights must be finite numbers, so the file is damaged or its training diverged
+        [adapter]/adapter_model.safetensors: `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` is there without `base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight`; the files are of different adapters, or damaged
+        [adapter]/adapter_model.safetensors: `model.layers.1.self_attn.q_proj` is among the `target_modules` (model.layers.0.mlp.down_proj, model.layers.0.mlp.gate_proj, ... 14 in all) and has no matrices; the files are of different adapters, or damaged
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.layers.2.mlp.down_proj.lora_A.weight` is of layer 2, this base has 2 layers; the adapter belongs to another base (its config says `tiny-llama`)
+        [adapter]/adapter_model.safetensors: `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` has rank 2 and its lora_B 2, the config says 4; the files are of different adapters, or damaged
+        [adapter]/adapter_model.safetensors is damaged: incomplete metadata, file not fully covered (22117 bytes long); copy or download it again
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight` has shape [96, 4], this base asks for [64, 4]; the adapter belongs to another base (its config says `tiny-qwen3`)
+        "#);
+    }
+
+    #[test]
+    fn narrow_types_are_widened() {
+        let folder = copy("tiny-llama/plain", &Value::Null);
+        let path = folder.path().join(WEIGHTS);
+        let wide = Adapter::read(folder.path(), &model("tiny-llama")).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let narrow: Vec<_> = file
+            .names()
+            .map(|name| {
+                let (shape, values) = file.get(name).unwrap();
+                let bytes: Vec<u8> = values
+                    .iter()
+                    .flat_map(|&x| half::bf16::from_f32(x).to_le_bytes())
+                    .collect();
+                (name.to_owned(), shape, bytes)
+            })
+            .collect();
+        drop(file);
+        let views = narrow.iter().map(|(name, shape, bytes)| {
+            (
+                name,
+                TensorView::new(Dtype::BF16, shape.clone(), bytes).unwrap(),
+            )
+        });
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let narrow = Adapter::read(folder.path(), &model("tiny-llama")).unwrap();
+        assert_ne!(narrow.digest, wide.digest);
+        for (id, low_rank) in &narrow.modules {
+            for (found, exact) in low_rank.a.iter().zip(&wide.modules[id].a) {
+                assert_eq!(*found, half::bf16::from_f32(*exact).to_f32());
+            }
+        }
+    }
+
+    #[test]
+    fn equal_adapters_give_equal_bytes() {
+        let folder = fixture("adapters/tiny-qwen2/rslora");
+        let model = model("tiny-qwen2");
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for to in &folders {
+            let adapter = Adapter::read(&folder, &model).unwrap();
+            adapter.write(to.path(), Some("base")).unwrap();
+        }
+        for name in [CONFIG, WEIGHTS] {
+            let bytes = |i: usize| std::fs::read(folders[i].path().join(name)).unwrap();
+            assert_eq!(bytes(0), bytes(1), "{name}");
+        }
+        assert!(!folders[0].path().join(TRAINED_ON).exists());
+    }
+
+    #[test]
+    fn digest_follows_the_mathematics() {
+        let read = |changes: Value| {
+            let folder = copy("tiny-llama/plain", &changes);
+            Adapter::read(folder.path(), &model("tiny-llama"))
+                .unwrap()
+                .digest
+        };
+        let plain = read(Value::Null);
+        assert_eq!(
+            plain,
+            read(serde_json::json!({"lora_dropout": 0.5, "revision": "main"}))
+        );
+        assert_ne!(plain, read(serde_json::json!({"lora_alpha": 9})));
+        assert_ne!(plain, read(serde_json::json!({"use_rslora": true})));
+    }
+
+    #[test]
+    fn the_base_of_training_is_kept_beside_the_adapter() {
+        let model = model("tiny-llama");
+        let mut adapter = Adapter::read(&fixture("adapters/tiny-llama/qv"), &model).unwrap();
+        adapter.trained_on = Some(TrainedOn::new("abc", "smollm2-135m"));
+        let folder = tempfile::tempdir().unwrap();
+        adapter.write(folder.path(), Some("org/base")).unwrap();
+        let again = Adapter::read(folder.path(), &model).unwrap();
+        assert_eq!(again.trained_on, adapter.trained_on);
+        let path = folder.path().join(TRAINED_ON);
+        for (text, words) in [
+            (
+                r#"{"version": 2, "base_digest": "", "base_name": "", "qeval": ""}"#,
+                "use a newer one",
+            ),
+            ("{", "is not valid JSON"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = refused(folder.path(), "tiny-llama");
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn folders_that_are_no_adapter_say_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = vec![refused(folder.path(), "tiny-llama")];
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        all.push(refused(folder.path(), "tiny-llama"));
+        std::fs::write(folder.path().join(CONFIG), "{}").unwrap();
+        all.push(refused(folder.path(), "tiny-llama"));
+        let whole = copy("tiny-llama/plain", &Value::Null);
+        std::fs::remove_file(whole.path().join(WEIGHTS)).unwrap();
+        all.push(refused(whole.path(), "tiny-llama"));
+        std::fs::write(whole.path().join("adapter_model.bin"), "").unwrap();
+        all.push(refused(whole.path(), "tiny-llama"));
+        all.push(refused(&folder.path().join("nothing"), "tiny-llama"));
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        [adapter] is not an adapter: it has no adapter_config.json; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: it is a whole model; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter]/adapter_config.json: `peft_type` is missing; it must be "LORA"
+        [adapter] is not an adapter: it has no adapter_model.safetensors; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: it holds adapter_model.bin, but no safetensors: load it with PEFT and `save_pretrained(folder)`; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: there is no such folder; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        "#);
+    }
+
+    #[test]
+    fn no_cut_or_flipped_file_panics() {
+        let folder = copy("tiny-llama/plain", &Value::Null);
+        let path = folder.path().join(WEIGHTS);
+        let whole = std::fs::read(&path).unwrap();
+        let model = model("tiny-llama");
+        for cut in (0..whole.len()).step_by(257) {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let error = Adapter::read(folder.path(), &model).unwrap_err();
+            assert!(
+                matches!(error, LoraError::Weights(ModelError::Corrupt { .. })),
+                "{error}"
+            );
+        }
+        let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        let mut refused = 0;
+        for at in (0..header).step_by(5) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            refused += usize::from(Adapter::read(folder.path(), &model).is_err());
+        }
+        assert!(refused > 0);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let model = model("tiny-llama");
+        let adapter = Adapter::read(&fixture("adapters/tiny-llama/qv"), &model).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = adapter
+            .write(&file.join("ckpt"), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("cannot write "), "{error}");
     }
 }

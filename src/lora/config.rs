@@ -76,22 +76,49 @@ const NO_EFFECT: [&str; 14] = [
     "runtime_config",
 ];
 
+const TEXT: &str = "a string";
+const NUMBER: &str = "a number";
+const RANK: &str = "a whole number of at least 1";
+const NAMES: &str = "a string or a list of strings";
+const LAYERS: &str = "a layer, counted from 0, or a list of layers";
+
 const MERGE: &str = "merge it into its base with PEFT's `merge_and_unload()` and give the merged \
                      folder as a model";
 
 /// Fields whose refusal deserves more than the general way out.
 const REFUSED: [(&str, &str); 7] = [
-    ("alora_invocation_tokens", "an activated adapter works on a part of the text only; train \
-                                 without it"),
-    ("fan_in_fan_out", "the weights of this base are [out, in]; set it to false"),
-    ("layer_replication", "it builds another base; give that base as a model"),
-    ("megatron_config", "save the adapter from an unsharded model"),
-    ("modules_to_save", "whole modules were trained beside the adapter; merge them with PEFT's \
-                         `merge_and_unload()` and give the merged folder as a model"),
-    ("target_parameters", "adapters go on whole linear layers only; use `target_modules`"),
-    ("trainable_token_indices", "rows of the embedding were trained beside the adapter; merge \
+    (
+        "alora_invocation_tokens",
+        "an activated adapter works on a part of the text only; train \
+                                 without it",
+    ),
+    (
+        "fan_in_fan_out",
+        "the weights of this base are [out, in]; set it to false",
+    ),
+    (
+        "layer_replication",
+        "it builds another base; give that base as a model",
+    ),
+    (
+        "megatron_config",
+        "save the adapter from an unsharded model",
+    ),
+    (
+        "modules_to_save",
+        "whole modules were trained beside the adapter; merge them with PEFT's \
+                         `merge_and_unload()` and give the merged folder as a model",
+    ),
+    (
+        "target_parameters",
+        "adapters go on whole linear layers only; use `target_modules`",
+    ),
+    (
+        "trainable_token_indices",
+        "rows of the embedding were trained beside the adapter; merge \
                                  them with PEFT's `merge_and_unload()` and give the merged \
-                                 folder as a model"),
+                                 folder as a model",
+    ),
 ];
 
 impl LoraConfig {
@@ -106,8 +133,10 @@ impl LoraConfig {
             path: path.to_path_buf(),
             source,
         })?;
-        let map = serde_json::from_slice(&bytes)
-            .map_err(|source| LoraError::Json { path: path.to_path_buf(), source })?;
+        let map = serde_json::from_slice(&bytes).map_err(|source| LoraError::Json {
+            path: path.to_path_buf(),
+            source,
+        })?;
         Fields { path, map }.into_config()
     }
 
@@ -120,7 +149,12 @@ impl LoraConfig {
         let fields: BTreeMap<&str, Value> = BTreeMap::from([
             (
                 "alpha_pattern",
-                patterns(self.alpha_pattern.iter().map(|(k, v)| (k, number(*v))).collect()),
+                patterns(
+                    self.alpha_pattern
+                        .iter()
+                        .map(|(k, v)| (k, number(*v)))
+                        .collect(),
+                ),
             ),
             ("auto_mapping", Value::Null),
             ("base_model_name_or_path", json!(base_name)),
@@ -137,7 +171,12 @@ impl LoraConfig {
             ("r", json!(self.rank)),
             (
                 "rank_pattern",
-                patterns(self.rank_pattern.iter().map(|(k, v)| (k, json!(v))).collect()),
+                patterns(
+                    self.rank_pattern
+                        .iter()
+                        .map(|(k, v)| (k, json!(v)))
+                        .collect(),
+                ),
             ),
             ("revision", Value::Null),
             ("target_modules", json!(targets)),
@@ -172,7 +211,11 @@ impl LoraConfig {
 
 /// PEFT declares alphas as integers and reads both.
 fn number(x: f64) -> Value {
-    if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
+    if x.fract() == 0.0 && x.abs() < 1e15 {
+        json!(x as i64)
+    } else {
+        json!(x)
+    }
 }
 
 /// The object of the file; known keys are taken out one by one.
@@ -183,42 +226,51 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn into_config(mut self) -> Result<LoraConfig, LoraError> {
-        match self.take::<String>("peft_type")?.as_deref() {
+        match self.take::<String>("peft_type", TEXT)?.as_deref() {
             Some("LORA") => {}
             Some(other) => {
                 return Err(self.unsupported("peft_type", &json!(other), "qeval loads LORA"));
             }
             None => return Err(self.wrong("peft_type", "is missing; it must be \"LORA\"")),
         }
-        if let Some(other) = self.take::<String>("task_type")?.filter(|t| t != "CAUSAL_LM") {
+        if let Some(other) = self
+            .take::<String>("task_type", TEXT)?
+            .filter(|t| t != "CAUSAL_LM")
+        {
             return Err(self.unsupported("task_type", &json!(other), "it must be CAUSAL_LM"));
         }
-        if let Some(other) = self.take::<String>("bias")?.filter(|b| b != "none") {
+        if let Some(other) = self.take::<String>("bias", TEXT)?.filter(|b| b != "none") {
             return Err(self.unsupported("bias", &json!(other), MERGE));
         }
         self.check_init()?;
 
-        let rank = self.take("r")?.unwrap_or(8);
+        let rank = self.take("r", RANK)?.unwrap_or(8);
         self.check_rank("r", rank)?;
-        let alpha = self.take("lora_alpha")?.unwrap_or(8.0);
-        let dropout: f64 = self.take("lora_dropout")?.unwrap_or(0.0);
+        let alpha = self.take("lora_alpha", NUMBER)?.unwrap_or(8.0);
+        let dropout: f64 = self.take("lora_dropout", NUMBER)?.unwrap_or(0.0);
         if !(0.0..1.0).contains(&dropout) {
-            return Err(self.wrong("lora_dropout", format!("is {dropout}; it must be in [0, 1)")));
+            return Err(self.wrong(
+                "lora_dropout",
+                format!("is {dropout}; it must be in [0, 1)"),
+            ));
         }
-        let rank_pattern = self.pattern::<usize>("rank_pattern")?;
+        let rank_pattern = self.pattern::<usize>("rank_pattern", RANK)?;
         for (_, rank) in &rank_pattern {
             self.check_rank("rank_pattern", *rank)?;
         }
         let target_modules = self.modules("target_modules")?.ok_or_else(|| {
-            self.wrong("target_modules", "is missing; it must name the modules with an adapter")
+            self.wrong(
+                "target_modules",
+                "is missing or empty; it must name the modules with an adapter",
+            )
         })?;
         let layers_to_transform = match self.map.shift_remove("layers_to_transform") {
             None | Some(Value::Null) => None,
-            Some(value @ Value::Number(_)) => Some(vec![self.parse("layers_to_transform", value)?]),
-            Some(value) => {
-                Some(self.parse::<Vec<usize>>("layers_to_transform", value)?)
-                    .filter(|list| !list.is_empty())
+            Some(value @ Value::Number(_)) => {
+                Some(vec![self.parse("layers_to_transform", value, LAYERS)?])
             }
+            Some(value) => Some(self.parse::<Vec<usize>>("layers_to_transform", value, LAYERS)?)
+                .filter(|list| !list.is_empty()),
         };
         if layers_to_transform.is_some() && matches!(target_modules, TargetModules::Pattern(_)) {
             return Err(self.wrong(
@@ -229,20 +281,23 @@ impl Fields<'_> {
         let layers_pattern = match self.map.shift_remove("layers_pattern") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::String(pattern)) => vec![pattern],
-            Some(value) => self.parse("layers_pattern", value)?,
+            Some(value) => self.parse("layers_pattern", value, NAMES)?,
         };
         let config = LoraConfig {
             rank,
             alpha,
             dropout,
-            use_rslora: self.take("use_rslora")?.unwrap_or(false),
+            use_rslora: self.take("use_rslora", "true or false")?.unwrap_or(false),
             target_modules,
             exclude_modules: self.modules("exclude_modules")?,
             layers_to_transform,
-            layers_pattern: layers_pattern.into_iter().filter(|p| !p.is_empty()).collect(),
+            layers_pattern: layers_pattern
+                .into_iter()
+                .filter(|p| !p.is_empty())
+                .collect(),
             rank_pattern,
-            alpha_pattern: self.pattern("alpha_pattern")?,
-            base_model: self.take("base_model_name_or_path")?,
+            alpha_pattern: self.pattern("alpha_pattern", NUMBER)?,
+            base_model: self.take("base_model_name_or_path", TEXT)?,
         };
         self.check_rest()?;
         Ok(config)
@@ -252,7 +307,7 @@ impl Fields<'_> {
         if (1..=1 << 20).contains(&rank) {
             return Ok(());
         }
-        Err(self.wrong(key, format!("is {rank}; a rank must be at least 1")))
+        Err(self.wrong(key, format!("holds {rank}; a rank must be at least 1")))
     }
 
     /// Whatever its start, an adapter is what its file holds, unless the start took something out
@@ -305,27 +360,40 @@ impl Fields<'_> {
             Some(Value::String(pattern)) if pattern.is_empty() => Ok(None),
             Some(Value::String(pattern)) => Ok(Some(TargetModules::Pattern(pattern))),
             Some(value) => {
-                let list: Vec<String> = self.parse(key, value)?;
+                let list: Vec<String> = self.parse(key, value, NAMES)?;
                 Ok(Some(TargetModules::Names(list)).filter(|m| *m != TargetModules::Names(vec![])))
             }
         }
     }
 
-    fn pattern<T: DeserializeOwned>(&mut self, key: &str) -> Result<Vec<(String, T)>, LoraError> {
-        let map: Map<String, Value> = self.take(key)?.unwrap_or_default();
-        map.into_iter().map(|(name, value)| Ok((name, self.parse(key, value)?))).collect()
+    fn pattern<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        rule: &str,
+    ) -> Result<Vec<(String, T)>, LoraError> {
+        let rule = format!("an object of which every value is {rule}");
+        let map: Map<String, Value> = self.take(key, &rule)?.unwrap_or_default();
+        map.into_iter()
+            .map(|(name, value)| Ok((name, self.parse(key, value, &rule)?)))
+            .collect()
     }
 
-    fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, LoraError> {
+    fn take<T: DeserializeOwned>(&mut self, key: &str, rule: &str) -> Result<Option<T>, LoraError> {
         match self.map.shift_remove(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => self.parse(key, value).map(Some),
+            Some(value) => self.parse(key, value, rule).map(Some),
         }
     }
 
-    fn parse<T: DeserializeOwned>(&self, key: &str, value: Value) -> Result<T, LoraError> {
+    fn parse<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        value: Value,
+        rule: &str,
+    ) -> Result<T, LoraError> {
         let text = value.to_string();
-        serde_json::from_value(value).map_err(|e| self.wrong(key, format!("is {text}: {e}")))
+        serde_json::from_value(value)
+            .map_err(|_| self.wrong(key, format!("is {text}; it must be {rule}")))
     }
 
     fn wrong(&self, key: &str, problem: impl Into<String>) -> LoraError {
@@ -343,5 +411,229 @@ impl Fields<'_> {
             value: value.to_string(),
             way_out: way_out.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<LoraConfig, LoraError> {
+        let path = Path::new("adapter_config.json");
+        let map = serde_json::from_str(text).map_err(|source| LoraError::Json {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Fields { path, map }.into_config()
+    }
+
+    /// The shortest configuration, with some keys set.
+    fn with(changes: Value) -> Result<LoraConfig, LoraError> {
+        let mut config = json!({"peft_type": "LORA", "target_modules": ["q_proj"]});
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        parse(&config.to_string())
+    }
+
+    fn refused(changes: Value) -> String {
+        with(changes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn absent_and_null_keys_take_the_defaults_of_peft() {
+        let names = TargetModules::Names(vec!["q_proj".into()]);
+        let expected = LoraConfig {
+            target_modules: names,
+            ..LoraConfig::default()
+        };
+        assert_eq!(with(json!({})).unwrap(), expected);
+        let nulls = json!({
+            "r": null, "lora_alpha": null, "lora_dropout": null, "use_rslora": null, "bias": null,
+            "task_type": null, "rank_pattern": null, "alpha_pattern": null,
+            "exclude_modules": null, "layers_to_transform": null, "layers_pattern": null,
+            "init_lora_weights": null, "base_model_name_or_path": null
+        });
+        assert_eq!(with(nulls).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_classic_field_is_read() {
+        let found = with(json!({
+            "r": 4, "lora_alpha": 8.5, "lora_dropout": 0.05, "use_rslora": true,
+            "target_modules": "all-linear", "exclude_modules": ".*k_proj",
+            "layers_to_transform": 3, "layers_pattern": "layers", "bias": "none",
+            "rank_pattern": {"z": 2, "a": 3}, "alpha_pattern": {"q_proj": 1},
+            "task_type": "CAUSAL_LM", "base_model_name_or_path": "Qwen/Qwen2.5-7B-Instruct",
+            "init_lora_weights": "gaussian", "peft_version": "0.21.2", "inference_mode": true
+        }));
+        let expected = LoraConfig {
+            rank: 4,
+            alpha: 8.5,
+            dropout: 0.05,
+            use_rslora: true,
+            target_modules: TargetModules::AllLinear,
+            exclude_modules: Some(TargetModules::Pattern(".*k_proj".into())),
+            layers_to_transform: Some(vec![3]),
+            layers_pattern: vec!["layers".into()],
+            // In the order of the file: the first that fits wins.
+            rank_pattern: vec![("z".into(), 2), ("a".into(), 3)],
+            alpha_pattern: vec![("q_proj".into(), 1.0)],
+            base_model: Some("Qwen/Qwen2.5-7B-Instruct".into()),
+        };
+        assert_eq!(found.unwrap(), expected);
+    }
+
+    #[test]
+    fn unknown_keys_without_a_value_are_ignored() {
+        let config = with(json!({
+            "of_the_future": null, "another": false, "third": {}, "fourth": [], "fifth": 0,
+            "loftq_config": {}, "lora_bias": false, "modules_to_save": []
+        }));
+        assert_eq!(config.unwrap(), with(json!({})).unwrap());
+    }
+
+    #[test]
+    fn what_changes_the_mathematics_is_refused_by_name() {
+        let all = [
+            json!({"peft_type": "LOHA"}),
+            json!({"task_type": "SEQ_CLS"}),
+            json!({"bias": "lora_only"}),
+            json!({"init_lora_weights": "pissa_niter_16"}),
+            json!({"use_dora": true}),
+            json!({"lora_bias": true}),
+            json!({"modules_to_save": ["lm_head"]}),
+            json!({"trainable_token_indices": [1]}),
+            json!({"target_parameters": ["x.weight"]}),
+            json!({"layer_replication": [[0, 2]]}),
+            json!({"alora_invocation_tokens": [1]}),
+            json!({"megatron_config": {"a": 1}}),
+            json!({"fan_in_fan_out": true}),
+            json!({"of_the_future": 1}),
+        ];
+        insta::assert_snapshot!(all.map(refused).join("\n"), @r#"
+        adapter_config.json: `peft_type` = "LOHA" is not supported; qeval loads LORA
+        adapter_config.json: `task_type` = "SEQ_CLS" is not supported; it must be CAUSAL_LM
+        adapter_config.json: `bias` = "lora_only" is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        adapter_config.json: `init_lora_weights` = "pissa_niter_16" is not supported; it changed the base's weights before training; save the adapter with PEFT's `path_initial_model_for_weight_conversion`, or merge it and give the merged folder as a model
+        adapter_config.json: `use_dora` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        adapter_config.json: `lora_bias` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        adapter_config.json: `modules_to_save` = ["lm_head"] is not supported; whole modules were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
+        adapter_config.json: `trainable_token_indices` = [1] is not supported; rows of the embedding were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
+        adapter_config.json: `target_parameters` = ["x.weight"] is not supported; adapters go on whole linear layers only; use `target_modules`
+        adapter_config.json: `layer_replication` = [[0,2]] is not supported; it builds another base; give that base as a model
+        adapter_config.json: `alora_invocation_tokens` = [1] is not supported; an activated adapter works on a part of the text only; train without it
+        adapter_config.json: `megatron_config` = {"a":1} is not supported; save the adapter from an unsharded model
+        adapter_config.json: `fan_in_fan_out` = true is not supported; the weights of this base are [out, in]; set it to false
+        adapter_config.json: `of_the_future` = 1 is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        "#);
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_key() {
+        let all = [
+            json!({"peft_type": null}),
+            json!({"target_modules": null}),
+            json!({"target_modules": []}),
+            json!({"target_modules": 3}),
+            json!({"r": 0}),
+            json!({"r": -1}),
+            json!({"r": "8"}),
+            json!({"rank_pattern": {"q_proj": 0}}),
+            json!({"rank_pattern": ["q_proj"]}),
+            json!({"lora_alpha": "high"}),
+            json!({"lora_dropout": 1.0}),
+            json!({"layers_to_transform": [-1]}),
+            json!({"layers_to_transform": [1], "target_modules": ".*q_proj"}),
+        ];
+        insta::assert_snapshot!(all.map(refused).join("\n"), @r#"
+        adapter_config.json: `peft_type` is missing; it must be "LORA"
+        adapter_config.json: `target_modules` is missing or empty; it must name the modules with an adapter
+        adapter_config.json: `target_modules` is missing or empty; it must name the modules with an adapter
+        adapter_config.json: `target_modules` is 3; it must be a string or a list of strings
+        adapter_config.json: `r` holds 0; a rank must be at least 1
+        adapter_config.json: `r` is -1; it must be a whole number of at least 1
+        adapter_config.json: `r` is "8"; it must be a whole number of at least 1
+        adapter_config.json: `rank_pattern` holds 0; a rank must be at least 1
+        adapter_config.json: `rank_pattern` is ["q_proj"]; it must be an object of which every value is a whole number of at least 1
+        adapter_config.json: `lora_alpha` is "high"; it must be a number
+        adapter_config.json: `lora_dropout` is 1; it must be in [0, 1)
+        adapter_config.json: `layers_to_transform` is [-1]; it must be a layer, counted from 0, or a list of layers
+        adapter_config.json: `layers_to_transform` is set while `target_modules` is a regular expression; PEFT allows one of them
+        "#);
+        insta::assert_snapshot!(parse("{\"r\": 8,").unwrap_err(), @"adapter_config.json is not valid JSON: EOF while parsing a value at line 1 column 8; copy it again");
+    }
+
+    #[test]
+    fn written_text_has_sorted_keys_and_reads_back() {
+        let config = LoraConfig {
+            rank: 4,
+            alpha: 16.0,
+            rank_pattern: vec![("q_proj".into(), 2)],
+            alpha_pattern: vec![("q_proj".into(), 1.5)],
+            target_modules: TargetModules::Names(vec!["v_proj".into(), "q_proj".into()]),
+            base_model: Some("org/base".into()),
+            ..LoraConfig::default()
+        };
+        let targets = config.written_targets(std::iter::empty());
+        let text = config.to_json(Some("org/base"), &targets);
+        insta::assert_snapshot!(text, @r#"
+        {
+          "alpha_pattern": {
+            "q_proj": 1.5
+          },
+          "auto_mapping": null,
+          "base_model_name_or_path": "org/base",
+          "bias": "none",
+          "fan_in_fan_out": false,
+          "inference_mode": true,
+          "init_lora_weights": true,
+          "layers_pattern": null,
+          "layers_to_transform": null,
+          "lora_alpha": 16,
+          "lora_dropout": 0.0,
+          "modules_to_save": null,
+          "peft_type": "LORA",
+          "r": 4,
+          "rank_pattern": {
+            "q_proj": 2
+          },
+          "revision": null,
+          "target_modules": [
+            "q_proj",
+            "v_proj"
+          ],
+          "task_type": "CAUSAL_LM",
+          "use_rslora": false
+        }
+        "#);
+        let mut expected = config;
+        expected.target_modules = TargetModules::Names(targets);
+        assert_eq!(parse(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn targets_are_written_as_names_or_else_as_every_path() {
+        let paths = || ["model.layers.1.self_attn.q_proj".to_owned()].into_iter();
+        let all = LoraConfig::default();
+        let names = all.written_targets(paths());
+        assert_eq!(
+            names.join(" "),
+            "down_proj gate_proj k_proj o_proj q_proj up_proj v_proj"
+        );
+        let layers = LoraConfig {
+            layers_to_transform: Some(vec![1]),
+            ..all.clone()
+        };
+        assert_eq!(layers.written_targets(paths()), paths().collect::<Vec<_>>());
+        let pattern = TargetModules::Pattern(".*1.*q_proj".into());
+        let pattern = LoraConfig {
+            target_modules: pattern,
+            ..all
+        };
+        assert_eq!(
+            pattern.written_targets(paths()),
+            paths().collect::<Vec<_>>()
+        );
     }
 }

@@ -40,11 +40,11 @@ impl LoraConfig {
                 names: names(),
             });
         }
-        let found: Vec<ModuleId> =
-            ModuleId::all(model).filter(|id| selector.takes(&id.to_string())).collect();
-        let no_match = |key, target: String, rule: String| {
-            Err(LoraError::NoMatch { key, target, rule })
-        };
+        let found: Vec<ModuleId> = ModuleId::all(model)
+            .filter(|id| selector.takes(&id.to_string()))
+            .collect();
+        let no_match =
+            |key, target: String, rule: String| Err(LoraError::NoMatch { key, target, rule });
         if found.is_empty() {
             let rule = format!("possible are all-linear, {}, or paths of modules", names());
             return no_match("target_modules", self.target_modules.to_string(), rule);
@@ -53,7 +53,8 @@ impl LoraConfig {
             return Ok(found);
         }
         if let TargetModules::Names(list) = &self.target_modules {
-            let fits = |name: &String| ModuleId::all(model).any(|id| ends_with(&id.to_string(), name));
+            let fits =
+                |name: &String| ModuleId::all(model).any(|id| ends_with(&id.to_string(), name));
             if let Some(lost) = list.iter().find(|name| !fits(name)) {
                 let rule = format!("possible are {}, or paths of modules", names());
                 return no_match("target_modules", lost.clone(), rule);
@@ -65,8 +66,14 @@ impl LoraConfig {
             return no_match("layers_to_transform", beyond.to_string(), rule);
         }
         for (key, patterns) in [
-            ("rank_pattern", self.rank_pattern.iter().map(|p| &p.0).collect::<Vec<_>>()),
-            ("alpha_pattern", self.alpha_pattern.iter().map(|p| &p.0).collect()),
+            (
+                "rank_pattern",
+                self.rank_pattern.iter().map(|p| &p.0).collect::<Vec<_>>(),
+            ),
+            (
+                "alpha_pattern",
+                self.alpha_pattern.iter().map(|p| &p.0).collect(),
+            ),
         ] {
             for pattern in patterns {
                 let regex = end_pattern(key, pattern)?;
@@ -88,7 +95,11 @@ impl LoraConfig {
         let path = module.to_string();
         let rank = first_match("rank_pattern", &self.rank_pattern, &path)?.unwrap_or(self.rank);
         let alpha = first_match("alpha_pattern", &self.alpha_pattern, &path)?.unwrap_or(self.alpha);
-        let by = if self.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
+        let by = if self.use_rslora {
+            (rank as f64).sqrt()
+        } else {
+            rank as f64
+        };
         Ok((rank, (alpha / by) as f32))
     }
 }
@@ -111,19 +122,30 @@ fn names() -> String {
 }
 
 fn ends_with(path: &str, end: &str) -> bool {
-    path == end || path.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'))
+    path == end
+        || path
+            .strip_suffix(end)
+            .is_some_and(|rest| rest.ends_with('.'))
 }
 
 fn compile(key: &'static str, pattern: &str, whole: String) -> Result<Regex, LoraError> {
     // The parser's message draws the expression over several lines; its last says what is wrong.
     let problem = |e: regex::Error| {
         let text = e.to_string();
-        text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        text.lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned()
     };
     // On its own first: `a)|(b` becomes valid only by what is put around it.
     Regex::new(pattern)
         .and_then(|_| Regex::new(&whole))
-        .map_err(|e| LoraError::Pattern { key, pattern: pattern.to_owned(), problem: problem(e) })
+        .map_err(|e| LoraError::Pattern {
+            key,
+            pattern: pattern.to_owned(),
+            problem: problem(e),
+        })
 }
 
 fn whole_pattern(key: &'static str, pattern: &str) -> Result<Regex, LoraError> {
@@ -138,6 +160,10 @@ impl std::fmt::Display for TargetModules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             TargetModules::AllLinear => f.write_str("all-linear"),
+            // PEFT often writes out every path.
+            TargetModules::Names(list) if list.len() > 8 => {
+                write!(f, "{}, ... {} in all", list[..2].join(", "), list.len())
+            }
             TargetModules::Names(list) => f.write_str(&list.join(", ")),
             TargetModules::Pattern(pattern) => f.write_str(pattern),
         }
@@ -212,9 +238,202 @@ impl<'a> Selector<'a> {
         let Some(layers) = self.layers.filter(|_| !self.target.names_exactly(path)) else {
             return true;
         };
-        let number = self.layer_number.iter().find_map(|regex| regex.captures(path));
+        let number = self
+            .layer_number
+            .iter()
+            .find_map(|regex| regex.captures(path));
         number
             .and_then(|c| c.iter().flatten().last()?.as_str().parse().ok())
             .is_some_and(|layer: usize| layers.contains(&layer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Two layers.
+    fn model() -> ModelConfig {
+        let path = "fixtures/models/tiny-llama/config.json";
+        ModelConfig::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    }
+
+    fn names(list: &[&str]) -> TargetModules {
+        TargetModules::Names(list.iter().map(|n| (*n).to_owned()).collect())
+    }
+
+    fn on(target_modules: TargetModules) -> LoraConfig {
+        LoraConfig {
+            target_modules,
+            ..LoraConfig::default()
+        }
+    }
+
+    /// `0.q_proj 1.q_proj`
+    fn found(config: &LoraConfig) -> String {
+        let targets = config.targets(&model(), true).unwrap();
+        let short = targets
+            .iter()
+            .map(|id| format!("{}.{}", id.layer, id.projection));
+        short.collect::<Vec<_>>().join(" ")
+    }
+
+    fn refused(config: &LoraConfig) -> String {
+        config.targets(&model(), true).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn all_linear_is_every_projection_and_not_the_head() {
+        assert_eq!(
+            on(TargetModules::AllLinear)
+                .targets(&model(), true)
+                .unwrap()
+                .len(),
+            14
+        );
+    }
+
+    #[test]
+    fn names_match_whole_paths_or_their_ends_after_a_dot() {
+        assert_eq!(found(&on(names(&["q_proj"]))), "0.q_proj 1.q_proj");
+        assert_eq!(found(&on(names(&["mlp.up_proj"]))), "0.up_proj 1.up_proj");
+        assert_eq!(
+            found(&on(names(&["model.layers.1.self_attn.v_proj"]))),
+            "1.v_proj"
+        );
+        // A list holds names, never expressions, and never a part of a word.
+        assert!(on(names(&["proj"])).targets(&model(), false).is_err());
+        assert!(on(names(&[".*q_proj"])).targets(&model(), false).is_err());
+    }
+
+    #[test]
+    fn a_string_is_an_expression_over_the_whole_path() {
+        let pattern = |p: &str| on(TargetModules::Pattern(p.to_owned()));
+        assert_eq!(
+            found(&pattern(r".*\.1\..*(q|gate)_proj")),
+            "1.q_proj 1.gate_proj"
+        );
+        // Not anchored at one end only: `q_proj` alone is no whole path.
+        assert!(pattern("q_proj").targets(&model(), false).is_err());
+    }
+
+    #[test]
+    fn excluded_modules_and_other_layers_are_left_out() {
+        let base = on(names(&["q_proj", "v_proj"]));
+        let exclude = |m: TargetModules| LoraConfig {
+            exclude_modules: Some(m),
+            ..base.clone()
+        };
+        assert_eq!(found(&exclude(names(&["q_proj"]))), "0.v_proj 1.v_proj");
+        assert_eq!(
+            found(&exclude(TargetModules::Pattern(r".*layers\.0\..*".into()))),
+            "1.q_proj 1.v_proj"
+        );
+        let layers = |pattern: &[&str]| LoraConfig {
+            layers_to_transform: Some(vec![1]),
+            layers_pattern: pattern.iter().map(|p| (*p).to_owned()).collect(),
+            ..base.clone()
+        };
+        assert_eq!(found(&layers(&[])), "1.q_proj 1.v_proj");
+        assert_eq!(found(&layers(&["layers"])), "1.q_proj 1.v_proj");
+        assert!(layers(&["h"]).targets(&model(), false).is_err());
+        // PEFT's filter does not reach modules that are named in full.
+        let full = LoraConfig {
+            layers_to_transform: Some(vec![1]),
+            ..on(names(&["model.layers.0.self_attn.q_proj"]))
+        };
+        assert_eq!(found(&full), "0.q_proj");
+    }
+
+    #[test]
+    fn rank_and_scale_follow_the_first_pattern_that_fits_the_end() {
+        let config = LoraConfig {
+            rank: 4,
+            alpha: 8.0,
+            rank_pattern: vec![
+                ("layers.1.self_attn.q_proj".into(), 2),
+                ("q_proj".into(), 16),
+            ],
+            alpha_pattern: vec![("^model.layers.0.self_attn.q_proj".into(), 3.0)],
+            ..LoraConfig::default()
+        };
+        let of = |config: &LoraConfig, path: &str| {
+            config
+                .rank_and_scale(ModuleId::parse(path).unwrap())
+                .unwrap()
+        };
+        assert_eq!(of(&config, "model.layers.0.mlp.up_proj"), (4, 2.0));
+        assert_eq!(
+            of(&config, "model.layers.0.self_attn.q_proj"),
+            (16, 3.0 / 16.0)
+        );
+        assert_eq!(of(&config, "model.layers.1.self_attn.q_proj"), (2, 4.0));
+        let stabilized = LoraConfig {
+            use_rslora: true,
+            ..config
+        };
+        assert_eq!(of(&stabilized, "model.layers.0.mlp.up_proj"), (4, 4.0));
+        assert_eq!(
+            of(&stabilized, "model.layers.0.self_attn.q_proj"),
+            (16, 0.75)
+        );
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_refused_in_training_only() {
+        let slips = [
+            on(names(&["q_proj", "k_porj"])),
+            LoraConfig {
+                layers_to_transform: Some(vec![0, 2]),
+                ..on(names(&["q_proj"]))
+            },
+            LoraConfig {
+                rank_pattern: vec![("v_proj".into(), 2)],
+                ..on(names(&["q_proj"]))
+            },
+            LoraConfig {
+                alpha_pattern: vec![("v_proj".into(), 2.0)],
+                ..on(names(&["q_proj"]))
+            },
+        ];
+        for config in &slips {
+            assert!(config.targets(&model(), false).is_ok());
+        }
+        insta::assert_snapshot!(slips.each_ref().map(refused).join("\n"), @r#"
+        `target_modules`: "k_porj" fits no linear layer of this base; possible are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or paths of modules
+        `layers_to_transform`: "2" fits no linear layer of this base; its layers are 0 to 1
+        `rank_pattern`: "v_proj" fits no linear layer of this base; its keys are ends of the paths of targeted modules
+        `alpha_pattern`: "v_proj" fits no linear layer of this base; its keys are ends of the paths of targeted modules
+        "#);
+    }
+
+    #[test]
+    fn what_cannot_carry_an_adapter_is_refused() {
+        let pattern = |p: &str| on(TargetModules::Pattern(p.to_owned()));
+        let all = [
+            on(names(&["c_attn"])),
+            on(names(&["q_proj", "lm_head"])),
+            on(names(&["embed_tokens"])),
+            pattern(".*"),
+            pattern("(?!lm_head).*_proj"),
+            pattern("(q_proj"),
+            pattern("a)|(b"),
+            LoraConfig {
+                rank_pattern: vec![("(".into(), 2)],
+                ..LoraConfig::default()
+            },
+        ];
+        insta::assert_snapshot!(all.each_ref().map(refused).join("\n"), @r#"
+        `target_modules`: "c_attn" fits no linear layer of this base; possible are all-linear, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or paths of modules
+        `target_modules`: "q_proj, lm_head" takes in `lm_head`; adapters go on the linear layers of the decoder only (q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)
+        `target_modules`: "embed_tokens" takes in `model.embed_tokens`; adapters go on the linear layers of the decoder only (q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)
+        `target_modules`: ".*" takes in `lm_head`; adapters go on the linear layers of the decoder only (q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)
+        `target_modules`: cannot match "(?!lm_head).*_proj": look-around, including look-ahead and look-behind, is not supported; write it without look-around and back-references, or list the names of the modules
+        `target_modules`: cannot match "(q_proj": unclosed group; write it without look-around and back-references, or list the names of the modules
+        `target_modules`: cannot match "a)|(b": unopened group; write it without look-around and back-references, or list the names of the modules
+        `rank_pattern`: cannot match "(": unclosed group; write it without look-around and back-references, or list the names of the modules
+        "#);
     }
 }

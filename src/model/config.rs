@@ -61,6 +61,9 @@ pub(super) struct ConfigTokens {
 
 const ARCHITECTURES: &str = "qeval runs llama, qwen2 and qwen3 decoders";
 
+/// More positions than any model has; tables of the rotary embedding are as long.
+const MOST_POSITIONS: usize = 1 << 24;
+
 impl ModelConfig {
     /// Reads a `config.json`.
     ///
@@ -79,8 +82,9 @@ impl ModelConfig {
 
         let hidden_size = keys.required_size("hidden_size")?;
         let num_attention_heads = keys.required_size("num_attention_heads")?;
-        let num_key_value_heads =
-            keys.size("num_key_value_heads")?.unwrap_or(num_attention_heads);
+        let num_key_value_heads = keys
+            .size("num_key_value_heads")?
+            .unwrap_or(num_attention_heads);
         let head_dim = match keys.size("head_dim")? {
             Some(dim) => dim,
             // The default of Qwen3Config; the others derive it.
@@ -88,8 +92,10 @@ impl ModelConfig {
             None if hidden_size % num_attention_heads != 0 => {
                 return Err(keys.wrong(
                     "hidden_size",
-                    format!("is {hidden_size}, no multiple of num_attention_heads \
-                             ({num_attention_heads}), and there is no head_dim"),
+                    format!(
+                        "is {hidden_size}, no multiple of num_attention_heads \
+                             ({num_attention_heads}), and there is no head_dim"
+                    ),
                 ));
             }
             None => hidden_size / num_attention_heads,
@@ -136,29 +142,46 @@ impl ModelConfig {
                 format!("is {kv}; it must divide num_attention_heads ({heads})"),
             ));
         }
-        if self.head_dim % 2 != 0 {
+        if self.max_position_embeddings > MOST_POSITIONS {
+            return Err(wrong(
+                "max_position_embeddings",
+                format!(
+                    "is {}; qeval goes up to {MOST_POSITIONS}",
+                    self.max_position_embeddings
+                ),
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
             return Err(wrong(
                 "head_dim",
-                format!("is {}; the rotary embedding needs an even number", self.head_dim),
+                format!(
+                    "is {}; the rotary embedding needs an even number",
+                    self.head_dim
+                ),
             ));
         }
         match &self.rope_scaling {
-            Some(RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. })
-                if low_freq_factor >= high_freq_factor =>
-            {
-                Err(wrong(
-                    "rope_scaling",
-                    format!("has low_freq_factor {low_freq_factor}; it must be below \
-                             high_freq_factor ({high_freq_factor})"),
-                ))
-            }
+            Some(RopeScaling::Llama3 {
+                low_freq_factor,
+                high_freq_factor,
+                ..
+            }) if low_freq_factor >= high_freq_factor => Err(wrong(
+                "rope_scaling",
+                format!(
+                    "has low_freq_factor {low_freq_factor}; it must be below \
+                             high_freq_factor ({high_freq_factor})"
+                ),
+            )),
             Some(RopeScaling::PerFrequency { factors })
                 if factors.len() != self.head_dim / 2
                     || factors.iter().any(|f| !f.is_finite() || *f <= 0.0) =>
             {
                 Err(wrong(
                     "rope_freqs.weight",
-                    format!("must hold head_dim / 2 = {} positive numbers", self.head_dim / 2),
+                    format!(
+                        "must hold head_dim / 2 = {} positive numbers",
+                        self.head_dim / 2
+                    ),
                 ))
             }
             _ => Ok(()),
@@ -206,22 +229,37 @@ fn refuse_other_mathematics(keys: &Keys, qwen: bool) -> Result<(), ModelError> {
         Some(value) => Err(keys.unsupported(key, value, rule)),
         None => Ok(()),
     };
-    refuse("quantization_config", "give the unquantized weights, or a GGUF file")?;
+    refuse(
+        "quantization_config",
+        "give the unquantized weights, or a GGUF file",
+    )?;
     for key in ["num_experts", "num_local_experts", "n_routed_experts"] {
         if keys.get(key).is_some_and(|v| v.as_u64() != Some(0)) {
             refuse(key, "qeval runs dense decoders, no mixtures of experts")?;
         }
     }
     for key in ["hidden_act", "hidden_activation"] {
-        if keys.text(key)?.is_some_and(|act| act != "silu" && act != "swish") {
+        if keys
+            .text(key)?
+            .is_some_and(|act| act != "silu" && act != "swish")
+        {
             refuse(key, "the MLP's activation must be silu")?;
         }
     }
-    if keys.float("partial_rotary_factor")?.is_some_and(|f| f != 1.0) {
-        refuse("partial_rotary_factor", "the rotary embedding must cover the whole head")?;
+    if keys
+        .float("partial_rotary_factor")?
+        .is_some_and(|f| f != 1.0)
+    {
+        refuse(
+            "partial_rotary_factor",
+            "the rotary embedding must cover the whole head",
+        )?;
     }
     if keys.float("pretraining_tp")?.is_some_and(|tp| tp > 1.0) {
-        refuse("pretraining_tp", "set it to 1 in a copy of config.json: the weights are the same")?;
+        refuse(
+            "pretraining_tp",
+            "set it to 1 in a copy of config.json: the weights are the same",
+        )?;
     }
     let layers = keys.required_size("num_hidden_layers")?;
     let windowed = "attention must see the whole context in every layer";
@@ -233,7 +271,9 @@ fn refuse_other_mathematics(keys: &Keys, qwen: bool) -> Result<(), ModelError> {
         }
         _ if qwen && keys.boolean("use_sliding_window", false)? => {
             // Qwen2Config's default for a missing `max_window_layers` is 28.
-            let full = keys.get("max_window_layers").map_or(Some(28), Value::as_u64);
+            let full = keys
+                .get("max_window_layers")
+                .map_or(Some(28), Value::as_u64);
             if keys.get("sliding_window").is_some() && full.is_none_or(|n| n < layers as u64) {
                 refuse("use_sliding_window", windowed)?;
             }
@@ -250,7 +290,11 @@ fn rope_parameters(
     max_position_embeddings: usize,
 ) -> Result<(f64, Option<RopeScaling>), ModelError> {
     let parameters = keys.object("rope_parameters")?;
-    let theta = match parameters.as_ref().map(|p| p.positive("rope_theta")).transpose()?.flatten()
+    let theta = match parameters
+        .as_ref()
+        .map(|p| p.positive("rope_theta"))
+        .transpose()?
+        .flatten()
     {
         Some(theta) => theta,
         None => keys.positive("rope_theta")?.unwrap_or(10_000.0),
@@ -259,9 +303,18 @@ fn rope_parameters(
         Some(p) => Some(p),
         None => keys.object("rope_scaling")?,
     };
-    let Some(scaling) = scaling else { return Ok((theta, None)) };
-    let kind_key = if scaling.get("rope_type").is_some() { "rope_type" } else { "type" };
-    if scaling.float("partial_rotary_factor")?.is_some_and(|f| f != 1.0) {
+    let Some(scaling) = scaling else {
+        return Ok((theta, None));
+    };
+    let kind_key = if scaling.get("rope_type").is_some() {
+        "rope_type"
+    } else {
+        "type"
+    };
+    if scaling
+        .float("partial_rotary_factor")?
+        .is_some_and(|f| f != 1.0)
+    {
         return Err(scaling.wrong(
             "partial_rotary_factor",
             "is not 1; the rotary embedding must cover the whole head",
@@ -269,13 +322,14 @@ fn rope_parameters(
     }
     let factor = || match scaling.positive("factor")? {
         Some(factor) if factor >= 1.0 => Ok(factor),
-        Some(factor) => {
-            Err(scaling.wrong("factor", format!("is {factor}; it must be at least 1")))
-        }
+        Some(factor) => Err(scaling.wrong("factor", format!("is {factor}; it must be at least 1"))),
         None => Err(scaling.wrong("factor", "is missing")),
     };
-    let required =
-        |key: &str| scaling.positive(key)?.ok_or_else(|| scaling.wrong(key, "is missing"));
+    let required = |key: &str| {
+        scaling
+            .positive(key)?
+            .ok_or_else(|| scaling.wrong(key, "is missing"))
+    };
     let found = match scaling.text(kind_key)? {
         None if scaling.get("factor").is_none() && scaling.names().all(|n| n == "rope_theta") => {
             None
@@ -390,7 +444,10 @@ mod tests {
         let old = read(with(json!({"rope_theta": 5e5, "rope_scaling": llama3})));
         assert_eq!(old, read(with(json!({"rope_parameters": new}))));
         assert_eq!(old.rope_theta, 5e5);
-        assert!(matches!(old.rope_scaling, Some(RopeScaling::Llama3 { factor: 8.0, .. })));
+        assert!(matches!(
+            old.rope_scaling,
+            Some(RopeScaling::Llama3 { factor: 8.0, .. })
+        ));
 
         let linear = Some(RopeScaling::Linear { factor: 2.0 });
         for scaling in [
@@ -413,8 +470,10 @@ mod tests {
         let config = read(with(json!({"rope_scaling": {
             "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0
         }})));
-        let Some(RopeScaling::Llama3 { original_max_position_embeddings, .. }) =
-            config.rope_scaling
+        let Some(RopeScaling::Llama3 {
+            original_max_position_embeddings,
+            ..
+        }) = config.rope_scaling
         else {
             panic!("no scaling")
         };
@@ -437,15 +496,16 @@ mod tests {
             config["architectures"] = Value::Null;
             parse(config).map(|_| ()).map_err(|e| e.to_string())
         };
-        let window = |used: bool, layers: usize| {
-            json!({"sliding_window": 64, "use_sliding_window": used, "max_window_layers": layers})
-        };
+        let window = |used: bool, layers: usize| json!({"sliding_window": 64, "use_sliding_window": used, "max_window_layers": layers});
         assert_eq!(qwen(window(false, 0)), Ok(()));
         assert_eq!(qwen(window(true, 2)), Ok(()));
         insta::assert_snapshot!(qwen(window(true, 1)).unwrap_err(), @"config.json: `use_sliding_window` = true is not supported; attention must see the whole context in every layer");
         let types = json!({"layer_types": ["full_attention", "sliding_attention"]});
         insta::assert_snapshot!(qwen(types).unwrap_err(), @r#"config.json: `layer_types` = "sliding_attention" is not supported; attention must see the whole context in every layer"#);
-        assert_eq!(qwen(json!({"layer_types": ["full_attention", "full_attention"]})), Ok(()));
+        assert_eq!(
+            qwen(json!({"layer_types": ["full_attention", "full_attention"]})),
+            Ok(())
+        );
     }
 
     #[test]
@@ -493,6 +553,7 @@ mod tests {
             json!({"hidden_size": 66}),
             json!({"num_key_value_heads": 3}),
             json!({"head_dim": 15}),
+            json!({"max_position_embeddings": 1 << 30}),
             json!({"rms_norm_eps": -1e-5}),
             json!({"tie_word_embeddings": "yes"}),
             json!({"eos_token_id": -1}),
@@ -515,6 +576,7 @@ mod tests {
         config.json: `hidden_size` is 66, no multiple of num_attention_heads (4), and there is no head_dim
         config.json: `num_key_value_heads` is 3; it must divide num_attention_heads (4)
         config.json: `head_dim` is 15; the rotary embedding needs an even number
+        config.json: `max_position_embeddings` is 1073741824; qeval goes up to 16777216
         config.json: `rms_norm_eps` is -0.00001; it must be above 0
         config.json: `tie_word_embeddings` is "yes", not true or false
         config.json: `eos_token_id` must be a token id or a list of token ids
@@ -527,7 +589,9 @@ mod tests {
 
     #[test]
     fn text_that_is_no_json_is_an_error() {
-        let error = Keys::parse(Path::new("config.json"), b"{\"a\": 1").err().unwrap();
+        let error = Keys::parse(Path::new("config.json"), b"{\"a\": 1")
+            .err()
+            .unwrap();
         insta::assert_snapshot!(error, @"config.json is not valid JSON: EOF while parsing an object at line 1 column 7; download it again");
         assert!(Keys::parse(Path::new("config.json"), b"[]").is_err());
     }

@@ -168,5 +168,7 @@ pub enum ModelError {
 }
 
 fn nearest_hint(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!(" (similar: `{name}`)")).unwrap_or_default()
+    nearest
+        .map(|name| format!(" (similar: `{name}`)"))
+        .unwrap_or_default()
 }

@@ -112,13 +112,21 @@ impl Parts {
         let (mut tokenizer, tokenizer_digest) = read_tokenizer(&tokenizer_path)?;
         tokenizer.with_padding(None);
         if let Err(e) = tokenizer.with_truncation(None) {
-            return Err(ModelError::Tokenizer { path: tokenizer_path, problem: e.to_string() });
+            return Err(ModelError::Tokenizer {
+                path: tokenizer_path,
+                problem: e.to_string(),
+            });
         }
         let mut notices = Vec::new();
         let special = SpecialTokens::read(folder, &tokenizer, &tokens)?;
         let chat_template = chat_template(folder, &mut notices)?;
         let mut eos_token_ids = [&generation.eos_token_ids[..], &tokens.eos].concat();
-        eos_token_ids.extend(special.eos.as_deref().and_then(|eos| tokenizer.token_to_id(eos)));
+        eos_token_ids.extend(
+            special
+                .eos
+                .as_deref()
+                .and_then(|eos| tokenizer.token_to_id(eos)),
+        );
         Ok(Parts {
             config,
             weights: Weights::open_folder(folder)?,
@@ -146,7 +154,9 @@ impl Parts {
         let config = gguf_model::config(&file)?;
         let found = gguf_tokenizer::tokenizer(&file)?;
         let text = |id: Option<u32>| id.and_then(|id| found.tokenizer.id_to_token(id));
-        let eos = file.int("tokenizer.ggml.eos_token_id").and_then(|id| u32::try_from(id).ok());
+        let eos = file
+            .int("tokenizer.ggml.eos_token_id")
+            .and_then(|id| u32::try_from(id).ok());
         let canonical = found.tokenizer.to_string(false).unwrap_or_default();
         Ok(Parts {
             config,
@@ -167,7 +177,11 @@ impl Parts {
     fn fit(self, path: &Path) -> Result<ModelFiles, ModelError> {
         let mut notices = self.notices;
         let vocab_size = self.config.vocab_size;
-        let highest = self.tokenizer.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+        let highest = self
+            .tokenizer
+            .get_vocab(true)
+            .into_iter()
+            .max_by_key(|(_, id)| *id);
         let usable_vocab = match highest {
             None => {
                 return Err(ModelError::Tokenizer {
@@ -230,7 +244,10 @@ impl Parts {
 }
 
 fn read_tokenizer(path: &Path) -> Result<(Tokenizer, String), ModelError> {
-    let wrong = |problem: String| ModelError::Tokenizer { path: path.to_path_buf(), problem };
+    let wrong = |problem: String| ModelError::Tokenizer {
+        path: path.to_path_buf(),
+        problem,
+    };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -240,10 +257,15 @@ fn read_tokenizer(path: &Path) -> Result<(Tokenizer, String), ModelError> {
                     .to_owned(),
             ));
         }
-        Err(source) => return Err(ModelError::Io { path: path.to_path_buf(), source }),
+        Err(source) => {
+            return Err(ModelError::Io {
+                path: path.to_path_buf(),
+                source,
+            });
+        }
     };
-    let tokenizer = Tokenizer::from_bytes(&bytes)
-        .map_err(|e| wrong(format!("{e}; download it again")))?;
+    let tokenizer =
+        Tokenizer::from_bytes(&bytes).map_err(|e| wrong(format!("{e}; download it again")))?;
     Ok((tokenizer, digest::bytes(&bytes)))
 }
 
@@ -259,10 +281,15 @@ impl SpecialTokens {
         tokenizer: &Tokenizer,
         ids: &ConfigTokens,
     ) -> Result<SpecialTokens, ModelError> {
-        let mut found = SpecialTokens { bos: None, eos: None };
+        let mut found = SpecialTokens {
+            bos: None,
+            eos: None,
+        };
         let mut declared = false;
         for name in ["tokenizer_config.json", "special_tokens_map.json"] {
-            let Some(keys) = Keys::read_optional(&folder.join(name))? else { continue };
+            let Some(keys) = Keys::read_optional(&folder.join(name))? else {
+                continue;
+            };
             for (key, token) in [("bos_token", &mut found.bos), ("eos_token", &mut found.eos)] {
                 let text = match keys.get(key) {
                     Some(Value::Object(token)) => token.get("content").and_then(Value::as_str),
@@ -297,9 +324,8 @@ fn chat_template(folder: &Path, notices: &mut Vec<String>) -> Result<Option<Stri
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(Value::Array(list)) => {
-            let field = |item: &Value, key: &str| {
-                item.get(key).and_then(Value::as_str).map(str::to_owned)
-            };
+            let field =
+                |item: &Value, key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
             let named: Vec<(String, String)> = list
                 .iter()
                 .filter_map(|item| Some((field(item, "name")?, field(item, "template")?)))
@@ -329,7 +355,11 @@ fn weights_digest(weights: &Weights) -> String {
     let whole = contents.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < WHOLE_BELOW;
     let mut parts = digest::Parts::new("weights");
     for (_, bytes) in contents {
-        parts = if whole { parts.part("file", bytes) } else { sampled(parts, bytes) };
+        parts = if whole {
+            parts.part("file", bytes)
+        } else {
+            sampled(parts, bytes)
+        };
     }
     parts.finish()
 }
@@ -343,7 +373,8 @@ fn sampled(parts: digest::Parts, bytes: &[u8]) -> digest::Parts {
     let parts = parts
         .part("length", (bytes.len() as u64).to_le_bytes())
         .part("head", &bytes[..ENDS]);
-    blocks.fold(parts, |parts, block| parts.part("block", block))
+    blocks
+        .fold(parts, |parts, block| parts.part("block", block))
         .part("tail", &bytes[bytes.len() - ENDS..])
 }
 
@@ -393,10 +424,20 @@ mod tests {
 
     #[test]
     fn every_fixture_opens() {
-        for name in ["tiny-llama", "tiny-llama-sharded", "tiny-llama3", "tiny-qwen2", "tiny-qwen3"] {
+        for name in [
+            "tiny-llama",
+            "tiny-llama-sharded",
+            "tiny-llama3",
+            "tiny-qwen2",
+            "tiny-qwen3",
+        ] {
             let files = ModelFiles::open(&fixture(name)).unwrap();
             // The embedding of tiny-qwen2 is padded to 304 rows.
-            assert_eq!(files.notices.len(), usize::from(name == "tiny-qwen2"), "{name}");
+            assert_eq!(
+                files.notices.len(),
+                usize::from(name == "tiny-qwen2"),
+                "{name}"
+            );
             assert_eq!(files.usable_vocab, 300, "{name}");
             assert_eq!(files.eos_token_ids, [2], "{name}");
             assert_eq!(files.eos_token.as_deref(), Some("<|im_end|>"), "{name}");
@@ -431,7 +472,10 @@ mod tests {
         set(json!([tool]));
         assert_eq!(template(), None);
         let notices = copy.open().unwrap().notices;
-        assert!(notices[0].contains("names tool_use but no `default`"), "{notices:?}");
+        assert!(
+            notices[0].contains("names tool_use but no `default`"),
+            "{notices:?}"
+        );
         set(json!(null));
         assert_eq!(template(), None);
         std::fs::write(copy.path("chat_template.jinja"), "file").unwrap();
@@ -443,8 +487,14 @@ mod tests {
     fn ends_of_text_come_from_all_three_files() {
         let copy = Copy::new("tiny-llama");
         copy.set("config.json", json!({"eos_token_id": [2, 1]}));
-        copy.set("generation_config.json", json!({"eos_token_id": 0, "temperature": 0.5}));
-        copy.set("tokenizer_config.json", json!({"eos_token": {"content": "a"}}));
+        copy.set(
+            "generation_config.json",
+            json!({"eos_token_id": 0, "temperature": 0.5}),
+        );
+        copy.set(
+            "tokenizer_config.json",
+            json!({"eos_token": {"content": "a"}}),
+        );
         let files = copy.open().unwrap();
         let a = files.tokenizer.token_to_id("a").unwrap();
         assert_eq!(files.eos_token_ids, [0, 1, 2, a]);
@@ -459,7 +509,10 @@ mod tests {
         copy.set("tokenizer_config.json", json!({"eos_token": null}));
         let files = copy.open().unwrap();
         assert_eq!(files.eos_token_ids, [0; 0]);
-        let text = files.notices.join("\n").replace(&copy.0.path().display().to_string(), "[model]");
+        let text = files
+            .notices
+            .join("\n")
+            .replace(&copy.0.path().display().to_string(), "[model]");
         insta::assert_snapshot!(text, @r"
         [model]: end-of-text id 5000 is not in the tokenizer and is ignored
         [model]: no token ends an answer; every answer runs to max_new_tokens
@@ -471,7 +524,10 @@ mod tests {
         let text = std::fs::read(copy.path("tokenizer.json")).unwrap();
         let mut file: Value = serde_json::from_slice(&text).unwrap();
         file["model"]["merges"] = json!([]);
-        file["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64().unwrap() < count);
+        file["model"]["vocab"]
+            .as_object_mut()
+            .unwrap()
+            .retain(|_, id| id.as_u64().unwrap() < count);
         std::fs::write(copy.path("tokenizer.json"), file.to_string()).unwrap();
     }
 
@@ -481,7 +537,10 @@ mod tests {
         keep_tokens(&copy, 290);
         let files = copy.open().unwrap();
         assert_eq!(files.usable_vocab, 290);
-        let text = files.notices.join("\n").replace(&copy.0.path().display().to_string(), "[model]");
+        let text = files
+            .notices
+            .join("\n")
+            .replace(&copy.0.path().display().to_string(), "[model]");
         insta::assert_snapshot!(text, @"[model]/tokenizer.json: 290 tokens for an embedding of 300 rows; ids from 290 on are never generated");
     }
 
@@ -525,7 +584,10 @@ mod tests {
         std::fs::create_dir(folder.path().join("adapter")).unwrap();
         std::fs::write(folder.path().join("adapter/adapter_config.json"), "{}").unwrap();
         let refused = |name: &str| {
-            let text = ModelFiles::open(&folder.path().join(name)).err().unwrap().to_string();
+            let text = ModelFiles::open(&folder.path().join(name))
+                .err()
+                .unwrap()
+                .to_string();
             text.replace(&folder.path().display().to_string(), "[folder]")
         };
         let all = ["nothing", "notes.txt", "bad.gguf", "adapter"].map(refused);
@@ -542,8 +604,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut sample = Sample::new("tiny-llama", "gpt-2");
         sample.set("split.count", Written::U16(3));
-        let text = ModelFiles::open(&sample.write(folder.path())).err().unwrap().to_string();
-        assert!(text.contains("split into 3 files is not supported; join them"), "{text}");
+        let text = ModelFiles::open(&sample.write(folder.path()))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            text.contains("split into 3 files is not supported; join them"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -611,7 +679,10 @@ mod tests {
         };
         let files = ModelFiles::open(Path::new(&path)).unwrap();
         assert_eq!(files.notices, [""; 0]);
-        assert_eq!((files.config.vocab_size, files.config.num_hidden_layers), (49_152, 30));
+        assert_eq!(
+            (files.config.vocab_size, files.config.num_hidden_layers),
+            (49_152, 30)
+        );
         assert_eq!(files.eos_token.as_deref(), Some("<|im_end|>"));
         let expected = fixture("../expected/smollm2_tokens.json");
         let expected: Value = serde_json::from_slice(&std::fs::read(expected).unwrap()).unwrap();

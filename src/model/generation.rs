@@ -88,7 +88,9 @@ mod tests {
     #[test]
     fn impossible_values_are_refused_by_key() {
         for key in ["temperature", "top_p", "repetition_penalty"] {
-            let error = read(&format!(r#"{{"{key}": -1}}"#)).unwrap_err().to_string();
+            let error = read(&format!(r#"{{"{key}": -1}}"#))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(&format!("`{key}`")), "{error}");
         }
         insta::assert_snapshot!(read(r#"{"top_p": 1.5}"#).unwrap_err(), @"generation_config.json: `top_p` is 1.5; it must be in (0, 1]");

@@ -43,10 +43,18 @@ impl GgufFile {
             path: path.to_path_buf(),
             problem,
         })?;
-        let mut file = GgufFile { path: path.to_path_buf(), map, metadata, infos: BTreeMap::new() };
+        let mut file = GgufFile {
+            path: path.to_path_buf(),
+            map,
+            metadata,
+            infos: BTreeMap::new(),
+        };
         let heads = |key: &str| {
             (file.text("general.architecture") == Some("llama"))
-                .then(|| file.int(&format!("llama.attention.{key}")).and_then(|n| n.try_into().ok()))
+                .then(|| {
+                    file.int(&format!("llama.attention.{key}"))
+                        .and_then(|n| n.try_into().ok())
+                })
                 .flatten()
         };
         let q = heads("head_count");
@@ -60,7 +68,13 @@ impl GgufFile {
             } else {
                 None
             };
-            file.infos.insert(name, Tensor { info, permuted_heads });
+            file.infos.insert(
+                name,
+                Tensor {
+                    info,
+                    permuted_heads,
+                },
+            );
         }
         Ok(file)
     }
@@ -125,15 +139,22 @@ impl GgufFile {
     /// # Errors
     /// A block format that cannot be read, a value that is not finite.
     pub(super) fn get(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let Tensor { info, permuted_heads } = self.infos.get(name).ok_or_else(|| ModelError::MissingTensor {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            nearest: None,
-        })?;
+        let Tensor {
+            info,
+            permuted_heads,
+        } = self
+            .infos
+            .get(name)
+            .ok_or_else(|| ModelError::MissingTensor {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                nearest: None,
+            })?;
         let bytes = &self.map[info.start..info.start + info.bytes];
-        let values = info.dtype.map_err(|id| ggml_name(id)).and_then(|dtype| {
-            dequantize(dtype, bytes).ok_or_else(|| format!("{dtype:?}"))
-        });
+        let values = info
+            .dtype
+            .map_err(ggml_name)
+            .and_then(|dtype| dequantize(dtype, bytes).ok_or_else(|| format!("{dtype:?}")));
         let mut values = values.map_err(|dtype| ModelError::Dtype {
             path: self.path.clone(),
             name: name.to_owned(),
@@ -146,7 +167,10 @@ impl GgufFile {
             let width = info.shape.get(1).copied().unwrap_or(1);
             values = unpermute(&values, heads, width).ok_or_else(|| ModelError::Corrupt {
                 path: self.path.clone(),
-                problem: format!("tensor `{name}` of shape {:?} has not {heads} heads", info.shape),
+                problem: format!(
+                    "tensor `{name}` of shape {:?} has not {heads} heads",
+                    info.shape
+                ),
             })?;
         }
         Ok(values)
@@ -156,7 +180,9 @@ impl GgufFile {
 /// Row `(h, j)` of the result, in two halves `j = half * d/2 + i`, is row `(h, 2 i + half)`.
 fn unpermute(values: &[f32], heads: usize, width: usize) -> Option<Vec<f32>> {
     let rows = values.len().checked_div(width)?;
-    let pairs = rows.checked_div(heads * 2).filter(|pairs| pairs * heads * 2 == rows)?;
+    let pairs = rows
+        .checked_div(heads * 2)
+        .filter(|pairs| pairs * heads * 2 == rows)?;
     let mut out = Vec::with_capacity(values.len());
     for head in 0..heads {
         for half in 0..2 {
@@ -197,9 +223,15 @@ fn hugging_face_name(name: String) -> (String, bool, bool) {
             "ffn_norm" => "post_attention_layernorm",
             _ => return None,
         };
-        Some((format!("model.layers.{layer}.{hf}.{end}"), part == "attn_q", part == "attn_k"))
+        Some((
+            format!("model.layers.{layer}.{hf}.{end}"),
+            part == "attn_q",
+            part == "attn_k",
+        ))
     };
-    name.strip_prefix("blk.").and_then(part).unwrap_or((name, false, false))
+    name.strip_prefix("blk.")
+        .and_then(part)
+        .unwrap_or((name, false, false))
 }
 
 /// `None` for block formats that no file stores.
@@ -230,7 +262,6 @@ fn dequantize(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
     decoded.map(|()| values)
 }
 
-
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -255,7 +286,10 @@ mod tests {
             for tensor in folder.names() {
                 let shape = folder.shape(tensor).unwrap();
                 assert_eq!(file.shape(tensor), Some(&shape[..]));
-                assert_eq!(file.get(tensor).unwrap(), folder.get(tensor, &shape).unwrap());
+                assert_eq!(
+                    file.get(tensor).unwrap(),
+                    folder.get(tensor, &shape).unwrap()
+                );
             }
         }
     }
@@ -263,7 +297,9 @@ mod tests {
     #[test]
     fn every_block_format_decodes_as_candle_does() {
         // More blocks than one task decodes, and a last task with fewer.
-        let values: Vec<f32> = (0..256 * 20_000).map(|i| ((i % 1009) as f32 - 504.0) / 64.0).collect();
+        let values: Vec<f32> = (0..256 * 20_000)
+            .map(|i| ((i % 1009) as f32 - 504.0) / 64.0)
+            .collect();
         for dtype in [
             GgmlDType::F32,
             GgmlDType::F16,
@@ -279,7 +315,11 @@ mod tests {
             GgmlDType::Q5K,
             GgmlDType::Q6K,
         ] {
-            let rows = if matches!(dtype, GgmlDType::Q4_1) { 20_000 } else { 40 };
+            let rows = if matches!(dtype, GgmlDType::Q4_1) {
+                20_000
+            } else {
+                40
+            };
             let tensor = quantized(values[..rows * 256].to_vec(), &[rows, 256], dtype);
             let expected = dequantized(&tensor);
             let mut sample = Sample::new("tiny-llama", "gpt-2");
@@ -300,8 +340,14 @@ mod tests {
         let mut sample = Sample::new("tiny-llama", "gpt-2");
         let bad = quantized(vec![1.0, f32::NAN, 1.0], &[3], GgmlDType::F32);
         sample.tensors.insert("output_norm.weight".into(), bad);
-        let error = open(&sample).get("model.norm.weight").unwrap_err().to_string();
-        assert!(error.contains("`model.norm.weight` holds NaN at index 1"), "{error}");
+        let error = open(&sample)
+            .get("model.norm.weight")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`model.norm.weight` holds NaN at index 1"),
+            "{error}"
+        );
     }
 
     #[test]

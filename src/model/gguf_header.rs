@@ -110,7 +110,9 @@ impl Header {
         }
         let version = reader.u32()?;
         if !matches!(version, 2 | 3) {
-            return Err(format!("GGUF version {version}; versions 2 and 3 can be read"));
+            return Err(format!(
+                "GGUF version {version}; versions 2 and 3 can be read"
+            ));
         }
         let tensor_count = reader.u64()?;
         let metadata_count = reader.u64()?;
@@ -118,7 +120,9 @@ impl Header {
         for _ in 0..metadata_count {
             let key = reader.string()?;
             let kind = reader.u32()?;
-            let value = reader.value(kind, 0).map_err(|e| format!("metadata `{key}`: {e}"))?;
+            let value = reader
+                .value(kind, 0)
+                .map_err(|e| format!("metadata `{key}`: {e}"))?;
             metadata.insert(key, value);
         }
         let mut tensors = Vec::new();
@@ -130,13 +134,18 @@ impl Header {
             }
             let mut shape = (0..dimensions)
                 .map(|_| {
-                    usize::try_from(reader.u64()?).map_err(|_| format!("tensor `{name}` is too large"))
+                    usize::try_from(reader.u64()?)
+                        .map_err(|_| format!("tensor `{name}` is too large"))
                 })
                 .collect::<Result<Vec<_>, String>>()?;
             shape.reverse();
             tensors.push((name, shape, reader.u32()?, reader.u64()?));
         }
-        Ok(Header { metadata, tensors, end: reader.at })
+        Ok(Header {
+            metadata,
+            tensors,
+            end: reader.at,
+        })
     }
 
     /// Finds every tensor inside a file of `len` bytes.
@@ -175,7 +184,12 @@ impl Header {
                     "tensor `{name}` needs {bytes} bytes from {start}, the file ends at {len}"
                 ));
             }
-            let info = Info { shape, dtype, start, bytes };
+            let info = Info {
+                shape,
+                dtype,
+                start,
+                bytes,
+            };
             if infos.insert(name.clone(), info).is_some() {
                 return Err(format!("tensor `{name}` is there twice"));
             }
@@ -191,10 +205,16 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
-            format!("the header needs {count} bytes from {}, the file ends at {}", self.at,
-                self.bytes.len())
+            format!(
+                "the header needs {count} bytes from {}, the file ends at {}",
+                self.at,
+                self.bytes.len()
+            )
         })?;
         let part = &self.bytes[self.at..end];
         self.at = end;
@@ -254,7 +274,9 @@ impl<'a> Reader<'a> {
                 let mut all = Vec::new();
                 for _ in 0..count {
                     match self.value(kind, depth)? {
-                        Value::Int(n) => all.push(i64::try_from(n).map_err(|_| "a number above 2^63")?),
+                        Value::Int(n) => {
+                            all.push(i64::try_from(n).map_err(|_| "a number above 2^63")?)
+                        }
                         other => return Err(format!("{other} among integers")),
                     }
                 }
@@ -370,7 +392,10 @@ mod tests {
             header(&[("k", 77, &[])]),
             header(&[("general.alignment", 4, &[0; 4])]),
         ];
-        let texts: Vec<String> = all.iter().map(|bytes| place(bytes).err().unwrap()).collect();
+        let texts: Vec<String> = all
+            .iter()
+            .map(|bytes| place(bytes).err().unwrap())
+            .collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
         it does not begin with `GGUF`
         GGUF version 1; versions 2 and 3 can be read
@@ -426,7 +451,10 @@ mod tests {
     fn no_cut_or_flipped_file_panics() {
         let whole = Sample::new("tiny-llama", "gpt-2").bytes();
         let end = Header::parse(&whole).unwrap().end;
-        for cut in (0..end).step_by(11).chain((end..whole.len() - 31).step_by(9973)) {
+        for cut in (0..end)
+            .step_by(11)
+            .chain((end..whole.len() - 31).step_by(9973))
+        {
             assert!(place(&whole[..cut]).is_err(), "cut at {cut}");
         }
         let mut refused = 0;

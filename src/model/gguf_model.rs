@@ -39,10 +39,17 @@ pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
     };
     for (key, rule) in [
         ("attention.value_length", "values must be as wide as keys"),
-        ("rope.dimension_count", "the rotary embedding must cover the whole head"),
+        (
+            "rope.dimension_count",
+            "the rotary embedding must cover the whole head",
+        ),
     ] {
         if let Some(other) = keys.size(key)?.filter(|n| *n != head_dim) {
-            return Err(unsupported(file, format!("`{architecture}.{key}` = {other}"), rule));
+            return Err(unsupported(
+                file,
+                format!("`{architecture}.{key}` = {other}"),
+                rule,
+            ));
         }
     }
     let embedding = "model.embed_tokens.weight";
@@ -69,9 +76,9 @@ pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
             .size("attention.head_count_kv")?
             .unwrap_or(num_attention_heads),
         head_dim,
-        rms_norm_eps: keys.positive("attention.layer_norm_rms_epsilon")?.ok_or_else(|| {
-            keys.wrong("attention.layer_norm_rms_epsilon", "is missing")
-        })?,
+        rms_norm_eps: keys
+            .positive("attention.layer_norm_rms_epsilon")?
+            .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", "is missing"))?,
         rope_theta: keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
         rope_scaling: keys.rope_scaling()?,
         vocab_size,
@@ -95,7 +102,11 @@ fn wrong(file: &GgufFile, key: &str, problem: impl Into<String>) -> ModelError {
 }
 
 fn unsupported(file: &GgufFile, what: String, rule: &str) -> ModelError {
-    ModelError::Unsupported { path: file.path().to_path_buf(), what, rule: rule.to_owned() }
+    ModelError::Unsupported {
+        path: file.path().to_path_buf(),
+        what,
+        rule: rule.to_owned(),
+    }
 }
 
 /// The keys that begin with the architecture's name.
@@ -122,8 +133,10 @@ impl Section<'_> {
                 format!("`{}` as a list, one a layer,", self.key(key)),
                 "all layers must be alike",
             )),
-            Some(other) => Err(self
-                .wrong(key, format!("is {other}; it must be a whole number from 1 to {LARGEST}"))),
+            Some(other) => Err(self.wrong(
+                key,
+                format!("is {other}; it must be a whole number from 1 to {LARGEST}"),
+            )),
         }
     }
 
@@ -143,8 +156,14 @@ impl Section<'_> {
 
     fn refuse_other_mathematics(&self) -> Result<(), ModelError> {
         for (key, rule) in [
-            ("expert_count", "qeval runs dense decoders, no mixtures of experts"),
-            ("attention.sliding_window", "attention must see the whole context in every layer"),
+            (
+                "expert_count",
+                "qeval runs dense decoders, no mixtures of experts",
+            ),
+            (
+                "attention.sliding_window",
+                "attention must see the whole context in every layer",
+            ),
         ] {
             let name = self.key(key);
             if let Some(n) = self.file.int(&name).filter(|n| *n > 0) {
@@ -156,7 +175,9 @@ impl Section<'_> {
 
     fn rope_scaling(&self) -> Result<Option<RopeScaling>, ModelError> {
         let linear = |factor: Option<f64>| {
-            factor.filter(|f| *f != 1.0).map(|factor| RopeScaling::Linear { factor })
+            factor
+                .filter(|f| *f != 1.0)
+                .map(|factor| RopeScaling::Linear { factor })
         };
         let kind = self.key("rope.scaling.type");
         let scaling = match self.file.text(&kind) {
@@ -174,9 +195,9 @@ impl Section<'_> {
         let name = "rope_freqs.weight";
         match (self.file.shape(name).is_some(), scaling) {
             (false, scaling) => Ok(scaling),
-            (true, None) => {
-                Ok(Some(RopeScaling::PerFrequency { factors: self.file.get(name)? }))
-            }
+            (true, None) => Ok(Some(RopeScaling::PerFrequency {
+                factors: self.file.get(name)?,
+            })),
             (true, Some(_)) => Err(unsupported(
                 self.file,
                 format!("`{kind}` = \"linear\" together with tensor `{name}`"),
@@ -205,7 +226,9 @@ pub(super) mod sample {
     }
 
     pub fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures/models")
+            .join(name)
     }
 
     fn texts(list: impl IntoIterator<Item = String>) -> Value {
@@ -225,15 +248,24 @@ pub(super) mod sample {
             let key = |key: &str| format!("{arch}.{key}");
             let int = |n: usize| Value::U32(n as u32);
             let mut metadata = BTreeMap::from([
-                ("general.architecture".to_owned(), Value::String(arch.clone())),
+                (
+                    "general.architecture".to_owned(),
+                    Value::String(arch.clone()),
+                ),
                 (key("block_count"), int(config.num_hidden_layers)),
                 (key("context_length"), int(config.max_position_embeddings)),
                 (key("embedding_length"), int(config.hidden_size)),
                 (key("feed_forward_length"), int(config.intermediate_size)),
                 (key("attention.head_count"), int(config.num_attention_heads)),
-                (key("attention.head_count_kv"), int(config.num_key_value_heads)),
+                (
+                    key("attention.head_count_kv"),
+                    int(config.num_key_value_heads),
+                ),
                 (key("attention.key_length"), int(config.head_dim)),
-                (key("attention.layer_norm_rms_epsilon"), Value::F32(config.rms_norm_eps as f32)),
+                (
+                    key("attention.layer_norm_rms_epsilon"),
+                    Value::F32(config.rms_norm_eps as f32),
+                ),
                 (key("rope.freq_base"), Value::F32(config.rope_theta as f32)),
                 (key("rope.dimension_count"), int(config.head_dim)),
             ]);
@@ -254,7 +286,10 @@ pub(super) mod sample {
         pub fn edit_tokens(&mut self, edit: impl FnOnce(&mut Vec<String>)) {
             let key = "tokenizer.ggml.tokens";
             let list = self.metadata[key].to_vec().unwrap();
-            let mut tokens = list.iter().map(|t| t.to_string().unwrap().clone()).collect();
+            let mut tokens = list
+                .iter()
+                .map(|t| t.to_string().unwrap().clone())
+                .collect();
             edit(&mut tokens);
             self.set(key, texts(tokens));
         }
@@ -279,28 +314,46 @@ pub(super) mod sample {
         let text = std::fs::read(folder.join("tokenizer.json")).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let vocab = json["model"]["vocab"].as_object().unwrap();
-        let mut tokens: Vec<(u64, String)> =
-            vocab.iter().map(|(token, id)| (id.as_u64().unwrap(), token.clone())).collect();
+        let mut tokens: Vec<(u64, String)> = vocab
+            .iter()
+            .map(|(token, id)| (id.as_u64().unwrap(), token.clone()))
+            .collect();
         let added = json["added_tokens"].as_array().unwrap();
         let special: Vec<u64> = added.iter().map(|t| t["id"].as_u64().unwrap()).collect();
         for token in added {
-            let (id, text) = (token["id"].as_u64().unwrap(), token["content"].as_str().unwrap());
+            let (id, text) = (
+                token["id"].as_u64().unwrap(),
+                token["content"].as_str().unwrap(),
+            );
             if !vocab.contains_key(text) {
                 tokens.push((id, text.to_owned()));
             }
         }
         tokens.sort();
-        let kinds = tokens.iter().map(|(id, _)| Value::I32(if special.contains(id) { 3 } else { 1 }));
-        let merges = json["model"]["merges"].as_array().unwrap().iter().map(|merge| match merge {
-            serde_json::Value::String(text) => text.clone(),
-            pair => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
-        });
+        let kinds = tokens
+            .iter()
+            .map(|(id, _)| Value::I32(if special.contains(id) { 3 } else { 1 }));
+        let merges = json["model"]["merges"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|merge| match merge {
+                serde_json::Value::String(text) => text.clone(),
+                pair => format!(
+                    "{} {}",
+                    pair[0].as_str().unwrap(),
+                    pair[1].as_str().unwrap()
+                ),
+            });
         let mut set = |key: &str, value: Value| metadata.insert(format!("tokenizer.{key}"), value);
         set("ggml.model", Value::String("gpt2".into()));
         set("ggml.pre", Value::String(pre.into()));
         set("ggml.token_type", Value::Array(kinds.collect()));
         set("ggml.merges", texts(merges));
-        set("ggml.tokens", texts(tokens.into_iter().map(|(_, token)| token)));
+        set(
+            "ggml.tokens",
+            texts(tokens.into_iter().map(|(_, token)| token)),
+        );
         set("ggml.eos_token_id", Value::U32(2));
         set("chat_template", Value::String("{{ messages }}".into()));
     }
@@ -344,7 +397,10 @@ pub(super) mod sample {
                 let turns = tensor.reshape(halves).unwrap().transpose(1, 2).unwrap();
                 tensor = turns.contiguous().unwrap().reshape(shape).unwrap();
             }
-            out.insert(renamed(name), QTensor::quantize(&tensor, GgmlDType::F32).unwrap());
+            out.insert(
+                renamed(name),
+                QTensor::quantize(&tensor, GgmlDType::F32).unwrap(),
+            );
         }
         out
     }
@@ -375,7 +431,11 @@ mod tests {
             let mut expected = ModelConfig::read(&fixture(name).join("config.json")).unwrap();
             // GGUF stores it in F32.
             expected.rms_norm_eps = f64::from(expected.rms_norm_eps as f32);
-            assert_eq!(read(&Sample::new(name, "gpt-2")).unwrap(), expected, "{name}");
+            assert_eq!(
+                read(&Sample::new(name, "gpt-2")).unwrap(),
+                expected,
+                "{name}"
+            );
         }
     }
 
@@ -384,8 +444,16 @@ mod tests {
         let hf = ModelConfig::read(&fixture("tiny-llama3").join("config.json")).unwrap();
         let mut sample = Sample::new("tiny-llama3", "llama-bpe");
         // As llama.cpp's converter does: the plain frequency over the scaled one.
-        let plain = ModelConfig { rope_scaling: None, ..hf.clone() }.inv_freq();
-        let factors: Vec<f32> = plain.iter().zip(hf.inv_freq()).map(|(p, s)| p / s).collect();
+        let plain = ModelConfig {
+            rope_scaling: None,
+            ..hf.clone()
+        }
+        .inv_freq();
+        let factors: Vec<f32> = plain
+            .iter()
+            .zip(hf.inv_freq())
+            .map(|(p, s)| p / s)
+            .collect();
         let half = factors.len();
         let tensor = quantized(factors, &[half], GgmlDType::F32);
         sample.tensors.insert("rope_freqs.weight".into(), tensor);
@@ -414,7 +482,10 @@ mod tests {
             set("llama.rope.scaling.type", Written::String("yarn".into())),
             set("llama.rope.dimension_count", Written::U32(8)),
             set("llama.attention.value_length", Written::U32(8)),
-            set("llama.attention.head_count_kv", Written::Array(vec![Written::U32(2); 2])),
+            set(
+                "llama.attention.head_count_kv",
+                Written::Array(vec![Written::U32(2); 2]),
+            ),
             set("llama.attention.head_count_kv", Written::U32(3)),
             set("llama.embedding_length", Written::U32(128)),
             set("llama.block_count", Written::I32(-1)),

@@ -87,10 +87,18 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<GgufTokenizer, ModelError> {
     })?;
 
     // A wrong piece would make the builder fail with less to say.
-    let vocab: HashMap<String, u32> =
-        tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
+    let vocab: HashMap<String, u32> = tokens
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (token.clone(), id as u32))
+        .collect();
     let bpe = BPE::builder()
-        .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
+        .vocab_and_merges(
+            vocab
+                .into_iter()
+                .collect::<tokenizers::models::bpe::Vocab>(),
+            merges,
+        )
         .ignore_merges(way.ignore_merges)
         .build()
         .map_err(library)?;
@@ -121,7 +129,12 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<GgufTokenizer, ModelError> {
     let mut eos: Vec<u32> = ["eos", "eot", "eom"].into_iter().filter_map(id).collect();
     eos.sort_unstable();
     eos.dedup();
-    Ok(GgufTokenizer { tokenizer, bos, eos, notices })
+    Ok(GgufTokenizer {
+        tokenizer,
+        bos,
+        eos,
+        notices,
+    })
 }
 
 /// One way of cutting text into words before BPE.
@@ -148,7 +161,11 @@ fn way(pre: &str) -> Option<Way> {
         "gpt-2" | "gpt2" | "default" => (false, false, Words::Gpt2),
         _ => return None,
     };
-    Some(Way { nfc, ignore_merges, words })
+    Some(Way {
+        nfc,
+        ignore_merges,
+        words,
+    })
 }
 
 impl Way {
@@ -181,7 +198,9 @@ fn add_special_tokens(
     const UNKNOWN: i64 = 2;
     const CONTROL: i64 = 3;
     const USER_DEFINED: i64 = 4;
-    let Some(Value::Ints(types)) = file.value("tokenizer.ggml.token_type") else { return Ok(()) };
+    let Some(Value::Ints(types)) = file.value("tokenizer.ggml.token_type") else {
+        return Ok(());
+    };
     let (mut special, mut whole) = (Vec::new(), Vec::new());
     for (token, kind) in tokens.iter().zip(types) {
         match *kind {
@@ -234,7 +253,11 @@ mod tests {
                 assert_eq!(ids(&found.tokenizer, text), expected, "{name}: {text:?}");
                 for skip in [false, true] {
                     let decoded = found.tokenizer.decode(&expected, skip).unwrap();
-                    assert_eq!(decoded, json.decode(&expected, skip).unwrap(), "{name}: {text:?}");
+                    assert_eq!(
+                        decoded,
+                        json.decode(&expected, skip).unwrap(),
+                        "{name}: {text:?}"
+                    );
                 }
             }
         }
@@ -244,7 +267,12 @@ mod tests {
     fn words(pre: &str, text: &str) -> Vec<String> {
         use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
         let mut split = PreTokenizedString::from(text);
-        way(pre).unwrap().pre_tokenizer().unwrap().pre_tokenize(&mut split).unwrap();
+        way(pre)
+            .unwrap()
+            .pre_tokenizer()
+            .unwrap()
+            .pre_tokenize(&mut split)
+            .unwrap();
         split
             .get_splits(OffsetReferential::Original, OffsetType::Byte)
             .into_iter()
@@ -256,10 +284,22 @@ mod tests {
     #[test]
     fn digits_and_spaces_are_cut_each_models_way() {
         let text = "It'S  1234\n x";
-        assert_eq!(words("smollm", text), ["It", "'", "S", "  ", "1", "2", "3", "4", "\n", " x"]);
-        assert_eq!(words("gpt-2", text), ["It", "'", "S", " ", " 1234", "\n", " x"]);
-        assert_eq!(words("qwen2", text), ["It", "'S", " ", " ", "1", "2", "3", "4", "\n", " x"]);
-        assert_eq!(words("llama-bpe", text), ["It", "'S", " ", " ", "123", "4", "\n", " x"]);
+        assert_eq!(
+            words("smollm", text),
+            ["It", "'", "S", "  ", "1", "2", "3", "4", "\n", " x"]
+        );
+        assert_eq!(
+            words("gpt-2", text),
+            ["It", "'", "S", " ", " 1234", "\n", " x"]
+        );
+        assert_eq!(
+            words("qwen2", text),
+            ["It", "'S", " ", " ", "1", "2", "3", "4", "\n", " x"]
+        );
+        assert_eq!(
+            words("llama-bpe", text),
+            ["It", "'S", " ", " ", "123", "4", "\n", " x"]
+        );
     }
 
     #[test]
@@ -281,7 +321,12 @@ mod tests {
         let with_special = |sample: &Sample| {
             let found = read(sample).unwrap();
             assert_eq!(found.bos, Some(1));
-            found.tokenizer.encode("x", true).unwrap().get_ids().to_vec()
+            found
+                .tokenizer
+                .encode("x", true)
+                .unwrap()
+                .get_ids()
+                .to_vec()
         };
         assert_eq!(with_special(&sample).len(), 1);
         sample.set("tokenizer.ggml.add_bos_token", Written::Bool(true));
@@ -309,7 +354,11 @@ mod tests {
         sample.metadata.remove("tokenizer.ggml.pre");
         let found = read(&sample).unwrap();
         assert_eq!(found.notices.len(), 1);
-        assert!(found.notices[0].contains("cut as GPT-2 does"), "{}", found.notices[0]);
+        assert!(
+            found.notices[0].contains("cut as GPT-2 does"),
+            "{}",
+            found.notices[0]
+        );
     }
 
     #[test]

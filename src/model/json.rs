@@ -22,8 +22,10 @@ pub(super) struct Keys {
 impl Keys {
     /// Reads a file that has to hold an object.
     pub fn read(path: &Path) -> Result<Keys, ModelError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
         Keys::parse(path, &bytes)
     }
 
@@ -39,9 +41,15 @@ impl Keys {
 
     /// The same, from text at hand; `path` is for errors.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Keys, ModelError> {
-        let map = serde_json::from_slice(bytes)
-            .map_err(|source| ModelError::Json { path: path.to_path_buf(), source })?;
-        Ok(Keys { path: path.to_path_buf(), prefix: String::new(), map })
+        let map = serde_json::from_slice(bytes).map_err(|source| ModelError::Json {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(Keys {
+            path: path.to_path_buf(),
+            prefix: String::new(),
+            map,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -72,13 +80,17 @@ impl Keys {
 
     pub fn text(&self, key: &str) -> Result<Option<&str>, ModelError> {
         self.get(key)
-            .map(|v| v.as_str().ok_or_else(|| self.wrong(key, format!("is {v}, not a string"))))
+            .map(|v| {
+                v.as_str()
+                    .ok_or_else(|| self.wrong(key, format!("is {v}, not a string")))
+            })
             .transpose()
     }
 
     pub fn boolean(&self, key: &str, default: bool) -> Result<bool, ModelError> {
         self.get(key).map_or(Ok(default), |v| {
-            v.as_bool().ok_or_else(|| self.wrong(key, format!("is {v}, not true or false")))
+            v.as_bool()
+                .ok_or_else(|| self.wrong(key, format!("is {v}, not true or false")))
         })
     }
 
@@ -104,12 +116,13 @@ impl Keys {
     pub fn size(&self, key: &str) -> Result<Option<usize>, ModelError> {
         self.get(key)
             .map(|v| {
-                v.as_u64().filter(|n| (1..=LARGEST).contains(n)).map(|n| n as usize).ok_or_else(
-                    || {
+                v.as_u64()
+                    .filter(|n| (1..=LARGEST).contains(n))
+                    .map(|n| n as usize)
+                    .ok_or_else(|| {
                         let rule = format!("must be a whole number from 1 to {LARGEST}");
                         self.wrong(key, format!("is {v}; it {rule}"))
-                    },
-                )
+                    })
             })
             .transpose()
     }
@@ -133,7 +146,9 @@ impl Keys {
     pub fn object(&self, key: &str) -> Result<Option<Keys>, ModelError> {
         self.get(key)
             .map(|v| {
-                let map = v.as_object().ok_or_else(|| self.wrong(key, "must be an object"))?;
+                let map = v
+                    .as_object()
+                    .ok_or_else(|| self.wrong(key, "must be an object"))?;
                 Ok(Keys {
                     path: self.path.clone(),
                     prefix: format!("{}{key}.", self.prefix),

@@ -107,7 +107,9 @@ impl ModuleId {
     /// Every linear layer of a model, layer by layer.
     pub fn all(config: &ModelConfig) -> impl Iterator<Item = ModuleId> {
         (0..config.num_hidden_layers).flat_map(|layer| {
-            Projection::ALL.into_iter().map(move |projection| ModuleId { layer, projection })
+            Projection::ALL
+                .into_iter()
+                .map(move |projection| ModuleId { layer, projection })
         })
     }
 
@@ -129,7 +131,11 @@ impl ModuleId {
 impl fmt::Display for ModuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { layer, projection } = self;
-        write!(f, "model.layers.{layer}.{}.{projection}", projection.block())
+        write!(
+            f,
+            "model.layers.{layer}.{}.{projection}",
+            projection.block()
+        )
     }
 }
 
@@ -145,7 +151,10 @@ mod tests {
                 assert_eq!(ModuleId::parse(&id.to_string()), Some(id));
             }
         }
-        let id = ModuleId { layer: 3, projection: Projection::Q };
+        let id = ModuleId {
+            layer: 3,
+            projection: Projection::Q,
+        };
         assert_eq!(id.to_string(), "model.layers.3.self_attn.q_proj");
     }
 

@@ -52,8 +52,11 @@ pub(super) fn inv_freq(
             high_freq_factor,
             original_max_position_embeddings,
         }) => {
-            let (factor, low, high) =
-                (*factor as f32, *low_freq_factor as f32, *high_freq_factor as f32);
+            let (factor, low, high) = (
+                *factor as f32,
+                *low_freq_factor as f32,
+                *high_freq_factor as f32,
+            );
             let original = *original_max_position_embeddings as f32;
             plain
                 .map(|f| {
@@ -92,9 +95,14 @@ mod tests {
 
     #[test]
     fn per_frequency_divides_each_by_its_own() {
-        let scaling = RopeScaling::PerFrequency { factors: vec![1.0, 8.0] };
+        let scaling = RopeScaling::PerFrequency {
+            factors: vec![1.0, 8.0],
+        };
         let plain = inv_freq(4, 10_000.0, None);
-        assert_eq!(inv_freq(4, 10_000.0, Some(&scaling)), [plain[0], plain[1] / 8.0]);
+        assert_eq!(
+            inv_freq(4, 10_000.0, Some(&scaling)),
+            [plain[0], plain[1] / 8.0]
+        );
     }
 
     /// By hand from the formula, for the numbers of Llama 3.1: head 128, theta 500,000, factor 8,
@@ -121,7 +129,10 @@ mod tests {
             } else {
                 let share = (8192.0 / wavelength - 1.0) / 3.0;
                 let expected = f64::from(*p) * ((1.0 - share) / 8.0 + share);
-                assert!((f64::from(*s) / expected - 1.0).abs() < 1e-6, "{s} {expected}");
+                assert!(
+                    (f64::from(*s) / expected - 1.0).abs() < 1e-6,
+                    "{s} {expected}"
+                );
                 1
             };
             kinds[kind] += 1;

@@ -28,7 +28,10 @@ pub struct Weights {
 }
 
 enum Source {
-    Safetensors { files: Vec<TensorFile>, place: BTreeMap<String, usize> },
+    Safetensors {
+        files: Vec<TensorFile>,
+        place: BTreeMap<String, usize>,
+    },
     Gguf(GgufFile),
 }
 
@@ -51,11 +54,19 @@ impl Weights {
             return Err(no_safetensors(folder));
         };
         let source = Source::Safetensors { files, place };
-        Ok(Weights { path: folder.to_path_buf(), source, progress: None })
+        Ok(Weights {
+            path: folder.to_path_buf(),
+            source,
+            progress: None,
+        })
     }
 
     pub(super) fn from_gguf(file: GgufFile) -> Weights {
-        Weights { path: file.path().to_path_buf(), source: Source::Gguf(file), progress: None }
+        Weights {
+            path: file.path().to_path_buf(),
+            source: Source::Gguf(file),
+            progress: None,
+        }
     }
 
     /// Lets `report` hear the stored size of every tensor that [`Weights::get`] decodes, in bytes.
@@ -94,7 +105,10 @@ impl Weights {
                 .iter()
                 .filter_map(|(name, &file)| files[file].stored_bytes(name))
                 .sum::<u64>(),
-            Source::Gguf(file) => file.names().filter_map(|name| file.stored_bytes(name)).sum(),
+            Source::Gguf(file) => file
+                .names()
+                .filter_map(|name| file.stored_bytes(name))
+                .sum(),
         }
     }
 
@@ -184,10 +198,20 @@ fn open_shards(folder: &Path, keys: &Keys) -> Result<Shards, ModelError> {
         // A name like `../x` would read outside of the model's folder.
         let shard = shard
             .as_str()
-            .filter(|s| matches!(Path::new(s).components().collect::<Vec<_>>()[..], [Component::Normal(_)]))
+            .filter(|s| {
+                matches!(
+                    Path::new(s).components().collect::<Vec<_>>()[..],
+                    [Component::Normal(_)]
+                )
+            })
             .ok_or_else(|| {
-                keys.wrong("weight_map", format!("gives {shard} for `{name}`; it must be the \
-                                                  name of a file in the same folder"))
+                keys.wrong(
+                    "weight_map",
+                    format!(
+                        "gives {shard} for `{name}`; it must be the \
+                                                  name of a file in the same folder"
+                    ),
+                )
             })?;
         let file = match opened.get(shard) {
             Some(&file) => file,
@@ -207,8 +231,10 @@ fn open_shards(folder: &Path, keys: &Keys) -> Result<Shards, ModelError> {
         if files[file].shape(name).is_none() {
             return Err(keys.wrong(
                 "weight_map",
-                format!("says that `{name}` is in {shard}, which does not hold it; the files are \
-                         of different downloads"),
+                format!(
+                    "says that `{name}` is in {shard}, which does not hold it; the files are \
+                         of different downloads"
+                ),
             ));
         }
         place.insert(name.clone(), file);
@@ -225,8 +251,14 @@ fn no_safetensors(folder: &Path) -> ModelError {
         .collect();
     names.sort();
     let found = |end: &str| names.iter().find(|name| name.ends_with(end)).cloned();
-    if let Some(found) = found(".bin").or_else(|| found(".pth")).or_else(|| found(".pt")) {
-        return ModelError::OtherFormat { path: folder.to_path_buf(), found };
+    if let Some(found) = found(".bin")
+        .or_else(|| found(".pth"))
+        .or_else(|| found(".pt"))
+    {
+        return ModelError::OtherFormat {
+            path: folder.to_path_buf(),
+            found,
+        };
     }
     let problem = if let Some(gguf) = found(".gguf") {
         format!("it has no model.safetensors, but {gguf}: give the path of that file")
@@ -235,12 +267,18 @@ fn no_safetensors(folder: &Path) -> ModelError {
     } else {
         "it has no model.safetensors".to_owned()
     };
-    ModelError::NotAModel { path: folder.to_path_buf(), problem }
+    ModelError::NotAModel {
+        path: folder.to_path_buf(),
+        problem,
+    }
 }
 
 /// Maps a file for reading.
 pub(super) fn map(path: &Path) -> Result<Mmap, ModelError> {
-    let io = |source| ModelError::Io { path: path.to_path_buf(), source };
+    let io = |source| ModelError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.is_dir() {
         return Err(io(std::io::ErrorKind::IsADirectory.into()));
@@ -271,9 +309,17 @@ impl TensorFile {
                 path: path.to_path_buf(),
                 problem: format!("{e} ({} bytes long)", map.len()),
             })?;
-        let infos =
-            metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
-        Ok(TensorFile { path: path.to_path_buf(), map, data: 8 + header, infos })
+        let infos = metadata
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| (name, info.clone()))
+            .collect();
+        Ok(TensorFile {
+            path: path.to_path_buf(),
+            map,
+            data: 8 + header,
+            infos,
+        })
     }
 
     /// The file.
@@ -301,11 +347,14 @@ impl TensorFile {
     /// # Errors
     /// No such tensor, numbers other than F32, F16 and BF16, a value that is not finite.
     pub fn get(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), ModelError> {
-        let info = self.infos.get(name).ok_or_else(|| ModelError::MissingTensor {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            nearest: nearest(name, self.names()),
-        })?;
+        let info = self
+            .infos
+            .get(name)
+            .ok_or_else(|| ModelError::MissingTensor {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                nearest: nearest(name, self.names()),
+            })?;
         let (start, end) = info.data_offsets;
         let bytes = &self.map[self.data + start..self.data + end];
         let values = widen(info.dtype, bytes).ok_or_else(|| ModelError::Dtype {
@@ -334,7 +383,11 @@ pub(super) fn widen_chunks<const N: usize>(
     number: impl Fn([u8; N]) -> f32 + Sync,
 ) -> Vec<f32> {
     let (numbers, _) = bytes.as_chunks::<N>();
-    numbers.par_iter().with_min_len(1 << 16).map(|&b| number(b)).collect()
+    numbers
+        .par_iter()
+        .with_min_len(1 << 16)
+        .map(|&b| number(b))
+        .collect()
 }
 
 pub(super) fn check_finite(path: &Path, name: &str, values: &[f32]) -> Result<(), ModelError> {
@@ -365,7 +418,9 @@ mod tests {
     use super::*;
 
     fn fixture(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures/models")
+            .join(name)
     }
 
     /// Writes a safetensors file of one tensor `w`.
@@ -377,7 +432,10 @@ mod tests {
     }
 
     fn refused(folder: &Path, result: Result<Vec<f32>, ModelError>) -> String {
-        result.unwrap_err().to_string().replace(&folder.display().to_string(), "[model]")
+        result
+            .unwrap_err()
+            .to_string()
+            .replace(&folder.display().to_string(), "[model]")
     }
 
     #[test]
@@ -385,10 +443,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let numbers = [0.0f32, -1.5, 0.333_251_95, 65504.0];
         let f32s: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let f16s: Vec<u8> =
-            numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
-        let bf16s: Vec<u8> =
-            numbers.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
+        let f16s: Vec<u8> = numbers
+            .iter()
+            .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+            .collect();
+        let bf16s: Vec<u8> = numbers
+            .iter()
+            .flat_map(|&x| bf16::from_f32(x).to_le_bytes())
+            .collect();
         for (dtype, bytes) in [(Dtype::F32, f32s), (Dtype::F16, f16s), (Dtype::BF16, bf16s)] {
             let path = one_tensor(folder.path(), dtype, &[2, 2], &bytes);
             let (shape, values) = TensorFile::open(&path).unwrap().get("w").unwrap();
@@ -409,7 +471,10 @@ mod tests {
         assert_eq!(single.stored_bytes(), shards.stored_bytes());
         for name in single.names() {
             let shape = single.shape(name).unwrap();
-            assert_eq!(single.get(name, &shape).unwrap(), shards.get(name, &shape).unwrap());
+            assert_eq!(
+                single.get(name, &shape).unwrap(),
+                shards.get(name, &shape).unwrap()
+            );
         }
     }
 
@@ -463,7 +528,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || match Weights::open_folder(folder.path()) {
             Ok(_) => panic!("opened"),
-            Err(e) => e.to_string().replace(&folder.path().display().to_string(), "[model]"),
+            Err(e) => e
+                .to_string()
+                .replace(&folder.path().display().to_string(), "[model]"),
         };
         insta::assert_snapshot!(open(), @"[model] is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file");
         for (name, words) in [
@@ -480,14 +547,19 @@ mod tests {
     fn an_index_that_does_not_fit_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let shard = "model-00001-of-00002.safetensors";
-        std::fs::copy(fixture("tiny-llama-sharded").join(shard), folder.path().join(shard))
-            .unwrap();
+        std::fs::copy(
+            fixture("tiny-llama-sharded").join(shard),
+            folder.path().join(shard),
+        )
+        .unwrap();
         let open = |map: &str| {
             let text = format!("{{\"weight_map\": {map}}}");
             std::fs::write(folder.path().join("model.safetensors.index.json"), text).unwrap();
             match Weights::open_folder(folder.path()) {
                 Ok(_) => panic!("opened"),
-                Err(e) => e.to_string().replace(&folder.path().display().to_string(), "[model]"),
+                Err(e) => e
+                    .to_string()
+                    .replace(&folder.path().display().to_string(), "[model]"),
             }
         };
         insta::assert_snapshot!(open(r#"{"a": "model-00002-of-00002.safetensors"}"#), @"[model]/model.safetensors.index.json names `model-00002-of-00002.safetensors`, which is not in the folder; download it");
@@ -502,11 +574,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-        let cuts = (0..header).step_by(7).chain((header..whole.len()).step_by(9973));
+        let cuts = (0..header)
+            .step_by(7)
+            .chain((header..whole.len()).step_by(9973));
         for cut in cuts {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let error = TensorFile::open(&path).err().map(|e| e.to_string());
-            assert!(error.is_some_and(|e| e.contains("is damaged")), "cut at {cut}");
+            assert!(
+                error.is_some_and(|e| e.contains("is damaged")),
+                "cut at {cut}"
+            );
         }
         for at in (0..header).step_by(5) {
             let mut flipped = whole.clone();

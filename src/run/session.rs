@@ -53,7 +53,8 @@ impl Session {
         let special = [("bos_token", &files.bos_token), ("eos_token", &files.eos_token)];
         let special = special.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v.clone()?))).collect();
         let template = ChatTemplate::new(&source, special)?;
-        let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?;
+        let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
+            .with_end_of_turn(files.eos_token_ids.iter().copied())?;
         let effective_system = template.effective_system(system.as_deref())?;
         let decoder = load(&mut files, model, on_event)?;
         Ok(Session {

@@ -39,6 +39,8 @@ pub struct TrainingJob<'a> {
     pub train: &'a TrainSection,
     /// The rows, as read.
     pub examples: &'a [Example],
+    /// More rows, whose answers are the base's own; repeating those is no sign of memorizing.
+    pub rehearsal: &'a [Example],
     /// Where runs are.
     pub store: &'a Store,
     /// Name of a new run; `None` numbers it.
@@ -97,7 +99,8 @@ impl TrainingJob<'_> {
         let session = self.session;
         let system = session.system.as_deref();
         let max_length = self.train.max_length.min(session.decoder.config().max_position_embeddings);
-        let tokenized = Tokenized::new(self.examples, &session.template, &session.tokenizer, system, max_length);
+        let examples: Vec<Example> = self.examples.iter().chain(self.rehearsal).cloned().collect();
+        let tokenized = Tokenized::new(&examples, &session.template, &session.tokenizer, system, max_length);
         let groups: Vec<&str> = tokenized.examples.iter().map(|e| e.group.as_str()).collect();
         let sides = split(&groups, self.data.validation_ratio, self.data.seed);
         let train = self.train;
@@ -106,7 +109,7 @@ impl TrainingJob<'_> {
         Preflight {
             data: self.data,
             train,
-            examples: self.examples,
+            examples: &examples,
             tokenized: &tokenized,
             split: &sides,
             plan: &plan,
@@ -238,7 +241,7 @@ impl TrainingJob<'_> {
         Ok(run)
     }
 
-    /// Distinct assistant turns of the examples.
+    /// Distinct assistant turns of the examples, rehearsal left out.
     pub fn training_answers(&self) -> Vec<String> {
         training_answers(self.examples)
     }

@@ -46,15 +46,17 @@ impl AdamW {
         let t = self.updates as f64;
         let step_size = (learning_rate / (1.0 - self.beta1.powf(t))) as f32;
         let correction = (1.0 - self.beta2.powf(t)).sqrt() as f32;
-        let (b1, b2, epsilon) = (self.beta1 as f32, self.beta2 as f32, self.epsilon as f32);
+        let (b2, epsilon) = (self.beta2 as f32, self.epsilon as f32);
+        // Subtracted in F64: 1 - 0.999 in F32 is off by 1e-5 of itself, and so would every update be.
+        let (new1, new2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
         let decay = (1.0 - learning_rate * self.weight_decay) as f32;
         let moments = &mut self.moments;
         trainable.update(|i, matrix| {
             let Moments { first, second } = &mut moments[i];
             let state = first.iter_mut().zip(second);
             for ((p, &g), (m, v)) in matrix.value.iter_mut().zip(&matrix.gradient).zip(state) {
-                *m += (1.0 - b1) * (g - *m);
-                *v = b2 * *v + (1.0 - b2) * g * g;
+                *m += new1 * (g - *m);
+                *v = b2 * *v + new2 * g * g;
                 *p = *p * decay - step_size * *m / (v.sqrt() / correction + epsilon);
             }
         });

@@ -33,16 +33,30 @@ impl<'a> Autograd<'a> {
     pub fn new(tiny: &'a Tiny, matrices: &BTreeMap<ModuleId, LowRankPair>) -> Result<Self> {
         let config = &tiny.files.config;
         let var = |x: &[f32], rows: usize, cols: usize| {
-            Var::from_tensor(&Tensor::from_slice(x, (rows, cols), &Device::Cpu)?.to_dtype(DType::F64)?)
+            Var::from_tensor(
+                &Tensor::from_slice(x, (rows, cols), &Device::Cpu)?.to_dtype(DType::F64)?,
+            )
         };
         let mut pairs = BTreeMap::new();
         for (id, m) in matrices {
-            let (inputs, outputs) =
-                (id.projection.in_features(config), id.projection.out_features(config));
+            let (inputs, outputs) = (
+                id.projection.in_features(config),
+                id.projection.out_features(config),
+            );
             let (a, b) = (var(&m.a, m.rank, inputs)?, var(&m.b, outputs, m.rank)?);
-            pairs.insert(*id, Pair { a, b, scale: f64::from(m.scale) });
+            pairs.insert(
+                *id,
+                Pair {
+                    a,
+                    b,
+                    scale: f64::from(m.scale),
+                },
+            );
         }
-        Ok(Autograd { files: &tiny.files, pairs })
+        Ok(Autograd {
+            files: &tiny.files,
+            pairs,
+        })
     }
 
     /// Mean cross-entropy over the labelled tokens of all texts, and its gradients. A label is the
@@ -60,9 +74,15 @@ impl<'a> Autograd<'a> {
         let grads = loss.backward()?;
         let mut of = BTreeMap::new();
         for (id, pair) in &self.pairs {
-            of.insert(*id, (gradient(&grads, &pair.a)?, gradient(&grads, &pair.b)?));
+            of.insert(
+                *id,
+                (gradient(&grads, &pair.a)?, gradient(&grads, &pair.b)?),
+            );
         }
-        Ok(Gradients { loss: loss.to_scalar()?, of })
+        Ok(Gradients {
+            loss: loss.to_scalar()?,
+            of,
+        })
     }
 
     fn config(&self) -> &ModelConfig {
@@ -82,7 +102,10 @@ impl<'a> Autograd<'a> {
         for layer in 0..self.config().num_hidden_layers {
             let normed = self.norm(&x, &format!("model.layers.{layer}.input_layernorm"))?;
             x = (x + self.attention(&normed, layer)?)?;
-            let normed = self.norm(&x, &format!("model.layers.{layer}.post_attention_layernorm"))?;
+            let normed = self.norm(
+                &x,
+                &format!("model.layers.{layer}.post_attention_layernorm"),
+            )?;
             let gate = self.linear(&normed, layer, Projection::Gate)?.silu()?;
             let up = self.linear(&normed, layer, Projection::Up)?;
             x = (x + self.linear(&(gate * up)?, layer, Projection::Down)?)?;
@@ -106,8 +129,10 @@ impl<'a> Autograd<'a> {
     fn linear(&self, x: &Tensor, layer: usize, projection: Projection) -> Result<Tensor> {
         let id = ModuleId { layer, projection };
         let outputs = projection.out_features(self.config());
-        let weight =
-            self.weight(&format!("{id}.weight"), &[outputs, projection.in_features(self.config())])?;
+        let weight = self.weight(
+            &format!("{id}.weight"),
+            &[outputs, projection.in_features(self.config())],
+        )?;
         let mut y = x.matmul(&weight.t()?)?;
         if projection.has_bias(self.config()) {
             y = y.broadcast_add(&self.weight(&format!("{id}.bias"), &[outputs])?)?;
@@ -124,7 +149,10 @@ impl<'a> Autograd<'a> {
         let (heads, kv) = (config.num_attention_heads, config.num_key_value_heads);
         // [heads, rows, dim]
         let split = |projection, heads| {
-            self.linear(x, layer, projection)?.reshape((rows, heads, dim))?.transpose(0, 1)?.contiguous()
+            self.linear(x, layer, projection)?
+                .reshape((rows, heads, dim))?
+                .transpose(0, 1)?
+                .contiguous()
         };
         let (mut q, mut k) = (split(Projection::Q, heads)?, split(Projection::K, kv)?);
         if config.qk_norm {
@@ -162,6 +190,8 @@ impl<'a> Autograd<'a> {
 /// A missing gradient is an error: candle leaves one out without a word where an operation has no
 /// backward.
 fn gradient(grads: &GradStore, var: &Var) -> Result<Vec<f32>> {
-    let found = grads.get(var).ok_or_else(|| candle_core::Error::msg("no gradient"))?;
+    let found = grads
+        .get(var)
+        .ok_or_else(|| candle_core::Error::msg("no gradient"))?;
     found.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }

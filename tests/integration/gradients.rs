@@ -11,7 +11,7 @@ use qeval::train::{
 };
 
 use crate::autograd::Autograd;
-use crate::support::{Expected, TINY, Tiny, bits, relative_difference, transposed};
+use crate::support::{Expected, TINY, Tiny, bits, norm, relative_difference, transposed};
 
 /// Loss and gradients of one step from zero.
 fn step(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch, keep: Keep) -> f64 {
@@ -23,13 +23,20 @@ fn step(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch, keep: K
 fn gradients(trainable: &Trainable) -> Vec<(ModuleId, Vec<f32>, Vec<f32>)> {
     let modules = trainable.modules().map(|(id, m)| {
         let outputs = m.b.gradient.len() / m.rank;
-        (*id, m.a.gradient.clone(), transposed(&m.b.gradient, outputs))
+        (
+            *id,
+            m.a.gradient.clone(),
+            transposed(&m.b.gradient, outputs),
+        )
     });
     modules.collect()
 }
 
 fn gradient_bits(trainable: &Trainable) -> Vec<Vec<u32>> {
-    trainable.matrices().map(|(_, m)| bits(&m.gradient)).collect()
+    trainable
+        .matrices()
+        .map(|(_, m)| bits(&m.gradient))
+        .collect()
 }
 
 /// The key of a tensor in a PEFT file.
@@ -40,14 +47,33 @@ fn peft_key(id: ModuleId, side: &str) -> String {
 #[test]
 fn gradients_are_those_of_pytorch() {
     for name in TINY {
-        let (tiny, expected) = (Tiny::load(name), Expected::read(&format!("{name}.train.safetensors")));
+        let (tiny, expected) = (
+            Tiny::load(name),
+            Expected::read(&format!("{name}.train.safetensors")),
+        );
         let mut trainable = tiny.trainable("plain", 0.0);
-        let loss = step(&tiny.decoder, &mut trainable, &expected.step(), Keep::Products);
+        let loss = step(
+            &tiny.decoder,
+            &mut trainable,
+            &expected.step(),
+            Keep::Products,
+        );
         let expected_loss = f64::from(expected.floats("loss")[0]);
-        assert!((loss - expected_loss).abs() <= 1e-5, "{name}: {loss} against {expected_loss}");
+        assert!(
+            (loss - expected_loss).abs() <= 1e-5,
+            "{name}: {loss} against {expected_loss}"
+        );
         let found = gradients(&trainable);
-        let stored = expected.names().into_iter().filter(|n| n.starts_with("grad.")).count();
-        assert_eq!(2 * found.len(), stored, "{name}: every matrix of peft's is trained");
+        let stored = expected
+            .names()
+            .into_iter()
+            .filter(|n| n.starts_with("grad."))
+            .count();
+        assert_eq!(
+            2 * found.len(),
+            stored,
+            "{name}: every matrix of peft's is trained"
+        );
         let mut most: f64 = 0.0;
         for (id, a, b) in &found {
             for (side, gradient) in [("lora_A", a), ("lora_B", b)] {
@@ -57,7 +83,10 @@ fn gradients_are_those_of_pytorch() {
                 most = most.max(off);
             }
         }
-        println!("{name}: loss {:.1e}, gradients {most:.1e} relative", loss - expected_loss);
+        println!(
+            "{name}: loss {:.1e}, gradients {most:.1e} relative",
+            loss - expected_loss
+        );
     }
 }
 
@@ -80,7 +109,10 @@ fn computing_a_layer_again_gives_equal_bits() {
 #[test]
 fn five_steps_of_adamw_are_those_of_pytorch() {
     for name in TINY {
-        let (tiny, expected) = (Tiny::load(name), Expected::read(&format!("{name}.train.safetensors")));
+        let (tiny, expected) = (
+            Tiny::load(name),
+            Expected::read(&format!("{name}.train.safetensors")),
+        );
         let batch = expected.step();
         let mut trainable = tiny.trainable("plain", 0.0);
         let section = TrainSection {
@@ -91,12 +123,23 @@ fn five_steps_of_adamw_are_those_of_pytorch() {
             ..TrainSection::default()
         };
         let mut optimizer = AdamW::new(&section, &trainable);
-        let (losses, norms) = (expected.floats("step_losses"), expected.floats("step_norms"));
+        let mut loss_off: f64 = 0.0;
+        let (losses, norms) = (
+            expected.floats("step_losses"),
+            expected.floats("step_norms"),
+        );
         for (loss, norm) in losses.into_iter().zip(norms) {
             let found = step(&tiny.decoder, &mut trainable, &batch, Keep::Products);
-            assert!((found - f64::from(loss)).abs() <= 1e-5, "{name}: {found} against {loss}");
+            assert!(
+                (found - f64::from(loss)).abs() <= 1e-5,
+                "{name}: {found} against {loss}"
+            );
+            loss_off = loss_off.max((found - f64::from(loss)).abs());
             let found = clip(&mut trainable, 1.0);
-            assert!((found / f64::from(norm) - 1.0).abs() <= 1e-5, "{name}: {found} against {norm}");
+            assert!(
+                (found / f64::from(norm) - 1.0).abs() <= 1e-5,
+                "{name}: {found} against {norm}"
+            );
             assert!(gradient_norm(&trainable) <= 1.0 + 1e-6);
             optimizer.update(&mut trainable, 1e-3);
         }
@@ -109,7 +152,7 @@ fn five_steps_of_adamw_are_those_of_pytorch() {
                 most = most.max(off);
             }
         }
-        println!("{name}: matrices after five steps {most:.1e} relative");
+        println!("{name}: losses {loss_off:.1e}, matrices after five steps {most:.1e} relative");
     }
 }
 
@@ -122,8 +165,14 @@ fn gradients_are_those_of_automatic_differentiation() {
             let mut trainable = tiny.trainable(variant, 0.0);
             let loss = step(&tiny.decoder, &mut trainable, &batch, Keep::Products);
             let reference = Autograd::new(&tiny, &tiny.adapter(variant).modules).unwrap();
-            let reference = reference.gradients(&texts(&batch.micro_batches[0])).unwrap();
-            assert!((loss - reference.loss).abs() <= 1e-5, "{loss} against {}", reference.loss);
+            let reference = reference
+                .gradients(&texts(&batch.micro_batches[0]))
+                .unwrap();
+            assert!(
+                (loss - reference.loss).abs() <= 1e-5,
+                "{loss} against {}",
+                reference.loss
+            );
             let found = gradients(&trainable);
             assert_eq!(found.len(), reference.of.len());
             let mut most: f64 = 0.0;
@@ -142,7 +191,12 @@ fn gradients_are_those_of_automatic_differentiation() {
 
 /// The texts of a micro-batch with their labels by row.
 fn texts(micro: &MicroBatch) -> Vec<(Vec<u32>, Vec<(usize, u32)>)> {
-    let ends = micro.segments.iter().skip(1).copied().chain([micro.tokens.len()]);
+    let ends = micro
+        .segments
+        .iter()
+        .skip(1)
+        .copied()
+        .chain([micro.tokens.len()]);
     let segments = micro.segments.iter().zip(ends);
     let text = |(&start, end): (&usize, usize)| {
         let labels = micro.labels[start..end].iter().enumerate();
@@ -159,18 +213,31 @@ fn passes_add_up_to_the_gradient_of_the_whole_step() {
     let micro = &whole.micro_batches[0];
     let split = texts(micro).into_iter().map(|(tokens, labels)| {
         let mut by_row = vec![None; tokens.len()];
-        labels.into_iter().for_each(|(row, label)| by_row[row] = Some(label));
+        labels
+            .into_iter()
+            .for_each(|(row, label)| by_row[row] = Some(label));
         let positions = (0..tokens.len()).collect();
-        MicroBatch { tokens, positions, segments: vec![0], labels: by_row }
+        MicroBatch {
+            tokens,
+            positions,
+            segments: vec![0],
+            labels: by_row,
+        }
     });
-    let split = StepBatch { micro_batches: split.collect(), labelled: whole.labelled };
+    let split = StepBatch {
+        micro_batches: split.collect(),
+        labelled: whole.labelled,
+    };
     assert_eq!(split.micro_batches.len(), 2);
     let [(loss, together), (split_loss, added)] = [&whole, &split].map(|batch| {
         let mut trainable = tiny.trainable("plain", 0.0);
         let loss = step(&tiny.decoder, &mut trainable, batch, Keep::Products);
         (loss, gradients(&trainable))
     });
-    assert!((loss - split_loss).abs() < 1e-6, "{loss} against {split_loss}");
+    assert!(
+        (loss - split_loss).abs() < 1e-6,
+        "{loss} against {split_loss}"
+    );
     for ((id, a, b), (_, other_a, other_b)) in together.iter().zip(&added) {
         assert!(relative_difference(a, other_a) < 1e-5, "{id}");
         assert!(relative_difference(b, other_b) < 1e-5, "{id}");
@@ -195,7 +262,13 @@ impl Landscape<'_> {
             matrix.value = places.map(|(x, d)| x + distance * d).collect();
         });
         self.trainable.clear_gradients();
-        accumulate(&self.tiny.decoder, &mut self.trainable, &self.batch, Keep::Products, self.key)
+        accumulate(
+            &self.tiny.decoder,
+            &mut self.trainable,
+            &self.batch,
+            Keep::Products,
+            self.key,
+        )
     }
 
     /// The slope along a direction by central differences.
@@ -216,19 +289,34 @@ fn gradients_with_dropout_are_those_of_finite_differences() {
             batch: Expected::read(&format!("{name}.train.safetensors")).step(),
             origin: trainable.matrices().map(|(_, m)| m.value.clone()).collect(),
             trainable,
-            key: DropoutKey { seed: 5, step: 3, micro_batch: 0 },
+            key: DropoutKey {
+                seed: 5,
+                step: 3,
+                micro_batch: 0,
+            },
         };
-        let zero: Vec<Vec<f32>> = landscape.origin.iter().map(|x| vec![0.0; x.len()]).collect();
+        let zero: Vec<Vec<f32>> = landscape
+            .origin
+            .iter()
+            .map(|x| vec![0.0; x.len()])
+            .collect();
         landscape.loss(&zero, 0.0);
-        let gradient: Vec<Vec<f32>> =
-            landscape.trainable.matrices().map(|(_, m)| m.gradient.clone()).collect();
+        let gradient: Vec<Vec<f32>> = landscape
+            .trainable
+            .matrices()
+            .map(|(_, m)| m.gradient.clone())
+            .collect();
 
         // Every matrix alone along its gradient with noise of the same length, then all at once.
         let mut draws = Philox::new(9).draws(Purpose::Sampling, 0);
         let mut noisy = |matrix: &Vec<f32>| -> Vec<f32> {
             let noise: Vec<f32> = matrix.iter().map(|_| draws.uniform() - 0.5).collect();
             let factor = (norm(matrix) / norm(&noise)) as f32;
-            matrix.iter().zip(noise).map(|(g, n)| g + factor * n).collect()
+            matrix
+                .iter()
+                .zip(noise)
+                .map(|(g, n)| g + factor * n)
+                .collect()
         };
         let mut directions: Vec<Vec<Vec<f32>>> = Vec::new();
         for i in 0..gradient.len() {
@@ -239,22 +327,27 @@ fn gradients_with_dropout_are_those_of_finite_differences() {
         directions.push(gradient.iter().map(noisy).collect());
         let mut most: f64 = 0.0;
         for (i, mut direction) in directions.into_iter().enumerate() {
-            let length = direction.iter().map(|d| norm(d).powi(2)).sum::<f64>().sqrt() as f32;
+            let length = direction
+                .iter()
+                .map(|d| norm(d).powi(2))
+                .sum::<f64>()
+                .sqrt() as f32;
             direction.iter_mut().flatten().for_each(|x| *x /= length);
             let dot = |(g, d): (&f32, &f32)| f64::from(*g) * f64::from(*d);
             let pairs = gradient.iter().zip(&direction);
-            let expected: f64 = pairs.map(|(g, d)| g.iter().zip(d).map(dot).sum::<f64>()).sum();
+            let expected: f64 = pairs
+                .map(|(g, d)| g.iter().zip(d).map(dot).sum::<f64>())
+                .sum();
             let found = landscape.slope(&direction);
             let off = (found - expected).abs() / expected.abs();
-            assert!(off < 1e-2, "{name}, direction {i}: slope {found}, gradient says {expected}");
+            assert!(
+                off < 1e-2,
+                "{name}, direction {i}: slope {found}, gradient says {expected}"
+            );
             most = most.max(off);
         }
         println!("{name}: {most:.1e} relative");
     }
-}
-
-fn norm(x: &[f32]) -> f64 {
-    crate::support::norm(x)
 }
 
 #[test]
@@ -265,7 +358,11 @@ fn dropout_depends_on_its_key_alone_and_spares_validation() {
         let mut trainable = tiny.trainable("plain", dropout);
         accumulate(&tiny.decoder, &mut trainable, &batch, Keep::Products, key)
     };
-    let key = DropoutKey { seed: 1, step: 2, micro_batch: 0 };
+    let key = DropoutKey {
+        seed: 1,
+        step: 2,
+        micro_batch: 0,
+    };
     let dropped = loss(0.5, key);
     assert_eq!(dropped, loss(0.5, key));
     assert_ne!(dropped, loss(0.5, DropoutKey { step: 3, ..key }));

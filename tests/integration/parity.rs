@@ -17,13 +17,21 @@ const VARIANTS: [&str; 4] = ["plain", "rslora", "patterns", "qv"];
 const MORE_VARIANTS: [&str; 3] = ["rslora_patterns", "regex", "layers"];
 
 fn variants(name: &str) -> impl Iterator<Item = &'static str> {
-    let more: &[&str] = if name == "tiny-llama" { &MORE_VARIANTS } else { &[] };
+    let more: &[&str] = if name == "tiny-llama" {
+        &MORE_VARIANTS
+    } else {
+        &[]
+    };
     VARIANTS.into_iter().chain(more.iter().copied())
 }
 
 fn base_differs_by(tiny: &Tiny, expected: &Expected) -> f32 {
     let differences = (0..3).map(|n| {
-        let found = logits(&tiny.decoder, &expected.ids(&format!("ids.{n}")), &mut NoLowRank);
+        let found = logits(
+            &tiny.decoder,
+            &expected.ids(&format!("ids.{n}")),
+            &mut NoLowRank,
+        );
         largest_difference(&found.data, &expected.floats(&format!("logits.{n}")))
     });
     differences.fold(0.0, f32::max)
@@ -68,7 +76,10 @@ fn adapted_logits_are_those_of_peft() {
                 let moved = largest_difference(&found, &base);
                 println!("{name} {variant} {n}: {most:.2e}, the adapter moves them by {moved:.1e}");
                 assert!(most <= TOLERANCE, "{name} {variant} {n}: {most}");
-                assert!(moved > 100.0 * TOLERANCE, "{name} {variant} {n} has no effect: {moved}");
+                assert!(
+                    moved > 100.0 * TOLERANCE,
+                    "{name} {variant} {n} has no effect: {moved}"
+                );
             }
         }
     }
@@ -82,12 +93,20 @@ fn adapter_scale_multiplies_what_the_adapter_adds() {
     let rows = vec![Some(0); ids.len()];
     let at_scale = |adapter: &Adapter, scale: f32| {
         let adapters = [LoadedAdapter::new(adapter, &tiny.files.config, scale)];
-        logits(&tiny.decoder, &ids, &mut BatchAdapters::new(&adapters, &rows)).data
+        logits(
+            &tiny.decoder,
+            &ids,
+            &mut BatchAdapters::new(&adapters, &rows),
+        )
+        .data
     };
     let base = logits(&tiny.decoder, &ids, &mut NoLowRank).data;
     assert_eq!(at_scale(&adapter, 0.0), base);
     let mut halved = adapter.clone();
-    halved.modules.values_mut().for_each(|m| m.b.iter_mut().for_each(|b| *b *= 0.5));
+    halved
+        .modules
+        .values_mut()
+        .for_each(|m| m.b.iter_mut().for_each(|b| *b *= 0.5));
     assert!(largest_difference(&at_scale(&adapter, 0.5), &at_scale(&halved, 1.0)) < 1e-4);
     assert!(largest_difference(&at_scale(&adapter, 0.5), &at_scale(&adapter, 1.0)) > 0.1);
 }
@@ -128,7 +147,10 @@ fn written_adapter_loads_with_equal_bits_and_classic_fields() {
             assert_eq!(again.modules.len(), adapter.modules.len());
             for (id, module) in &adapter.modules {
                 let other = &again.modules[id];
-                assert_eq!((module.rank, module.scale.to_bits()), (other.rank, other.scale.to_bits()));
+                assert_eq!(
+                    (module.rank, module.scale.to_bits()),
+                    (other.rank, other.scale.to_bits())
+                );
                 assert_eq!(bits(&module.a), bits(&other.a), "{name} {variant} {id}");
                 assert_eq!(bits(&module.b), bits(&other.b), "{name} {variant} {id}");
             }

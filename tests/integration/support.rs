@@ -12,7 +12,9 @@ pub const TINY: [&str; 4] = ["tiny-llama", "tiny-llama3", "tiny-qwen2", "tiny-qw
 
 /// A path below `fixtures/`.
 pub fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(path)
 }
 
 /// A model of `fixtures/models`.
@@ -26,7 +28,11 @@ impl Tiny {
     pub fn load(name: &'static str) -> Self {
         let files = ModelFiles::open(&fixture(&format!("models/{name}"))).unwrap();
         let decoder = Decoder::load(&files.config, &files.weights).unwrap();
-        Tiny { name, files, decoder }
+        Tiny {
+            name,
+            files,
+            decoder,
+        }
     }
 
     /// An adapter of `fixtures/adapters` for this model.
@@ -48,7 +54,9 @@ impl Tiny {
     /// Matrices as a training run begins with them, on every linear layer.
     pub fn fresh(&self, rank: usize, scale: f32, seed: u64) -> Trainable {
         let config = &self.files.config;
-        let targets = qeval::lora::LoraConfig::default().targets(config, true).unwrap();
+        let targets = qeval::lora::LoraConfig::default()
+            .targets(config, true)
+            .unwrap();
         let first = |id| (id, Trainable::initial_values(config, id, rank, scale, seed));
         Trainable::new(config, targets.into_iter().map(first).collect(), 0.0)
     }
@@ -70,16 +78,25 @@ impl Expected {
 
     pub fn floats(&self, name: &str) -> Vec<f32> {
         let bytes = self.bytes(name, safetensors::Dtype::F32);
-        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
     }
 
     pub fn integers(&self, name: &str) -> Vec<i64> {
         let bytes = self.bytes(name, safetensors::Dtype::I64);
-        bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+        bytes
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
+            .collect()
     }
 
     pub fn ids(&self, name: &str) -> Vec<u32> {
-        self.integers(name).into_iter().map(|id| u32::try_from(id).unwrap()).collect()
+        self.integers(name)
+            .into_iter()
+            .map(|id| u32::try_from(id).unwrap())
+            .collect()
     }
 
     fn bytes(&self, name: &str, dtype: safetensors::Dtype) -> Vec<u8> {
@@ -99,21 +116,39 @@ impl Expected {
             })
             .collect();
         let micro = MicroBatch::pack(&rows);
-        StepBatch { labelled: micro.labelled(), micro_batches: vec![micro] }
+        StepBatch {
+            labelled: micro.labelled(),
+            micro_batches: vec![micro],
+        }
     }
 }
 
 /// A training example that no file has.
 pub fn example(tokens: Vec<u32>, is_label: Vec<bool>) -> TokenizedExample {
-    let origin = Origin { file: "test".into(), line: 1 };
-    TokenizedExample { tokens, is_label, group: String::new(), origin }
+    let origin = Origin {
+        file: "test".into(),
+        line: 1,
+    };
+    TokenizedExample {
+        tokens,
+        is_label,
+        group: String::new(),
+        origin,
+    }
 }
 
 /// Logits at every position of one text.
 pub fn logits(decoder: &Decoder, ids: &[u32], low_rank: &mut dyn LowRank) -> Mat {
     let mut cache = KvCache::new(decoder.config(), 1, ids.len());
-    let rows = Span { slot: 0, position: 0, rows: 0..ids.len() };
-    let batch = Batch { tokens: ids.to_vec(), spans: vec![rows] };
+    let rows = Span {
+        slot: 0,
+        position: 0,
+        rows: 0..ids.len(),
+    };
+    let batch = Batch {
+        tokens: ids.to_vec(),
+        spans: vec![rows],
+    };
     decoder.logits(&decoder.forward(&batch, &mut cache, low_rank))
 }
 
@@ -123,7 +158,13 @@ pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
         return f32::INFINITY;
     }
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    differences.fold(0.0, |most, d| if d.is_nan() { f32::INFINITY } else { most.max(d) })
+    differences.fold(0.0, |most, d| {
+        if d.is_nan() {
+            f32::INFINITY
+        } else {
+            most.max(d)
+        }
+    })
 }
 
 /// Norm of the difference by norm of `expected`; infinite when lengths differ.
@@ -133,7 +174,11 @@ pub fn relative_difference(found: &[f32], expected: &[f32]) -> f64 {
     }
     let off: Vec<f32> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
     let relative = norm(&off) / norm(expected);
-    if relative.is_nan() { f64::INFINITY } else { relative }
+    if relative.is_nan() {
+        f64::INFINITY
+    } else {
+        relative
+    }
 }
 
 /// Euclidean norm.
@@ -144,7 +189,9 @@ pub fn norm(x: &[f32]) -> f64 {
 /// The transpose of a row-major matrix of `cols` columns.
 pub fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
-    (0..x.len()).map(|i| x[i % rows * cols + i / rows]).collect()
+    (0..x.len())
+        .map(|i| x[i % rows * cols + i / rows])
+        .collect()
 }
 
 /// Bit patterns, for comparisons that take no rounding for granted.
@@ -162,5 +209,15 @@ pub fn prompts(tiny: &Tiny) -> Vec<Arc<[u32]>> {
         "You are a helpful assistant. What is a model?",
         "You are a helpful assistant. 递归是函数。",
     ];
-    texts.iter().map(|t| tiny.files.tokenizer.encode(*t, false).unwrap().get_ids().into()).collect()
+    texts
+        .iter()
+        .map(|t| {
+            tiny.files
+                .tokenizer
+                .encode(*t, false)
+                .unwrap()
+                .get_ids()
+                .into()
+        })
+        .collect()
 }

@@ -1,0 +1,331 @@
+//! SmolLM2-135M-Instruct, where the small models of `fixtures/` cannot speak for a real one.
+//!
+//! `QEVAL_REAL_MODEL=/path/to/SmolLM2-135M-Instruct.Q4_1.gguf cargo test --test real_model` runs
+//! them; without the variable they pass and say that they were skipped. The expected numbers are
+//! those of `fixtures/reference/make_smollm2_expected.py`: transformers in F32 over the same
+//! weights, dequantized.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow::Continue;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use qeval::chat::{ChatTemplate, Conversation, Tokenizer};
+use qeval::flow::Finish;
+use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use qeval::lora::{Adapter, LoadedAdapter, LoraConfig, Trainable};
+use qeval::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span};
+use qeval::random::{Philox, Purpose};
+use serde::Deserialize;
+
+struct RealModel {
+    files: ModelFiles,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+}
+
+/// Loaded once; `None` without the variable.
+fn model() -> Option<&'static RealModel> {
+    static MODEL: OnceLock<Option<RealModel>> = OnceLock::new();
+    let model = MODEL.get_or_init(|| {
+        let Some(path) = std::env::var_os("QEVAL_REAL_MODEL") else {
+            // Past the capture of the test harness: it would hide that nothing was tested.
+            writeln!(std::io::stderr(), "skipped: QEVAL_REAL_MODEL is not set").unwrap();
+            return None;
+        };
+        Some(load(Path::new(&path)))
+    });
+    model.as_ref()
+}
+
+fn load(path: &Path) -> RealModel {
+    let files = ModelFiles::open(path).unwrap();
+    let decoder = Decoder::load(&files.config, &files.weights).unwrap();
+    let origin = path.display().to_string();
+    let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &origin).unwrap();
+    let tokenizer = tokenizer
+        .with_end_of_turn(files.eos_token_ids.iter().copied())
+        .unwrap();
+    let special = [
+        ("bos_token", &files.bos_token),
+        ("eos_token", &files.eos_token),
+    ];
+    let special = special
+        .into_iter()
+        .filter_map(|(k, v)| Some((k.to_owned(), v.clone()?)));
+    let template = files.chat_template.as_deref().unwrap();
+    let template = ChatTemplate::new(template, special.collect()).unwrap();
+    RealModel {
+        files,
+        decoder,
+        tokenizer,
+        template,
+    }
+}
+
+fn expected(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/expected")
+        .join(file)
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    cases: Vec<TokensOf>,
+}
+
+#[derive(Deserialize)]
+struct TokensOf {
+    text: String,
+    ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Greedy {
+    prompts: Vec<GreedyAnswer>,
+}
+
+#[derive(Deserialize)]
+struct GreedyAnswer {
+    prompt: String,
+    rendered: String,
+    prompt_ids: Vec<u32>,
+    ids: Vec<u32>,
+    text: String,
+    finish: Finish,
+    /// The highest logits of the first new token.
+    first_top: Vec<(u32, f32)>,
+}
+
+fn greedy() -> Greedy {
+    serde_json::from_slice(&std::fs::read(expected("smollm2_greedy.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn tokens_are_those_of_transformers() {
+    let Some(model) = model() else { return };
+    let text = std::fs::read(expected("smollm2_tokens.json")).unwrap();
+    let tokens: Tokens = serde_json::from_slice(&text).unwrap();
+    assert!(tokens.cases.len() > 50);
+    for case in tokens.cases {
+        assert_eq!(
+            model.tokenizer.encode(&case.text).unwrap(),
+            case.ids,
+            "{:?}",
+            case.text
+        );
+    }
+}
+
+#[test]
+fn prompts_are_rendered_as_transformers_does() {
+    let Some(model) = model() else { return };
+    for case in greedy().prompts {
+        let rendered = model
+            .template
+            .render(&Conversation::prompt(None, &case.prompt), true)
+            .unwrap();
+        assert_eq!(rendered, case.rendered);
+        assert_eq!(model.tokenizer.encode(&rendered).unwrap(), case.prompt_ids);
+    }
+}
+
+/// Logits of the token after a prompt.
+fn last_logits(model: &RealModel, ids: &[u32]) -> Vec<f32> {
+    let mut cache = KvCache::new(model.decoder.config(), 1, ids.len());
+    let rows = Span {
+        slot: 0,
+        position: 0,
+        rows: 0..ids.len(),
+    };
+    let batch = Batch {
+        tokens: ids.to_vec(),
+        spans: vec![rows],
+    };
+    let hidden = model.decoder.forward(&batch, &mut cache, &mut NoLowRank);
+    model.decoder.logits(&hidden.gather(&[ids.len() - 1])).data
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    let Some(model) = model() else { return };
+    let bytes = std::fs::read(expected("smollm2_logits.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    for n in 0..2 {
+        let ids = file.tensor(&format!("ids.{n}")).unwrap();
+        let ids = ids
+            .data()
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+        let ids: Vec<u32> = ids.map(|id| u32::try_from(id).unwrap()).collect();
+        let logits = file.tensor(&format!("logits.{n}")).unwrap();
+        let logits = logits
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        let found = last_logits(model, &ids);
+        assert_eq!(found.len(), logits.len());
+        let most = found
+            .iter()
+            .zip(logits)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        writeln!(
+            std::io::stderr(),
+            "prompt {n}: {} tokens, largest difference {most:.1e}",
+            ids.len()
+        )
+        .unwrap();
+        assert!(
+            most <= 1e-3 && found.iter().all(|x| x.is_finite()),
+            "prompt {n}: {most}"
+        );
+    }
+    for case in greedy().prompts {
+        let found = last_logits(model, &case.prompt_ids);
+        for (id, logit) in case.first_top {
+            let off = (found[id as usize] - logit).abs();
+            assert!(off <= 1e-3, "{:?}, token {id}: {off}", case.prompt);
+        }
+    }
+}
+
+/// Adapters that change answers, without training: A as a run begins, B random and small.
+fn adapters(model: &RealModel, count: u64) -> Vec<LoadedAdapter> {
+    let config = &model.files.config;
+    let lora = LoraConfig::default();
+    let targets = lora.targets(config, true).unwrap();
+    let adapter = |seed: u64| {
+        let mut draws = Philox::new(seed).draws(Purpose::Init, u64::MAX);
+        let modules = targets.iter().map(|id| {
+            let (rank, scale) = lora.rank_and_scale(*id).unwrap();
+            let mut pair = Trainable::initial_values(config, *id, rank, scale, seed);
+            pair.b
+                .iter_mut()
+                .for_each(|b| *b = 0.02 * (draws.uniform() - 0.5));
+            (*id, pair)
+        });
+        LoadedAdapter::new(&Adapter::new(lora.clone(), modules.collect()), config, 1.0)
+    };
+    (0..count).map(adapter).collect()
+}
+
+/// Tokens, bits of their log-probabilities, and why it ended, by id.
+type Answers = BTreeMap<usize, (Vec<u32>, Vec<u32>, Finish)>;
+
+fn answer(
+    model: &RealModel,
+    adapters: &[LoadedAdapter],
+    requests: Vec<Request>,
+    slots: usize,
+) -> Answers {
+    let options = EngineOptions {
+        slots,
+        step_rows: 256,
+        end_of_turn: model.files.eos_token_ids.clone(),
+        usable_vocab: model.files.usable_vocab,
+    };
+    let mut answers = Answers::new();
+    let mut on_finished = |finished| {
+        if let Finished::Generated {
+            id,
+            tokens,
+            logprobs,
+            finish,
+        } = finished
+        {
+            let logprobs = logprobs.iter().map(|x: &f32| x.to_bits()).collect();
+            answers.insert(id, (tokens, logprobs, finish));
+        }
+        Continue(())
+    };
+    Engine::new(&model.decoder, adapters, options)
+        .run(requests, &mut on_finished, &mut |_| Continue(()));
+    answers
+}
+
+fn request(
+    id: usize,
+    adapter: Option<usize>,
+    prompt: &[u32],
+    sampling: Sampling,
+    max_new_tokens: usize,
+) -> Request {
+    let work = vec![Work::Generate {
+        id,
+        sampling,
+        max_new_tokens,
+        seed: 7,
+    }];
+    Request {
+        adapter,
+        prompt: prompt.into(),
+        work,
+    }
+}
+
+#[test]
+fn greedy_answers_are_those_of_transformers() {
+    let Some(model) = model() else { return };
+    let cases = greedy().prompts;
+    assert_eq!(cases.len(), 20);
+    let requests = cases
+        .iter()
+        .enumerate()
+        .map(|(id, c)| request(id, None, &c.prompt_ids, Sampling::default(), 32));
+    let answers = answer(model, &[], requests.collect(), 16);
+    for (id, case) in cases.iter().enumerate() {
+        let (tokens, _, finish) = &answers[&id];
+        assert_eq!(*tokens, case.ids, "{:?}", case.prompt);
+        assert_eq!(*finish, case.finish, "{:?}", case.prompt);
+        assert_eq!(
+            model.tokenizer.decode(tokens).unwrap(),
+            case.text,
+            "{:?}",
+            case.prompt
+        );
+    }
+}
+
+#[test]
+fn answers_have_equal_bits_for_any_slots_and_subjects() {
+    let Some(model) = model() else { return };
+    let adapters = adapters(model, 2);
+    let warm = Sampling {
+        temperature: 0.7,
+        top_p: 0.9,
+        ..Sampling::default()
+    };
+    let mut requests = Vec::new();
+    for (p, case) in greedy().prompts.iter().take(5).enumerate() {
+        for (s, adapter) in [None, Some(0), Some(1)].into_iter().enumerate() {
+            let sampling = if p % 2 == 0 {
+                Sampling::default()
+            } else {
+                warm
+            };
+            requests.push(request(p * 3 + s, adapter, &case.prompt_ids, sampling, 12));
+        }
+    }
+    let expected = answer(model, &adapters, requests.clone(), 4);
+    assert_eq!(expected.len(), requests.len());
+    assert_ne!(expected[&0], expected[&1], "the adapter has an effect");
+    assert_eq!(answer(model, &adapters, requests.clone(), 16), expected);
+    for subject in [None, Some(1)] {
+        let own: Vec<Request> = requests
+            .iter()
+            .filter(|r| r.adapter == subject)
+            .cloned()
+            .collect();
+        let part = answer(model, &adapters, own, 16);
+        assert_eq!(part.len(), 5);
+        assert!(
+            part.iter().all(|(id, answer)| expected[id] == *answer),
+            "{subject:?}"
+        );
+    }
+}
