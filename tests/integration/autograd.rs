@@ -23,6 +23,9 @@ pub struct Autograd<'a> {
     pairs: BTreeMap<ModuleId, Pair>,
 }
 
+/// Token ids, and by row the token to predict.
+pub type Text = (Vec<u32>, Vec<(usize, u32)>);
+
 /// Loss and gradients: `A` as `[rank, in]`, `B` as `[out, rank]`.
 pub struct Gradients {
     pub loss: f64,
@@ -59,9 +62,8 @@ impl<'a> Autograd<'a> {
         })
     }
 
-    /// Mean cross-entropy over the labelled tokens of all texts, and its gradients. A label is the
-    /// token to predict at a row.
-    pub fn gradients(&self, texts: &[(Vec<u32>, Vec<(usize, u32)>)]) -> Result<Gradients> {
+    /// Mean cross-entropy over the labelled tokens of all texts, and its gradients.
+    pub fn gradients(&self, texts: &[Text]) -> Result<Gradients> {
         let labelled: usize = texts.iter().map(|(_, labels)| labels.len()).sum();
         let mut loss = Tensor::zeros((), DType::F64, &Device::Cpu)?;
         for (ids, labels) in texts {

@@ -10,7 +10,7 @@ use qeval::train::{
     AdamW, MicroBatch, StepBatch, TrainSection, accumulate, clip, gradient_norm, validate,
 };
 
-use crate::autograd::Autograd;
+use crate::autograd::{Autograd, Text};
 use crate::support::{Expected, TINY, Tiny, bits, norm, relative_difference, transposed};
 
 /// Loss and gradients of one step from zero.
@@ -190,7 +190,7 @@ fn gradients_are_those_of_automatic_differentiation() {
 }
 
 /// The texts of a micro-batch with their labels by row.
-fn texts(micro: &MicroBatch) -> Vec<(Vec<u32>, Vec<(usize, u32)>)> {
+fn texts(micro: &MicroBatch) -> Vec<Text> {
     let ends = micro
         .segments
         .iter()

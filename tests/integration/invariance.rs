@@ -113,8 +113,13 @@ fn run(
         );
         Continue(())
     };
-    Engine::new(&tiny.decoder, adapters, options)
-        .run(requests, &mut on_finished, &mut |_| Continue(()));
+    let mut steps = 0;
+    let mut on_step = |_| {
+        steps += 1;
+        assert!(steps < 100_000, "the engine does not end");
+        Continue(())
+    };
+    Engine::new(&tiny.decoder, adapters, options).run(requests, &mut on_finished, &mut on_step);
     results
 }
 
