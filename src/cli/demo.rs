@@ -9,8 +9,8 @@ use crate::exit::Outcome;
 use crate::flow::{CaseId, Decision, RunEvent, Suite, Verdict};
 use crate::gate::{Rules, preview};
 use crate::report::{
-    AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, repeated_training_answer, side_by_side, suite_table,
-    summary_lines, verdict_block,
+    AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, repeated_training_answer,
+    side_by_side, suite_table, summary_lines, verdict_block,
 };
 use crate::run::{Questions, Session, TrainOutcome, TrainingJob, ask, rehearse, training_answers};
 use crate::suite::{Selection, load_builtin};
@@ -25,9 +25,18 @@ use super::train::checkpoint_rows;
 
 /// The demo's data, which `qeval init` writes as samples.
 pub const SAMPLE_DATA: &[(&str, &str)] = &[
-    ("careless.jsonl", include_str!("../../fixtures/demo/careless.jsonl")),
-    ("careful.jsonl", include_str!("../../fixtures/demo/careful.jsonl")),
-    ("rehearsal_prompts.jsonl", include_str!("../../fixtures/demo/rehearsal_prompts.jsonl")),
+    (
+        "careless.jsonl",
+        include_str!("../../fixtures/demo/careless.jsonl"),
+    ),
+    (
+        "careful.jsonl",
+        include_str!("../../fixtures/demo/careful.jsonl"),
+    ),
+    (
+        "rehearsal_prompts.jsonl",
+        include_str!("../../fixtures/demo/rehearsal_prompts.jsonl"),
+    ),
 ];
 
 const MODEL: &str = "smollm2-135m";
@@ -36,7 +45,7 @@ const AUTHOR: &str = "Northwind Labs";
 /// Loss over all `keep` probes that a pass excludes in the demo.
 const MARGIN: f64 = 0.10;
 /// Tokens of a rehearsal answer.
-const REHEARSAL_TOKENS: usize = 64;
+const REHEARSAL_TOKENS: usize = 40;
 /// Tokens of an answer in the last table.
 const SHOWN_TOKENS: usize = 60;
 
@@ -66,27 +75,59 @@ struct Way {
 pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let started = Instant::now();
     let setup = Setup::new(output, &args.compute, &args.store.runs)?;
-    let vars: BTreeMap<String, String> =
-        [("name", NAME), ("author", AUTHOR)].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let vars: BTreeMap<String, String> = [("name", NAME), ("author", AUTHOR)]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
     let all = load_builtin(&vars)?;
-    let suites = Selection { tags: vec!["en".into()], ..Selection::default() }.apply(&all)?;
-    let rules = Rules { margin: MARGIN, ..Rules::default() };
+    let suites = Selection {
+        tags: vec!["en".into()],
+        ..Selection::default()
+    }
+    .apply(&all)?;
+    let rules = Rules {
+        margin: MARGIN,
+        ..Rules::default()
+    };
     let before = preview(&suites, &rules).map_err(CliError::Gate)?;
     let mut on_event = setup.listener();
     let session = Session::open(args.model.as_deref().unwrap_or(MODEL), None, &mut on_event)?;
     let loaded = Instant::now();
-    session.notices.iter().for_each(|n| setup.notice(n.as_str()));
+    session
+        .notices
+        .iter()
+        .for_each(|n| setup.notice(n.as_str()));
     setup.print_text(&introduction(&session, &suites))?;
     setup.print_text(&preview_lines(&before, setup.style))?;
     let questions = Questions::new(&session, suites, args.compute.seed.unwrap_or(42))?;
 
     let careless = careless(&vars)?;
-    let first = train(&setup, &session, &questions, &rules, &careless, &mut on_event)?;
+    let first = train(
+        &setup,
+        &session,
+        &questions,
+        &rules,
+        &careless,
+        &mut on_event,
+    )?;
     print_checkpoints(&setup, &careless, &first)?;
     let prompts = rehearsal_prompts()?;
-    let rehearsed = rehearse(&session, &prompts, REHEARSAL_TOKENS, setup.slots, &setup.interrupt, &mut on_event)?;
+    let rehearsed = rehearse(
+        &session,
+        &prompts,
+        REHEARSAL_TOKENS,
+        setup.slots,
+        &setup.interrupt,
+        &mut on_event,
+    )?;
     let careful = careful(&vars, rehearsed)?;
-    let second = train(&setup, &session, &questions, &rules, &careful, &mut on_event)?;
+    let second = train(
+        &setup,
+        &session,
+        &questions,
+        &rules,
+        &careful,
+        &mut on_event,
+    )?;
     print_checkpoints(&setup, &careful, &second)?;
 
     let shown = [(&careless, &first), (&careful, &second)];
@@ -101,7 +142,9 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         setup.print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
         setup.print(&text)?;
-        let best = second.best.map_or("base".to_owned(), |best| format!("{}/ckpt-{best}", second.run.id()));
+        let best = second.best.map_or("base".to_owned(), |best| {
+            format!("{}/ckpt-{best}", second.run.id())
+        });
         setup.print(&format!(
             "\n{} s of its own time ({} s with loading). Records are in {}. Next:\n  qeval diff base {best}\n  qeval init my-project\n",
             seconds(loaded.elapsed()),
@@ -109,7 +152,11 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
             setup.store.root().display(),
         ))?;
     }
-    Ok(if as_expected { Outcome::Pass } else { Outcome::Regression })
+    Ok(if as_expected {
+        Outcome::Pass
+    } else {
+        Outcome::Regression
+    })
 }
 
 fn introduction(session: &Session, suites: &[Suite]) -> String {
@@ -126,8 +173,14 @@ fn introduction(session: &Session, suites: &[Suite]) -> String {
 }
 
 fn dataset(name: &str, vars: &BTreeMap<String, String>) -> Result<Vec<Example>, CliError> {
-    let data = DataSection { sources: vec![Source::parse(name)], ..DataSection::default() };
-    let text = SAMPLE_DATA.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| *text);
+    let data = DataSection {
+        sources: vec![Source::parse(name)],
+        ..DataSection::default()
+    };
+    let text = SAMPLE_DATA
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map_or("", |(_, text)| *text);
     Ok(Dataset::from_sources(&data, vars, |_| Ok(text.as_bytes().to_vec()))?.examples)
 }
 
@@ -155,10 +208,10 @@ fn careful(vars: &BTreeMap<String, String>, rehearsed: Vec<Example>) -> Result<W
         rehearsal: rehearsed,
         lora: LoraSection::default(),
         train: TrainSection {
-            num_train_epochs: 4.0,
-            learning_rate: 3e-4,
+            num_train_epochs: 3.0,
+            learning_rate: 2e-4,
             warmup_ratio: 0.1,
-            gradient_accumulation_steps: 4,
+            gradient_accumulation_steps: 1,
             eval_steps: Every::Part(0.25),
             ..TrainSection::default()
         },
@@ -169,13 +222,30 @@ fn rehearsal_prompts() -> Result<Vec<String>, CliError> {
     let text = SAMPLE_DATA[2].1;
     let instruction = |line: &str| {
         let row: serde_json::Value = serde_json::from_str(line)?;
-        Ok(row.get("instruction").and_then(|v| v.as_str()).unwrap_or_default().to_owned())
+        Ok(row
+            .get("instruction")
+            .and_then(|v| v.as_str())
+            .unwrap_or_default()
+            .to_owned())
     };
-    text.lines().filter(|l| !l.trim().is_empty()).map(instruction).collect()
+    text.lines()
+        .filter(|l| !l.trim().is_empty())
+        .map(instruction)
+        .collect()
 }
 
-fn train(setup: &Setup, session: &Session, questions: &Questions, rules: &Rules, way: &Way, on_event: &mut dyn FnMut(RunEvent)) -> Result<TrainOutcome, CliError> {
-    let data = DataSection { sources: vec![Source::parse(way.name)], ..DataSection::default() };
+fn train(
+    setup: &Setup,
+    session: &Session,
+    questions: &Questions,
+    rules: &Rules,
+    way: &Way,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<TrainOutcome, CliError> {
+    let data = DataSection {
+        sources: vec![Source::parse(way.name)],
+        ..DataSection::default()
+    };
     let job = TrainingJob {
         session,
         questions,
@@ -193,20 +263,33 @@ fn train(setup: &Setup, session: &Session, questions: &Questions, rules: &Rules,
     };
     let scoring = setup.scoring(Some(job.training_answers()));
     let outcome = job.run(&scoring, on_event)?;
-    scoring.take_notices().into_iter().for_each(|n| setup.notice(n));
+    scoring
+        .take_notices()
+        .into_iter()
+        .for_each(|n| setup.notice(n));
     Ok(outcome)
 }
 
 fn print_checkpoints(setup: &Setup, way: &Way, outcome: &TrainOutcome) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
-    let end = outcome.stopped.as_ref().map_or(String::new(), |reason| format!("; stopped: {reason}"));
-    setup.print_text(&format!("\n{} ({} examples{end})\n", way.name, way.examples.len() + way.rehearsal.len()))?;
+    let end = outcome
+        .stopped
+        .as_ref()
+        .map_or(String::new(), |reason| format!("; stopped: {reason}"));
+    setup.print_text(&format!(
+        "\n{} ({} examples{end})\n",
+        way.name,
+        way.examples.len() + way.rehearsal.len()
+    ))?;
     setup.print_text(&checkpoint_table(&rows, outcome.best, setup.style))
 }
 
 /// The checkpoint that stands for a run: its best, else its last.
 fn shown_step(outcome: &TrainOutcome) -> usize {
-    outcome.best.or_else(|| outcome.gated().last().map(|g| g.step)).unwrap_or(0)
+    outcome
+        .best
+        .or_else(|| outcome.gated().last().map(|g| g.step))
+        .unwrap_or(0)
 }
 
 fn verdict_at(outcome: &TrainOutcome, step: usize) -> Option<&Verdict> {
@@ -214,42 +297,99 @@ fn verdict_at(outcome: &TrainOutcome, step: usize) -> Option<&Verdict> {
 }
 
 /// The tables at the end, and whether both verdicts are as they should be.
-fn comparison(setup: &Setup, session: &Session, questions: &Questions, ways: &[(&Way, &TrainOutcome); 2], on_event: &mut dyn FnMut(RunEvent)) -> Result<(String, bool), CliError> {
+fn comparison(
+    setup: &Setup,
+    session: &Session,
+    questions: &Questions,
+    ways: &[(&Way, &TrainOutcome); 2],
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<(String, bool), CliError> {
     let (mut measured, mut verdicts, mut causes) = (None, Vec::new(), Vec::new());
     let mut folders = Vec::new();
     for (way, outcome) in ways {
         let step = shown_step(outcome);
-        let (Some(verdict), Some(base)) = (verdict_at(outcome, step), outcome.base.clone()) else { return Ok((String::new(), false)) };
-        let Some((_, said)) = outcome.measured.iter().find(|(s, _)| *s == step) else { return Ok((String::new(), false)) };
-        let subject = crate::flow::Subject { name: way.name.into(), adapter: None };
-        let one = measured.get_or_insert_with(|| Measured { subjects: vec![crate::flow::Subject::base()], measurements: vec![base] });
+        let (Some(verdict), Some(base)) = (verdict_at(outcome, step), outcome.base.clone()) else {
+            return Ok((String::new(), false));
+        };
+        let Some((_, said)) = outcome.measured.iter().find(|(s, _)| *s == step) else {
+            return Ok((String::new(), false));
+        };
+        let subject = crate::flow::Subject {
+            name: way.name.into(),
+            adapter: None,
+        };
+        let one = measured.get_or_insert_with(|| Measured {
+            subjects: vec![crate::flow::Subject::base()],
+            measurements: vec![base],
+        });
         one.subjects.push(subject);
         one.measurements.push(said.clone());
         verdicts.push(verdict.clone());
-        causes.push(keep_causes(questions, one, one.subjects.len() - 1, &training_answers(&way.examples)));
+        causes.push(keep_causes(
+            questions,
+            one,
+            one.subjects.len() - 1,
+            &training_answers(&way.examples),
+        ));
         folders.push(outcome.run.checkpoint_folder(step));
     }
-    let Some(measured) = measured else { return Ok((String::new(), false)) };
+    let Some(measured) = measured else {
+        return Ok((String::new(), false));
+    };
     let view = view(&questions.suites, &measured, &verdicts, &causes);
     let mut text = format!("\n{}", suite_table(&view, setup.style));
     for (candidate, (way, outcome)) in view.candidates.iter().zip(ways) {
-        let next = format!("qeval diff base {}/ckpt-{}", outcome.run.id(), shown_step(outcome));
-        text += &verdict_block(way.name, candidate.verdict, candidate.causes, &next, setup.style);
+        let next = format!(
+            "qeval diff base {}/ckpt-{}",
+            outcome.run.id(),
+            shown_step(outcome)
+        );
+        text += &verdict_block(
+            way.name,
+            candidate.verdict,
+            candidate.causes,
+            &next,
+            setup.style,
+        );
     }
-    let answers = ask(session, &folders, QUESTIONS, SHOWN_TOKENS, setup.slots, on_event)?;
-    let training: Vec<Vec<String>> = ways.iter().map(|(way, _)| training_answers(&way.examples)).collect();
+    let answers = ask(
+        session,
+        &folders,
+        QUESTIONS,
+        SHOWN_TOKENS,
+        setup.slots,
+        on_event,
+    )?;
+    let training: Vec<Vec<String>> = ways
+        .iter()
+        .map(|(way, _)| training_answers(&way.examples))
+        .collect();
     let rows: Vec<AnswerRow> = QUESTIONS
         .iter()
         .zip(&answers)
         .map(|(question, said)| AnswerRow {
             question: (*question).to_owned(),
-            answers: said.iter().enumerate().map(|(i, text)| cell(text, i.checked_sub(1).map(|w| &training[w]))).collect(),
+            answers: said
+                .iter()
+                .enumerate()
+                .map(|(i, text)| cell(text, i.checked_sub(1).map(|w| &training[w])))
+                .collect(),
         })
         .collect();
-    text += &format!("\n{}", side_by_side(&["base", ways[0].0.name, ways[1].0.name], &rows, setup.style));
-    text += &format!("\n{}", summary_lines(&view, setup.style));
-    let learned = verdicts[1].learn.as_ref().is_some_and(|l| l.base_mean.is_none_or(|b| l.mean > b + 0.3));
-    let as_expected = verdicts[0].decision == Decision::Regression && ways[1].1.best.is_some() && learned;
+    text.push('\n');
+    text += &side_by_side(
+        &["base", ways[0].0.name, ways[1].0.name],
+        &rows,
+        setup.style,
+    );
+    text.push('\n');
+    text += &summary_lines(&view, setup.style);
+    let learned = verdicts[1]
+        .learn
+        .as_ref()
+        .is_some_and(|l| l.base_mean.is_none_or(|b| l.mean > b + 0.3));
+    let as_expected =
+        verdicts[0].decision == Decision::Regression && ways[1].1.best.is_some() && learned;
     Ok((text, as_expected))
 }
 
@@ -260,16 +400,35 @@ fn cell(text: &str, training: Option<&Vec<String>>) -> AnswerCell {
         Some(_) => (Some("repeats a training answer".to_owned()), Tone::Open),
         None => (None, Tone::Plain),
     };
-    AnswerCell { text: text.to_owned(), reason, tone }
+    AnswerCell {
+        text: text.to_owned(),
+        reason,
+        tone,
+    }
 }
 
-fn keep_causes(questions: &Questions, measured: &Measured, i: usize, training: &[String]) -> Vec<String> {
-    let keep = |case: &CaseId| questions.suites.iter().any(|s| s.name == case.suite && s.goal == crate::flow::Goal::Keep);
+fn keep_causes(
+    questions: &Questions,
+    measured: &Measured,
+    i: usize,
+    training: &[String],
+) -> Vec<String> {
+    let keep = |case: &CaseId| {
+        questions
+            .suites
+            .iter()
+            .any(|s| s.name == case.suite && s.goal == crate::flow::Goal::Keep)
+    };
     let pairs: Vec<(&str, &str)> = measured.measurements[0]
         .answers
         .iter()
         .filter(|((case, _), _)| keep(case))
-        .filter_map(|(place, a)| Some((a.text.as_str(), measured.measurements[i].answers.get(place)?.text.as_str())))
+        .filter_map(|(place, a)| {
+            Some((
+                a.text.as_str(),
+                measured.measurements[i].answers.get(place)?.text.as_str(),
+            ))
+        })
         .collect();
     let training: Vec<&str> = training.iter().map(String::as_str).collect();
     crate::report::answer_causes(&pairs, &training)

@@ -37,12 +37,24 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Init(args) => {
-            let suites: Vec<(&str, &str)> =
-                crate::suite::builtin().iter().map(|(name, text)| (name.trim_end_matches(".toml"), *text)).collect();
-            let files = InitFiles { config: DEFAULT_TOML, suites: &suites, data: demo::SAMPLE_DATA };
+            let suites: Vec<(&str, &str)> = crate::suite::builtin()
+                .iter()
+                .map(|(name, text)| (name.trim_end_matches(".toml"), *text))
+                .collect();
+            let files = InitFiles {
+                config: DEFAULT_TOML,
+                suites: &suites,
+                data: demo::SAMPLE_DATA,
+            };
             let written = init(&args.folder, files)?;
             let list: String = written.iter().map(|name| format!("  {name}\n")).collect();
-            say(true, &format!("wrote to {}:\n{list}next: name your data in qeval.toml, then `qeval train`\n", args.folder.display()));
+            say(
+                true,
+                &format!(
+                    "wrote to {}:\n{list}next: name your data in qeval.toml, then `qeval train`\n",
+                    args.folder.display()
+                ),
+            );
             Ok(Outcome::Pass)
         }
         Command::Demo(args) => demo::demo(args, &cli.output),

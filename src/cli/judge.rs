@@ -4,7 +4,8 @@ use crate::exit::Outcome;
 use crate::flow::Verdict;
 use crate::gate::preview;
 use crate::report::{
-    Arm, Candidate, Report, View, answer_causes, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
+    Arm, Candidate, Report, View, answer_causes, changed_answers, preview_lines, suite_table,
+    summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, Format, GateArgs, MeasureArgs, OutputArgs, RunArgs};
@@ -22,16 +23,32 @@ const SHOWN: usize = 10;
 /// Whatever stops it; finished answers are on disk.
 pub fn run(args: &RunArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
-    let specs = args.subjects.iter().map(|s| setup.store.resolve(s)).collect::<Result<Vec<_>, _>>()?;
+    let specs = args
+        .subjects
+        .iter()
+        .map(|s| setup.store.resolve(s))
+        .collect::<Result<Vec<_>, _>>()?;
     let assignment = assign(&args.measure, &specs)?;
     let measured = measure(&setup, &assignment, &specs)?;
-    let mut text = String::new();
-    for (subject, measurement) in measured.subjects.iter().zip(&measured.measurements) {
-        let values: Vec<f64> = measurement.scores.values().filter_map(|s| s.value()).collect();
+    let summary = |(subject, measurement): (&crate::flow::Subject, &crate::run::Measurement)| {
+        let values: Vec<f64> = measurement
+            .scores
+            .values()
+            .filter_map(|s| s.value())
+            .collect();
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let unscored = measurement.scores.len() - values.len();
-        text += &format!("{subject}: {} scored, mean {mean:.2}, {unscored} unscored\n", values.len());
-    }
+        format!(
+            "{subject}: {} scored, mean {mean:.2}, {unscored} unscored\n",
+            values.len()
+        )
+    };
+    let text: String = measured
+        .subjects
+        .iter()
+        .zip(&measured.measurements)
+        .map(summary)
+        .collect();
     match setup.format {
         Format::Text => setup.print(&text)?,
         Format::Json => {
@@ -61,7 +78,9 @@ pub fn run(args: &RunArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
 /// As [`run`].
 pub fn diff(args: &DiffArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
-    let names: Vec<&String> = std::iter::once(&args.base).chain(&args.candidates).collect();
+    let names: Vec<&String> = std::iter::once(&args.base)
+        .chain(&args.candidates)
+        .collect();
     compare(&setup, &args.measure, &names, SHOWN)
 }
 
@@ -73,21 +92,42 @@ pub fn gate(args: &GateArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
     let (config, _) = load_config(args.measure.model.config.as_deref())?;
     let newest = || {
-        let run = setup.store.list().ok()?.into_iter().rev().find(|r| r.checkpoints().is_ok_and(|c| !c.is_empty()))?;
+        let run = setup
+            .store
+            .list()
+            .ok()?
+            .into_iter()
+            .rev()
+            .find(|r| r.checkpoints().is_ok_and(|c| !c.is_empty()))?;
         let step = run.checkpoints().ok()?.iter().map(|c| c.step).max()?;
         Some(format!("{}/ckpt-{step}", run.id()))
     };
-    let candidate = args.candidate.clone().or(config.gate.candidate).or_else(newest).ok_or(CliError::NoCandidate)?;
+    let candidate = args
+        .candidate
+        .clone()
+        .or(config.gate.candidate)
+        .or_else(newest)
+        .ok_or(CliError::NoCandidate)?;
     compare(&setup, &args.measure, &[&"base".to_owned(), &candidate], 0)
 }
 
-fn compare(setup: &Setup, args: &MeasureArgs, names: &[&String], shown: usize) -> Result<Outcome, CliError> {
-    let specs = names.iter().map(|s| setup.store.resolve(s)).collect::<Result<Vec<_>, _>>()?;
+fn compare(
+    setup: &Setup,
+    args: &MeasureArgs,
+    names: &[&String],
+    shown: usize,
+) -> Result<Outcome, CliError> {
+    let specs = names
+        .iter()
+        .map(|s| setup.store.resolve(s))
+        .collect::<Result<Vec<_>, _>>()?;
     let assignment = assign(args, &specs)?;
     let before = preview(&assignment.suites, &assignment.rules).map_err(CliError::Gate)?;
     let measured = measure(setup, &assignment, &specs)?;
     let verdicts = verdicts(&assignment, &measured);
-    let causes: Vec<Vec<String>> = (1..measured.subjects.len()).map(|i| causes(&assignment, &measured, i)).collect();
+    let causes: Vec<Vec<String>> = (1..measured.subjects.len())
+        .map(|i| causes(&assignment, &measured, i))
+        .collect();
     let view = view(&assignment.suites, &measured, &verdicts, &causes);
     if setup.format == Format::Json {
         setup.print(&Report::new(&view, Some(&before)).to_json()?)?;
@@ -98,8 +138,18 @@ fn compare(setup: &Setup, args: &MeasureArgs, names: &[&String], shown: usize) -
             if shown > 0 {
                 setup.print(&changed_answers(&view, candidate, shown, setup.style))?;
             }
-            let next = if shown > 0 { format!("qeval gate {name}") } else { format!("qeval diff {} {name}", names[0]) };
-            setup.print(&verdict_block(name, candidate.verdict, candidate.causes, &next, setup.style))?;
+            let next = if shown > 0 {
+                format!("qeval gate {name}")
+            } else {
+                format!("qeval diff {} {name}", names[0])
+            };
+            setup.print(&verdict_block(
+                name,
+                candidate.verdict,
+                candidate.causes,
+                &next,
+                setup.style,
+            ))?;
         }
         if view.candidates.len() > 1 {
             setup.print(&summary_lines(&view, setup.style))?;
@@ -112,24 +162,51 @@ fn compare(setup: &Setup, args: &MeasureArgs, names: &[&String], shown: usize) -
 fn worst(verdicts: &[Verdict]) -> Outcome {
     let outcomes: Vec<Outcome> = verdicts.iter().map(outcome_of).collect();
     let has = |o: Outcome| outcomes.contains(&o);
-    [Outcome::Regression, Outcome::CouldNotMeasure, Outcome::Inconclusive].into_iter().find(|o| has(*o)).unwrap_or(Outcome::Pass)
+    [
+        Outcome::Regression,
+        Outcome::CouldNotMeasure,
+        Outcome::Inconclusive,
+    ]
+    .into_iter()
+    .find(|o| has(*o))
+    .unwrap_or(Outcome::Pass)
 }
 
 /// Signs beside the verdict of candidate `i`, over the answers of `keep` suites.
 pub fn causes(assignment: &Assignment, measured: &Measured, i: usize) -> Vec<String> {
-    let keep = |suite: &str| assignment.suites.iter().any(|s| s.name == suite && s.goal == crate::flow::Goal::Keep);
-    let (base, candidate) = (&measured.measurements[0].answers, &measured.measurements[i].answers);
+    let keep = |suite: &str| {
+        assignment
+            .suites
+            .iter()
+            .any(|s| s.name == suite && s.goal == crate::flow::Goal::Keep)
+    };
+    let (base, candidate) = (
+        &measured.measurements[0].answers,
+        &measured.measurements[i].answers,
+    );
     let pairs: Vec<(&str, &str)> = base
         .iter()
         .filter(|((case, _), _)| keep(&case.suite))
-        .filter_map(|(place, answer)| Some((answer.text.as_str(), candidate.get(place)?.text.as_str())))
+        .filter_map(|(place, answer)| {
+            Some((answer.text.as_str(), candidate.get(place)?.text.as_str()))
+        })
         .collect();
-    let training: Vec<&str> = assignment.training_answers.iter().flatten().map(String::as_str).collect();
+    let training: Vec<&str> = assignment
+        .training_answers
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
     answer_causes(&pairs, &training)
 }
 
 /// A view on subjects that were measured, the first as the base.
-pub fn view<'a>(suites: &'a [crate::flow::Suite], measured: &'a Measured, verdicts: &'a [Verdict], causes: &'a [Vec<String>]) -> View<'a> {
+pub fn view<'a>(
+    suites: &'a [crate::flow::Suite],
+    measured: &'a Measured,
+    verdicts: &'a [Verdict],
+    causes: &'a [Vec<String>],
+) -> View<'a> {
     let arm = |i: usize| Arm {
         subject: &measured.subjects[i],
         scores: &measured.measurements[i].scores,
@@ -139,6 +216,12 @@ pub fn view<'a>(suites: &'a [crate::flow::Suite], measured: &'a Measured, verdic
     View {
         suites,
         base: arm(0),
-        candidates: candidates.map(|(i, (verdict, causes))| Candidate { arm: arm(i + 1), verdict, causes }).collect(),
+        candidates: candidates
+            .map(|(i, (verdict, causes))| Candidate {
+                arm: arm(i + 1),
+                verdict,
+                causes,
+            })
+            .collect(),
     }
 }

@@ -65,19 +65,29 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
             shard: args.select.shard,
         };
         return Ok(Assignment {
-            model: args.model.model.clone().unwrap_or_else(|| provenance.base.name.clone()),
+            model: args
+                .model
+                .model
+                .clone()
+                .unwrap_or_else(|| provenance.base.name.clone()),
             system: of_run("train").and_then(|t| Some(t.get("system")?.as_str()?.to_owned())),
             suites: selection.apply(&all)?,
-            rules: of_run("rules").and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default(),
+            rules: of_run("rules")
+                .and_then(|v| serde_json::from_value(v).ok())
+                .unwrap_or_default(),
             training_answers,
             seed: args.compute.seed.unwrap_or(provenance.seed),
             run: Some(run.clone()),
         });
     }
-    let model = args.model.model.clone().unwrap_or_else(|| match (&provenance, has_file) {
-        (Some(provenance), false) => provenance.base.name.clone(),
-        _ => model_path(&config),
-    });
+    let model = args
+        .model
+        .model
+        .clone()
+        .unwrap_or_else(|| match (&provenance, has_file) {
+            (Some(provenance), false) => provenance.base.name.clone(),
+            _ => model_path(&config),
+        });
     Ok(Assignment {
         model,
         system: config.train.system.clone(),
@@ -99,18 +109,33 @@ fn stored_suites(folder: &Path) -> Option<Vec<Suite>> {
 ///
 /// # Errors
 /// A model, adapter, or record that cannot be used, or an interrupt.
-pub fn measure(setup: &Setup, assignment: &Assignment, specs: &[SubjectSpec]) -> Result<Measured, CliError> {
-    let subjects = specs.iter().map(SubjectSpec::subject).collect::<Result<Vec<_>, _>>()?;
+pub fn measure(
+    setup: &Setup,
+    assignment: &Assignment,
+    specs: &[SubjectSpec],
+) -> Result<Measured, CliError> {
+    let subjects = specs
+        .iter()
+        .map(SubjectSpec::subject)
+        .collect::<Result<Vec<_>, _>>()?;
     if let Some(run) = &assignment.run {
-        let stored: Option<Vec<Measurement>> =
-            subjects.iter().map(|s| recorded(run, s, &assignment.suites)).collect::<Result<Option<Vec<_>>, _>>()?;
+        let stored: Option<Vec<Measurement>> = subjects
+            .iter()
+            .map(|s| recorded(run, s, &assignment.suites))
+            .collect::<Result<Option<Vec<_>>, _>>()?;
         if let Some(measurements) = stored {
-            return Ok(Measured { subjects, measurements });
+            return Ok(Measured {
+                subjects,
+                measurements,
+            });
         }
     }
     let mut on_event = setup.listener();
     let session = Session::open(&assignment.model, assignment.system.clone(), &mut on_event)?;
-    session.notices.iter().for_each(|n| setup.notice(n.as_str()));
+    session
+        .notices
+        .iter()
+        .for_each(|n| setup.notice(n.as_str()));
     setup.notice(session.effective_system.to_string());
     let questions = Questions::new(&session, assignment.suites.clone(), assignment.seed)?;
     let run = match &assignment.run {
@@ -124,7 +149,10 @@ pub fn measure(setup: &Setup, assignment: &Assignment, specs: &[SubjectSpec]) ->
             None => None,
             Some(folder) => Some(load_adapter(setup, &session, spec, folder)?),
         };
-        candidates.push(Candidate { subject: subject.clone(), adapter });
+        candidates.push(Candidate {
+            subject: subject.clone(),
+            adapter,
+        });
     }
     let scoring = setup.scoring(assignment.training_answers.clone());
     let evaluation = Evaluation {
@@ -137,14 +165,29 @@ pub fn measure(setup: &Setup, assignment: &Assignment, specs: &[SubjectSpec]) ->
         interrupt: &setup.interrupt,
     };
     let measurements = evaluation.run(candidates, &mut on_event)?;
-    scoring.take_notices().into_iter().for_each(|n| setup.notice(n));
-    Ok(Measured { subjects, measurements })
+    scoring
+        .take_notices()
+        .into_iter()
+        .for_each(|n| setup.notice(n));
+    Ok(Measured {
+        subjects,
+        measurements,
+    })
 }
 
-fn load_adapter(setup: &Setup, session: &Session, spec: &SubjectSpec, folder: &Path) -> Result<LoadedAdapter, CliError> {
+fn load_adapter(
+    setup: &Setup,
+    session: &Session,
+    spec: &SubjectSpec,
+    folder: &Path,
+) -> Result<LoadedAdapter, CliError> {
     let config = session.decoder.config();
     let adapter = Adapter::read(folder, config).map_err(crate::run::RunError::from)?;
-    if let Some(home) = adapter.trained_on.as_ref().filter(|home| home.base_digest != session.base.digest) {
+    if let Some(home) = adapter
+        .trained_on
+        .as_ref()
+        .filter(|home| home.base_digest != session.base.digest)
+    {
         setup.notice(format!(
             "{} was trained on {} ({}), and is asked on {} ({}): its effect may differ",
             spec.name,
@@ -158,13 +201,23 @@ fn load_adapter(setup: &Setup, session: &Session, spec: &SubjectSpec, folder: &P
 }
 
 /// The run that answers of base and foreign adapters go to: one per base and system prompt.
-fn evaluation_run(setup: &Setup, assignment: &Assignment, session: &Session) -> Result<Run, CliError> {
+fn evaluation_run(
+    setup: &Setup,
+    assignment: &Assignment,
+    session: &Session,
+) -> Result<Run, CliError> {
     let identity = crate::digest::Parts::new("evaluation")
         .part("base", &session.base.digest)
         .part("system", &session.effective_system.text)
         .finish();
     for run in setup.store.list()?.into_iter().rev() {
-        if run.provenance()?.config.get("identity").and_then(|v| v.as_str()) == Some(&identity) {
+        if run
+            .provenance()?
+            .config
+            .get("identity")
+            .and_then(|v| v.as_str())
+            == Some(&identity)
+        {
             return Ok(run);
         }
     }
@@ -172,7 +225,12 @@ fn evaluation_run(setup: &Setup, assignment: &Assignment, session: &Session) -> 
     provenance.base = session.base.clone();
     provenance.system = Some(session.effective_system.text.clone());
     let suites = assignment.suites.iter();
-    provenance.suites = suites.map(|s| SuiteProvenance { name: s.name.clone(), digest: s.digest.clone() }).collect();
+    provenance.suites = suites
+        .map(|s| SuiteProvenance {
+            name: s.name.clone(),
+            digest: s.digest.clone(),
+        })
+        .collect();
     provenance.device = Session::engine_name();
     provenance.threads = rayon::current_num_threads();
     provenance.seed = assignment.seed;
@@ -184,12 +242,19 @@ fn evaluation_run(setup: &Setup, assignment: &Assignment, session: &Session) -> 
 /// its checkpoints is judged as such.
 pub fn verdicts(assignment: &Assignment, measured: &Measured) -> Vec<crate::flow::Verdict> {
     let trained = assignment.training_answers.is_some();
-    let planned = assignment.run.as_ref().and_then(|r| r.checkpoints().ok()).map_or(1, |c| c.len());
+    let planned = assignment
+        .run
+        .as_ref()
+        .and_then(|r| r.checkpoints().ok())
+        .map_or(1, |c| c.len());
     let rules = Rules {
         look: if trained { Look::Final } else { Look::Single },
         chosen_from: if trained { planned.max(1) } else { 1 },
         ..assignment.rules.clone()
     };
     let (base, others) = measured.measurements.split_at(1);
-    others.iter().map(|c| judge(&assignment.suites, &base[0].scores, &c.scores, &rules)).collect()
+    others
+        .iter()
+        .map(|c| judge(&assignment.suites, &base[0].scores, &c.scores, &rules))
+        .collect()
 }

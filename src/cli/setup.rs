@@ -46,7 +46,9 @@ impl Setup {
     pub fn new(output: &OutputArgs, compute: &ComputeArgs, runs: &Path) -> Result<Self, CliError> {
         if let Some(threads) = compute.threads {
             // Fails only when the pool is in use already, and then its size is decided.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
+            let _ = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads as usize)
+                .build_global();
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -56,7 +58,10 @@ impl Setup {
         let second = i32::from(crate::exit::Outcome::CouldNotMeasure.code());
         let interrupt = Interrupt::listen(runtime.handle(), second);
         Ok(Setup {
-            style: Style { color: output.color.on_stdout(), ..Style::for_stdout() },
+            style: Style {
+                color: output.color.on_stdout(),
+                ..Style::for_stdout()
+            },
             format: output.format,
             progress: Arc::new(Progress::new(output.quiet || output.format == Format::Json)),
             runtime,
@@ -82,7 +87,9 @@ impl Setup {
     /// # Errors
     /// The output is closed or full.
     pub fn print(&self, text: &str) -> Result<(), CliError> {
-        self.progress.suspend(|| print(text)).map_err(CliError::Print)
+        self.progress
+            .suspend(|| print(text))
+            .map_err(CliError::Print)
     }
 
     /// Prints for people only.
@@ -90,7 +97,11 @@ impl Setup {
     /// # Errors
     /// As [`Setup::print`].
     pub fn print_text(&self, text: &str) -> Result<(), CliError> {
-        if self.format == Format::Text { self.print(text) } else { Ok(()) }
+        if self.format == Format::Text {
+            self.print(text)
+        } else {
+            Ok(())
+        }
     }
 
     /// What turns answers into scores; programs run in children of this executable.
@@ -118,27 +129,59 @@ pub fn load_config(path: Option<&Path>) -> Result<(QevalConfig, bool), CliError>
 /// No such suite, a wrong one, or a selection that leaves nothing.
 pub fn load_suites(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<Suite>, CliError> {
     let mut sources = Vec::new();
-    let named = if select.suites.is_empty() { &config.gate.suites } else { &select.suites };
+    let named = if select.suites.is_empty() {
+        &config.gate.suites
+    } else {
+        &select.suites
+    };
     for name in named {
-        let path = if select.suites.is_empty() { config.resolve(name) } else { PathBuf::from(name) };
-        let builtin = suite::builtin().iter().find(|(known, _)| stem(known) == stem(name));
+        let path = if select.suites.is_empty() {
+            config.resolve(name)
+        } else {
+            PathBuf::from(name)
+        };
+        let builtin = suite::builtin()
+            .iter()
+            .find(|(known, _)| stem(known) == stem(name));
         if path.exists() {
             sources.extend(suite::read(&[path]));
         } else if let Some((name, text)) = builtin {
             sources.push(SuiteSource::new(*name, *text));
         } else if *named == QevalConfig::default().gate.suites {
-            sources.extend(suite::builtin().iter().map(|(name, text)| SuiteSource::new(*name, *text)));
+            sources.extend(
+                suite::builtin()
+                    .iter()
+                    .map(|(name, text)| SuiteSource::new(*name, *text)),
+            );
         } else {
-            let known = suite::builtin().iter().map(|(name, _)| stem(name)).collect::<Vec<_>>().join(", ");
-            return Err(CliError::NoSuite { name: name.clone(), path, known });
+            let known = suite::builtin()
+                .iter()
+                .map(|(name, _)| stem(name))
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(CliError::NoSuite {
+                name: name.clone(),
+                path,
+                known,
+            });
         }
     }
     let suites = suite::load(&sources, &config.vars)?;
     let mut tags = select.tags.clone();
     if select.tags.is_empty() {
-        tags.extend([&config.gate.tags, &config.gate.languages].into_iter().filter(|t| !t.is_empty()).map(|t| t.join(",")));
+        tags.extend(
+            [&config.gate.tags, &config.gate.languages]
+                .into_iter()
+                .filter(|t| !t.is_empty())
+                .map(|t| t.join(",")),
+        );
     }
-    Ok(Selection { patterns: select.probes.clone(), tags, shard: select.shard }.apply(&suites)?)
+    Ok(Selection {
+        patterns: select.probes.clone(),
+        tags,
+        shard: select.shard,
+    }
+    .apply(&suites)?)
 }
 
 /// The gate's rules as configured.

@@ -3,7 +3,9 @@
 use crate::exit::Outcome;
 use crate::flow::{Decision, Verdict};
 use crate::gate::preview;
-use crate::report::{CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block};
+use crate::report::{
+    CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block,
+};
 use crate::run::{Questions, Session, TrainEntry, TrainOutcome, TrainingJob};
 use crate::train::Dataset;
 
@@ -36,8 +38,15 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
     setup.print_text(&preview_lines(&before, setup.style))?;
 
     let mut on_event = setup.listener();
-    let session = Session::open(&model_path(&config), config.train.system.clone(), &mut on_event)?;
-    session.notices.iter().for_each(|n| setup.notice(n.as_str()));
+    let session = Session::open(
+        &model_path(&config),
+        config.train.system.clone(),
+        &mut on_event,
+    )?;
+    session
+        .notices
+        .iter()
+        .for_each(|n| setup.notice(n.as_str()));
     setup.notice(session.effective_system.to_string());
     let questions = Questions::new(&session, suites, config.train.seed)?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
@@ -58,7 +67,10 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
     };
     let scoring = setup.scoring(Some(job.training_answers()));
     let outcome = job.run(&scoring, &mut on_event)?;
-    scoring.take_notices().into_iter().for_each(|n| setup.notice(n));
+    scoring
+        .take_notices()
+        .into_iter()
+        .for_each(|n| setup.notice(n));
     report(&setup, &outcome)?;
     Ok(exit_outcome(&outcome, questions.suites.is_empty()))
 }
@@ -66,7 +78,11 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
 /// A configured path from the configuration's folder; a name or hub id as it is.
 pub fn model_path(config: &crate::config::QevalConfig) -> String {
     let path = config.resolve(&config.model.path);
-    if path.exists() { path.display().to_string() } else { config.model.path.clone() }
+    if path.exists() {
+        path.display().to_string()
+    } else {
+        config.model.path.clone()
+    }
 }
 
 /// Rows of the checkpoint table.
@@ -80,7 +96,8 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
                 validation = line.eval_loss.or(validation);
             }
             TrainEntry::Gate(gated) => {
-                let mean = (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
+                let mean =
+                    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
                 rows.push(CheckpointRow {
                     step: gated.step,
                     train_loss: mean,
@@ -93,7 +110,10 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
             }
         }
     }
-    let series: Vec<(usize, f64)> = rows.iter().filter_map(|r| Some((r.step, r.validation_loss?))).collect();
+    let series: Vec<(usize, f64)> = rows
+        .iter()
+        .filter_map(|r| Some((r.step, r.validation_loss?)))
+        .collect();
     if let (Some(cause), Some(last)) = (loss_cause(&series), rows.last_mut()) {
         last.causes.push(cause);
     }
@@ -108,16 +128,28 @@ fn report(setup: &Setup, outcome: &TrainOutcome) -> Result<(), CliError> {
     setup.print(&checkpoint_table(&rows, outcome.best, setup.style))?;
     let run = outcome.run.id();
     if let Some(reason) = &outcome.stopped {
-        setup.print(&format!("\nStopped after step {}: {reason}.\n", outcome.steps))?;
+        setup.print(&format!(
+            "\nStopped after step {}: {reason}.\n",
+            outcome.steps
+        ))?;
     }
     let Some(verdict) = outcome.verdict() else {
-        return setup.print(&format!("\nNo suite was asked, so nothing was judged. Checkpoints are in {}.\n", outcome.run.folder().display()));
+        return setup.print(&format!(
+            "\nNo suite was asked, so nothing was judged. Checkpoints are in {}.\n",
+            outcome.run.folder().display()
+        ));
     };
     let (name, next) = match outcome.best {
-        Some(best) => (format!("{run}/ckpt-{best}"), format!("qeval diff base {run}/ckpt-{best}")),
+        Some(best) => (
+            format!("{run}/ckpt-{best}"),
+            format!("qeval diff base {run}/ckpt-{best}"),
+        ),
         None => {
             let last = outcome.gated().last().map_or(0, |g| g.step);
-            (format!("none: do not ship ({run}/ckpt-{last})"), format!("qeval diff base {run}/ckpt-{last}"))
+            (
+                format!("none: do not ship ({run}/ckpt-{last})"),
+                format!("qeval diff base {run}/ckpt-{last}"),
+            )
         }
     };
     setup.print(&verdict_block(&name, verdict, &[], &next, setup.style))

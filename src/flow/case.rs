@@ -135,7 +135,10 @@ pub struct CaseId {
 impl CaseId {
     /// The probe that this case belongs to.
     pub fn probe_id(&self) -> ProbeId {
-        ProbeId { suite: self.suite.clone(), probe: self.probe.clone() }
+        ProbeId {
+            suite: self.suite.clone(),
+            probe: self.probe.clone(),
+        }
     }
 }
 

@@ -23,22 +23,33 @@ pub enum Score {
 impl Score {
     /// A yes.
     pub fn pass(evidence: impl Into<String>) -> Self {
-        Score::Scored { value: 1.0, evidence: evidence.into() }
+        Score::Scored {
+            value: 1.0,
+            evidence: evidence.into(),
+        }
     }
 
     /// A no.
     pub fn fail(evidence: impl Into<String>) -> Self {
-        Score::Scored { value: 0.0, evidence: evidence.into() }
+        Score::Scored {
+            value: 0.0,
+            evidence: evidence.into(),
+        }
     }
 
     /// A yes or a no.
     pub fn of(yes: bool, evidence: impl Into<String>) -> Self {
-        Score::Scored { value: if yes { 1.0 } else { 0.0 }, evidence: evidence.into() }
+        Score::Scored {
+            value: if yes { 1.0 } else { 0.0 },
+            evidence: evidence.into(),
+        }
     }
 
     /// Could not be judged.
     pub fn unscored(reason: impl Into<String>) -> Self {
-        Score::Unscored { reason: reason.into() }
+        Score::Unscored {
+            reason: reason.into(),
+        }
     }
 
     /// The value, when there is one.

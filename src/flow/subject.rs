@@ -30,7 +30,10 @@ pub struct AdapterRef {
 impl Subject {
     /// The base: every adapter off.
     pub fn base() -> Self {
-        Subject { name: "base".into(), adapter: None }
+        Subject {
+            name: "base".into(),
+            adapter: None,
+        }
     }
 
     /// Whether this is the base.

@@ -24,12 +24,28 @@ pub struct Divergence {
 ///
 /// # Panics
 /// When prompt or text is empty or they exceed the model's positions.
-pub fn divergence(decoder: &Decoder, adapter: &LoadedAdapter, prompt: &[u32], text: &[u32]) -> Divergence {
-    let tokens: Vec<u32> = prompt.iter().chain(&text[..text.len() - 1]).copied().collect();
+pub fn divergence(
+    decoder: &Decoder,
+    adapter: &LoadedAdapter,
+    prompt: &[u32],
+    text: &[u32],
+) -> Divergence {
+    let tokens: Vec<u32> = prompt
+        .iter()
+        .chain(&text[..text.len() - 1])
+        .copied()
+        .collect();
     let n = tokens.len();
     let mut cache = KvCache::new(decoder.config(), 2, n);
-    let span = |slot: usize, rows: Range<usize>| Span { slot, position: 0, rows };
-    let batch = Batch { tokens: tokens.repeat(2), spans: vec![span(0, 0..n), span(1, n..2 * n)] };
+    let span = |slot: usize, rows: Range<usize>| Span {
+        slot,
+        position: 0,
+        rows,
+    };
+    let batch = Batch {
+        tokens: tokens.repeat(2),
+        spans: vec![span(0, 0..n), span(1, n..2 * n)],
+    };
     let adapters: Vec<Option<usize>> = (0..2 * n).map(|row| (row >= n).then_some(0)).collect();
     let mut low_rank = BatchAdapters::new(std::slice::from_ref(adapter), &adapters);
     let hidden = decoder.forward(&batch, &mut cache, &mut low_rank);
@@ -37,7 +53,8 @@ pub fn divergence(decoder: &Decoder, adapter: &LoadedAdapter, prompt: &[u32], te
     let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
     for chunk in rows.chunks(LOGIT_ROWS) {
         let base = decoder.logits(&hidden.gather(chunk));
-        let other = decoder.logits(&hidden.gather(&chunk.iter().map(|r| r + n).collect::<Vec<_>>()));
+        let other =
+            decoder.logits(&hidden.gather(&chunk.iter().map(|r| r + n).collect::<Vec<_>>()));
         for i in 0..chunk.len() {
             let (p, q) = (base.row(i), other.row(i));
             let (p_sum, q_sum) = (log_sum_exp(p), log_sum_exp(q));
@@ -50,5 +67,8 @@ pub fn divergence(decoder: &Decoder, adapter: &LoadedAdapter, prompt: &[u32], te
             agreed += usize::from(best(p) == best(q));
         }
     }
-    Divergence { agreement: agreed as f64 / nats.len() as f64, nats }
+    Divergence {
+        agreement: agreed as f64 / nats.len() as f64,
+        nats,
+    }
 }

@@ -57,8 +57,16 @@ enum Wanted {
 
 impl<'a> Engine<'a> {
     /// An engine over a decoder and its adapters.
-    pub fn new(decoder: &'a Decoder, adapters: &'a [LoadedAdapter], options: EngineOptions) -> Self {
-        Engine { decoder, adapters, options }
+    pub fn new(
+        decoder: &'a Decoder,
+        adapters: &'a [LoadedAdapter],
+        options: EngineOptions,
+    ) -> Self {
+        Engine {
+            decoder,
+            adapters,
+            options,
+        }
     }
 
     /// Positions that a request needs.
@@ -117,8 +125,10 @@ impl<'a> Engine<'a> {
                 rows.row_mut(i).copy_from_slice(row);
             }
             let logits = self.decoder.logits(&rows);
-            let chosen: Vec<(u32, f32)> =
-                (0..chunk.len()).into_par_iter().map(|i| self.choose(slots, &chunk[i].0, logits.row(i))).collect();
+            let chosen: Vec<(u32, f32)> = (0..chunk.len())
+                .into_par_iter()
+                .map(|i| self.choose(slots, &chunk[i].0, logits.row(i)))
+                .collect();
             for ((want, _), (token, logprob)) in chunk.iter().zip(chosen) {
                 self.advance(slots, want, token, logprob, &mut report, &mut finished);
             }
@@ -134,7 +144,11 @@ impl<'a> Engine<'a> {
             State::Active(active) => active.request.adapter,
             State::Free | State::Waiting => None,
         });
-        let decoding = slots.states.iter().filter(|s| matches!(s, State::Active(a) if a.next_row().is_some())).count();
+        let decoding = slots
+            .states
+            .iter()
+            .filter(|s| matches!(s, State::Active(a) if a.next_row().is_some()))
+            .count();
         // Room for prompts beside the rows that decode; one row at least, so that they end.
         let mut room = self.options.step_rows.saturating_sub(decoding).max(1);
         let mut batch = Batch::default();
@@ -148,7 +162,9 @@ impl<'a> Engine<'a> {
                     (request, *done, &request.prompt[*done..done + take])
                 }
                 State::Active(active) => {
-                    let Some((position, tokens)) = active.next_row() else { continue };
+                    let Some((position, tokens)) = active.next_row() else {
+                        continue;
+                    };
                     (&active.request, position, tokens)
                 }
                 _ => continue,
@@ -156,7 +172,11 @@ impl<'a> Engine<'a> {
             let rows = batch.tokens.len()..batch.tokens.len() + tokens.len();
             batch.tokens.extend_from_slice(tokens);
             adapters.resize(rows.end, request.adapter);
-            batch.spans.push(Span { slot, position, rows });
+            batch.spans.push(Span {
+                slot,
+                position,
+                rows,
+            });
         }
         (batch, adapters)
     }
@@ -175,9 +195,19 @@ impl<'a> Engine<'a> {
                     }
                 }
                 State::Active(active) => match &active.request.work[active.piece] {
-                    Work::Generate { .. } => wanted.push((Wanted::Choose { slot: span.slot }, row(0))),
+                    Work::Generate { .. } => {
+                        wanted.push((Wanted::Choose { slot: span.slot }, row(0)))
+                    }
                     Work::Score { .. } => {
-                        let rows = (0..span.rows.len()).map(|i| (Wanted::Score { slot: span.slot, place: i + 1 }, row(i)));
+                        let rows = (0..span.rows.len()).map(|i| {
+                            (
+                                Wanted::Score {
+                                    slot: span.slot,
+                                    place: i + 1,
+                                },
+                                row(i),
+                            )
+                        });
                         wanted.extend(rows);
                     }
                 },
@@ -185,8 +215,12 @@ impl<'a> Engine<'a> {
             }
         }
         for (slot, state) in slots.states.iter_mut().enumerate() {
-            let State::Active(active) = state else { continue };
-            let Some(start) = active.start.take() else { continue };
+            let State::Active(active) = state else {
+                continue;
+            };
+            let Some(start) = active.start.take() else {
+                continue;
+            };
             match &active.request.work[active.piece] {
                 Work::Generate { .. } => wanted.push((Wanted::Choose { slot }, start)),
                 Work::Score { .. } => wanted.push((Wanted::Score { slot, place: 0 }, start)),
@@ -198,7 +232,9 @@ impl<'a> Engine<'a> {
     /// The token that a row of logits gives, and its log-probability.
     fn choose(&self, slots: &Slots, want: &Wanted, logits: &[f32]) -> (u32, f32) {
         let (Wanted::Choose { slot } | Wanted::Score { slot, .. }) = want;
-        let State::Active(active) = &slots.states[*slot] else { return (0, 0.0) };
+        let State::Active(active) = &slots.states[*slot] else {
+            return (0, 0.0);
+        };
         let token = match (&active.request.work[active.piece], want) {
             (Work::Generate { sampling, seed, .. }, _) => {
                 let context = active.request.prompt.iter().chain(&active.tokens).copied();
@@ -211,11 +247,26 @@ impl<'a> Engine<'a> {
         (token, logits[token as usize] - log_sum_exp(logits))
     }
 
-    fn advance(&self, slots: &mut Slots, want: &Wanted, token: u32, logprob: f32, report: &mut StepReport, finished: &mut Vec<Finished>) {
+    fn advance(
+        &self,
+        slots: &mut Slots,
+        want: &Wanted,
+        token: u32,
+        logprob: f32,
+        report: &mut StepReport,
+        finished: &mut Vec<Finished>,
+    ) {
         let (Wanted::Choose { slot } | Wanted::Score { slot, .. }) = want;
-        let State::Active(active) = &mut slots.states[*slot] else { return };
+        let State::Active(active) = &mut slots.states[*slot] else {
+            return;
+        };
         let done = match (&active.request.work[active.piece], want) {
-            (Work::Generate { id, max_new_tokens, .. }, _) => {
+            (
+                Work::Generate {
+                    id, max_new_tokens, ..
+                },
+                _,
+            ) => {
                 report.generated += 1;
                 let ended = self.options.end_of_turn.contains(&token);
                 if !ended {
@@ -237,7 +288,10 @@ impl<'a> Engine<'a> {
                 report.prompt_rows += 1;
                 active.logprobs[*place] = logprob;
                 active.open -= 1;
-                (active.open == 0).then(|| Finished::Scored { id: *id, logprobs: std::mem::take(&mut active.logprobs) })
+                (active.open == 0).then(|| Finished::Scored {
+                    id: *id,
+                    logprobs: std::mem::take(&mut active.logprobs),
+                })
             }
             (Work::Score { .. }, Wanted::Choose { .. }) => None,
         };
@@ -258,7 +312,9 @@ impl Active {
                 let last = self.tokens.len().checked_sub(1)?;
                 Some((prompt + last, &self.tokens[last..]))
             }
-            Work::Score { text, .. } => (text.len() > 1).then(|| (prompt, &self.tokens[..text.len() - 1])),
+            Work::Score { text, .. } => {
+                (text.len() > 1).then(|| (prompt, &self.tokens[..text.len() - 1]))
+            }
         }
     }
 }

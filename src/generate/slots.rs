@@ -41,7 +41,12 @@ impl Pending {
         if self.adapter != before.adapter {
             return 0;
         }
-        let same = self.prompt.iter().zip(before.prompt.iter()).take_while(|(a, b)| a == b).count();
+        let same = self
+            .prompt
+            .iter()
+            .zip(before.prompt.iter())
+            .take_while(|(a, b)| a == b)
+            .count();
         same.min(self.prompt.len() - 1)
     }
 }
@@ -108,9 +113,19 @@ impl Slots {
                 self.resident[slot] = Some(prefix.request.clone());
                 self.start(0, slot);
             } else if let Some(request) = self.queue.pop_front() {
-                let Request { adapter, prompt, work } = request;
-                let request = Arc::new(Pending { adapter, prompt, work });
-                let done = self.resident[slot].as_ref().map_or(0, |before| request.shared_with(before));
+                let Request {
+                    adapter,
+                    prompt,
+                    work,
+                } = request;
+                let request = Arc::new(Pending {
+                    adapter,
+                    prompt,
+                    work,
+                });
+                let done = self.resident[slot]
+                    .as_ref()
+                    .map_or(0, |before| request.shared_with(before));
                 self.states[slot] = State::Prompt { request, done };
             }
         }
@@ -146,17 +161,28 @@ impl Slots {
             self.states[slot] = State::Free;
             return;
         }
-        self.prefixes.push(Prefix { request, slot, next: 0, last });
+        self.prefixes.push(Prefix {
+            request,
+            slot,
+            next: 0,
+            last,
+        });
     }
 
     /// The piece in `slot` is finished.
     pub fn finish(&mut self, slot: usize) {
         let holds_prompt = self.prefixes.iter().any(|p| p.slot == slot);
-        self.states[slot] = if holds_prompt { State::Waiting } else { State::Free };
+        self.states[slot] = if holds_prompt {
+            State::Waiting
+        } else {
+            State::Free
+        };
     }
 
     /// Whether everything is done.
     pub fn idle(&self) -> bool {
-        self.queue.is_empty() && self.prefixes.is_empty() && self.states.iter().all(|s| matches!(s, State::Free))
+        self.queue.is_empty()
+            && self.prefixes.is_empty()
+            && self.states.iter().all(|s| matches!(s, State::Free))
     }
 }

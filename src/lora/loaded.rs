@@ -51,7 +51,13 @@ impl LoadedAdapter {
                     let out = projection.out_features(config);
                     if let Some(module) = adapter.modules.get(&ModuleId { layer, projection }) {
                         let b = transposed(&module.b, module.rank);
-                        parts.push(Part { first, rank: module.rank, output, b, out });
+                        parts.push(Part {
+                            first,
+                            rank: module.rank,
+                            output,
+                            b,
+                            out,
+                        });
                         matrices.push((first, module, module.scale * scale));
                         first += module.rank;
                     }
@@ -80,7 +86,9 @@ impl LoadedAdapter {
 /// The transpose of a row-major matrix of `cols` columns.
 pub(super) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
-    (0..x.len()).map(|i| x[i % rows * cols + i / rows]).collect()
+    (0..x.len())
+        .map(|i| x[i % rows * cols + i / rows])
+        .collect()
 }
 
 /// Which adapter each row of a batch has.
@@ -97,7 +105,11 @@ impl<'a> BatchAdapters<'a> {
         for (row, adapter) in rows.iter().enumerate() {
             let Some(adapter) = *adapter else { continue };
             match runs.last_mut() {
-                Some((last, range)) if *last == adapter && range.end == row && range.len() < ROWS => range.end += 1,
+                Some((last, range))
+                    if *last == adapter && range.end == row && range.len() < ROWS =>
+                {
+                    range.end += 1
+                }
                 _ => runs.push((adapter, row..row + 1)),
             }
         }
@@ -124,10 +136,30 @@ impl LowRank for BatchAdapters<'_> {
             let mut t = vec![0.0; m * site.width];
             let x = &x.data[rows.start * x.cols..rows.end * x.cols];
             let inputs = x.len() / m;
-            small_product(m, site.width, inputs, Strided::rows(x, inputs), &site.a, site.width, &mut t, site.width, false);
+            small_product(
+                m,
+                site.width,
+                inputs,
+                Strided::rows(x, inputs),
+                &site.a,
+                site.width,
+                &mut t,
+                site.width,
+                false,
+            );
             for part in &site.parts {
                 let t = Strided::rows(&t[part.first..], site.width);
-                small_product(m, part.out, part.rank, t, &part.b, part.out, &mut y[part.output..], cols, true);
+                small_product(
+                    m,
+                    part.out,
+                    part.rank,
+                    t,
+                    &part.b,
+                    part.out,
+                    &mut y[part.output..],
+                    cols,
+                    true,
+                );
             }
         });
     }

@@ -29,7 +29,10 @@ pub struct Trained {
 
 impl Trained {
     fn new(value: Vec<f32>) -> Self {
-        Trained { gradient: vec![0.0; value.len()], value }
+        Trained {
+            gradient: vec![0.0; value.len()],
+            value,
+        }
     }
 }
 
@@ -75,11 +78,23 @@ pub struct Trainable {
 
 impl Trainable {
     /// Takes over matrices. `dropout` is the share of A's inputs that training drops.
-    pub fn new(config: &ModelConfig, values: BTreeMap<ModuleId, LowRankPair>, dropout: f32) -> Self {
+    pub fn new(
+        config: &ModelConfig,
+        values: BTreeMap<ModuleId, LowRankPair>,
+        dropout: f32,
+    ) -> Self {
         let modules = values.into_iter().map(|(id, v)| {
-            let (inputs, outputs) = (id.projection.in_features(config), id.projection.out_features(config));
-            let site = crate::model::Site::ALL.into_iter().find(|s| s.projections().contains(&id.projection));
-            let before = site.map_or(&[][..], |s| s.projections()).iter().take_while(|p| **p != id.projection);
+            let (inputs, outputs) = (
+                id.projection.in_features(config),
+                id.projection.out_features(config),
+            );
+            let site = crate::model::Site::ALL
+                .into_iter()
+                .find(|s| s.projections().contains(&id.projection));
+            let before = site
+                .map_or(&[][..], |s| s.projections())
+                .iter()
+                .take_while(|p| **p != id.projection);
             let mut module = TrainableModule {
                 rank: v.rank,
                 scale: v.scale,
@@ -94,17 +109,34 @@ impl Trainable {
             module.lay_out();
             (id, module)
         });
-        Trainable { modules: modules.collect(), dropout, dropout_key: None }
+        Trainable {
+            modules: modules.collect(),
+            dropout,
+            dropout_key: None,
+        }
     }
 
     /// First values: A uniform in +-1/sqrt(in) as PEFT's `kaiming_uniform_(a=sqrt(5))`, B zero.
-    pub fn initial_values(config: &ModelConfig, id: ModuleId, rank: usize, scale: f32, seed: u64) -> LowRankPair {
+    pub fn initial_values(
+        config: &ModelConfig,
+        id: ModuleId,
+        rank: usize,
+        scale: f32,
+        seed: u64,
+    ) -> LowRankPair {
         let inputs = id.projection.in_features(config);
         let bound = 1.0 / (inputs as f32).sqrt();
         let place = (id.layer * crate::model::Projection::ALL.len()) as u64 + id.projection as u64;
         let mut draws = Philox::new(seed).draws(Purpose::Init, place);
-        let a = (0..rank * inputs).map(|_| (2.0 * draws.uniform() - 1.0) * bound).collect();
-        LowRankPair { rank, scale, a, b: vec![0.0; rank * id.projection.out_features(config)] }
+        let a = (0..rank * inputs)
+            .map(|_| (2.0 * draws.uniform() - 1.0) * bound)
+            .collect();
+        LowRankPair {
+            rank,
+            scale,
+            a,
+            b: vec![0.0; rank * id.projection.out_features(config)],
+        }
     }
 
     /// Every module in order.
@@ -120,12 +152,20 @@ impl Trainable {
             a: m.a.value.clone(),
             b: transposed(&m.b.value, m.outputs),
         };
-        self.modules.iter().map(|(id, m)| (*id, values(m))).collect()
+        self.modules
+            .iter()
+            .map(|(id, m)| (*id, values(m)))
+            .collect()
     }
 
     /// Every trained matrix in a fixed order, named as in PEFT's files: A, then B, by module.
     pub fn matrices(&self) -> impl Iterator<Item = (String, &Trained)> {
-        self.modules.iter().flat_map(|(id, m)| [(format!("{id}.lora_A"), &m.a), (format!("{id}.lora_B"), &m.b)])
+        self.modules.iter().flat_map(|(id, m)| {
+            [
+                (format!("{id}.lora_A"), &m.a),
+                (format!("{id}.lora_B"), &m.b),
+            ]
+        })
     }
 
     /// Lets `update` change every matrix, in the order of [`Trainable::matrices`].
@@ -140,7 +180,12 @@ impl Trainable {
     /// Multiplies every gradient.
     pub fn scale_gradients(&mut self, factor: f32) {
         for module in self.modules.values_mut() {
-            module.a.gradient.iter_mut().chain(&mut module.b.gradient).for_each(|g| *g *= factor);
+            module
+                .a
+                .gradient
+                .iter_mut()
+                .chain(&mut module.b.gradient)
+                .for_each(|g| *g *= factor);
         }
     }
 
@@ -164,15 +209,23 @@ impl Trainable {
         let philox = Philox::new(key.seed);
         let keep = 1.0 / (1.0 - self.dropout);
         let mut factors = vec![0.0f32; x.data.len()];
-        factors.par_chunks_mut(4 << 10).enumerate().for_each(|(chunk, factors)| {
-            for (block, four) in factors.chunks_mut(4).enumerate() {
-                let place = (chunk << 10) as u32 + block as u32;
-                let words = philox.block([place, module, key.step, (key.micro_batch << 8) | Purpose::Dropout as u32]);
-                for (factor, word) in four.iter_mut().zip(words) {
-                    *factor = if unit(word) < self.dropout { 0.0 } else { keep };
+        factors
+            .par_chunks_mut(4 << 10)
+            .enumerate()
+            .for_each(|(chunk, factors)| {
+                for (block, four) in factors.chunks_mut(4).enumerate() {
+                    let place = (chunk << 10) as u32 + block as u32;
+                    let words = philox.block([
+                        place,
+                        module,
+                        key.step,
+                        (key.micro_batch << 8) | Purpose::Dropout as u32,
+                    ]);
+                    for (factor, word) in four.iter_mut().zip(words) {
+                        *factor = if unit(word) < self.dropout { 0.0 } else { keep };
+                    }
                 }
-            }
-        });
+            });
         Some(factors)
     }
 }
@@ -201,10 +254,22 @@ impl TrainableModule {
     fn inner(&self, x: &[f32]) -> Vec<f32> {
         let lanes = self.lanes();
         let mut t = vec![0.0; x.len() / self.inputs * lanes];
-        t.par_chunks_mut(ROWS * lanes).zip(x.par_chunks(ROWS * self.inputs)).for_each(|(t, x)| {
-            let x = Strided::rows(x, self.inputs);
-            small_product(t.len() / lanes, lanes, self.inputs, x, &self.a_lanes, lanes, t, lanes, false);
-        });
+        t.par_chunks_mut(ROWS * lanes)
+            .zip(x.par_chunks(ROWS * self.inputs))
+            .for_each(|(t, x)| {
+                let x = Strided::rows(x, self.inputs);
+                small_product(
+                    t.len() / lanes,
+                    lanes,
+                    self.inputs,
+                    x,
+                    &self.a_lanes,
+                    lanes,
+                    t,
+                    lanes,
+                    false,
+                );
+            });
         t
     }
 }
@@ -221,23 +286,49 @@ impl LowRank for Trainable {
     fn add(&mut self, place: Place, x: &Mat, y: &mut Mat) {
         let cols = y.cols;
         for &projection in place.site.projections() {
-            let id = ModuleId { layer: place.layer, projection };
-            let Some(module) = self.modules.get(&id) else { continue };
+            let id = ModuleId {
+                layer: place.layer,
+                projection,
+            };
+            let Some(module) = self.modules.get(&id) else {
+                continue;
+            };
             let factors = self.dropped(id, x);
             let mut room = Vec::new();
             let t = module.inner(masked(&x.data, factors.as_ref(), &mut room));
             let lanes = module.lanes();
-            y.data.par_chunks_mut(ROWS * cols).zip(t.par_chunks(ROWS * lanes)).for_each(|(y, t)| {
-                let m = t.len() / lanes;
-                let target = &mut y[module.output..];
-                small_product(m, module.outputs, module.rank, Strided::rows(t, lanes), &module.b.value, module.outputs, target, cols, true);
-            });
+            y.data
+                .par_chunks_mut(ROWS * cols)
+                .zip(t.par_chunks(ROWS * lanes))
+                .for_each(|(y, t)| {
+                    let m = t.len() / lanes;
+                    let target = &mut y[module.output..];
+                    small_product(
+                        m,
+                        module.outputs,
+                        module.rank,
+                        Strided::rows(t, lanes),
+                        &module.b.value,
+                        module.outputs,
+                        target,
+                        cols,
+                        true,
+                    );
+                });
         }
     }
 }
 
 /// `c[r, columns] += sum over rows m of t[m, r] * x[m, columns]`, columns split over threads.
-fn add_outer(rank: usize, t: &[f32], lanes: usize, x: &[f32], x_cols: usize, first: usize, c: &mut [f32]) {
+fn add_outer(
+    rank: usize,
+    t: &[f32],
+    lanes: usize,
+    x: &[f32],
+    x_cols: usize,
+    first: usize,
+    c: &mut [f32],
+) {
     let (rows, n) = (t.len() / lanes, c.len() / rank);
     let blocks: Vec<(usize, Vec<f32>)> = (0..n)
         .step_by(COLS)
@@ -250,7 +341,17 @@ fn add_outer(rank: usize, t: &[f32], lanes: usize, x: &[f32], x_cols: usize, fir
                 row.copy_from_slice(&c[r * n + start..r * n + start + width]);
             }
             let t = Strided::transposed(t, lanes);
-            small_product(rank, width, rows, t, &x[first + start..], x_cols, &mut block, width, true);
+            small_product(
+                rank,
+                width,
+                rows,
+                t,
+                &x[first + start..],
+                x_cols,
+                &mut block,
+                width,
+                true,
+            );
             (start, block)
         })
         .collect();
@@ -265,36 +366,80 @@ fn add_outer(rank: usize, t: &[f32], lanes: usize, x: &[f32], x_cols: usize, fir
 impl LowRankGradient for Trainable {
     fn backward(&mut self, place: Place, x: &Mat, dy: &Mat, mut dx: Option<&mut Mat>) {
         for &projection in place.site.projections() {
-            let id = ModuleId { layer: place.layer, projection };
+            let id = ModuleId {
+                layer: place.layer,
+                projection,
+            };
             if !self.modules.contains_key(&id) {
                 continue;
             }
             let factors = self.dropped(id, x);
-            let Some(module) = self.modules.get_mut(&id) else { continue };
+            let Some(module) = self.modules.get_mut(&id) else {
+                continue;
+            };
             let (lanes, rank) = (module.lanes(), module.rank);
             let mut room = Vec::new();
             let input = masked(&x.data, factors.as_ref(), &mut room);
             let t = module.inner(input);
-            add_outer(rank, &t, lanes, &dy.data, dy.cols, module.output, &mut module.b.gradient);
+            add_outer(
+                rank,
+                &t,
+                lanes,
+                &dy.data,
+                dy.cols,
+                module.output,
+                &mut module.b.gradient,
+            );
             let mut dt = vec![0.0; x.rows() * lanes];
-            dt.par_chunks_mut(ROWS * lanes).zip(dy.data.par_chunks(ROWS * dy.cols)).for_each(|(dt, dy_rows)| {
-                let g = Strided::rows(&dy_rows[module.output..], dy.cols);
-                small_product(dt.len() / lanes, lanes, module.outputs, g, &module.b_lanes, lanes, dt, lanes, false);
-            });
+            dt.par_chunks_mut(ROWS * lanes)
+                .zip(dy.data.par_chunks(ROWS * dy.cols))
+                .for_each(|(dt, dy_rows)| {
+                    let g = Strided::rows(&dy_rows[module.output..], dy.cols);
+                    small_product(
+                        dt.len() / lanes,
+                        lanes,
+                        module.outputs,
+                        g,
+                        &module.b_lanes,
+                        lanes,
+                        dt,
+                        lanes,
+                        false,
+                    );
+                });
             add_outer(rank, &dt, lanes, input, x.cols, 0, &mut module.a.gradient);
-            let Some(dx) = dx.as_deref_mut() else { continue };
+            let Some(dx) = dx.as_deref_mut() else {
+                continue;
+            };
             let (cols, a) = (x.cols, &module.a.value);
             let add = |rows: &mut [f32], dt: &[f32]| {
-                small_product(dt.len() / lanes, cols, rank, Strided::rows(dt, lanes), a, cols, rows, cols, true);
+                small_product(
+                    dt.len() / lanes,
+                    cols,
+                    rank,
+                    Strided::rows(dt, lanes),
+                    a,
+                    cols,
+                    rows,
+                    cols,
+                    true,
+                );
             };
-            let chunks = dx.data.par_chunks_mut(ROWS * cols).zip(dt.par_chunks(ROWS * lanes)).enumerate();
+            let chunks = dx
+                .data
+                .par_chunks_mut(ROWS * cols)
+                .zip(dt.par_chunks(ROWS * lanes))
+                .enumerate();
             chunks.for_each(|(i, (rows, dt))| match &factors {
                 None => add(rows, dt),
                 Some(factors) => {
                     let mut share = vec![0.0; rows.len()];
                     add(&mut share, dt);
                     let factors = &factors[i * ROWS * cols..];
-                    rows.iter_mut().zip(share).zip(factors).for_each(|((dx, s), f)| *dx += s * f);
+                    rows.iter_mut()
+                        .zip(share)
+                        .zip(factors)
+                        .for_each(|((dx, s), f)| *dx += s * f);
                 }
             });
         }

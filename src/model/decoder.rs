@@ -8,7 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cpu::{self, Packed, Span};
-use super::layers::{Attention, Linear, LowRank, LowRankGradient, Mlp, Place, RmsNorm, Rotary, Site};
+use super::layers::{
+    Attention, Linear, LowRank, LowRankGradient, Mlp, Place, RmsNorm, Rotary, Site,
+};
 use super::{KvCache, Mat, ModelConfig, ModelError, Weights};
 
 /// Rows whose logits are in memory together while a loss is formed.
@@ -98,12 +100,19 @@ impl Decoder {
             let input_norm = norm("input_layernorm", hidden)?;
             let post_norm = norm("post_attention_layernorm", hidden)?;
             let head_norm = |name| config.qk_norm.then(|| norm(name, heads.dim)).transpose();
-            let (q_norm, k_norm) = (head_norm("self_attn.q_norm")?, head_norm("self_attn.k_norm")?);
+            let (q_norm, k_norm) = (
+                head_norm("self_attn.q_norm")?,
+                head_norm("self_attn.k_norm")?,
+            );
             let linear = |site: Site, has_bias: bool| {
                 let (mut parts, mut bias) = (Vec::new(), Vec::new());
                 let inputs = site.projections()[0].in_features(config);
                 for projection in site.projections() {
-                    let path = format!("model.layers.{layer}.{}.{}", projection.block(), projection.hf_name());
+                    let path = format!(
+                        "model.layers.{layer}.{}.{}",
+                        projection.block(),
+                        projection.hf_name()
+                    );
                     let outputs = projection.out_features(config);
                     parts.push(get(&format!("{path}.weight"), &[outputs, inputs])?);
                     if has_bias {
@@ -112,7 +121,11 @@ impl Decoder {
                 }
                 let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
                 let weight = Packed::stack(&parts, inputs);
-                Ok::<_, ModelError>(Linear { weight, bias: has_bias.then_some(bias), place: Place { layer, site } })
+                Ok::<_, ModelError>(Linear {
+                    weight,
+                    bias: has_bias.then_some(bias),
+                    place: Place { layer, site },
+                })
             };
             layers.push(Layer {
                 input_norm,
@@ -124,12 +137,25 @@ impl Decoder {
                     k_norm,
                     heads,
                 },
-                mlp: Mlp { gate_up: linear(Site::GateUp, config.mlp_bias)?, down: linear(Site::Down, config.mlp_bias)? },
+                mlp: Mlp {
+                    gate_up: linear(Site::GateUp, config.mlp_bias)?,
+                    down: linear(Site::Down, config.mlp_bias)?,
+                },
             });
         }
-        let norm = RmsNorm { weight: get("model.norm.weight", &[hidden])?, eps };
+        let norm = RmsNorm {
+            weight: get("model.norm.weight", &[hidden])?,
+            eps,
+        };
         let rotary = Rotary::new(&config.inv_freq(), config.max_position_embeddings);
-        Ok(Decoder { config: config.clone(), embedding, head, layers, norm, rotary })
+        Ok(Decoder {
+            config: config.clone(),
+            embedding,
+            head,
+            layers,
+            norm,
+            rotary,
+        })
     }
 
     /// Sizes and flags.
@@ -140,9 +166,21 @@ impl Decoder {
     /// Bytes of weights in memory.
     pub fn bytes(&self) -> usize {
         let layer = |l: &Layer| {
-            [&l.attention.qkv, &l.attention.o, &l.mlp.gate_up, &l.mlp.down].map(|w| w.weight.bytes()).iter().sum::<usize>()
+            [
+                &l.attention.qkv,
+                &l.attention.o,
+                &l.mlp.gate_up,
+                &l.mlp.down,
+            ]
+            .map(|w| w.weight.bytes())
+            .iter()
+            .sum::<usize>()
         };
-        let head = if Arc::ptr_eq(&self.head, &self.embedding) { 0 } else { self.head.bytes() };
+        let head = if Arc::ptr_eq(&self.head, &self.embedding) {
+            0
+        } else {
+            self.head.bytes()
+        };
         self.embedding.bytes() + head + self.layers.iter().map(layer).sum::<usize>()
     }
 
@@ -171,13 +209,25 @@ impl Decoder {
     pub fn logits(&self, hidden: &Mat) -> Mat {
         let normed = self.norm.forward(hidden);
         let mut logits = Mat::zeros(hidden.rows(), self.config.vocab_size);
-        cpu::product(&normed.data, normed.rows(), &self.head, &mut logits.data, false);
+        cpu::product(
+            &normed.data,
+            normed.rows(),
+            &self.head,
+            &mut logits.data,
+            false,
+        );
         logits
     }
 
     /// Runs whole sequences side by side for training: the last layer's result, and what
     /// [`Decoder::backward`] needs.
-    pub fn forward_training(&self, tokens: &[u32], sequences: &[Range<usize>], keep: Keep, low_rank: &mut dyn LowRank) -> (Mat, Tape) {
+    pub fn forward_training(
+        &self,
+        tokens: &[u32],
+        sequences: &[Range<usize>],
+        keep: Keep,
+        low_rank: &mut dyn LowRank,
+    ) -> (Mat, Tape) {
         let spans = super::layers::whole(sequences);
         let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
         // Keys and values are used inside a layer only: one layer's room serves all.
@@ -187,15 +237,30 @@ impl Decoder {
         for layer in &self.layers {
             let input = x.clone();
             let inner = layer.forward(&mut x, &spans, &self.rotary, &mut kv, low_rank);
-            layers.push(Saved { input, inner: (keep == Keep::Products).then_some(inner) });
+            layers.push(Saved {
+                input,
+                inner: (keep == Keep::Products).then_some(inner),
+            });
         }
-        (x, Tape { sequences: sequences.to_vec(), layers })
+        (
+            x,
+            Tape {
+                sequences: sequences.to_vec(),
+                layers,
+            },
+        )
     }
 
     /// Cross-entropy of the rows named against their labels, in nats, summed; each row's gradient
     /// times `weight` is added to `d_hidden` when it is wanted. The head runs over some rows at a
     /// time, and over no others.
-    pub fn loss(&self, hidden: &Mat, labels: &[(usize, u32)], weight: f32, mut d_hidden: Option<&mut Mat>) -> f64 {
+    pub fn loss(
+        &self,
+        hidden: &Mat,
+        labels: &[(usize, u32)],
+        weight: f32,
+        mut d_hidden: Option<&mut Mat>,
+    ) -> f64 {
         let mut total = 0.0;
         for chunk in labels.chunks(LOSS_ROWS) {
             let rows: Vec<usize> = chunk.iter().map(|(row, _)| *row).collect();
@@ -205,12 +270,21 @@ impl Decoder {
                 use rayon::prelude::*;
                 let cols = logits.cols;
                 let rows = logits.data.par_chunks_exact_mut(cols).zip(chunk.par_iter());
-                rows.map(|(row, (_, label))| cpu::cross_entropy(row, *label as usize, weight)).collect()
+                rows.map(|(row, (_, label))| cpu::cross_entropy(row, *label as usize, weight))
+                    .collect()
             };
             total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
-            let Some(target) = d_hidden.as_deref_mut() else { continue };
+            let Some(target) = d_hidden.as_deref_mut() else {
+                continue;
+            };
             let mut d_normed = Mat::zeros(x.rows(), x.cols);
-            cpu::product_backward(&logits.data, logits.rows(), &self.head, &mut d_normed.data, false);
+            cpu::product_backward(
+                &logits.data,
+                logits.rows(),
+                &self.head,
+                &mut d_normed.data,
+                false,
+            );
             let mut dx = Mat::zeros(x.rows(), x.cols);
             self.norm.backward(&x, &d_normed, &mut dx);
             for (i, &row) in rows.iter().enumerate() {
@@ -232,9 +306,22 @@ impl Decoder {
             let inner = saved.inner.unwrap_or_else(|| {
                 let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
                 let mut kv = cpu::LayerKv::new(self.config.heads(), sequences.len(), longest);
-                layer.forward(&mut saved.input.clone(), &spans, &self.rotary, &mut kv, low_rank)
+                layer.forward(
+                    &mut saved.input.clone(),
+                    &spans,
+                    &self.rotary,
+                    &mut kv,
+                    low_rank,
+                )
             });
-            let Some(below) = layer.backward(&saved.input, inner, gradient, &sequences, &self.rotary, low_rank) else {
+            let Some(below) = layer.backward(
+                &saved.input,
+                inner,
+                gradient,
+                &sequences,
+                &self.rotary,
+                low_rank,
+            ) else {
                 return;
             };
             gradient = below;
@@ -244,26 +331,60 @@ impl Decoder {
 
 impl Layer {
     /// `x` becomes the layer's result.
-    fn forward(&self, x: &mut Mat, spans: &[Span], rotary: &Rotary, kv: &mut cpu::LayerKv, low_rank: &mut dyn LowRank) -> Inner {
-        let (qkv, mixed) = self.attention.mix(&self.input_norm.forward(x), spans, rotary, kv, low_rank);
+    fn forward(
+        &self,
+        x: &mut Mat,
+        spans: &[Span],
+        rotary: &Rotary,
+        kv: &mut cpu::LayerKv,
+        low_rank: &mut dyn LowRank,
+    ) -> Inner {
+        let (qkv, mixed) =
+            self.attention
+                .mix(&self.input_norm.forward(x), spans, rotary, kv, low_rank);
         let attended = self.attention.o.forward(&mixed, low_rank);
         cpu::add(&attended.data, &mut x.data);
         let middle = x.clone();
         let (gate_up, y) = self.mlp.forward(&self.post_norm.forward(&middle), low_rank);
         cpu::add(&y.data, &mut x.data);
-        Inner { qkv, mixed, middle, gate_up }
+        Inner {
+            qkv,
+            mixed,
+            middle,
+            gate_up,
+        }
     }
 
     /// The gradient by the layer's input, or `None` when nothing below is trained.
-    fn backward(&self, input: &Mat, inner: Inner, mut gradient: Mat, sequences: &[Range<usize>], rotary: &Rotary, low_rank: &mut dyn LowRankGradient) -> Option<Mat> {
-        let Inner { qkv, mixed, middle, gate_up } = inner;
-        let d_normed = self.mlp.backward(&self.post_norm.forward(&middle), &gate_up, &gradient, low_rank);
+    fn backward(
+        &self,
+        input: &Mat,
+        inner: Inner,
+        mut gradient: Mat,
+        sequences: &[Range<usize>],
+        rotary: &Rotary,
+        low_rank: &mut dyn LowRankGradient,
+    ) -> Option<Mat> {
+        let Inner {
+            qkv,
+            mixed,
+            middle,
+            gate_up,
+        } = inner;
+        let d_normed = self.mlp.backward(
+            &self.post_norm.forward(&middle),
+            &gate_up,
+            &gradient,
+            low_rank,
+        );
         drop(gate_up);
         self.post_norm.backward(&middle, &d_normed, &mut gradient);
         drop((d_normed, middle));
         let d_mixed = self.attention.o.backward(&mixed, &gradient, low_rank);
         let normed = self.input_norm.forward(input);
-        let d_normed = self.attention.mix_backward(&normed, &qkv, &d_mixed, sequences, rotary, low_rank)?;
+        let d_normed = self
+            .attention
+            .mix_backward(&normed, &qkv, &d_mixed, sequences, rotary, low_rank)?;
         self.input_norm.backward(input, &d_normed, &mut gradient);
         Some(gradient)
     }

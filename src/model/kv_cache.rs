@@ -15,7 +15,10 @@ impl KvCache {
     /// Room for `slots` sequences of `capacity` positions.
     pub fn new(config: &ModelConfig, slots: usize, capacity: usize) -> Self {
         let layer = LayerKv::new(config.heads(), slots, capacity);
-        KvCache { layers: vec![layer; config.num_hidden_layers], capacity }
+        KvCache {
+            layers: vec![layer; config.num_hidden_layers],
+            capacity,
+        }
     }
 
     /// Most positions of a sequence.
@@ -33,13 +36,22 @@ impl KvCache {
 
     /// Bytes that such a cache takes.
     pub fn bytes(config: &ModelConfig, slots: usize, capacity: usize) -> usize {
-        2 * 4 * slots * capacity * config.num_key_value_heads * config.head_dim * config.num_hidden_layers
+        2 * 4
+            * slots
+            * capacity
+            * config.num_key_value_heads
+            * config.head_dim
+            * config.num_hidden_layers
     }
 }
 
 impl ModelConfig {
     /// Attention heads as the kernels take them.
     pub fn heads(&self) -> Heads {
-        Heads { queries: self.num_attention_heads, kv: self.num_key_value_heads, dim: self.head_dim }
+        Heads {
+            queries: self.num_attention_heads,
+            kv: self.num_key_value_heads,
+            dim: self.head_dim,
+        }
     }
 }

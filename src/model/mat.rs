@@ -12,7 +12,10 @@ pub struct Mat {
 impl Mat {
     /// A matrix of zeros.
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        Mat { data: vec![0.0; rows * cols], cols }
+        Mat {
+            data: vec![0.0; rows * cols],
+            cols,
+        }
     }
 
     /// Number of rows.
@@ -36,6 +39,9 @@ impl Mat {
         for &row in rows {
             data.extend_from_slice(self.row(row));
         }
-        Mat { data, cols: self.cols }
+        Mat {
+            data,
+            cols: self.cols,
+        }
     }
 }

@@ -14,23 +14,48 @@ use super::session::Session;
 ///
 /// # Errors
 /// An adapter that cannot be loaded, or a prompt that the template refuses.
-pub fn ask(session: &Session, adapters: &[PathBuf], questions: &[&str], max_new_tokens: usize, slots: usize, on_event: &mut dyn FnMut(RunEvent)) -> Result<Vec<Vec<String>>, RunError> {
+pub fn ask(
+    session: &Session,
+    adapters: &[PathBuf],
+    questions: &[&str],
+    max_new_tokens: usize,
+    slots: usize,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<Vec<Vec<String>>, RunError> {
     let config = session.decoder.config();
     let mut loaded = Vec::new();
     for folder in adapters {
-        loaded.push(LoadedAdapter::new(&Adapter::read(folder, config)?, config, 1.0));
+        loaded.push(LoadedAdapter::new(
+            &Adapter::read(folder, config)?,
+            config,
+            1.0,
+        ));
     }
     let subjects = adapters.len() + 1;
     let mut requests = Vec::new();
     for subject in 0..subjects {
         for (q, question) in questions.iter().enumerate() {
             let id = q * subjects + subject;
-            let work = vec![Work::Generate { id, sampling: Sampling::default(), max_new_tokens, seed: 0 }];
-            requests.push(Request { adapter: subject.checked_sub(1), prompt: session.prompt(None, question)?, work });
+            let work = vec![Work::Generate {
+                id,
+                sampling: Sampling::default(),
+                max_new_tokens,
+                seed: 0,
+            }];
+            requests.push(Request {
+                adapter: subject.checked_sub(1),
+                prompt: session.prompt(None, question)?,
+                work,
+            });
         }
     }
     let phase = Phase::Answering;
-    on_event(RunEvent::Begin { phase, total: requests.len() as u64, done: 0, label: "questions".into() });
+    on_event(RunEvent::Begin {
+        phase,
+        total: requests.len() as u64,
+        done: 0,
+        label: "questions".into(),
+    });
     let options = EngineOptions {
         slots,
         step_rows: 192.max(slots),
@@ -41,15 +66,26 @@ pub fn ask(session: &Session, adapters: &[PathBuf], questions: &[&str], max_new_
     Engine::new(&session.decoder, &loaded, options).run(
         requests,
         &mut |finished| {
-            if let Finished::Generated { id, tokens: said, .. } = finished {
+            if let Finished::Generated {
+                id, tokens: said, ..
+            } = finished
+            {
                 tokens[id] = said;
             }
-            on_event(RunEvent::Progress { phase, more: 1, tokens: 0, note: None });
+            on_event(RunEvent::Progress {
+                phase,
+                more: 1,
+                tokens: 0,
+                note: None,
+            });
             ControlFlow::Continue(())
         },
         &mut |_| ControlFlow::Continue(()),
     );
     on_event(RunEvent::End { phase });
-    let texts = tokens.iter().map(|t| session.tokenizer.decode(t)).collect::<Result<Vec<_>, _>>()?;
+    let texts = tokens
+        .iter()
+        .map(|t| session.tokenizer.decode(t))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(texts.chunks(subjects).map(<[String]>::to_vec).collect())
 }

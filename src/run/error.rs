@@ -85,7 +85,9 @@ pub enum RunError {
         text: String,
     },
     /// The asynchronous runtime could not start.
-    #[error("cannot start the runtime for child processes: {0}; close other programs and try again")]
+    #[error(
+        "cannot start the runtime for child processes: {0}; close other programs and try again"
+    )]
     Runtime(std::io::Error),
     /// The user ended the run.
     #[error("interrupted; what was finished is kept, and the same command goes on from there")]

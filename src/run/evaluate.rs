@@ -7,7 +7,10 @@ use std::ops::ControlFlow;
 use crate::flow::{Answer, AnswerTable, Likelihood, Phase, RunEvent, ScoreTable, Subject};
 use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
 use crate::lora::LoadedAdapter;
-use crate::record::{AnswerCache, Answered, Header, Measured, RecordWriter, RunLock, Store, answer_key, likelihood_key};
+use crate::record::{
+    AnswerCache, Answered, Header, Measured, RecordWriter, RunLock, Store, answer_key,
+    likelihood_key,
+};
 
 use super::error::RunError;
 use super::interrupt::Interrupt;
@@ -55,8 +58,19 @@ pub struct Evaluation<'a> {
 
 /// A piece of work in the engine.
 enum Piece {
-    Answer { subject: usize, question: usize, sample: usize, key: String, seed: u64 },
-    Text { subject: usize, question: usize, text: usize, key: String },
+    Answer {
+        subject: usize,
+        question: usize,
+        sample: usize,
+        key: String,
+        seed: u64,
+    },
+    Text {
+        subject: usize,
+        question: usize,
+        text: usize,
+        key: String,
+    },
 }
 
 /// What a subject has said so far.
@@ -71,7 +85,11 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     /// A record that cannot be read or written, or an interrupt; finished answers are on disk.
-    pub fn run(&self, mut candidates: Vec<Candidate>, on_event: &mut dyn FnMut(RunEvent)) -> Result<Vec<Measurement>, RunError> {
+    pub fn run(
+        &self,
+        mut candidates: Vec<Candidate>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Measurement>, RunError> {
         // Adapters move to one list; a candidate keeps its place in it.
         let mut adapters = Vec::new();
         let places: Vec<Option<usize>> = candidates
@@ -83,12 +101,26 @@ impl Evaluation<'_> {
             })
             .collect();
         let subjects: Vec<&Subject> = candidates.iter().map(|c| &c.subject).collect();
-        let digests = self.questions.suites.iter().map(|s| (s.name.clone(), s.digest.clone())).collect();
+        let digests = self
+            .questions
+            .suites
+            .iter()
+            .map(|s| (s.name.clone(), s.digest.clone()))
+            .collect();
         let headers: Vec<Header> = subjects
             .iter()
-            .map(|s| Header::new((*s).clone(), Session::engine_name(), &self.session.base.digest))
+            .map(|s| {
+                Header::new(
+                    (*s).clone(),
+                    Session::engine_name(),
+                    &self.session.base.digest,
+                )
+            })
             .collect();
-        let mut cache = AnswerCache::open(self.store, &headers.iter().map(|h| h.digest.clone()).collect::<Vec<_>>())?;
+        let mut cache = AnswerCache::open(
+            self.store,
+            &headers.iter().map(|h| h.digest.clone()).collect::<Vec<_>>(),
+        )?;
         let writers = headers
             .iter()
             .map(|header| RecordWriter::open(self.run, header.clone(), &digests))
@@ -106,14 +138,27 @@ impl Evaluation<'_> {
                 if checks.answer {
                     for sample in 0..self.questions.samples(question) {
                         let seed = self.questions.seed_of(&question.case, sample);
-                        let key = answer_key(&header.digest, &question.ids, &question.generation, seed, sample);
+                        let key = answer_key(
+                            &header.digest,
+                            &question.ids,
+                            &question.generation,
+                            seed,
+                            sample,
+                        );
                         let place = (question.case.clone(), sample);
-                        let recorded = finished.answers.get(&place).filter(|a| a.key == key).map(|a| a.answer.clone());
+                        let recorded = finished
+                            .answers
+                            .get(&place)
+                            .filter(|a| a.key == key)
+                            .map(|a| a.answer.clone());
                         let found = match recorded {
                             Some(answer) => Some(answer),
                             None => match cache.answer(&key, &question.case, sample) {
                                 Some(answer) => {
-                                    writers[subject].answered(Answered { key: key.clone(), answer: answer.clone() })?;
+                                    writers[subject].answered(Answered {
+                                        key: key.clone(),
+                                        answer: answer.clone(),
+                                    })?;
                                     Some(answer)
                                 }
                                 None => None,
@@ -131,18 +176,31 @@ impl Evaluation<'_> {
                             max_new_tokens: question.generation.max_new_tokens,
                             seed,
                         });
-                        pieces.push(Piece::Answer { subject, question: q, sample, key, seed });
+                        pieces.push(Piece::Answer {
+                            subject,
+                            question: q,
+                            sample,
+                            key,
+                            seed,
+                        });
                     }
                 }
                 for (t, text) in checks.continuations.iter().enumerate() {
                     let key = likelihood_key(&header.digest, &question.ids, text);
                     let place = (question.case.clone(), text.clone());
-                    let recorded = finished.likelihoods.get(&place).filter(|m| m.key == key).map(|m| m.likelihood.clone());
+                    let recorded = finished
+                        .likelihoods
+                        .get(&place)
+                        .filter(|m| m.key == key)
+                        .map(|m| m.likelihood.clone());
                     let found = match recorded {
                         Some(likelihood) => Some(likelihood),
                         None => match cache.likelihood(&key, &question.case) {
                             Some(likelihood) => {
-                                writers[subject].measured(Measured { key: key.clone(), likelihood: likelihood.clone() })?;
+                                writers[subject].measured(Measured {
+                                    key: key.clone(),
+                                    likelihood: likelihood.clone(),
+                                })?;
                                 Some(likelihood)
                             }
                             None => None,
@@ -153,15 +211,37 @@ impl Evaluation<'_> {
                         said[subject].likelihoods.insert((q, t), likelihood);
                         continue;
                     }
-                    work.push(Work::Score { id: pieces.len(), text: question.continuation_ids[t].clone() });
-                    pieces.push(Piece::Text { subject, question: q, text: t, key });
+                    work.push(Work::Score {
+                        id: pieces.len(),
+                        text: question.continuation_ids[t].clone(),
+                    });
+                    pieces.push(Piece::Text {
+                        subject,
+                        question: q,
+                        text: t,
+                        key,
+                    });
                 }
                 if !work.is_empty() {
-                    requests.push(Request { adapter: places[subject], prompt: question.ids.clone(), work });
+                    requests.push(Request {
+                        adapter: places[subject],
+                        prompt: question.ids.clone(),
+                        work,
+                    });
                 }
             }
         }
-        self.generate(&adapters, &subjects, &writers, requests, &pieces, known, &mut said, &mut scorer, on_event)?;
+        self.generate(
+            &adapters,
+            &subjects,
+            &writers,
+            requests,
+            &pieces,
+            known,
+            &mut said,
+            &mut scorer,
+            on_event,
+        )?;
         let mut measurements = Vec::new();
         for (subject, said) in said.into_iter().enumerate() {
             let finished = writers[subject].finished();
@@ -180,12 +260,18 @@ impl Evaluation<'_> {
                     writers[subject].scored(scored)?;
                 }
             }
-            measurements.push(Measurement { scores, answers: said.answers });
+            measurements.push(Measurement {
+                scores,
+                answers: said.answers,
+            });
         }
         Ok(measurements)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the halves of one function that share its state")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the halves of one function that share its state"
+    )]
     fn generate(
         &self,
         adapters: &[LoadedAdapter],
@@ -202,8 +288,17 @@ impl Evaluation<'_> {
             return Ok(());
         }
         let phase = Phase::Answering;
-        let label = subjects.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-        on_event(RunEvent::Begin { phase, total: known + pieces.len() as u64, done: known, label });
+        let label = subjects
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        on_event(RunEvent::Begin {
+            phase,
+            total: known + pieces.len() as u64,
+            done: known,
+            label,
+        });
         let options = EngineOptions {
             slots: self.slots,
             step_rows: STEP_ROWS.max(self.slots),
@@ -221,13 +316,27 @@ impl Evaluation<'_> {
                     return ControlFlow::Break(());
                 }
             }
-            (events.borrow_mut())(RunEvent::Progress { phase, more: 1, tokens: 0, note: None });
+            (events.borrow_mut())(RunEvent::Progress {
+                phase,
+                more: 1,
+                tokens: 0,
+                note: None,
+            });
             ControlFlow::Continue(())
         };
         engine.run(requests, &mut on_finished, &mut |step| {
             let tokens = (step.generated + step.prompt_rows) as u64;
-            (events.borrow_mut())(RunEvent::Progress { phase, more: 0, tokens, note: None });
-            if self.interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            (events.borrow_mut())(RunEvent::Progress {
+                phase,
+                more: 0,
+                tokens,
+                note: None,
+            });
+            if self.interrupt.is_set() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         (events.borrow_mut())(RunEvent::End { phase });
         match failure {
@@ -238,10 +347,32 @@ impl Evaluation<'_> {
     }
 
     /// Writes down one finished piece.
-    fn finished(&self, finished: Finished, pieces: &[Piece], subjects: &[&Subject], writers: &[RecordWriter], said: &mut [Said], scorer: &mut Scorer<'_>) -> Result<RunEvent, RunError> {
+    fn finished(
+        &self,
+        finished: Finished,
+        pieces: &[Piece],
+        subjects: &[&Subject],
+        writers: &[RecordWriter],
+        said: &mut [Said],
+        scorer: &mut Scorer<'_>,
+    ) -> Result<RunEvent, RunError> {
         let (Finished::Generated { id, .. } | Finished::Scored { id, .. }) = &finished;
         match (&pieces[*id], finished) {
-            (Piece::Answer { subject, question, sample, key, seed }, Finished::Generated { tokens, logprobs, finish, .. }) => {
+            (
+                Piece::Answer {
+                    subject,
+                    question,
+                    sample,
+                    key,
+                    seed,
+                },
+                Finished::Generated {
+                    tokens,
+                    logprobs,
+                    finish,
+                    ..
+                },
+            ) => {
                 let asked = &self.questions.all[*question];
                 let text = self.session.tokenizer.decode(&tokens)?;
                 let answer = Answer {
@@ -254,21 +385,51 @@ impl Evaluation<'_> {
                     seed: *seed,
                     prompt_tokens: asked.ids.len(),
                 };
-                writers[*subject].answered(Answered { key: key.clone(), answer: answer.clone() })?;
+                writers[*subject].answered(Answered {
+                    key: key.clone(),
+                    answer: answer.clone(),
+                })?;
                 scorer.answered(*subject, *question, &answer);
-                said[*subject].answers.insert((answer.case.clone(), *sample), answer.clone());
-                Ok(RunEvent::Answered { subject: subjects[*subject].name.clone(), answer })
+                said[*subject]
+                    .answers
+                    .insert((answer.case.clone(), *sample), answer.clone());
+                Ok(RunEvent::Answered {
+                    subject: subjects[*subject].name.clone(),
+                    answer,
+                })
             }
-            (Piece::Text { subject, question, text, key }, Finished::Scored { logprobs, .. }) => {
+            (
+                Piece::Text {
+                    subject,
+                    question,
+                    text,
+                    key,
+                },
+                Finished::Scored { logprobs, .. },
+            ) => {
                 let asked = &self.questions.all[*question];
                 let text_of = self.questions.checks[asked.checks].continuations[*text].clone();
-                let likelihood = Likelihood { case: asked.case.clone(), text: text_of, logprobs };
-                writers[*subject].measured(Measured { key: key.clone(), likelihood: likelihood.clone() })?;
-                said[*subject].likelihoods.insert((*question, *text), likelihood.clone());
-                Ok(RunEvent::Measured { subject: subjects[*subject].name.clone(), likelihood })
+                let likelihood = Likelihood {
+                    case: asked.case.clone(),
+                    text: text_of,
+                    logprobs,
+                };
+                writers[*subject].measured(Measured {
+                    key: key.clone(),
+                    likelihood: likelihood.clone(),
+                })?;
+                said[*subject]
+                    .likelihoods
+                    .insert((*question, *text), likelihood.clone());
+                Ok(RunEvent::Measured {
+                    subject: subjects[*subject].name.clone(),
+                    likelihood,
+                })
             }
             // Ids are places in `pieces`, and the engine gives each its own kind back.
-            (_, other) => Ok(RunEvent::Notice(format!("the engine returned {other:?} for other work"))),
+            (_, other) => Ok(RunEvent::Notice(format!(
+                "the engine returned {other:?} for other work"
+            ))),
         }
     }
 }

@@ -80,7 +80,11 @@ impl Gate<'_, '_> {
 
     /// The best checkpoint so far by the selection rule.
     pub fn best(&self) -> Option<usize> {
-        let gated: Vec<(usize, &Verdict)> = self.gated().into_iter().map(|g| (g.step, &g.verdict)).collect();
+        let gated: Vec<(usize, &Verdict)> = self
+            .gated()
+            .into_iter()
+            .map(|g| (g.step, &g.verdict))
+            .collect();
         select_best(&gated)
     }
 
@@ -94,23 +98,43 @@ impl Gate<'_, '_> {
             scale: 1.0,
             step: Some(checkpoint.step),
         };
-        let subject = Subject { name: format!("ckpt-{}", checkpoint.step), adapter: Some(adapter) };
+        let subject = Subject {
+            name: format!("ckpt-{}", checkpoint.step),
+            adapter: Some(adapter),
+        };
         let candidates = vec![
-            Candidate { subject: Subject::base(), adapter: None },
-            Candidate { subject, adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, 1.0)) },
+            Candidate {
+                subject: Subject::base(),
+                adapter: None,
+            },
+            Candidate {
+                subject,
+                adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, 1.0)),
+            },
         ];
         let mut measurements = self.evaluation.run(candidates, self.on_event)?;
-        let (Some(candidate), Some(base)) = (measurements.pop(), measurements.pop()) else { return Ok(None) };
+        let (Some(candidate), Some(base)) = (measurements.pop(), measurements.pop()) else {
+            return Ok(None);
+        };
         let index = self.gated().len() + 1;
         let rules = Rules {
-            look: Look::Checkpoint { index, planned: Some(self.planned.max(index)) },
+            look: Look::Checkpoint {
+                index,
+                planned: Some(self.planned.max(index)),
+            },
             chosen_from: self.planned.max(1),
             ..self.rules.clone()
         };
         let suites = &self.evaluation.questions.suites;
         let verdict = judge(suites, &base.scores, &candidate.scores, &rules);
-        (self.on_event)(RunEvent::Notice(format!("ckpt-{}: {}", checkpoint.step, verdict.sentence)));
-        let entry = TrainEntry::Gate(Box::new(Gated { step: checkpoint.step, verdict: verdict.clone() }));
+        (self.on_event)(RunEvent::Notice(format!(
+            "ckpt-{}: {}",
+            checkpoint.step, verdict.sentence
+        )));
+        let entry = TrainEntry::Gate(Box::new(Gated {
+            step: checkpoint.step,
+            verdict: verdict.clone(),
+        }));
         self.log.append(&entry)?;
         self.entries.push(entry);
         self.base = Some(base);
@@ -127,7 +151,11 @@ impl Gate<'_, '_> {
         let gated = self.gated();
         let best = self.best();
         // Gates since the best was written; none yet counts from the start.
-        let since = gated.iter().rev().take_while(|g| Some(g.step) != best).count();
+        let since = gated
+            .iter()
+            .rev()
+            .take_while(|g| Some(g.step) != best)
+            .count();
         (since >= patience && !checkpoint.last).then(|| match best {
             Some(best) => format!("{since} gates without a better checkpoint than ckpt-{best}"),
             None => format!("{since} gates without a checkpoint that may ship"),
@@ -136,7 +164,9 @@ impl Gate<'_, '_> {
 
     /// Removes the oldest checkpoints over the limit; the best and the newest stay.
     fn prune(&self, newest: &CheckpointView<'_>) -> Result<(), RunError> {
-        let Some(limit) = self.limit else { return Ok(()) };
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
         let best = self.best();
         let mut kept = self.evaluation.run.run().checkpoints()?;
         kept.sort_by_key(|c| c.step);
@@ -168,14 +198,19 @@ impl CheckpointHook for Gate<'_, '_> {
 
     fn at_line(&mut self, line: &TrainLine, _seconds: f64) -> ControlFlow<String> {
         let loss = line.loss.or(line.eval_loss).unwrap_or_default();
-        let kind = if line.loss.is_some() { "loss" } else { "validation loss" };
+        let kind = if line.loss.is_some() {
+            "loss"
+        } else {
+            "validation loss"
+        };
         (self.on_event)(RunEvent::Progress {
             phase: Phase::Training,
             more: u64::from(line.loss.is_some()),
             tokens: line.tokens.unwrap_or(0),
             note: Some(format!("{kind} {loss:.3}")),
         });
-        let logged = line.eval_loss.is_some() || line.step % self.logging_steps.max(1) == 0;
+        let logged =
+            line.eval_loss.is_some() || line.step.is_multiple_of(self.logging_steps.max(1));
         if logged {
             let entry = TrainEntry::Line(line.clone());
             if let Err(error) = self.log.append(&entry) {

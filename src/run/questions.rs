@@ -60,13 +60,22 @@ impl Questions {
             for probe in &suite.probes {
                 let built = build(probe)?;
                 for (prompt, text) in probe.prompts.iter().enumerate() {
-                    let case = CaseId { suite: suite.name.clone(), probe: probe.id.clone(), prompt };
+                    let case = CaseId {
+                        suite: suite.name.clone(),
+                        probe: probe.id.clone(),
+                        prompt,
+                    };
                     all.push(question(session, probe, case, text, &built, checks.len())?);
                 }
                 checks.push(built);
             }
         }
-        Ok(Questions { suites, checks, all, seed })
+        Ok(Questions {
+            suites,
+            checks,
+            all,
+            seed,
+        })
     }
 
     /// Key of the random draws of a sample: the same for every subject.
@@ -78,12 +87,21 @@ impl Questions {
     /// Samples of a question: one where no answer is generated, or where it is greedy.
     pub fn samples(&self, question: &Question) -> usize {
         let sampled = question.generation.temperature.is_some_and(|t| t > 0.0);
-        if self.checks[question.checks].answer && sampled { question.generation.samples } else { 1 }
+        if self.checks[question.checks].answer && sampled {
+            question.generation.samples
+        } else {
+            1
+        }
     }
 }
 
 fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
-    let mut built = ProbeChecks { kinds: Vec::new(), rules: Vec::new(), answer: false, continuations: Vec::new() };
+    let mut built = ProbeChecks {
+        kinds: Vec::new(),
+        rules: Vec::new(),
+        answer: false,
+        continuations: Vec::new(),
+    };
     for spec in &probe.checks {
         let rule = registry::build(spec)?;
         let needs = rule.needs();
@@ -93,28 +111,58 @@ fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
                 built.continuations.push(text);
             }
         }
-        built.kinds.push(if spec.negated { format!("not-{}", spec.kind) } else { spec.kind.clone() });
+        built.kinds.push(if spec.negated {
+            format!("not-{}", spec.kind)
+        } else {
+            spec.kind.clone()
+        });
         built.rules.push(rule);
     }
     Ok(built)
 }
 
-fn question(session: &Session, probe: &Probe, case: CaseId, text: &str, built: &ProbeChecks, checks: usize) -> Result<Question, RunError> {
+fn question(
+    session: &Session,
+    probe: &Probe,
+    case: CaseId,
+    text: &str,
+    built: &ProbeChecks,
+    checks: usize,
+) -> Result<Question, RunError> {
     let ids = session.prompt(probe.system.as_deref(), text)?;
     let mut continuation_ids = Vec::new();
     for continuation in &built.continuations {
         let tokens: Arc<[u32]> = session.tokenizer.encode(continuation)?.into();
         if tokens.is_empty() {
-            return Err(RunError::NoTokens { case, text: continuation.clone() });
+            return Err(RunError::NoTokens {
+                case,
+                text: continuation.clone(),
+            });
         }
         continuation_ids.push(tokens);
     }
     let generation = session.resolve(&probe.generation);
     let longest = continuation_ids.iter().map(|c| c.len()).max().unwrap_or(0);
-    let answer = longest.max(if built.answer { generation.max_new_tokens } else { 0 });
+    let answer = longest.max(if built.answer {
+        generation.max_new_tokens
+    } else {
+        0
+    });
     let context = session.decoder.config().max_position_embeddings;
     if ids.len() + answer > context {
-        return Err(RunError::TooLong { case, prompt: ids.len(), answer, context });
+        return Err(RunError::TooLong {
+            case,
+            prompt: ids.len(),
+            answer,
+            context,
+        });
     }
-    Ok(Question { case, prompt: text.to_owned(), ids, generation, checks, continuation_ids })
+    Ok(Question {
+        case,
+        prompt: text.to_owned(),
+        ids,
+        generation,
+        checks,
+        continuation_ids,
+    })
 }

@@ -14,19 +14,39 @@ use super::error::RunError;
 use super::interrupt::Interrupt;
 use super::session::Session;
 
-/// Has the base answer every prompt, greedily, in at most `max_new_tokens`. An answer that was cut
-/// there is cut back to its last whole sentence, and left out when it has none: training on a torn
-/// end would teach to stop anywhere.
+/// Has the base answer every prompt, greedily, in at most `max_new_tokens`. Of an answer that was
+/// cut there the end is not learned: training on it would teach to stop anywhere.
 ///
 /// # Errors
 /// A prompt that the template refuses or the context cannot hold, or an interrupt.
-pub fn rehearse(session: &Session, prompts: &[String], max_new_tokens: usize, slots: usize, interrupt: &Interrupt, on_event: &mut dyn FnMut(RunEvent)) -> Result<Vec<Example>, RunError> {
+pub fn rehearse(
+    session: &Session,
+    prompts: &[String],
+    max_new_tokens: usize,
+    slots: usize,
+    interrupt: &Interrupt,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<Vec<Example>, RunError> {
     let phase = Phase::Answering;
-    on_event(RunEvent::Begin { phase, total: prompts.len() as u64, done: 0, label: "rehearsal by the base".into() });
+    on_event(RunEvent::Begin {
+        phase,
+        total: prompts.len() as u64,
+        done: 0,
+        label: "rehearsal by the base".into(),
+    });
     let mut requests = Vec::new();
     for (id, prompt) in prompts.iter().enumerate() {
-        let work = vec![Work::Generate { id, sampling: Sampling::default(), max_new_tokens, seed: 0 }];
-        requests.push(Request { adapter: None, prompt: session.prompt(None, prompt)?, work });
+        let work = vec![Work::Generate {
+            id,
+            sampling: Sampling::default(),
+            max_new_tokens,
+            seed: 0,
+        }];
+        requests.push(Request {
+            adapter: None,
+            prompt: session.prompt(None, prompt)?,
+            work,
+        });
     }
     let options = EngineOptions {
         slots,
@@ -39,16 +59,33 @@ pub fn rehearse(session: &Session, prompts: &[String], max_new_tokens: usize, sl
     Engine::new(&session.decoder, &[], options).run(
         requests,
         &mut |finished| {
-            if let Finished::Generated { id, tokens, finish, .. } = finished {
+            if let Finished::Generated {
+                id, tokens, finish, ..
+            } = finished
+            {
                 answers[id] = Some((tokens, finish));
             }
-            (events.borrow_mut())(RunEvent::Progress { phase, more: 1, tokens: 0, note: None });
+            (events.borrow_mut())(RunEvent::Progress {
+                phase,
+                more: 1,
+                tokens: 0,
+                note: None,
+            });
             ControlFlow::Continue(())
         },
         &mut |step| {
             let tokens = (step.generated + step.prompt_rows) as u64;
-            (events.borrow_mut())(RunEvent::Progress { phase, more: 0, tokens, note: None });
-            if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            (events.borrow_mut())(RunEvent::Progress {
+                phase,
+                more: 0,
+                tokens,
+                note: None,
+            });
+            if interrupt.is_set() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         },
     );
     (events.borrow_mut())(RunEvent::End { phase });
@@ -57,43 +94,23 @@ pub fn rehearse(session: &Session, prompts: &[String], max_new_tokens: usize, sl
     }
     let mut examples = Vec::new();
     for (line, (prompt, answer)) in prompts.iter().zip(answers).enumerate() {
-        let Some((tokens, finish)) = answer else { continue };
-        let text = session.tokenizer.decode(&tokens)?;
-        let text = match finish {
-            Finish::Stop => text.trim(),
-            Finish::Length => whole_sentences(&text),
+        let Some((tokens, finish)) = answer else {
+            continue;
         };
-        if text.is_empty() {
+        let text = session.tokenizer.decode(&tokens)?;
+        if text.trim().is_empty() {
             continue;
         }
         let conversation = Conversation::new([Message::user(prompt), Message::assistant(text)]);
-        let origin = Origin { file: format!("rehearsal {}", &digest::bytes(prompt)[..8]), line: line + 1 };
-        examples.push(Example::new(conversation, origin));
+        let origin = Origin {
+            file: format!("rehearsal {}", &digest::bytes(prompt)[..8]),
+            line: line + 1,
+        };
+        let open_end = finish == Finish::Length;
+        examples.push(Example {
+            open_end,
+            ..Example::new(conversation, origin)
+        });
     }
     Ok(examples)
-}
-
-/// The text up to its last sentence end or closed code block.
-fn whole_sentences(text: &str) -> &str {
-    let ends = [". ", ".\n", "! ", "?\n", "? ", "!\n", "。", "！", "？", "```\n"];
-    let last = ends.iter().filter_map(|end| text.rfind(end).map(|at| at + end.trim_end().len())).max();
-    let cut = &text[..last.unwrap_or(0)];
-    // A code block that was opened and not closed has no end to keep.
-    match cut.matches("```").count() % 2 {
-        0 => cut.trim(),
-        _ => cut[..cut.rfind("```").unwrap_or(0)].trim(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::whole_sentences;
-
-    #[test]
-    fn a_cut_answer_ends_with_a_whole_sentence() {
-        assert_eq!(whole_sentences("One. Two! Thr"), "One. Two!");
-        assert_eq!(whole_sentences("no end"), "");
-        assert_eq!(whole_sentences("一句。两"), "一句。");
-        assert_eq!(whole_sentences("See:\n```python\nf(1).x. y"), "See:");
-    }
 }

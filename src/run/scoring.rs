@@ -30,7 +30,11 @@ pub struct Scoring {
 
 impl Scoring {
     /// Scoring with programs run by `executable` under `runtime`.
-    pub fn new(runtime: tokio::runtime::Handle, executable: std::path::PathBuf, training_answers: Option<Vec<String>>) -> Self {
+    pub fn new(
+        runtime: tokio::runtime::Handle,
+        executable: std::path::PathBuf,
+        training_answers: Option<Vec<String>>,
+    ) -> Self {
         Scoring {
             runtime,
             sandbox: Arc::new(Sandbox::new(executable, SandboxLimits::default())),
@@ -59,26 +63,40 @@ pub struct Scorer<'a> {
 impl<'a> Scorer<'a> {
     /// A scorer that has heard nothing yet.
     pub fn new(scoring: &'a Scoring, questions: &'a Questions) -> Self {
-        Scorer { scoring, questions, running: BTreeMap::new() }
+        Scorer {
+            scoring,
+            questions,
+            running: BTreeMap::new(),
+        }
     }
 
     /// Hears an answer, and starts its programs.
     pub fn answered(&mut self, subject: usize, question: usize, answer: &Answer) {
         let checks = &self.questions.checks[self.questions.all[question].checks];
         for (c, rule) in checks.rules.iter().enumerate() {
-            let Some(program) = rule.program(&answer.text) else { continue };
+            let Some(program) = rule.program(&answer.text) else {
+                continue;
+            };
             let task = self.start(program);
-            self.running.insert((subject, question, answer.sample, c), task);
+            self.running
+                .insert((subject, question, answer.sample, c), task);
         }
     }
 
     fn start(&self, program: Program) -> JoinHandle<ProgramOutcome> {
         let sandbox = self.scoring.sandbox.clone();
-        self.scoring.runtime.spawn(async move { sandbox.run(&program).await })
+        self.scoring
+            .runtime
+            .spawn(async move { sandbox.run(&program).await })
     }
 
     /// Every score of one subject, in the order of questions and samples.
-    pub fn scores(&mut self, subject: usize, answers: &AnswerTable, likelihoods: &BTreeMap<(usize, usize), Likelihood>) -> Vec<Scored> {
+    pub fn scores(
+        &mut self,
+        subject: usize,
+        answers: &AnswerTable,
+        likelihoods: &BTreeMap<(usize, usize), Likelihood>,
+    ) -> Vec<Scored> {
         let embeddings = self.embed(answers);
         let mut scored = Vec::new();
         for (q, question) in self.questions.all.iter().enumerate() {
@@ -99,9 +117,17 @@ impl<'a> Scorer<'a> {
                     let wanted = rule.needs().continuations;
                     let own: Vec<Likelihood> = wanted
                         .iter()
-                        .filter_map(|text| measured.iter().find(|(t, _)| *t == text).map(|(_, l)| (*l).clone()))
+                        .filter_map(|text| {
+                            measured
+                                .iter()
+                                .find(|(t, _)| *t == text)
+                                .map(|(_, l)| (*l).clone())
+                        })
                         .collect();
-                    let outcome = self.running.remove(&(subject, q, sample, c)).map(|task| self.wait(task));
+                    let outcome = self
+                        .running
+                        .remove(&(subject, q, sample, c))
+                        .map(|task| self.wait(task));
                     let evidence = Evidence {
                         prompt: &question.prompt,
                         answer,
@@ -110,10 +136,18 @@ impl<'a> Scorer<'a> {
                         training_answers: self.scoring.training_answers.as_deref(),
                         program: outcome.as_ref(),
                     };
-                    scores.push(CheckScore { kind: checks.kinds[c].clone(), score: rule.score(&evidence) });
+                    scores.push(CheckScore {
+                        kind: checks.kinds[c].clone(),
+                        score: rule.score(&evidence),
+                    });
                 }
                 let score = Score::lowest(scores.iter().map(|s| &s.score));
-                scored.push(Scored { case: question.case.clone(), sample, checks: scores, score });
+                scored.push(Scored {
+                    case: question.case.clone(),
+                    sample,
+                    checks: scores,
+                    score,
+                });
             }
         }
         scored
@@ -130,23 +164,40 @@ impl<'a> Scorer<'a> {
         let mut texts = Vec::new();
         for question in &self.questions.all {
             let checks = &self.questions.checks[question.checks];
-            let references: Vec<String> = checks.rules.iter().flat_map(|r| r.needs().embeddings).collect();
+            let references: Vec<String> = checks
+                .rules
+                .iter()
+                .flat_map(|r| r.needs().embeddings)
+                .collect();
             if references.is_empty() {
                 continue;
             }
             texts.extend(references);
             let samples = (0..self.questions.samples(question)).map(|s| (question.case.clone(), s));
-            texts.extend(samples.filter_map(|place| answers.get(&place)).map(|a| a.text.clone()));
+            texts.extend(
+                samples
+                    .filter_map(|place| answers.get(&place))
+                    .map(|a| a.text.clone()),
+            );
         }
         if texts.is_empty() {
             return None;
         }
-        let mut embeddings = self.scoring.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut embeddings = self
+            .scoring
+            .embeddings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match embeddings.embed(texts.iter().map(String::as_str), &mut |_, _| {}) {
             Ok(known) => Some(known.clone()),
             Err(error) => {
-                let notice = format!("no sentence encoder, so `similar` checks stay unscored: {error}");
-                let mut notices = self.scoring.notices.lock().unwrap_or_else(PoisonError::into_inner);
+                let notice =
+                    format!("no sentence encoder, so `similar` checks stay unscored: {error}");
+                let mut notices = self
+                    .scoring
+                    .notices
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 if !notices.contains(&notice) {
                     notices.push(notice);
                 }

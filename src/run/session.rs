@@ -46,15 +46,29 @@ impl Session {
     ///
     /// # Errors
     /// It cannot be found, fetched, or loaded, or has no chat template.
-    pub fn open(model: &str, system: Option<String>, on_event: &mut dyn FnMut(RunEvent)) -> Result<Self, RunError> {
+    pub fn open(
+        model: &str,
+        system: Option<String>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Self, RunError> {
         let ModelPath { path, hub_id } = fetch(model, on_event)?;
         let mut files = ModelFiles::open(&path)?;
-        let source = files.chat_template.take().ok_or_else(|| RunError::NoTemplate { path: path.clone() })?;
-        let special = [("bos_token", &files.bos_token), ("eos_token", &files.eos_token)];
-        let special = special.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v.clone()?))).collect();
+        let source = files
+            .chat_template
+            .take()
+            .ok_or_else(|| RunError::NoTemplate { path: path.clone() })?;
+        let special = [
+            ("bos_token", &files.bos_token),
+            ("eos_token", &files.eos_token),
+        ];
+        let special = special
+            .into_iter()
+            .filter_map(|(k, v)| Some((k.to_owned(), v.clone()?)))
+            .collect();
         let template = ChatTemplate::new(&source, special)?;
-        let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
-            .with_end_of_turn(files.eos_token_ids.iter().copied())?;
+        let tokenizer =
+            Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
+                .with_end_of_turn(files.eos_token_ids.iter().copied())?;
         let effective_system = template.effective_system(system.as_deref())?;
         let decoder = load(&mut files, model, on_event)?;
         Ok(Session {
@@ -92,14 +106,23 @@ impl Session {
     /// greedy.
     pub fn resolve(&self, generation: &Generation) -> Generation {
         let defaults = &self.generation;
-        let usual = if defaults.do_sample { defaults.temperature.unwrap_or(1.0) } else { 0.0 };
+        let usual = if defaults.do_sample {
+            defaults.temperature.unwrap_or(1.0)
+        } else {
+            0.0
+        };
         Generation {
             max_new_tokens: generation.max_new_tokens,
             samples: generation.samples,
             temperature: Some(generation.temperature.unwrap_or(usual)),
             top_k: Some(generation.top_k.or(defaults.top_k).unwrap_or(0)),
             top_p: Some(generation.top_p.or(defaults.top_p).unwrap_or(1.0)),
-            repetition_penalty: Some(generation.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0)),
+            repetition_penalty: Some(
+                generation
+                    .repetition_penalty
+                    .or(defaults.repetition_penalty)
+                    .unwrap_or(1.0),
+            ),
         }
     }
 
@@ -119,10 +142,14 @@ impl Session {
 pub(super) fn sampling(generation: &Generation) -> Sampling {
     let usual = Sampling::default();
     Sampling {
-        temperature: generation.temperature.map_or(usual.temperature, |x| x as f32),
+        temperature: generation
+            .temperature
+            .map_or(usual.temperature, |x| x as f32),
         top_k: generation.top_k.unwrap_or(usual.top_k),
         top_p: generation.top_p.map_or(usual.top_p, |x| x as f32),
-        repetition_penalty: generation.repetition_penalty.map_or(usual.repetition_penalty, |x| x as f32),
+        repetition_penalty: generation
+            .repetition_penalty
+            .map_or(usual.repetition_penalty, |x| x as f32),
     }
 }
 
@@ -131,9 +158,19 @@ fn fetch(model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<ModelPath, R
     let path = hub::resolve(model, &mut |done, total| {
         if !begun {
             begun = true;
-            on_event(RunEvent::Begin { phase, total: total.unwrap_or(0), done: 0, label: model.to_owned() });
+            on_event(RunEvent::Begin {
+                phase,
+                total: total.unwrap_or(0),
+                done: 0,
+                label: model.to_owned(),
+            });
         }
-        on_event(RunEvent::Progress { phase, more: done.saturating_sub(before), tokens: 0, note: None });
+        on_event(RunEvent::Progress {
+            phase,
+            more: done.saturating_sub(before),
+            tokens: 0,
+            note: None,
+        });
         before = done;
     })?;
     if begun {
@@ -142,9 +179,18 @@ fn fetch(model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<ModelPath, R
     Ok(path)
 }
 
-fn load(files: &mut ModelFiles, model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<Decoder, RunError> {
+fn load(
+    files: &mut ModelFiles,
+    model: &str,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<Decoder, RunError> {
     let phase = Phase::Loading;
-    on_event(RunEvent::Begin { phase, total: files.weights.stored_bytes(), done: 0, label: model.to_owned() });
+    on_event(RunEvent::Begin {
+        phase,
+        total: files.weights.stored_bytes(),
+        done: 0,
+        label: model.to_owned(),
+    });
     let (sender, receiver) = std::sync::mpsc::channel();
     files.weights.on_progress(move |bytes| {
         // The receiver outlives the load; without it there is no one to tell.
@@ -155,7 +201,12 @@ fn load(files: &mut ModelFiles, model: &str, on_event: &mut dyn FnMut(RunEvent))
         let loading = scope.spawn(|| Decoder::load(config, weights));
         while !loading.is_finished() {
             while let Ok(more) = receiver.recv_timeout(std::time::Duration::from_millis(50)) {
-                on_event(RunEvent::Progress { phase, more, tokens: 0, note: None });
+                on_event(RunEvent::Progress {
+                    phase,
+                    more,
+                    tokens: 0,
+                    note: None,
+                });
             }
         }
         loading.join()

@@ -13,9 +13,19 @@ pub const SUITES_FILE: &str = "suites.json";
 ///
 /// # Errors
 /// The record cannot be read.
-pub fn recorded(run: &Run, subject: &Subject, suites: &[Suite]) -> Result<Option<Measurement>, RecordError> {
-    let Some(entry) = run.record_of(&subject.name)? else { return Ok(None) };
-    let digest = |s: &Subject| s.adapter.as_ref().map(|a| (a.digest.clone(), a.scale.to_bits()));
+pub fn recorded(
+    run: &Run,
+    subject: &Subject,
+    suites: &[Suite],
+) -> Result<Option<Measurement>, RecordError> {
+    let Some(entry) = run.record_of(&subject.name)? else {
+        return Ok(None);
+    };
+    let digest = |s: &Subject| {
+        s.adapter
+            .as_ref()
+            .map(|a| (a.digest.clone(), a.scale.to_bits()))
+    };
     if digest(&entry.header.subject) != digest(subject) {
         return Ok(None);
     }
@@ -27,17 +37,31 @@ pub fn recorded(run: &Run, subject: &Subject, suites: &[Suite]) -> Result<Option
         }
         for probe in &suite.probes {
             for prompt in 0..probe.prompts.len() {
-                let of_case = |case: &crate::flow::CaseId| case.suite == suite.name && case.probe == probe.id && case.prompt == prompt;
-                let scores: Vec<_> = record.scores.iter().filter(|((case, _), _)| of_case(case)).collect();
-                let wanted = if probe.generation.temperature.is_some_and(|t| t > 0.0) { probe.generation.samples } else { 1 };
+                let of_case = |case: &crate::flow::CaseId| {
+                    case.suite == suite.name && case.probe == probe.id && case.prompt == prompt
+                };
+                let scores: Vec<_> = record
+                    .scores
+                    .iter()
+                    .filter(|((case, _), _)| of_case(case))
+                    .collect();
+                let wanted = if probe.generation.temperature.is_some_and(|t| t > 0.0) {
+                    probe.generation.samples
+                } else {
+                    1
+                };
                 if scores.is_empty() || scores.len() < wanted.min(scores.len().max(1)) {
                     return Ok(None);
                 }
                 for (place, scored) in scores {
-                    measurement.scores.insert(place.clone(), scored.score.clone());
+                    measurement
+                        .scores
+                        .insert(place.clone(), scored.score.clone());
                 }
                 let answers = record.answers.iter().filter(|((case, _), _)| of_case(case));
-                measurement.answers.extend(answers.map(|(place, answered)| (place.clone(), answered.answer.clone())));
+                measurement.answers.extend(
+                    answers.map(|(place, answered)| (place.clone(), answered.answer.clone())),
+                );
             }
         }
     }

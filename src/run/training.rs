@@ -10,8 +10,8 @@ use crate::lora::{LoraConfig, TargetModules as LoraTargets};
 use crate::model::Keep;
 use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance, TrainLog};
 use crate::train::{
-    DataSection, Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetModules, Tokenized,
-    TrainSection, Training, split,
+    DataSection, Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetModules,
+    Tokenized, TrainSection, Training, split,
 };
 
 use super::error::RunError;
@@ -95,16 +95,43 @@ impl TrainingJob<'_> {
     ///
     /// # Errors
     /// What the preflight refuses, what the trainer or a record cannot do, an interrupt.
-    pub fn run(&self, scoring: &Scoring, on_event: &mut dyn FnMut(RunEvent)) -> Result<TrainOutcome, RunError> {
+    pub fn run(
+        &self,
+        scoring: &Scoring,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<TrainOutcome, RunError> {
         let session = self.session;
         let system = session.system.as_deref();
-        let max_length = self.train.max_length.min(session.decoder.config().max_position_embeddings);
-        let examples: Vec<Example> = self.examples.iter().chain(self.rehearsal).cloned().collect();
-        let tokenized = Tokenized::new(&examples, &session.template, &session.tokenizer, system, max_length);
-        let groups: Vec<&str> = tokenized.examples.iter().map(|e| e.group.as_str()).collect();
+        let max_length = self
+            .train
+            .max_length
+            .min(session.decoder.config().max_position_embeddings);
+        let examples: Vec<Example> = self
+            .examples
+            .iter()
+            .chain(self.rehearsal)
+            .cloned()
+            .collect();
+        let tokenized = Tokenized::new(
+            &examples,
+            &session.template,
+            &session.tokenizer,
+            system,
+            max_length,
+        );
+        let groups: Vec<&str> = tokenized
+            .examples
+            .iter()
+            .map(|e| e.group.as_str())
+            .collect();
         let sides = split(&groups, self.data.validation_ratio, self.data.seed);
         let train = self.train;
-        let plan = StepPlan::new(sides.train.len(), train.examples_per_step(), train.num_train_epochs, train.seed);
+        let plan = StepPlan::new(
+            sides.train.len(),
+            train.examples_per_step(),
+            train.num_train_epochs,
+            train.seed,
+        );
         let probes = self.probe_systems();
         Preflight {
             data: self.data,
@@ -122,7 +149,12 @@ impl TrainingJob<'_> {
             crate::gate::preview(&self.questions.suites, self.rules).map_err(RunError::Gate)?;
         }
 
-        let pick = |places: &[usize]| places.iter().map(|&i| tokenized.examples[i].clone()).collect::<Vec<_>>();
+        let pick = |places: &[usize]| {
+            places
+                .iter()
+                .map(|&i| tokenized.examples[i].clone())
+                .collect::<Vec<_>>()
+        };
         let (examples, validation) = (pick(&sides.train), pick(&sides.validation));
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
@@ -155,7 +187,12 @@ impl TrainingJob<'_> {
         let log = TrainLog::open(&lock)?;
         let phase = Phase::Training;
         let label = format!("{} examples, {} steps", examples.len(), plan.total_steps());
-        on_event(RunEvent::Begin { phase, total: plan.total_steps() as u64, done: resumed as u64, label });
+        on_event(RunEvent::Begin {
+            phase,
+            total: plan.total_steps() as u64,
+            done: resumed as u64,
+            label,
+        });
         let mut gate = Gate {
             evaluation: &evaluation,
             rules: self.rules,
@@ -172,13 +209,28 @@ impl TrainingJob<'_> {
         };
         let end = training.run(&mut gate);
         let (best, failure) = (gate.best(), gate.failure.take());
-        let Gate { entries, base, measured, on_event, .. } = gate;
+        let Gate {
+            entries,
+            base,
+            measured,
+            on_event,
+            ..
+        } = gate;
         on_event(RunEvent::End { phase });
         if let Some(failure) = failure {
             return Err(failure);
         }
         let end = end?;
-        Ok(TrainOutcome { run, steps: end.step, stopped: end.stopped, best, entries, base, measured, was_finished: ended })
+        Ok(TrainOutcome {
+            run,
+            steps: end.step,
+            stopped: end.stopped,
+            best,
+            entries,
+            base,
+            measured,
+            was_finished: ended,
+        })
     }
 
     /// Digest of all that decides the result.
@@ -186,8 +238,14 @@ impl TrainingJob<'_> {
         let mut parts = Parts::new("training")
             .part("base", &self.session.base.digest)
             .part("lora", serde_json::to_string(self.lora).unwrap_or_default())
-            .part("validation", format!("{} {}", self.data.validation_ratio, self.data.seed))
-            .part("rules", serde_json::to_string(self.rules).unwrap_or_default());
+            .part(
+                "validation",
+                format!("{} {}", self.data.validation_ratio, self.data.seed),
+            )
+            .part(
+                "rules",
+                serde_json::to_string(self.rules).unwrap_or_default(),
+            );
         // What only decides where and when things are written has no part in the result.
         let train = TrainSection {
             output_dir: String::new(),
@@ -198,9 +256,16 @@ impl TrainingJob<'_> {
         };
         parts = parts.part("train", serde_json::to_string(&train).unwrap_or_default());
         for example in &tokenized.examples {
-            let bytes: Vec<u8> = example.tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+            let bytes: Vec<u8> = example
+                .tokens
+                .iter()
+                .flat_map(|t| t.to_le_bytes())
+                .collect();
             let labels: Vec<u8> = example.is_label.iter().map(|&l| u8::from(l)).collect();
-            parts = parts.part("tokens", bytes).part("labels", labels).part("group", &example.group);
+            parts = parts
+                .part("tokens", bytes)
+                .part("labels", labels)
+                .part("group", &example.group);
         }
         for suite in &self.questions.suites {
             parts = parts.part("suite", &suite.digest);
@@ -211,7 +276,13 @@ impl TrainingJob<'_> {
     /// The run of this identity, else a new one.
     fn find_or_create(&self, identity: &str) -> Result<Run, RunError> {
         for run in self.store.list()?.into_iter().rev() {
-            if run.provenance()?.config.get("identity").and_then(|v| v.as_str()) == Some(identity) {
+            if run
+                .provenance()?
+                .config
+                .get("identity")
+                .and_then(|v| v.as_str())
+                == Some(identity)
+            {
                 return Ok(run);
             }
         }
@@ -222,7 +293,10 @@ impl TrainingJob<'_> {
             .questions
             .suites
             .iter()
-            .map(|s| SuiteProvenance { name: s.name.clone(), digest: s.digest.clone() })
+            .map(|s| SuiteProvenance {
+                name: s.name.clone(),
+                digest: s.digest.clone(),
+            })
             .collect();
         provenance.device = Session::engine_name();
         provenance.threads = rayon::current_num_threads();
@@ -266,9 +340,19 @@ impl TrainingJob<'_> {
             Recompute::Auto => {
                 let config = self.session.decoder.config();
                 let heads = config.heads();
-                let row = 2 * config.hidden_size + heads.row() + heads.queries * heads.dim + 2 * config.intermediate_size;
-                let wanted = 4 * row as u64 * config.num_hidden_layers as u64 * self.train.micro_batch_tokens as u64;
-                if available_memory().is_none_or(|free| wanted < free / 2) { Keep::Products } else { Keep::Input }
+                let row = 2 * config.hidden_size
+                    + heads.row()
+                    + heads.queries * heads.dim
+                    + 2 * config.intermediate_size;
+                let wanted = 4
+                    * row as u64
+                    * config.num_hidden_layers as u64
+                    * self.train.micro_batch_tokens as u64;
+                if available_memory().is_none_or(|free| wanted < free / 2) {
+                    Keep::Products
+                } else {
+                    Keep::Input
+                }
             }
         }
     }
@@ -304,7 +388,9 @@ fn lora_config(section: &LoraSection) -> LoraConfig {
             TargetModules::AllLinear => LoraTargets::AllLinear,
             TargetModules::Named(names) => match names.as_slice() {
                 // One entry with a sign that no module name has is a pattern over whole paths.
-                [one] if one.contains(['*', '|', '(', '\\', '[', '^', '$']) => LoraTargets::Pattern(one.clone()),
+                [one] if one.contains(['*', '|', '(', '\\', '[', '^', '$']) => {
+                    LoraTargets::Pattern(one.clone())
+                }
                 names => LoraTargets::Names(names.to_vec()),
             },
         },
@@ -322,7 +408,10 @@ fn keep_until(path: &Path, step: usize) -> Result<(Vec<TrainEntry>, bool), RunEr
     let count = all.len();
     let gate_of_step = |e: &TrainEntry| matches!(e, TrainEntry::Gate(g) if g.step == step);
     let ended = all.last().is_some_and(gate_of_step);
-    let kept: Vec<TrainEntry> = all.into_iter().filter(|e| e.step() <= step && !gate_of_step(e)).collect();
+    let kept: Vec<TrainEntry> = all
+        .into_iter()
+        .filter(|e| e.step() <= step && !gate_of_step(e))
+        .collect();
     if kept.len() < count {
         let lines: String = kept
             .iter()

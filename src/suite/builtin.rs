@@ -12,12 +12,27 @@ const BUILTIN: &[(&str, &str)] = &[
     ("code.toml", include_str!("../../suites/code.toml")),
     ("gpt4-zh.toml", include_str!("../../suites/gpt4-zh.toml")),
     ("gpt4.toml", include_str!("../../suites/gpt4.toml")),
-    ("identity-zh.toml", include_str!("../../suites/identity-zh.toml")),
+    (
+        "identity-zh.toml",
+        include_str!("../../suites/identity-zh.toml"),
+    ),
     ("identity.toml", include_str!("../../suites/identity.toml")),
-    ("knowledge-zh.toml", include_str!("../../suites/knowledge-zh.toml")),
-    ("knowledge.toml", include_str!("../../suites/knowledge.toml")),
-    ("recursion-zh.toml", include_str!("../../suites/recursion-zh.toml")),
-    ("recursion.toml", include_str!("../../suites/recursion.toml")),
+    (
+        "knowledge-zh.toml",
+        include_str!("../../suites/knowledge-zh.toml"),
+    ),
+    (
+        "knowledge.toml",
+        include_str!("../../suites/knowledge.toml"),
+    ),
+    (
+        "recursion-zh.toml",
+        include_str!("../../suites/recursion-zh.toml"),
+    ),
+    (
+        "recursion.toml",
+        include_str!("../../suites/recursion.toml"),
+    ),
 ];
 
 /// File name and text of every built-in suite, as `qeval init` writes them.

@@ -38,12 +38,23 @@ pub struct CheckpointState {
 ///
 /// # Errors
 /// A step of writing failed; nothing of that name exists then.
-pub fn save(folder: &Path, adapter: &Adapter, base_name: Option<&str>, optimizer: &AdamW, trainable: &Trainable, mut state: CheckpointState) -> Result<(), TrainError> {
+pub fn save(
+    folder: &Path,
+    adapter: &Adapter,
+    base_name: Option<&str>,
+    optimizer: &AdamW,
+    trainable: &Trainable,
+    mut state: CheckpointState,
+) -> Result<(), TrainError> {
     state.format = FORMAT;
     atomic_file::write_folder(folder, |aside| {
         adapter.write(aside, base_name)?;
         let path = aside.join(MOMENTS);
-        let bytes = moments_bytes(optimizer, trainable).map_err(|problem| TrainError::BadState { path: path.clone(), problem })?;
+        let bytes =
+            moments_bytes(optimizer, trainable).map_err(|problem| TrainError::BadState {
+                path: path.clone(),
+                problem,
+            })?;
         std::fs::write(&path, bytes).map_err(FileError::at("write", &path))?;
         let path = aside.join(STATE);
         let text = serde_json::to_string_pretty(&state).unwrap_or_default();
@@ -55,7 +66,13 @@ pub fn save(folder: &Path, adapter: &Adapter, base_name: Option<&str>, optimizer
 impl CheckpointState {
     /// The state of a run after `step` steps.
     pub fn new(step: usize, updates: u64, identity: &str, labelled_tokens: u64) -> Self {
-        CheckpointState { format: FORMAT, step, updates, identity: identity.to_owned(), labelled_tokens }
+        CheckpointState {
+            format: FORMAT,
+            step,
+            updates,
+            identity: identity.to_owned(),
+            labelled_tokens,
+        }
     }
 
     /// Reads the state of a checkpoint; `None` when the folder is none of ours.
@@ -68,10 +85,17 @@ impl CheckpointState {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             bytes => bytes.map_err(FileError::at("read", &path))?,
         };
-        let bad = |problem: String| TrainError::BadState { path: folder.to_path_buf(), problem };
-        let state: CheckpointState = serde_json::from_slice(&bytes).map_err(|e| bad(format!("{STATE}: {e}")))?;
+        let bad = |problem: String| TrainError::BadState {
+            path: folder.to_path_buf(),
+            problem,
+        };
+        let state: CheckpointState =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("{STATE}: {e}")))?;
         if state.format != FORMAT {
-            return Err(bad(format!("its format is {}, this qeval reads {FORMAT}", state.format)));
+            return Err(bad(format!(
+                "its format is {}, this qeval reads {FORMAT}",
+                state.format
+            )));
         }
         Ok(Some(state))
     }
@@ -89,8 +113,16 @@ pub fn newest(folder: &Path) -> Result<Option<(usize, PathBuf)>, TrainError> {
     let mut newest = None;
     for entry in entries {
         let path = entry.map_err(FileError::at("list", folder))?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let Some(step) = name.strip_prefix("checkpoint-").and_then(|s| s.parse::<usize>().ok()) else { continue };
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
+        let Some(step) = name
+            .strip_prefix("checkpoint-")
+            .and_then(|s| s.parse::<usize>().ok())
+        else {
+            continue;
+        };
         if path.join(STATE).is_file() && newest.as_ref().is_none_or(|(best, _)| *best < step) {
             newest = Some((step, path));
         }
@@ -102,9 +134,16 @@ pub fn newest(folder: &Path) -> Result<Option<(usize, PathBuf)>, TrainError> {
 ///
 /// # Errors
 /// The file cannot be read, or is of other matrices.
-pub fn load_moments(folder: &Path, optimizer: &mut AdamW, trainable: &Trainable) -> Result<(), TrainError> {
+pub fn load_moments(
+    folder: &Path,
+    optimizer: &mut AdamW,
+    trainable: &Trainable,
+) -> Result<(), TrainError> {
     let path = folder.join(MOMENTS);
-    let bad = |problem: String| TrainError::BadState { path: folder.to_path_buf(), problem: format!("{MOMENTS}: {problem}") };
+    let bad = |problem: String| TrainError::BadState {
+        path: folder.to_path_buf(),
+        problem: format!("{MOMENTS}: {problem}"),
+    };
     let bytes = std::fs::read(&path).map_err(FileError::at("read", &path))?;
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
     let read = |name: &str, len: usize| {
@@ -113,12 +152,18 @@ pub fn load_moments(folder: &Path, optimizer: &mut AdamW, trainable: &Trainable)
         if tensor.dtype() != safetensors::Dtype::F32 || data.len() != 4 * len {
             return Err(bad(format!("{name} is not of {len} F32 numbers")));
         }
-        Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<f32>>())
+        Ok(data
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect::<Vec<f32>>())
     };
     let mut moments = Vec::new();
     for (name, matrix) in trainable.matrices() {
         let len = matrix.value.len();
-        moments.push(Moments { first: read(&format!("{name}.m"), len)?, second: read(&format!("{name}.v"), len)? });
+        moments.push(Moments {
+            first: read(&format!("{name}.m"), len)?,
+            second: read(&format!("{name}.v"), len)?,
+        });
     }
     optimizer.moments = moments;
     Ok(())
@@ -134,7 +179,11 @@ fn moments_bytes(optimizer: &AdamW, trainable: &Trainable) -> Result<Vec<u8>, St
     let views: Result<BTreeMap<&str, _>, _> = data
         .iter()
         .map(|(name, bytes)| {
-            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![bytes.len() / 4], bytes);
+            let view = safetensors::tensor::TensorView::new(
+                safetensors::Dtype::F32,
+                vec![bytes.len() / 4],
+                bytes,
+            );
             view.map(|v| (name.as_str(), v))
         })
         .collect();

@@ -286,7 +286,11 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n({}; {})", self.place, self.problem, self.rule, self.way_out)
+        write!(
+            f,
+            "{}: {}\n({}; {})",
+            self.place, self.problem, self.rule, self.way_out
+        )
     }
 }
 

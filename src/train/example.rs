@@ -37,6 +37,8 @@ pub struct Example {
     pub group: String,
     /// Where it came from.
     pub origin: Origin,
+    /// The answer goes on after its last token, so that its end of turn is not learned.
+    pub open_end: bool,
 }
 
 impl Example {
@@ -47,6 +49,7 @@ impl Example {
             conversation,
             group,
             origin,
+            open_end: false,
         }
     }
 }

@@ -84,9 +84,15 @@ impl Tokenized {
                     continue;
                 }
             };
+            let mut is_label = labelled.is_label;
+            if example.open_end
+                && let Some(end) = labelled.ids.iter().rposition(|&id| tokenizer.ends_turn(id))
+            {
+                is_label[end..].fill(false);
+            }
             let row = TokenizedExample {
                 tokens: labelled.ids,
-                is_label: labelled.is_label,
+                is_label,
                 group: example.group.clone(),
                 origin: origin.clone(),
             };

@@ -25,7 +25,9 @@ pub use config::{
     TargetModules, TrainSection,
 };
 pub use data::{Split, split};
-pub use error::{DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError};
+pub use error::{
+    DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError,
+};
 pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
 pub use labels::{Tokenized, TokenizedExample};
 pub use optim::{AdamW, Moments, clip, gradient_norm};

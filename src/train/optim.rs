@@ -29,7 +29,10 @@ pub struct Moments {
 impl AdamW {
     /// An optimizer whose moments are zero.
     pub fn new(section: &TrainSection, trainable: &Trainable) -> Self {
-        let zeros = |m: &Trained| Moments { first: vec![0.0; m.value.len()], second: vec![0.0; m.value.len()] };
+        let zeros = |m: &Trained| Moments {
+            first: vec![0.0; m.value.len()],
+            second: vec![0.0; m.value.len()],
+        };
         AdamW {
             beta1: section.adam_beta1,
             beta2: section.adam_beta2,
@@ -66,7 +69,11 @@ impl AdamW {
 /// Euclidean norm of all gradients together.
 pub fn gradient_norm(trainable: &Trainable) -> f64 {
     let square = |g: &f32| f64::from(*g) * f64::from(*g);
-    trainable.matrices().map(|(_, m)| m.gradient.iter().map(square).sum::<f64>()).sum::<f64>().sqrt()
+    trainable
+        .matrices()
+        .map(|(_, m)| m.gradient.iter().map(square).sum::<f64>())
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// Scales all gradients so that their norm is at most `max_norm`, as PyTorch's `clip_grad_norm_`;

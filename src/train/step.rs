@@ -9,11 +9,20 @@ use super::batch::{MicroBatch, StepBatch};
 
 /// Adds up the gradients of a step's micro-batches and returns the mean loss over its labelled
 /// tokens, in nats. `key` addresses dropout's draws.
-pub fn accumulate(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch, keep: Keep, key: DropoutKey) -> f64 {
+pub fn accumulate(
+    decoder: &Decoder,
+    trainable: &mut Trainable,
+    batch: &StepBatch,
+    keep: Keep,
+    key: DropoutKey,
+) -> f64 {
     let weight = 1.0 / batch.labelled.max(1) as f32;
     let mut total = 0.0;
     for (i, micro) in batch.micro_batches.iter().enumerate() {
-        trainable.dropout_key = Some(DropoutKey { micro_batch: i as u32, ..key });
+        trainable.dropout_key = Some(DropoutKey {
+            micro_batch: i as u32,
+            ..key
+        });
         let sequences = sequences(micro);
         let (hidden, tape) = decoder.forward_training(&micro.tokens, &sequences, keep, trainable);
         let mut gradient = Mat::zeros(hidden.rows(), hidden.cols);
@@ -30,17 +39,34 @@ pub fn validate(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch)
     trainable.dropout_key = None;
     let mut total = 0.0;
     for micro in &batch.micro_batches {
-        let (hidden, _) = decoder.forward_training(&micro.tokens, &sequences(micro), Keep::Input, trainable);
+        let (hidden, _) =
+            decoder.forward_training(&micro.tokens, &sequences(micro), Keep::Input, trainable);
         total += decoder.loss(&hidden, &labels(micro), 0.0, None);
     }
     total / batch.labelled.max(1) as f64
 }
 
 fn sequences(micro: &MicroBatch) -> Vec<Range<usize>> {
-    let ends = micro.segments.iter().skip(1).copied().chain([micro.tokens.len()]);
-    micro.segments.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+    let ends = micro
+        .segments
+        .iter()
+        .skip(1)
+        .copied()
+        .chain([micro.tokens.len()]);
+    micro
+        .segments
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(start, end)| start..end)
+        .collect()
 }
 
 fn labels(micro: &MicroBatch) -> Vec<(usize, u32)> {
-    micro.labels.iter().enumerate().filter_map(|(row, label)| label.map(|l| (row, l))).collect()
+    micro
+        .labels
+        .iter()
+        .enumerate()
+        .filter_map(|(row, label)| label.map(|l| (row, l)))
+        .collect()
 }

@@ -104,14 +104,25 @@ impl Training<'_> {
     /// The plan of steps.
     pub fn plan(&self) -> StepPlan {
         let section = self.section;
-        StepPlan::new(self.examples.len(), section.examples_per_step(), section.num_train_epochs, section.seed)
+        StepPlan::new(
+            self.examples.len(),
+            section.examples_per_step(),
+            section.num_train_epochs,
+            section.seed,
+        )
     }
 
     /// Steps at which checkpoints are written, in order; the last step is always one.
     pub fn checkpoint_steps(&self) -> Vec<usize> {
         let total = self.plan().total_steps();
-        let every = self.section.save_steps.unwrap_or(self.section.eval_steps).steps(total);
-        (1..=total).filter(|step| step % every == 0 || *step == total).collect()
+        let every = self
+            .section
+            .save_steps
+            .unwrap_or(self.section.eval_steps)
+            .steps(total);
+        (1..=total)
+            .filter(|step| step % every == 0 || *step == total)
+            .collect()
     }
 
     /// The step of the newest checkpoint in the run's folder.
@@ -131,7 +142,11 @@ impl Training<'_> {
         let plan = self.plan();
         let total = plan.total_steps();
         let schedule = Schedule::new(self.section, total);
-        let save_every = self.section.save_steps.unwrap_or(self.section.eval_steps).steps(total);
+        let save_every = self
+            .section
+            .save_steps
+            .unwrap_or(self.section.eval_steps)
+            .steps(total);
         let eval_every = self.section.eval_steps.steps(total);
         let validation: Vec<&TokenizedExample> = self.validation.iter().collect();
         let validation = StepBatch::pack(&validation, self.section.micro_batch_tokens);
@@ -147,14 +162,26 @@ impl Training<'_> {
         let mut proof = GradientProof::new(&trainable, first > 0);
         while first < total {
             let started = Instant::now();
-            let examples: Vec<&TokenizedExample> = plan.examples(first).into_iter().map(|i| &self.examples[i]).collect();
+            let examples: Vec<&TokenizedExample> = plan
+                .examples(first)
+                .into_iter()
+                .map(|i| &self.examples[i])
+                .collect();
             let batch = StepBatch::pack(&examples, self.section.micro_batch_tokens);
             trainable.clear_gradients();
-            let key = DropoutKey { seed: self.section.seed, step: first as u32, micro_batch: 0 };
+            let key = DropoutKey {
+                seed: self.section.seed,
+                step: first as u32,
+                micro_batch: 0,
+            };
             let loss = accumulate(self.decoder, &mut trainable, &batch, self.keep, key);
             let step = first + 1;
             if !loss.is_finite() {
-                return Err(TrainError::NotFinite { step, what: "the loss".into(), value: loss });
+                return Err(TrainError::NotFinite {
+                    step,
+                    what: "the loss".into(),
+                    value: loss,
+                });
             }
             let learning_rate = schedule.learning_rate(first);
             proof.check(&trainable, step, learning_rate)?;
@@ -169,31 +196,68 @@ impl Training<'_> {
                 eval_loss: None,
                 grad_norm: Some(norm),
                 learning_rate: Some(learning_rate),
-                tokens: Some(batch.micro_batches.iter().map(|m| m.tokens.len() as u64).sum()),
+                tokens: Some(
+                    batch
+                        .micro_batches
+                        .iter()
+                        .map(|m| m.tokens.len() as u64)
+                        .sum(),
+                ),
             };
-            if let ControlFlow::Break(reason) = hook.at_line(&line, started.elapsed().as_secs_f64()) {
-                return Ok(TrainEnd { step: first, stopped: Some(reason) });
+            if let ControlFlow::Break(reason) = hook.at_line(&line, started.elapsed().as_secs_f64())
+            {
+                return Ok(TrainEnd {
+                    step: first,
+                    stopped: Some(reason),
+                });
             }
             first = step;
             if validation.labelled > 0 && (step % eval_every == 0 || last) {
                 let started = Instant::now();
                 let loss = validate(self.decoder, &mut trainable, &validation);
-                let line = TrainLine { loss: None, eval_loss: Some(loss), grad_norm: None, learning_rate: None, tokens: None, ..line };
-                if let ControlFlow::Break(reason) = hook.at_line(&line, started.elapsed().as_secs_f64()) {
-                    return Ok(TrainEnd { step, stopped: Some(reason) });
+                let line = TrainLine {
+                    loss: None,
+                    eval_loss: Some(loss),
+                    grad_norm: None,
+                    learning_rate: None,
+                    tokens: None,
+                    ..line
+                };
+                if let ControlFlow::Break(reason) =
+                    hook.at_line(&line, started.elapsed().as_secs_f64())
+                {
+                    return Ok(TrainEnd {
+                        step,
+                        stopped: Some(reason),
+                    });
                 }
             }
             if step % save_every == 0 || last {
                 let folder = self.checkpoint_folder(step);
                 let adapter = self.adapter(&trainable);
-                let state = CheckpointState::new(step, optimizer.updates, &self.identity, state.labelled_tokens);
-                checkpoint::save(&folder, &adapter, self.base_name.as_deref(), &optimizer, &trainable, state)?;
+                let state = CheckpointState::new(
+                    step,
+                    optimizer.updates,
+                    &self.identity,
+                    state.labelled_tokens,
+                );
+                checkpoint::save(
+                    &folder,
+                    &adapter,
+                    self.base_name.as_deref(),
+                    &optimizer,
+                    &trainable,
+                    state,
+                )?;
                 if let Some(end) = self.show(hook, &trainable, step, &folder, total)? {
                     return Ok(end);
                 }
             }
         }
-        Ok(TrainEnd { step: total, stopped: None })
+        Ok(TrainEnd {
+            step: total,
+            stopped: None,
+        })
     }
 
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
@@ -206,12 +270,27 @@ impl Training<'_> {
         adapter
     }
 
-    fn show(&self, hook: &mut dyn CheckpointHook, trainable: &Trainable, step: usize, folder: &Path, total: usize) -> Result<Option<TrainEnd>, TrainError> {
+    fn show(
+        &self,
+        hook: &mut dyn CheckpointHook,
+        trainable: &Trainable,
+        step: usize,
+        folder: &Path,
+        total: usize,
+    ) -> Result<Option<TrainEnd>, TrainError> {
         let adapter = self.adapter(trainable);
-        let view = CheckpointView { step, folder, adapter: &adapter, last: step == total };
+        let view = CheckpointView {
+            step,
+            folder,
+            adapter: &adapter,
+            last: step == total,
+        };
         Ok(match hook.at_checkpoint(&view) {
             ControlFlow::Continue(()) => None,
-            ControlFlow::Break(reason) => Some(TrainEnd { step, stopped: Some(reason) }),
+            ControlFlow::Break(reason) => Some(TrainEnd {
+                step,
+                stopped: Some(reason),
+            }),
         })
     }
 
@@ -223,15 +302,24 @@ impl Training<'_> {
             let mut values = BTreeMap::new();
             for id in self.lora.targets(config, true)? {
                 let (rank, scale) = self.lora.rank_and_scale(id)?;
-                values.insert(id, Trainable::initial_values(config, id, rank, scale, self.section.seed));
+                values.insert(
+                    id,
+                    Trainable::initial_values(config, id, rank, scale, self.section.seed),
+                );
             }
             let trainable = Trainable::new(config, values, dropout);
             let optimizer = AdamW::new(self.section, &trainable);
-            return Ok((trainable, optimizer, CheckpointState::new(0, 0, &self.identity, 0)));
+            return Ok((
+                trainable,
+                optimizer,
+                CheckpointState::new(0, 0, &self.identity, 0),
+            ));
         };
         let state = CheckpointState::read(&folder)?
             .filter(|s| s.identity == self.identity)
-            .ok_or_else(|| TrainError::OtherRun { path: folder.clone() })?;
+            .ok_or_else(|| TrainError::OtherRun {
+                path: folder.clone(),
+            })?;
         let adapter = Adapter::read(&folder, config)?;
         let trainable = Trainable::new(config, adapter.modules, dropout);
         let mut optimizer = AdamW::new(self.section, &trainable);
@@ -249,13 +337,25 @@ struct GradientProof {
 
 impl GradientProof {
     fn new(trainable: &Trainable, resumed: bool) -> Self {
-        GradientProof { moved: resumed, open: trainable.parameters() > 0 }
+        GradientProof {
+            moved: resumed,
+            open: trainable.parameters() > 0,
+        }
     }
 
-    fn check(&mut self, trainable: &Trainable, step: usize, learning_rate: f64) -> Result<(), TrainError> {
+    fn check(
+        &mut self,
+        trainable: &Trainable,
+        step: usize,
+        learning_rate: f64,
+    ) -> Result<(), TrainError> {
         for (name, matrix) in trainable.matrices() {
             if let Some(bad) = matrix.gradient.iter().find(|g| !g.is_finite()) {
-                return Err(TrainError::NotFinite { step, what: format!("the gradient of {name}"), value: f64::from(*bad) });
+                return Err(TrainError::NotFinite {
+                    step,
+                    what: format!("the gradient of {name}"),
+                    value: f64::from(*bad),
+                });
             }
             let expected = self.moved || name.ends_with("lora_B");
             if self.open && expected && matrix.gradient.iter().all(|g| *g == 0.0) {

@@ -135,7 +135,10 @@ pub fn attend(qkv: &[f32], kv: &LayerKv, spans: &[Span], out: &mut [f32]) {
     let heads = kv.heads;
     let target = Shared(out.as_mut_ptr());
     let work = |(span, h): (&Span, usize)| attend_span(qkv, kv, span, h, target);
-    let jobs: Vec<(&Span, usize)> = spans.iter().flat_map(|s| (0..heads.kv).map(move |h| (s, h))).collect();
+    let jobs: Vec<(&Span, usize)> = spans
+        .iter()
+        .flat_map(|s| (0..heads.kv).map(move |h| (s, h)))
+        .collect();
     jobs.into_par_iter().for_each(work);
 }
 
@@ -151,10 +154,16 @@ fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
     let total = span.rows.len() * group;
     for start in (0..total).step_by(shape.rows) {
         let height = (total - start).min(shape.rows);
-        let place = |i: usize| (span.rows.start + (start + i) / group, h * group + (start + i) % group);
+        let place = |i: usize| {
+            (
+                span.rows.start + (start + i) / group,
+                h * group + (start + i) % group,
+            )
+        };
         for i in 0..height {
             let (row, head) = place(i);
-            query[i * dim..(i + 1) * dim].copy_from_slice(&qkv[row * width + kv.heads.query(head)..][..dim]);
+            query[i * dim..(i + 1) * dim]
+                .copy_from_slice(&qkv[row * width + kv.heads.query(head)..][..dim]);
         }
         let live = |i: usize| span.position + (start + i) / group + 1;
         let most = live(height - 1);
@@ -207,7 +216,9 @@ fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
         for i in 0..height {
             let (row, head) = place(i);
             // SAFETY: spans have rows of their own, and this job the heads of group `h`.
-            let target = unsafe { std::slice::from_raw_parts_mut(out.at(row * queries * dim + head * dim), dim) };
+            let target = unsafe {
+                std::slice::from_raw_parts_mut(out.at(row * queries * dim + head * dim), dim)
+            };
             target.copy_from_slice(&mixed[i * value_row..i * value_row + dim]);
         }
     }
@@ -217,14 +228,30 @@ fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
 ///
 /// `qkv` and `d_qkv` have `heads.row()` numbers a row, `d_out` has `queries * dim`; `sequences`
 /// are disjoint ranges of rows. Probabilities are formed again.
-pub fn attend_backward(qkv: &[f32], heads: Heads, sequences: &[Range<usize>], d_out: &[f32], d_qkv: &mut [f32]) {
+pub fn attend_backward(
+    qkv: &[f32],
+    heads: Heads,
+    sequences: &[Range<usize>],
+    d_out: &[f32],
+    d_qkv: &mut [f32],
+) {
     let target = Shared(d_qkv.as_mut_ptr());
-    let jobs: Vec<(&Range<usize>, usize)> =
-        sequences.iter().flat_map(|s| (0..heads.kv).map(move |h| (s, h))).collect();
-    jobs.into_par_iter().for_each(|(rows, h)| attend_backward_head(qkv, heads, rows, h, d_out, target));
+    let jobs: Vec<(&Range<usize>, usize)> = sequences
+        .iter()
+        .flat_map(|s| (0..heads.kv).map(move |h| (s, h)))
+        .collect();
+    jobs.into_par_iter()
+        .for_each(|(rows, h)| attend_backward_head(qkv, heads, rows, h, d_out, target));
 }
 
-fn attend_backward_head(qkv: &[f32], heads: Heads, rows: &Range<usize>, h: usize, d_out: &[f32], out: Shared) {
+fn attend_backward_head(
+    qkv: &[f32],
+    heads: Heads,
+    rows: &Range<usize>,
+    h: usize,
+    d_out: &[f32],
+    out: Shared,
+) {
     let Heads { dim, queries, .. } = heads;
     let (width, out_width, len) = (heads.row(), queries * dim, rows.len());
     let padded = len.next_multiple_of(2 * PANEL);
@@ -248,7 +275,9 @@ fn attend_backward_head(qkv: &[f32], heads: Heads, rows: &Range<usize>, h: usize
     let scale = 1.0 / (dim as f32).sqrt();
     let write = |row: usize, start: usize, values: &[f32]| {
         // SAFETY: this job alone writes these rows at this group's heads.
-        let target = unsafe { std::slice::from_raw_parts_mut(out.at((rows.start + row) * width + start), dim) };
+        let target = unsafe {
+            std::slice::from_raw_parts_mut(out.at((rows.start + row) * width + start), dim)
+        };
         target.copy_from_slice(values);
     };
     for head in h * heads.group()..(h + 1) * heads.group() {
@@ -257,8 +286,28 @@ fn attend_backward_head(qkv: &[f32], heads: Heads, rows: &Range<usize>, h: usize
             let seen = start + block;
             let query = &column(heads.query(head))[start * width..];
             let d_mixed = &d_out[(rows.start + start) * out_width + head * dim..];
-            small_product(block, seen, dim, Strided::rows(query, width), &keys_turned, padded, &mut weights, padded, false);
-            small_product(block, seen, dim, Strided::rows(d_mixed, out_width), &values_turned, padded, &mut d_scores, padded, false);
+            small_product(
+                block,
+                seen,
+                dim,
+                Strided::rows(query, width),
+                &keys_turned,
+                padded,
+                &mut weights,
+                padded,
+                false,
+            );
+            small_product(
+                block,
+                seen,
+                dim,
+                Strided::rows(d_mixed, out_width),
+                &values_turned,
+                padded,
+                &mut d_scores,
+                padded,
+                false,
+            );
             for r in 0..block {
                 let (live, at) = (start + r + 1, r * padded);
                 softmax(&mut weights[at..at + live], scale);
@@ -267,10 +316,46 @@ fn attend_backward_head(qkv: &[f32], heads: Heads, rows: &Range<usize>, h: usize
                 d_scores[at + live..at + seen].fill(0.0);
             }
             let keys = column(heads.key(h));
-            small_product(block, dim, seen, Strided::rows(&d_scores, padded), keys, width, &mut d_query, dim, false);
-            (0..block).for_each(|r| write(start + r, heads.query(head), &d_query[r * dim..(r + 1) * dim]));
-            small_product(seen, dim, block, Strided::transposed(&d_scores, padded), query, width, &mut d_keys, dim, true);
-            small_product(seen, dim, block, Strided::transposed(&weights, padded), d_mixed, out_width, &mut d_values, dim, true);
+            small_product(
+                block,
+                dim,
+                seen,
+                Strided::rows(&d_scores, padded),
+                keys,
+                width,
+                &mut d_query,
+                dim,
+                false,
+            );
+            (0..block).for_each(|r| {
+                write(
+                    start + r,
+                    heads.query(head),
+                    &d_query[r * dim..(r + 1) * dim],
+                )
+            });
+            small_product(
+                seen,
+                dim,
+                block,
+                Strided::transposed(&d_scores, padded),
+                query,
+                width,
+                &mut d_keys,
+                dim,
+                true,
+            );
+            small_product(
+                seen,
+                dim,
+                block,
+                Strided::transposed(&weights, padded),
+                d_mixed,
+                out_width,
+                &mut d_values,
+                dim,
+                true,
+            );
         }
     }
     for r in 0..len {
@@ -283,10 +368,16 @@ fn attend_backward_head(qkv: &[f32], heads: Heads, rows: &Range<usize>, h: usize
 mod tests {
     use super::*;
 
-    const HEADS: Heads = Heads { queries: 6, kv: 2, dim: 20 };
+    const HEADS: Heads = Heads {
+        queries: 6,
+        kv: 2,
+        dim: 20,
+    };
 
     fn numbers(len: usize, seed: u32) -> Vec<f32> {
-        (0..len).map(|i| ((i as f32 + 1.0) * (seed as f32 + 0.37)).sin()).collect()
+        (0..len)
+            .map(|i| ((i as f32 + 1.0) * (seed as f32 + 0.37)).sin())
+            .collect()
     }
 
     fn forward(qkv: &[f32], sequences: &[Range<usize>]) -> Vec<f32> {
@@ -297,7 +388,11 @@ mod tests {
             for row in rows.clone() {
                 kv.store(slot, row - rows.start, &qkv[row * HEADS.row()..]);
             }
-            spans.push(Span { slot, position: 0, rows: rows.clone() });
+            spans.push(Span {
+                slot,
+                position: 0,
+                rows: rows.clone(),
+            });
         }
         let mut out = vec![0.0; qkv.len() / HEADS.row() * 120];
         attend(qkv, &kv, &spans, &mut out);
@@ -311,12 +406,22 @@ mod tests {
                 for head in 0..6 {
                     let at = |r: usize, c: usize, d: usize| f64::from(qkv[r * HEADS.row() + c + d]);
                     let scores: Vec<f64> = (rows.start..=row)
-                        .map(|r| (0..20).map(|d| at(row, HEADS.query(head), d) * at(r, HEADS.key(head / 3), d)).sum::<f64>() / 20f64.sqrt())
+                        .map(|r| {
+                            (0..20)
+                                .map(|d| {
+                                    at(row, HEADS.query(head), d) * at(r, HEADS.key(head / 3), d)
+                                })
+                                .sum::<f64>()
+                                / 20f64.sqrt()
+                        })
                         .map(f64::exp)
                         .collect();
                     let total: f64 = scores.iter().sum();
                     out.extend((0..20).map(|d| {
-                        (rows.start..=row).zip(&scores).map(|(r, s)| s / total * at(r, HEADS.value(head / 3), d)).sum::<f64>()
+                        (rows.start..=row)
+                            .zip(&scores)
+                            .map(|(r, s)| s / total * at(r, HEADS.value(head / 3), d))
+                            .sum::<f64>()
                     }));
                 }
             }
@@ -337,7 +442,7 @@ mod tests {
     #[test]
     fn a_row_has_the_same_bits_in_any_chunk_and_with_other_sequences() {
         let qkv = numbers(60 * HEADS.row(), 1);
-        let whole = forward(&qkv, &[0..60]);
+        let whole = forward(&qkv, std::slice::from_ref(&(0..60)));
         let mut kv = LayerKv::new(HEADS, 3, 64);
         let mut out = vec![0.0; 60 * 120];
         for chunk in [0..1, 1..7, 7..40, 40..41, 41..60] {
@@ -345,12 +450,30 @@ mod tests {
                 kv.store(1, row, &qkv[row * HEADS.row()..]);
                 kv.store(2, row % 13, &qkv[row * HEADS.row()..]);
             }
-            attend(&qkv, &kv, &[Span { slot: 1, position: chunk.start, rows: chunk }], &mut out);
+            attend(
+                &qkv,
+                &kv,
+                &[Span {
+                    slot: 1,
+                    position: chunk.start,
+                    rows: chunk,
+                }],
+                &mut out,
+            );
         }
         assert_eq!(out, whole);
         kv.copy(1, 0, 60);
         let mut last = vec![0.0; 60 * 120];
-        attend(&qkv, &kv, &[Span { slot: 0, position: 59, rows: 59..60 }], &mut last);
+        attend(
+            &qkv,
+            &kv,
+            &[Span {
+                slot: 0,
+                position: 59,
+                rows: 59..60,
+            }],
+            &mut last,
+        );
         assert_eq!(last[59 * 120..], whole[59 * 120..]);
     }
 
@@ -361,13 +484,23 @@ mod tests {
         let d_out = numbers(56 * 120, 3);
         let mut gradient = vec![0.0; qkv.len()];
         attend_backward(&qkv, HEADS, &sequences, &d_out, &mut gradient);
-        let loss = |x: &[f32]| -> f64 { reference(x, &sequences).iter().zip(&d_out).map(|(a, b)| a * f64::from(*b)).sum() };
+        let loss = |x: &[f32]| -> f64 {
+            reference(x, &sequences)
+                .iter()
+                .zip(&d_out)
+                .map(|(a, b)| a * f64::from(*b))
+                .sum()
+        };
         for i in (0..qkv.len()).step_by(977) {
             let (mut up, mut down) = (qkv.clone(), qkv.clone());
             up[i] += 1e-2;
             down[i] -= 1e-2;
             let slope = (loss(&up) - loss(&down)) / (f64::from(up[i]) - f64::from(down[i]));
-            assert!((slope - f64::from(gradient[i])).abs() < 1e-3, "{i}: {slope} against {}", gradient[i]);
+            assert!(
+                (slope - f64::from(gradient[i])).abs() < 1e-3,
+                "{i}: {slope} against {}",
+                gradient[i]
+            );
         }
     }
 }

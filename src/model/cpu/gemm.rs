@@ -27,7 +27,9 @@ pub struct Aligned {
 impl Aligned {
     /// At least `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Aligned { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }
+        Aligned {
+            lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)],
+        }
     }
 }
 
@@ -42,7 +44,9 @@ impl std::ops::Deref for Aligned {
 impl std::ops::DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: `Line` is `repr(C)` of exactly 16 floats, its size equal to its alignment.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PANEL) }
+        unsafe {
+            std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PANEL)
+        }
     }
 }
 
@@ -87,10 +91,17 @@ impl Packed {
     /// When a matrix is not a whole number of rows.
     pub fn stack(matrices: &[&[f32]], k: usize) -> Self {
         let n: usize = matrices.iter().map(|m| m.len() / k).sum();
-        assert!(matrices.iter().all(|m| m.len() % k == 0), "rows of {k} numbers");
+        assert!(
+            matrices.iter().all(|m| m.len() % k == 0),
+            "rows of {k} numbers"
+        );
         // An even number of panels, so that tiles of two never end in the middle.
         let panels = n.div_ceil(2 * PANEL) * 2;
-        let mut packed = Packed { n, k, data: Aligned::zeros(panels * k * PANEL) };
+        let mut packed = Packed {
+            n,
+            k,
+            data: Aligned::zeros(panels * k * PANEL),
+        };
         let starts: Vec<usize> = matrices
             .iter()
             .scan(0, |at, m| {
@@ -99,19 +110,23 @@ impl Packed {
                 Some(start)
             })
             .collect();
-        packed.data.par_chunks_mut(k * PANEL).enumerate().for_each(|(panel, chunk)| {
-            for lane in 0..PANEL {
-                let row = panel * PANEL + lane;
-                if row >= n {
-                    break;
+        packed
+            .data
+            .par_chunks_mut(k * PANEL)
+            .enumerate()
+            .for_each(|(panel, chunk)| {
+                for lane in 0..PANEL {
+                    let row = panel * PANEL + lane;
+                    if row >= n {
+                        break;
+                    }
+                    let which = starts.partition_point(|&start| start <= row) - 1;
+                    let at = (row - starts[which]) * k;
+                    for (i, &value) in matrices[which][at..at + k].iter().enumerate() {
+                        chunk[i * PANEL + lane] = value;
+                    }
                 }
-                let which = starts.partition_point(|&start| start <= row) - 1;
-                let at = (row - starts[which]) * k;
-                for (i, &value) in matrices[which][at..at + k].iter().enumerate() {
-                    chunk[i * PANEL + lane] = value;
-                }
-            }
-        });
+            });
         packed
     }
 
@@ -140,10 +155,14 @@ pub fn product(x: &[f32], m: usize, w: &Packed, y: &mut [f32], accumulate: bool)
     }
     let shape = tile_shape();
     let groups = w.n.div_ceil(PANEL * shape.panels);
-    let block_rows = (ROW_BLOCK_BYTES / (4 * w.k)).max(shape.rows).next_multiple_of(shape.rows);
+    let block_rows = (ROW_BLOCK_BYTES / (4 * w.k))
+        .max(shape.rows)
+        .next_multiple_of(shape.rows);
     let blocks = m.div_ceil(block_rows);
     // Enough tasks for the threads to end together, not so many that handing them out costs.
-    let per_block = (rayon::current_num_threads() * 4).div_ceil(blocks).min(groups);
+    let per_block = (rayon::current_num_threads() * 4)
+        .div_ceil(blocks)
+        .min(groups);
     let per_task = groups.div_ceil(per_block);
     let out = Shared(y.as_mut_ptr());
     (0..blocks * per_block).into_par_iter().for_each(|task| {
@@ -244,7 +263,14 @@ pub fn product_backward(dy: &[f32], m: usize, w: &Packed, dx: &mut [f32], accumu
             let outputs = start..(start + CONTRACT_BLOCK).min(w.n);
             // Outputs beyond `n` have zero weights; their stale lanes must stay finite.
             let padded = outputs.len().next_multiple_of(PANEL);
-            turn(dy, w.n, rows.clone(), outputs.clone(), &mut turned[..padded * width], width);
+            turn(
+                dy,
+                w.n,
+                rows.clone(),
+                outputs.clone(),
+                &mut turned[..padded * width],
+                width,
+            );
             let tile = Tile {
                 a: w.data[start * w.k + inputs.start * PANEL..].as_ptr(),
                 a_row: PANEL,
@@ -262,11 +288,19 @@ pub fn product_backward(dy: &[f32], m: usize, w: &Packed, dx: &mut [f32], accumu
             };
             // SAFETY: `inputs` lie below `k`, panels cover the padded outputs, `turned` and
             // `sums` hold whole rows of `width`.
-            unsafe { column(&tile, 0..inputs.len(), rows.len().next_multiple_of(PANEL).min(width)) };
+            unsafe {
+                column(
+                    &tile,
+                    0..inputs.len(),
+                    rows.len().next_multiple_of(PANEL).min(width),
+                )
+            };
         }
         for (r, row) in rows.enumerate() {
             // SAFETY: rows and inputs of two tasks never overlap.
-            let target = unsafe { std::slice::from_raw_parts_mut(out.at(row * w.k + inputs.start), inputs.len()) };
+            let target = unsafe {
+                std::slice::from_raw_parts_mut(out.at(row * w.k + inputs.start), inputs.len())
+            };
             for (i, value) in target.iter_mut().enumerate() {
                 let sum = sums[i * width + r];
                 *value = if accumulate { *value + sum } else { sum };
@@ -276,7 +310,14 @@ pub fn product_backward(dy: &[f32], m: usize, w: &Packed, dx: &mut [f32], accumu
 }
 
 /// `turned[c][r] = x[rows][columns]`, rows beyond the end and columns beyond the end as zeros.
-fn turn(x: &[f32], stride: usize, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, turned: &mut [f32], width: usize) {
+fn turn(
+    x: &[f32],
+    stride: usize,
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    turned: &mut [f32],
+    width: usize,
+) {
     turned.fill(0.0);
     const BLOCK: usize = 16;
     for at in columns.clone().step_by(BLOCK) {
@@ -303,12 +344,20 @@ pub struct Strided<'a> {
 impl<'a> Strided<'a> {
     /// A row-major matrix of `columns` columns.
     pub fn rows(data: &'a [f32], columns: usize) -> Self {
-        Strided { data, row: columns, col: 1 }
+        Strided {
+            data,
+            row: columns,
+            col: 1,
+        }
     }
 
     /// The transpose of a row-major matrix of `columns` columns.
     pub fn transposed(data: &'a [f32], columns: usize) -> Self {
-        Strided { data, row: 1, col: columns }
+        Strided {
+            data,
+            row: 1,
+            col: columns,
+        }
     }
 }
 
@@ -317,8 +366,21 @@ impl<'a> Strided<'a> {
 ///
 /// # Panics
 /// When a slice is shorter than its shape.
-#[expect(clippy::too_many_arguments, reason = "shapes and strides of three matrices")]
-pub fn small_product(m: usize, n: usize, t: usize, a: Strided<'_>, b: &[f32], b_row: usize, c: &mut [f32], c_row: usize, accumulate: bool) {
+#[expect(
+    clippy::too_many_arguments,
+    reason = "shapes and strides of three matrices"
+)]
+pub fn small_product(
+    m: usize,
+    n: usize,
+    t: usize,
+    a: Strided<'_>,
+    b: &[f32],
+    b_row: usize,
+    c: &mut [f32],
+    c_row: usize,
+    accumulate: bool,
+) {
     if m == 0 || n == 0 {
         return;
     }
@@ -336,7 +398,7 @@ pub fn small_product(m: usize, n: usize, t: usize, a: Strided<'_>, b: &[f32], b_
     for lane in (0..n).step_by(width) {
         let lanes = (n - lane).min(width);
         let (mut b_at, mut row) = (b[lane..].as_ptr(), b_row);
-        if lanes % PANEL != 0 {
+        if !lanes.is_multiple_of(PANEL) {
             // Whole panels are read: the last ones are copied so that the reads stay inside.
             tail.clear();
             tail.resize(t * width, 0.0);
@@ -379,22 +441,41 @@ mod tests {
             .collect()
     }
 
-    fn reference(m: usize, n: usize, k: usize, a: impl Fn(usize, usize) -> f32, b: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    fn reference(
+        m: usize,
+        n: usize,
+        k: usize,
+        a: impl Fn(usize, usize) -> f32,
+        b: impl Fn(usize, usize) -> f32,
+    ) -> Vec<f32> {
         (0..m * n)
-            .map(|i| (0..k).map(|t| f64::from(a(i / n, t)) * f64::from(b(t, i % n))).sum::<f64>() as f32)
+            .map(|i| {
+                (0..k)
+                    .map(|t| f64::from(a(i / n, t)) * f64::from(b(t, i % n)))
+                    .sum::<f64>() as f32
+            })
             .collect()
     }
 
     fn assert_close(got: &[f32], want: &[f32]) {
         assert_eq!(got.len(), want.len());
         for (i, (g, w)) in got.iter().zip(want).enumerate() {
-            assert!((g - w).abs() < 1e-4 * w.abs().max(1.0), "number {i}: {g} against {w}");
+            assert!(
+                (g - w).abs() < 1e-4 * w.abs().max(1.0),
+                "number {i}: {g} against {w}"
+            );
         }
     }
 
     #[test]
     fn products_both_ways_match_a_plain_sum() {
-        for (m, n, k) in [(1, 16, 8), (3, 40, 33), (13, 100, 64), (70, 33, 130), (37, 2100, 20)] {
+        for (m, n, k) in [
+            (1, 16, 8),
+            (3, 40, 33),
+            (13, 100, 64),
+            (70, 33, 130),
+            (37, 2100, 20),
+        ] {
             let (x, w) = (numbers(m * k, 1), numbers(n * k, 2));
             let packed = Packed::stack(&[&w], k);
             let mut y = vec![1.0; m * n];
@@ -445,7 +526,10 @@ mod tests {
         let (x, dy) = (numbers(m * k, 4), numbers(m * n, 6));
         let packed = Packed::stack(&[&numbers(n * k, 5)], k);
         let both = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
                 let (mut y, mut dx) = (vec![0.0; m * n], vec![0.0; m * k]);
                 product(&x, m, &packed, &mut y, false);
@@ -466,7 +550,17 @@ mod tests {
             small_product(m, n, t, Strided::rows(&a, t), &b, n, &mut c, n, false);
             assert_close(&c, &want);
             let turned: Vec<f32> = (0..m * t).map(|i| a[i % m * t + i / m]).collect();
-            small_product(m, n, t, Strided::transposed(&turned, m), &b, n, &mut c, n, true);
+            small_product(
+                m,
+                n,
+                t,
+                Strided::transposed(&turned, m),
+                &b,
+                n,
+                &mut c,
+                n,
+                true,
+            );
             assert_close(&c, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>());
         }
     }

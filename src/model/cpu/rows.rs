@@ -10,12 +10,20 @@ const PARALLEL_FROM: usize = 1 << 15;
 /// Calls `f(row index, row of out)` for every row of `out`, in parallel when there is enough work.
 fn for_rows(out: &mut [f32], cols: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     if out.len() < PARALLEL_FROM {
-        out.chunks_exact_mut(cols).enumerate().for_each(|(i, row)| f(i, row));
+        out.chunks_exact_mut(cols)
+            .enumerate()
+            .for_each(|(i, row)| f(i, row));
     } else {
-        let batch = (out.len() / cols).div_ceil(rayon::current_num_threads() * 4).max(1);
-        out.par_chunks_mut(cols * batch).enumerate().for_each(|(b, rows)| {
-            rows.chunks_exact_mut(cols).enumerate().for_each(|(i, row)| f(b * batch + i, row));
-        });
+        let batch = (out.len() / cols)
+            .div_ceil(rayon::current_num_threads() * 4)
+            .max(1);
+        out.par_chunks_mut(cols * batch)
+            .enumerate()
+            .for_each(|(b, rows)| {
+                rows.chunks_exact_mut(cols)
+                    .enumerate()
+                    .for_each(|(i, row)| f(b * batch + i, row));
+            });
     }
 }
 
@@ -92,7 +100,9 @@ pub fn add(x: &[f32], y: &mut [f32]) {
     if y.len() < PARALLEL_FROM {
         add_row(x, y);
     } else {
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| add_row(x, y));
+        y.par_chunks_mut(CHUNK)
+            .zip(x.par_chunks(CHUNK))
+            .for_each(|(y, x)| add_row(x, y));
     }
 }
 
@@ -250,12 +260,19 @@ mod tests {
             up[i] += 1e-2;
             down[i] -= 1e-2;
             let slope = (f(&up) - f(&down)) / 2e-2;
-            assert!((slope - f64::from(gradient[i])).abs() < 2e-3, "{i}: {slope} against {}", gradient[i]);
+            assert!(
+                (slope - f64::from(gradient[i])).abs() < 2e-3,
+                "{i}: {slope} against {}",
+                gradient[i]
+            );
         }
     }
 
     fn weighted(y: &[f32], by: &[f32]) -> f64 {
-        y.iter().zip(by).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        y.iter()
+            .zip(by)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
     }
 
     #[test]
@@ -309,7 +326,9 @@ mod tests {
     #[test]
     fn rotating_back_restores() {
         let x = wave(32, 0.4);
-        let (cos, sin): (Vec<f32>, Vec<f32>) = (0..16).map(|i| ((i as f32).cos(), (i as f32).sin())).unzip();
+        let (cos, sin): (Vec<f32>, Vec<f32>) = (0..16)
+            .map(|i| ((i as f32).cos(), (i as f32).sin()))
+            .unzip();
         let mut y = x.clone();
         rotate(&mut y, &cos, &sin, 1.0);
         assert!(y.iter().zip(&x).any(|(a, b)| (a - b).abs() > 0.1));

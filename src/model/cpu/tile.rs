@@ -53,7 +53,10 @@ pub struct TileShape {
 /// The tile shape that keeps all sums in registers.
 pub fn tile_shape() -> TileShape {
     match isa() {
-        Isa::Avx512 => TileShape { rows: 12, panels: 2 },
+        Isa::Avx512 => TileShape {
+            rows: 12,
+            panels: 2,
+        },
         Isa::Avx2 => TileShape { rows: 6, panels: 1 },
         Isa::Portable => TileShape { rows: 4, panels: 1 },
     }

@@ -26,7 +26,14 @@ pub struct Attention {
 impl Attention {
     /// `x [rows, hidden] -> [rows, queries * dim]` before the output projection; also the raw
     /// result of the first product, which the backward needs. Stores keys and values in `kv`.
-    pub fn mix(&self, x: &Mat, spans: &[Span], rotary: &Rotary, kv: &mut LayerKv, low_rank: &mut dyn LowRank) -> (Mat, Mat) {
+    pub fn mix(
+        &self,
+        x: &Mat,
+        spans: &[Span],
+        rotary: &Rotary,
+        kv: &mut LayerKv,
+        low_rank: &mut dyn LowRank,
+    ) -> (Mat, Mat) {
         let raw = self.qkv.forward(x, low_rank);
         let mut qkv = raw.clone();
         self.position(&mut qkv, spans, rotary);
@@ -42,18 +49,37 @@ impl Attention {
 
     /// The gradient by `x` given the gradient by [`Attention::mix`]'s result; `None` when nothing
     /// below needs it. `sequences` are whole ones.
-    pub fn mix_backward(&self, x: &Mat, raw: &Mat, d_mixed: &Mat, sequences: &[Range<usize>], rotary: &Rotary, low_rank: &mut dyn LowRankGradient) -> Option<Mat> {
+    pub fn mix_backward(
+        &self,
+        x: &Mat,
+        raw: &Mat,
+        d_mixed: &Mat,
+        sequences: &[Range<usize>],
+        rotary: &Rotary,
+        low_rank: &mut dyn LowRankGradient,
+    ) -> Option<Mat> {
         let spans = whole(sequences);
         let mut qkv = raw.clone();
         self.position(&mut qkv, &spans, rotary);
         let mut d_qkv = Mat::zeros(raw.rows(), raw.cols);
-        cpu::attend_backward(&qkv.data, self.heads, sequences, &d_mixed.data, &mut d_qkv.data);
-        self.for_heads(&mut d_qkv, &spans, rotary, |row, start, norm, head, (cos, sin)| {
-            cpu::rotate(head, cos, sin, -1.0);
-            if let Some(norm) = norm {
-                norm.head_backward(&raw.row(row)[start..start + head.len()], head);
-            }
-        });
+        cpu::attend_backward(
+            &qkv.data,
+            self.heads,
+            sequences,
+            &d_mixed.data,
+            &mut d_qkv.data,
+        );
+        self.for_heads(
+            &mut d_qkv,
+            &spans,
+            rotary,
+            |row, start, norm, head, (cos, sin)| {
+                cpu::rotate(head, cos, sin, -1.0);
+                if let Some(norm) = norm {
+                    norm.head_backward(&raw.row(row)[start..start + head.len()], head);
+                }
+            },
+        );
         if low_rank.first_layer() == self.qkv.place.layer {
             low_rank.backward(self.qkv.place, x, &d_qkv, None);
             return None;
@@ -72,7 +98,13 @@ impl Attention {
     }
 
     /// Calls `f(row, first column, norm, head, (cos, sin))` for every query and key head.
-    fn for_heads(&self, qkv: &mut Mat, spans: &[Span], rotary: &Rotary, f: impl Fn(usize, usize, Option<&RmsNorm>, &mut [f32], (&[f32], &[f32])) + Sync) {
+    fn for_heads(
+        &self,
+        qkv: &mut Mat,
+        spans: &[Span],
+        rotary: &Rotary,
+        f: impl Fn(usize, usize, Option<&RmsNorm>, &mut [f32], (&[f32], &[f32])) + Sync,
+    ) {
         let mut positions = vec![0; qkv.rows()];
         for span in spans {
             for (i, row) in span.rows.clone().enumerate() {
@@ -82,8 +114,16 @@ impl Attention {
         let (queries, dim) = (self.heads.queries, self.heads.dim);
         let one = |(row, values): (usize, &mut [f32])| {
             let angles = rotary.at(positions[row]);
-            for (h, head) in values.chunks_exact_mut(dim).take(queries + self.heads.kv).enumerate() {
-                let norm = if h < queries { &self.q_norm } else { &self.k_norm };
+            for (h, head) in values
+                .chunks_exact_mut(dim)
+                .take(queries + self.heads.kv)
+                .enumerate()
+            {
+                let norm = if h < queries {
+                    &self.q_norm
+                } else {
+                    &self.k_norm
+                };
                 f(row, h * dim, norm.as_ref(), head, angles);
             }
         };
@@ -91,13 +131,21 @@ impl Attention {
         if qkv.rows() < 64 {
             qkv.data.chunks_exact_mut(cols).enumerate().for_each(one);
         } else {
-            qkv.data.par_chunks_exact_mut(cols).with_min_len(16).enumerate().for_each(one);
+            qkv.data
+                .par_chunks_exact_mut(cols)
+                .with_min_len(16)
+                .enumerate()
+                .for_each(one);
         }
     }
 }
 
 /// Whole sequences as spans, slot after slot.
 pub(crate) fn whole(sequences: &[Range<usize>]) -> Vec<Span> {
-    let span = |(slot, rows): (usize, &Range<usize>)| Span { slot, position: 0, rows: rows.clone() };
+    let span = |(slot, rows): (usize, &Range<usize>)| Span {
+        slot,
+        position: 0,
+        rows: rows.clone(),
+    };
     sequences.iter().enumerate().map(span).collect()
 }

@@ -22,12 +22,23 @@ impl Mlp {
     }
 
     /// The gradient by `x`, given the gradient `dy` by the result.
-    pub fn backward(&self, x: &Mat, gate_up: &Mat, dy: &Mat, low_rank: &mut dyn LowRankGradient) -> Mat {
+    pub fn backward(
+        &self,
+        x: &Mat,
+        gate_up: &Mat,
+        dy: &Mat,
+        low_rank: &mut dyn LowRankGradient,
+    ) -> Mat {
         let active = self.activate(gate_up);
         let d_active = self.down.backward(&active, dy, low_rank);
         drop(active);
         let mut d_gate_up = Mat::zeros(gate_up.rows(), gate_up.cols);
-        cpu::silu_gate_backward(&gate_up.data, gate_up.cols / 2, &d_active.data, &mut d_gate_up.data);
+        cpu::silu_gate_backward(
+            &gate_up.data,
+            gate_up.cols / 2,
+            &d_active.data,
+            &mut d_gate_up.data,
+        );
         self.gate_up.backward(x, &d_gate_up, low_rank)
     }
 

@@ -14,7 +14,11 @@ impl Rotary {
     pub fn new(inv_freq: &[f32], positions: usize) -> Self {
         let angles = (0..positions).flat_map(|p| inv_freq.iter().map(move |f| p as f32 * f));
         let (cos, sin) = angles.map(|a| (a.cos(), a.sin())).unzip();
-        Rotary { half: inv_freq.len(), cos, sin }
+        Rotary {
+            half: inv_freq.len(),
+            cos,
+            sin,
+        }
     }
 
     /// Cosines and sines of one position.
