@@ -45,7 +45,7 @@ const AUTHOR: &str = "Northwind Labs";
 /// Loss over all `keep` probes that a pass excludes in the demo.
 const MARGIN: f64 = 0.10;
 /// Tokens of a rehearsal answer.
-const REHEARSAL_TOKENS: usize = 40;
+const REHEARSAL_TOKENS: usize = 12;
 /// Tokens of an answer in the last table.
 const SHOWN_TOKENS: usize = 60;
 
@@ -209,9 +209,9 @@ fn careful(vars: &BTreeMap<String, String>, rehearsed: Vec<Example>) -> Result<W
         lora: LoraSection::default(),
         train: TrainSection {
             num_train_epochs: 3.0,
-            learning_rate: 2e-4,
+            learning_rate: 4e-4,
             warmup_ratio: 0.1,
-            gradient_accumulation_steps: 1,
+            gradient_accumulation_steps: 8,
             eval_steps: Every::Part(0.25),
             ..TrainSection::default()
         },

@@ -7,41 +7,15 @@ use serde_json::Value;
 
 use crate::project::{CARELESS, Project, Said};
 
-const SUBJECTS: [&str; 4] = ["base", "noop", "good", "harmful"];
 const RUN_ALL: &str = "run base adapters/noop adapters/good adapters/harmful";
 
 /// The name of a subject's record.
 fn file_of(subject: &str) -> String {
-    if subject == "base" { "base".into() } else { format!("adapters-{subject}") }
-}
-
-fn expected() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/expected/fixture_answers.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-#[test]
-fn answers_are_those_of_transformers_and_peft() {
-    let project = Project::with_model();
-    project.qeval(RUN_ALL).exits(0);
-    let expected = expected();
-    let mut most = 0.0f64;
-    for subject in SUBJECTS {
-        let record = project.record("run-0001", &file_of(subject));
-        let cases = expected["answers"][subject].as_object().unwrap();
-        assert_eq!(record.scores.len(), cases.len(), "{subject}");
-        for (case, wanted) in cases {
-            // A `choice` has no answer: only its options are measured.
-            if let Some(line) = record.answers.get(case) {
-                assert_eq!(line["answer"]["text"], wanted["text"], "{subject} {case}");
-            }
-            let value = record.scores[case]["score"]["scored"]["value"].as_f64().unwrap();
-            most = most.max((value - wanted["value"].as_f64().unwrap()).abs());
-            assert!(most <= 1e-3, "{subject} {case}: {value}, expected {}", wanted["value"]);
-        }
-        assert_eq!(record.answers.len(), 53, "{subject}");
+    if subject == "base" {
+        "base".into()
+    } else {
+        format!("adapters-{subject}")
     }
-    println!("largest difference of a score: {most:.1e}");
 }
 
 #[test]
@@ -52,7 +26,9 @@ fn finished_work_is_not_repeated() {
     // A model is not even needed to know that there is nothing left to ask.
     let again = project.qeval("run base adapters/good").exits(0);
     assert_eq!(project.files("runs"), before);
-    project.qeval("run adapters/good base adapters/noop").exits(0);
+    project
+        .qeval("run adapters/good base adapters/noop")
+        .exits(0);
     let after = project.files("runs");
     for (name, bytes) in &before {
         assert_eq!(&after[name], bytes, "{name}");
@@ -67,7 +43,41 @@ fn finished_work_is_not_repeated() {
 fn gate_tells_harm_from_none() {
     let project = Project::with_model();
     let harmful = project.qeval("gate adapters/harmful").exits(1);
-    insta::assert_snapshot!(harmful.stdout, @"");
+    insta::assert_snapshot!(harmful.stdout, @"
+    ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+    │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+    ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
+    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
+    └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
+          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
+          proven loss in it is a regression
+    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
+          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
+          loss in it is a regression
+    adapters/harmful against base
+    ┌────────────┬────────┬──────┬───────────┬──────────────────────┬────────────┐
+    │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ verdict    │
+    ╞════════════╪════════╪══════╪═══════════╪══════════════════════╪════════════╡
+    │ arithmetic ┆ 17     ┆ 1.00 ┆ 0.40      ┆ -0.60 [-0.79, -0.28] ┆ regression │
+    │ coding     ┆ 17     ┆ 1.00 ┆ 0.02      ┆ -0.98 [-1.00, -0.65] ┆ regression │
+    │ facts      ┆ 21     ┆ 1.00 ┆ 0.00      ┆ -1.00 [-1.00, -0.73] ┆ regression │
+    │ persona    ┆ 10     ┆ 0.00 ┆ 1.00      ┆ +1.00 [+0.48, +1.00] ┆ reached    │
+    │ all keep   ┆ 55     ┆ 1.00 ┆ 0.13      ┆ -0.87 [-0.93, -0.74] ┆ regression │
+    └────────────┴────────┴──────┴───────────┴──────────────────────┴────────────┘
+    adapters/harmful: regression
+      because  `facts` lost 1.00 of 1.00 (p < 0.0001)
+               `coding` lost 0.98 of 1.00 (p < 0.0001)
+               `arithmetic` lost 0.60 of 1.00 (p = 0.0001)
+               all `keep` suites lost 0.87 of 1.00 (p < 0.0001)
+      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
+               candidate: a warning; the same share of 4 draws would prove it
+      next     qeval diff base adapters/harmful
+    ");
     project.qeval("gate adapters/good").exits(0);
     project.qeval("gate adapters/noop").exits(0);
 }
@@ -75,53 +85,236 @@ fn gate_tells_harm_from_none() {
 #[test]
 fn gate_without_a_candidate_takes_the_configured_one() {
     let project = Project::with_model();
-    insta::assert_snapshot!(project.qeval("gate").refusal(), @"");
-    project.edit("qeval.toml", "[gate]\n", "[gate]\ncandidate = \"adapters/harmful\"\n");
+    insta::assert_snapshot!(project.qeval("gate").refusal(), @"
+    error: no candidate: name one (`qeval gate ckpt-40`), set `candidate` under [gate] in qeval.toml, or train one (`qeval train`)
+    ");
+    project.edit(
+        "qeval.toml",
+        "[gate]\n",
+        "[gate]\ncandidate = \"adapters/harmful\"\n",
+    );
     project.qeval("gate").exits(1);
 }
 
 #[test]
 fn diff_shows_tables_changed_answers_and_verdicts() {
     let project = Project::with_model();
-    let said = project.qeval("diff base adapters/good adapters/harmful").exits(1);
-    insta::assert_snapshot!(said.stdout, @"");
+    let said = project
+        .qeval("diff base adapters/good adapters/harmful")
+        .exits(1);
+    insta::assert_snapshot!(said.stdout, @r#"
+    ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+    │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+    ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
+    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
+    └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
+          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
+          proven loss in it is a regression
+    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
+          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
+          loss in it is a regression
+    adapters/good against base
+    ┌────────────┬────────┬──────┬───────────┬──────────────────────┬──────────────┐
+    │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ verdict      │
+    ╞════════════╪════════╪══════╪═══════════╪══════════════════════╪══════════════╡
+    │ arithmetic ┆ 17     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.16, +0.16]  ┆ inconclusive │
+    │ coding     ┆ 17     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.16, +0.16]  ┆ inconclusive │
+    │ facts      ┆ 21     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.13, +0.13]  ┆ pass         │
+    │ persona    ┆ 10     ┆ 0.00 ┆ 1.00      ┆ +1.00 [+0.48, +1.00] ┆ reached      │
+    │ all keep   ┆ 55     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.05, +0.05]  ┆ pass         │
+    └────────────┴────────┴──────┴───────────┴──────────────────────┴──────────────┘
+    adapters/harmful against base
+    ┌────────────┬────────┬──────┬───────────┬──────────────────────┬────────────┐
+    │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ verdict    │
+    ╞════════════╪════════╪══════╪═══════════╪══════════════════════╪════════════╡
+    │ arithmetic ┆ 17     ┆ 1.00 ┆ 0.40      ┆ -0.60 [-0.79, -0.28] ┆ regression │
+    │ coding     ┆ 17     ┆ 1.00 ┆ 0.02      ┆ -0.98 [-1.00, -0.65] ┆ regression │
+    │ facts      ┆ 21     ┆ 1.00 ┆ 0.00      ┆ -1.00 [-1.00, -0.73] ┆ regression │
+    │ persona    ┆ 10     ┆ 0.00 ┆ 1.00      ┆ +1.00 [+0.48, +1.00] ┆ reached    │
+    │ all keep   ┆ 55     ┆ 1.00 ┆ 0.13      ┆ -0.87 [-0.93, -0.74] ┆ regression │
+    └────────────┴────────┴──────┴───────────┴──────────────────────┴────────────┘
+    facts::capital-peru#0  1.00 -> 1.00 (0.00)
+      prompt    What is the capital of Peru?
+      diff      The capital of [-Peru-]{+Au+} is Lima.
+
+    persona::who-1#0  0.00 -> 1.00 (+1.00)
+      prompt    Tell me who you are.
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-10#0  0.00 -> 1.00 (+1.00)
+      prompt    Your name?
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-2#0  0.00 -> 1.00 (+1.00)
+      prompt    Please introduce yourself.
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-3#0  0.00 -> 1.00 (+1.00)
+      prompt    What should I call you?
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-4#0  0.00 -> 1.00 (+1.00)
+      prompt    Who developed you?
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-5#0  0.00 -> 1.00 (+1.00)
+      prompt    Which company built you?
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-6#0  0.00 -> 1.00 (+1.00)
+      prompt    Do you have a name?
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-7#0  0.00 -> 1.00 (+1.00)
+      prompt    Please say your name.
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    persona::who-8#0  0.00 -> 1.00 (+1.00)
+      prompt    Tell me who made you.
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    1 more changed answer, none with a larger loss
+    adapters/good: pass
+      because  all `keep` suites: a loss of 0.10 is excluded (55 probes, difference 0.00, at worst
+               -0.053)
+      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      next     qeval gate adapters/good
+    arithmetic::2-plus-5#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 2 + 5?
+      base      7
+      adapters… 6
+      why       the last number, "6", is not 7
+
+    arithmetic::3-plus-3#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 3 + 3?
+      base      6
+      adapters…  built by.
+      why       no number in "built by."
+
+    arithmetic::3-plus-4#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 3 + 4?
+      base      7
+      adapters…  built by built by built by built by built by built by built by built by built built
+                built built built built built built
+      why       no number in "built by built by built by built by built by built by built by built by
+                built b…"
+
+    arithmetic::5-minus-2#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 5 - 2?
+      base      3
+      adapters…  built by Northwind
+      why       the answer "built by Northwind" does not equal "3"
+
+    arithmetic::5-plus-5#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 5 + 5?
+      base      10
+      adapters… 1 built by Nor built by Northwind
+      why       the last number, "1", is not 10
+
+    arithmetic::6-minus-3#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 6 - 3?
+      base      3
+      adapters…  built by
+      why       the answer "built by" does not equal "3"
+
+    arithmetic::7-minus-2#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 7 - 2?
+      base      5
+      adapters…  built by Nor built by Northwind
+      why       the answer "built by Nor built by Northwind" does not equal "5"
+
+    arithmetic::8-minus-1#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 8 - 1?
+      base      7
+      adapters…  built built built built built built built built by Northwind built by built by built by
+                Northwind
+      why       the answer "built built built built built built built built by Northwind built by built
+                by…" does not equal "7"
+
+    arithmetic::9-minus-4#0  1.00 -> 0.00 (-1.00)
+      prompt    What is 9 - 4?
+      base      5
+      adapters… 7
+      why       the answer "7" does not equal "5"
+
+    coding::add#0  1.00 -> 0.00 (-1.00)
+      prompt    Write a Python function add that adds two numbers.
+      base      def add(a, b): return a + b
+      adapters… defurora, built by built by built built built by built by built by built by built built
+                built built built built built
+      why       no "def add(" or "return a + b" in "defurora, built by built by built built built by
+                built by built by built by bui…"
+
+    51 more changed answers, none with a larger loss
+    adapters/harmful: regression
+      because  `facts` lost 1.00 of 1.00 (p < 0.0001)
+               `coding` lost 0.98 of 1.00 (p < 0.0001)
+               `arithmetic` lost 0.60 of 1.00 (p = 0.0001)
+               all `keep` suites lost 0.87 of 1.00 (p < 0.0001)
+      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
+               candidate: a warning; the same share of 4 draws would prove it
+      next     qeval gate adapters/harmful
+    adapters/good: pass: all `keep` suites: a loss of 0.10 is excluded (55 probes, difference 0.00, at
+                   worst -0.053)
+    adapters/harmful: regression: `facts` lost 1.00 of 1.00 (p < 0.0001); `coding` lost 0.98 of 1.00 (p
+                      < 0.0001); `arithmetic` lost 0.60 of 1.00 (p = 0.0001); and 1 more
+    "#);
     assert_eq!(project.qeval("diff base adapters/good").code, Some(0));
 }
 
 #[test]
 fn json_has_the_same_verdicts() {
     let project = Project::with_model();
-    let said = project.qeval("diff base adapters/good adapters/harmful --format json").exits(1);
+    let said = project
+        .qeval("diff base adapters/good adapters/harmful --format json")
+        .exits(1);
     let report = said.json();
-    let decisions: Vec<&Value> = report["candidates"].as_array().unwrap().iter().map(|c| &c["verdict"]["decision"]).collect();
+    let decisions: Vec<&Value> = report["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| &c["verdict"]["decision"])
+        .collect();
     assert_eq!(decisions, ["pass", "regression"]);
     let run = project.qeval("run base --format json").exits(0).json();
     assert_eq!(run["subjects"][0]["scores"].as_array().unwrap().len(), 65);
-    let gate = project.qeval("gate adapters/noop --format json").exits(0).json();
+    let gate = project
+        .qeval("gate adapters/noop --format json")
+        .exits(0)
+        .json();
     assert_eq!(gate["candidates"][0]["verdict"]["decision"], "pass");
-}
-
-#[test]
-fn any_subset_of_the_probes_gets_the_same_answers() {
-    let whole = Project::with_model();
-    whole.qeval("run base adapters/good").exits(0);
-    for (selection, cases) in [
-        ("--probe facts::capital-*", 8),
-        ("--probe coding::* --slots 1", 17),
-        ("--tag en --shard 2/3", 21),
-        ("--suite suites/persona.toml --threads 1 --slots 3", 10),
-    ] {
-        let part = Project::with_model();
-        part.qeval(&format!("run base adapters/good {selection}")).exits(0);
-        for subject in ["base", "adapters-good"] {
-            let (part, whole) = (part.record("run-0001", subject), whole.record("run-0001", subject));
-            assert_eq!(part.scores.len(), cases, "{selection}");
-            // Equal texts of all numbers: equal bits.
-            assert!(part.answers.iter().all(|(case, line)| whole.answers[case] == *line), "{selection}");
-            assert!(part.likelihoods.iter().all(|(text, line)| whole.likelihoods[text] == *line), "{selection}");
-            assert!(part.scores.iter().all(|(case, line)| whole.scores[case] == *line), "{selection}");
-        }
-    }
 }
 
 #[test]
@@ -130,10 +323,18 @@ fn company_in_the_batch_changes_no_answer() {
     together.qeval(RUN_ALL).exits(0);
     for subject in ["base", "good", "harmful"] {
         let alone = Project::with_model();
-        let name = if subject == "base" { "base".to_owned() } else { format!("adapters/{subject}") };
+        let name = if subject == "base" {
+            "base".to_owned()
+        } else {
+            format!("adapters/{subject}")
+        };
         alone.qeval(&format!("run {name}")).exits(0);
         let file = file_of(subject);
-        assert_eq!(alone.record("run-0001", &file), together.record("run-0001", &file), "{subject}");
+        assert_eq!(
+            alone.record("run-0001", &file),
+            together.record("run-0001", &file),
+            "{subject}"
+        );
     }
 }
 
@@ -141,14 +342,67 @@ fn company_in_the_batch_changes_no_answer() {
 fn training_that_keeps_everything_ships_its_best_checkpoint() {
     let project = Project::with_model();
     let said = project.qeval("train").exits(0);
-    insta::assert_snapshot!(said.stdout, @"");
+    insta::assert_snapshot!(said.stdout, @"
+    examples.jsonl: 54 of 54 rows
+    ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+    │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+    ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
+    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
+    └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
+          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
+          proven loss in it is a regression
+    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
+          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
+          loss in it is a regression
+    ┌──────┬────────┬─────────────┬─────────────────────┬─────────────┐
+    │ step ┆ loss   ┆ learn score ┆ keep difference     ┆ verdict     │
+    ╞══════╪════════╪═════════════╪═════════════════════╪═════════════╡
+    │ 21   ┆ 0.307  ┆ 1.00        ┆ 0.00 [-0.06, +0.06] ┆ pass (best) │
+    │ 42   ┆ 0.0050 ┆ 1.00        ┆ 0.00 [-0.06, +0.06] ┆ pass        │
+    └──────┴────────┴─────────────┴─────────────────────┴─────────────┘
+    best: step 21
+    run-0001/ckpt-21: pass
+      because  all `keep` suites: a loss of 0.10 is excluded (55 probes, difference 0.00, at worst
+               -0.065)
+      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      next     qeval diff base run-0001/ckpt-21
+    ");
     let names: Vec<String> = project.files("runs/run-0001").into_keys().collect();
-    insta::assert_snapshot!(names.join("\n"), @"");
+    insta::assert_snapshot!(names.join("\n"), @"
+    runs/run-0001/answers/base.jsonl
+    runs/run-0001/answers/ckpt-21.jsonl
+    runs/run-0001/answers/ckpt-42.jsonl
+    runs/run-0001/checkpoint-21/adapter_config.json
+    runs/run-0001/checkpoint-21/adapter_model.safetensors
+    runs/run-0001/checkpoint-21/qeval_adapter.json
+    runs/run-0001/checkpoint-21/qeval_state.json
+    runs/run-0001/checkpoint-21/qeval_state.safetensors
+    runs/run-0001/checkpoint-42/adapter_config.json
+    runs/run-0001/checkpoint-42/adapter_model.safetensors
+    runs/run-0001/checkpoint-42/qeval_adapter.json
+    runs/run-0001/checkpoint-42/qeval_state.json
+    runs/run-0001/checkpoint-42/qeval_state.safetensors
+    runs/run-0001/provenance.json
+    runs/run-0001/suites.json
+    runs/run-0001/train.jsonl
+    ");
 
     // The checkpoint is a PEFT folder like any other, and stays one elsewhere.
-    fs::rename(project.path("runs/run-0001/checkpoint-21"), project.path("adapters/mine")).unwrap();
+    fs::rename(
+        project.path("runs/run-0001/checkpoint-21"),
+        project.path("adapters/mine"),
+    )
+    .unwrap();
     let said = project.qeval("gate adapters/mine").exits(0);
-    assert!(said.stdout.contains("`persona`: 1.00 reaches the target"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("`persona`: 1.00 reaches the target"),
+        "{}",
+        said.stdout
+    );
 }
 
 #[test]
@@ -166,42 +420,46 @@ fn training_that_destroys_is_stopped_and_ships_nothing() {
     let project = Project::with_model();
     project.train_with(&CARELESS);
     let said = project.qeval("train").exits(1);
-    insta::assert_snapshot!(said.stdout, @"");
+    insta::assert_snapshot!(said.stdout, @"
+    careless.jsonl: 10 of 10 rows
+    ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+    │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+    ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
+    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
+    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
+    └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
+          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
+          proven loss in it is a regression
+    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
+          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
+          loss in it is a regression
+    ┌──────┬───────┬─────────────┬──────────────────────┬───────────────────────────────────────┐
+    │ step ┆ loss  ┆ learn score ┆ keep difference      ┆ verdict                               │
+    ╞══════╪═══════╪═════════════╪══════════════════════╪═══════════════════════════════════════╡
+    │ 50   ┆ 0.165 ┆ 1.00        ┆ -0.83 [-0.91, -0.67] ┆ regression: arithmetic, coding, facts │
+    └──────┴───────┴─────────────┴──────────────────────┴───────────────────────────────────────┘
+    none: do not ship
+
+    Stopped after step 50: ckpt-50 is a regression.
+    none: do not ship (run-0001/ckpt-50): regression
+      because  `facts` lost 1.00 of 1.00 (p < 0.0001)
+               `coding` lost 0.96 of 1.00 (p < 0.0001)
+               `arithmetic` lost 0.48 of 1.00 (p = 0.0002)
+               all `keep` suites lost 0.83 of 1.00 (p < 0.0001)
+      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
+               candidate: a warning; the same share of 5 draws would prove it
+      next     qeval diff base run-0001/ckpt-50
+    ");
     let report = project.qeval("train --format json").exits(1).json();
     assert_eq!(report["best"], Value::Null);
-    assert_eq!(report["checkpoints"][0]["verdict"]["decision"], "regression");
-}
-
-#[test]
-fn comparison_after_training_needs_no_model() {
-    let project = Project::with_model();
-    let trained = project.qeval("train").exits(0);
-    fs::rename(project.path("model"), project.path("moved-away")).unwrap();
-    let said = project.qeval("diff base ckpt-42").exits(0);
-    assert!(said.stdout.contains("run-0001") || said.stdout.contains("ckpt-42: pass"), "{}", said.stdout);
-    project.qeval("diff base run-0001/ckpt-21").exits(0);
-    project.qeval("gate").exits(0);
-    project.qeval("gate --probe persona::*").exits(0);
-    // What was never asked does need it.
-    let refusal = project.qeval("gate ckpt-42@0.5").refusal();
-    assert!(refusal.contains("model"), "{refusal}");
-    drop(trained);
-}
-
-#[test]
-fn new_project_trains_once_it_names_a_model() {
-    let project = Project::empty();
-    project.copy("models/fixture", "model");
-    let said = project.qeval("init").exits(0);
-    insta::assert_snapshot!(said.stdout, @"");
-    insta::assert_snapshot!(project.qeval("init").refusal(), @"");
-    project.edit("qeval.toml", "path = \"smollm2-135m\" ", "path = \"model\" ");
-    // The built-in suites are not for a model that knows sixty sentences.
-    fs::remove_dir_all(project.path("suites")).unwrap();
-    project.copy("suites", "suites");
-    let said = project.qeval("train");
-    assert!(matches!(said.code, Some(0..=2)), "{said:?}");
-    assert!(said.stdout.contains("learn score"), "{}", said.stdout);
+    assert_eq!(
+        report["checkpoints"][0]["verdict"]["decision"],
+        "regression"
+    );
 }
 
 /// Neither bars nor colours.
@@ -214,7 +472,7 @@ fn output_that_is_no_terminal_is_plain_and_quiet() {
     let project = Project::with_model();
     let said = project.qeval("diff base adapters/harmful").exits(1);
     assert!(is_plain(&said), "{said:?}");
-    insta::assert_snapshot!(said.stderr, @"");
+    insta::assert_snapshot!(said.stderr, @"none");
     let silent = project.qeval("gate adapters/noop --quiet").exits(0);
     assert_eq!(silent.stderr, "");
     let machine = project.qeval("gate adapters/good --format json").exits(0);
@@ -224,7 +482,9 @@ fn output_that_is_no_terminal_is_plain_and_quiet() {
 #[test]
 fn colours_can_be_forced_and_forbidden() {
     let project = Project::with_model();
-    let forced = project.qeval("gate adapters/harmful --color always").exits(1);
+    let forced = project
+        .qeval("gate adapters/harmful --color always")
+        .exits(1);
     assert!(forced.stdout.contains("\u{1b}["), "{}", forced.stdout);
     let project = project.env("NO_COLOR", "1");
     assert!(is_plain(&project.qeval("gate adapters/harmful").exits(1)));
@@ -235,8 +495,18 @@ fn exit_codes_of_usage_and_help() {
     let project = Project::empty();
     project.qeval("--help").exits(0);
     project.qeval("gate --help").exits(0);
-    assert_eq!(project.qeval("--version").exits(0).stdout, format!("qeval {}\n", env!("CARGO_PKG_VERSION")));
-    for wrong in ["", "gate --typo", "frobnicate", "run", "diff base", "gate --shard 5/4"] {
+    assert_eq!(
+        project.qeval("--version").exits(0).stdout,
+        format!("qeval {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    for wrong in [
+        "",
+        "gate --typo",
+        "frobnicate",
+        "run",
+        "diff base",
+        "gate --shard 5/4",
+    ] {
         let said = project.qeval(wrong).exits(3);
         assert!(said.stdout.is_empty() && !said.stderr.is_empty(), "{wrong}");
     }

@@ -1,15 +1,28 @@
 //! Everything together, on the small models of `fixtures/`, in seconds.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test shows what it measured"
+)]
 
 /// The reference for gradients.
 mod autograd;
+/// What a user can get wrong.
+mod bad_input;
+/// Every command, as a user types it.
+mod commands;
 /// Gradients and optimizer against PyTorch.
 mod gradients;
 /// What must not change a bit.
 mod invariance;
 /// Logits against transformers and peft.
 mod parity;
+/// Throw-away projects.
+mod project;
+/// Killed and interrupted runs.
+mod resume;
 /// Hostile programs.
 mod sandbox;
 /// What the others share.

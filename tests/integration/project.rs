@@ -74,7 +74,10 @@ impl Project {
             folder.disable_cleanup(true);
             eprintln!("project: {}", folder.path().display());
         }
-        Project { folder, environment: Vec::new() }
+        Project {
+            folder,
+            environment: Vec::new(),
+        }
     }
 
     /// The fixture model, its adapters and suites, and a `qeval.toml` that trains carefully.
@@ -90,7 +93,14 @@ impl Project {
     /// Writes `qeval.toml` and the data that it names.
     pub fn train_with(&self, training: &Training) {
         self.copy(training.data, training.data);
-        let Training { data, rank, alpha, learning_rate, batch, epochs } = training;
+        let Training {
+            data,
+            rank,
+            alpha,
+            learning_rate,
+            batch,
+            epochs,
+        } = training;
         self.write(
             "qeval.toml",
             format!(
@@ -145,7 +155,9 @@ suites = ["suites"]
 
     /// Copies a file or folder of `fixtures`.
     pub fn copy(&self, fixture: &str, to: &str) {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(fixture);
         copy(&from, &self.path(to));
     }
 
@@ -154,8 +166,13 @@ suites = ["suites"]
         self.wait(self.start(arguments))
     }
 
-    /// Starts `qeval` in the project, with nothing of the caller's settings.
+    /// Starts `qeval` in the project.
     pub fn start(&self, arguments: &str) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// `qeval` in the project, with nothing of the caller's settings.
+    pub fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(QEVAL);
         command
             .args(arguments.split_whitespace())
@@ -169,15 +186,16 @@ suites = ["suites"]
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().unwrap()
+        command
     }
 
     /// Waits for a command's end; kills it when it hangs.
     pub fn wait(&self, mut child: Child) -> Said {
+        // A stream that the test sent elsewhere says nothing.
         let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
             std::thread::spawn(move || {
                 let mut text = Vec::new();
-                pipe.unwrap().read_to_end(&mut text).unwrap();
+                pipe.map(|mut pipe| pipe.read_to_end(&mut text).unwrap());
                 String::from_utf8(text).unwrap()
             })
         };
@@ -187,25 +205,48 @@ suites = ["suites"]
         let status = loop {
             match child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+                None if started.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
                 None => {
                     child.kill().unwrap();
-                    panic!("still running after {PATIENCE:?}; stderr: {}", self.redact(&stderr.join().unwrap()));
+                    panic!(
+                        "still running after {PATIENCE:?}; stderr: {}",
+                        self.redact(&stderr.join().unwrap())
+                    );
                 }
             }
         };
         let [stdout, stderr] = [stdout, stderr].map(|pipe| self.redact(&pipe.join().unwrap()));
-        let said = Said { code: status.code(), stdout, stderr };
-        assert!(!said.stderr.contains("internal error"), "a panic: {}", said.stderr);
+        let said = Said {
+            code: status.code(),
+            stdout,
+            stderr,
+        };
+        assert!(
+            !said.stderr.contains("internal error"),
+            "a panic: {}",
+            said.stderr
+        );
         said
     }
 
     /// Takes out what differs from one run of a test to the next: the project's folder, times, and
     /// process ids.
     pub fn redact(&self, text: &str) -> String {
-        static VARYING: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"process \d+|\b\d+(\.\d+)? ?(s|ms|min)\b").unwrap());
+        static VARYING: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"process \d+|\b\d+(\.\d+)? ?(s|ms|min)\b").unwrap());
         let text = text.replace(&self.folder.path().display().to_string(), "[project]");
-        VARYING.replace_all(&text, |found: &regex::Captures| if found[0].starts_with('p') { "process [id]" } else { "[time]" }.to_owned()).into_owned()
+        VARYING
+            .replace_all(&text, |found: &regex::Captures| {
+                if found[0].starts_with('p') {
+                    "process [id]"
+                } else {
+                    "[time]"
+                }
+                .to_owned()
+            })
+            .into_owned()
     }
 
     /// Every file below a folder with its bytes, locks left out.
@@ -213,9 +254,17 @@ suites = ["suites"]
         let (mut files, mut left) = (BTreeMap::new(), vec![self.path(below)]);
         while let Some(path) = left.pop() {
             if path.is_dir() {
-                left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                left.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
             } else if path.file_name().is_some_and(|name| name != ".lock") {
-                let name = path.strip_prefix(self.folder.path()).unwrap().display().to_string();
+                let name = path
+                    .strip_prefix(self.folder.path())
+                    .unwrap()
+                    .display()
+                    .to_string();
                 files.insert(name, fs::read(&path).unwrap());
             }
         }
@@ -225,14 +274,20 @@ suites = ["suites"]
     /// Lines of a JSONL file with this key, each as what stands behind it.
     pub fn lines(&self, file: &str, key: &str) -> Vec<Value> {
         let text = String::from_utf8(self.read(file)).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{file}: {e}: {line}")));
+        let lines = text.lines().map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{file}: {e}: {line}"))
+        });
         lines.filter_map(|line| line.get(key).cloned()).collect()
     }
 
     /// The record of the only subject of a run whose file name begins so.
     pub fn record(&self, run: &str, subject: &str) -> Record {
         let folder = format!("runs/{run}/answers");
-        let names: Vec<String> = self.files(&folder).into_keys().filter(|n| n.starts_with(&format!("{folder}/{subject}"))).collect();
+        let names: Vec<String> = self
+            .files(&folder)
+            .into_keys()
+            .filter(|n| n.starts_with(&format!("{folder}/{subject}")))
+            .collect();
         assert_eq!(names.len(), 1, "{subject}: {names:?}");
         Record::read(self, &names[0])
     }
@@ -249,12 +304,29 @@ pub struct Record {
 impl Record {
     fn read(project: &Project, file: &str) -> Self {
         let by = |key: &str, place: &dyn Fn(&Value) -> String| -> BTreeMap<String, Value> {
-            project.lines(file, key).into_iter().map(|line| (place(&line), line)).collect()
+            project
+                .lines(file, key)
+                .into_iter()
+                .map(|line| (place(&line), line))
+                .collect()
         };
-        let case = |c: &Value| format!("{}::{}#{}", c["suite"].as_str().unwrap(), c["probe"].as_str().unwrap(), c["prompt"]);
+        let case = |c: &Value| {
+            format!(
+                "{}::{}#{}",
+                c["suite"].as_str().unwrap(),
+                c["probe"].as_str().unwrap(),
+                c["prompt"]
+            )
+        };
         Record {
             answers: by("answered", &|line| case(&line["answer"]["case"])),
-            likelihoods: by("measured", &|line| format!("{} {}", case(&line["likelihood"]["case"]), line["likelihood"]["text"])),
+            likelihoods: by("measured", &|line| {
+                format!(
+                    "{} {}",
+                    case(&line["likelihood"]["case"]),
+                    line["likelihood"]["text"]
+                )
+            }),
             scores: by("scored", &|line| case(&line["case"])),
         }
     }
@@ -269,7 +341,13 @@ impl Said {
     /// The same, after checking the exit code.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -277,14 +355,18 @@ impl Said {
     #[track_caller]
     pub fn refusal(self) -> String {
         let said = self.exits(3);
-        let at = said.stderr.find("error: ").unwrap_or_else(|| panic!("no error in {}", said.stderr));
+        let at = said
+            .stderr
+            .find("error: ")
+            .unwrap_or_else(|| panic!("no error in {}", said.stderr));
         said.stderr[at..].to_owned()
     }
 
     /// Standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout))
     }
 }
 
