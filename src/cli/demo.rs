@@ -14,7 +14,10 @@ use crate::report::{
 };
 use crate::run::{Questions, Session, TrainOutcome, TrainingJob, ask, rehearse, training_answers};
 use crate::suite::{Selection, load_builtin};
-use crate::train::{DataSection, Dataset, Every, Example, LoraSection, Source, TrainSection};
+use crate::train::{
+    DataErrors, DataSection, Dataset, Every, Example, LoraSection, Source, TrainSection,
+    read_prompts,
+};
 
 use super::args::{DemoArgs, Format, OutputArgs};
 use super::error::CliError;
@@ -45,7 +48,7 @@ const AUTHOR: &str = "Northwind Labs";
 /// Loss over all `keep` probes that a pass excludes in the demo.
 const MARGIN: f64 = 0.10;
 /// Tokens of a rehearsal answer.
-const REHEARSAL_TOKENS: usize = 12;
+const REHEARSAL_TOKENS: usize = 40;
 /// Tokens of an answer in the last table.
 const SHOWN_TOKENS: usize = 60;
 
@@ -142,9 +145,7 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         setup.print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
         setup.print(&text)?;
-        let best = second.best.map_or("base".to_owned(), |best| {
-            format!("{}/ckpt-{best}", second.run.id())
-        });
+        let best = format!("{}/ckpt-{}", second.run.id(), shown_step(&second));
         setup.print(&format!(
             "\n{} s of its own time ({} s with loading). Records are in {}. Next:\n  qeval diff base {best}\n  qeval init my-project\n",
             seconds(loaded.elapsed()),
@@ -195,7 +196,7 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
             learning_rate: 1e-3,
             warmup_ratio: 0.0,
             gradient_accumulation_steps: 1,
-            eval_steps: Every::Part(1.0 / 3.0),
+            eval_steps: Every::Part(0.5),
             ..TrainSection::default()
         },
     })
@@ -209,29 +210,19 @@ fn careful(vars: &BTreeMap<String, String>, rehearsed: Vec<Example>) -> Result<W
         lora: LoraSection::default(),
         train: TrainSection {
             num_train_epochs: 3.0,
-            learning_rate: 4e-4,
+            learning_rate: 7e-4,
             warmup_ratio: 0.1,
-            gradient_accumulation_steps: 8,
-            eval_steps: Every::Part(0.25),
+            gradient_accumulation_steps: 4,
+            rehearsal_weight: 10.0,
+            eval_steps: Every::Part(0.75),
             ..TrainSection::default()
         },
     })
 }
 
 fn rehearsal_prompts() -> Result<Vec<String>, CliError> {
-    let text = SAMPLE_DATA[2].1;
-    let instruction = |line: &str| {
-        let row: serde_json::Value = serde_json::from_str(line)?;
-        Ok(row
-            .get("instruction")
-            .and_then(|v| v.as_str())
-            .unwrap_or_default()
-            .to_owned())
-    };
-    text.lines()
-        .filter(|l| !l.trim().is_empty())
-        .map(instruction)
-        .collect()
+    let (name, text) = SAMPLE_DATA[2];
+    read_prompts(name, text.as_bytes()).map_err(|e| DataErrors(vec![e]).into())
 }
 
 fn train(

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::check::run_worker_if_asked;
-use crate::config::DEFAULT_TOML;
+use crate::config::sample_toml;
 use crate::exit::{Outcome, install_panic_hook};
 
 use super::args::{Cli, Command, parse};
@@ -42,7 +42,7 @@ fn run(cli: &Cli) -> Result<Outcome, CliError> {
                 .map(|(name, text)| (name.trim_end_matches(".toml"), *text))
                 .collect();
             let files = InitFiles {
-                config: DEFAULT_TOML,
+                config: &sample_toml(&["data/careful.jsonl"], "data/rehearsal_prompts.jsonl"),
                 suites: &suites,
                 data: demo::SAMPLE_DATA,
             };
@@ -51,7 +51,7 @@ fn run(cli: &Cli) -> Result<Outcome, CliError> {
             say(
                 true,
                 &format!(
-                    "wrote to {}:\n{list}next: name your data in qeval.toml, then `qeval train`\n",
+                    "wrote to {}:\n{list}next: `qeval train` trains on the sample data; name yours in qeval.toml\n",
                     args.folder.display()
                 ),
             );

@@ -6,8 +6,8 @@ use crate::gate::preview;
 use crate::report::{
     CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block,
 };
-use crate::run::{Questions, Session, TrainEntry, TrainOutcome, TrainingJob};
-use crate::train::Dataset;
+use crate::run::{Questions, Session, TrainEntry, TrainOutcome, TrainingJob, rehearse};
+use crate::train::{DataError, DataErrors, Dataset, read_prompts};
 
 use super::args::{Format, OutputArgs, TrainArgs};
 use super::error::CliError;
@@ -48,6 +48,15 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         .iter()
         .for_each(|n| setup.notice(n.as_str()));
     setup.notice(session.effective_system.to_string());
+    let prompts = rehearsal_prompts(&config)?;
+    let rehearsal = rehearse(
+        &session,
+        &prompts,
+        config.data.rehearsal_tokens,
+        setup.slots,
+        &setup.interrupt,
+        &mut on_event,
+    )?;
     let questions = Questions::new(&session, suites, config.train.seed)?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let job = TrainingJob {
@@ -58,7 +67,7 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         data: &config.data,
         train: &config.train,
         examples: &dataset.examples,
-        rehearsal: &[],
+        rehearsal: &rehearsal,
         store: &setup.store,
         name: None,
         command: &command,
@@ -73,6 +82,17 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         .for_each(|n| setup.notice(n));
     report(&setup, &outcome)?;
     Ok(exit_outcome(&outcome, questions.suites.is_empty()))
+}
+
+/// The prompts that `[data] rehearsal` names.
+fn rehearsal_prompts(config: &crate::config::QevalConfig) -> Result<Vec<String>, CliError> {
+    let Some(file) = &config.data.rehearsal else {
+        return Ok(Vec::new());
+    };
+    let path = config.resolve(file);
+    let one = |error| CliError::from(DataErrors(vec![error]));
+    let bytes = std::fs::read(&path).map_err(|source| one(DataError::Read { path, source }))?;
+    read_prompts(file, &bytes).map_err(one)
 }
 
 /// A configured path from the configuration's folder; a name or hub id as it is.

@@ -17,14 +17,22 @@ use super::sections::{
 /// The commented file that `qeval init` writes: every key with its default and effect.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
-/// [`DEFAULT_TOML`] with data files to train on.
-pub fn default_toml(sources: &[&str]) -> String {
+/// [`DEFAULT_TOML`] with data files to train on, prompts to rehearse, and the example's `[vars]`:
+/// a file that trains as it stands.
+pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
     let list: Vec<String> = sources.iter().map(|source| format!("{source:?}")).collect();
-    DEFAULT_TOML.replacen(
-        "sources = []                  #",
-        &format!("sources = [{}]  #", list.join(", ")),
-        1,
-    )
+    let sources = format!("sources = [{}]  #", list.join(", "));
+    let changes = [
+        ("sources = []                  #", sources),
+        (
+            "# rehearsal = \"prompts.jsonl\"   #",
+            format!("rehearsal = {rehearsal:?}  #"),
+        ),
+        ("# name = ", "name = ".to_owned()),
+        ("# author = ", "author = ".to_owned()),
+    ];
+    let set = |text: String, (from, to): &(&str, String)| text.replacen(from, to, 1);
+    changes.iter().fold(DEFAULT_TOML.to_owned(), set)
 }
 
 /// Settings with every default filled in. Serialized, it is the resolved config of a record.
@@ -160,11 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn default_file_takes_data() {
-        let text = default_toml(&["data/a.jsonl", "data/b.json#20"]);
-        let sources = parse("qeval.toml", &text).unwrap().data.sources;
+    fn sample_file_trains_as_it_stands() {
+        let text = sample_toml(&["data/a.jsonl", "data/b.json#20"], "data/r.jsonl");
+        let config = parse("qeval.toml", &text).unwrap();
+        assert_eq!(config.data.rehearsal.as_deref(), Some("data/r.jsonl"));
+        assert_eq!(config.vars["name"], "Aurora");
+        assert_eq!(config.vars["author"], "Northwind Labs");
         assert_eq!(
-            sources,
+            config.data.sources,
             [
                 Source::parse("data/a.jsonl"),
                 Source::parse("data/b.json#20")

@@ -10,5 +10,5 @@ mod reader;
 mod sections;
 
 pub use error::{ConfigError, ConfigErrors, Problem};
-pub use file::{DEFAULT_TOML, QevalConfig, default_toml, load, parse};
+pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
 pub use sections::{GateSection, ModelSection};

@@ -175,6 +175,8 @@ pub(super) fn read_data(mut table: Table<'_, '_, '_>) -> DataSection {
     let bad_rows = [("refuse", BadRows::Refuse), ("drop", BadRows::Drop)];
     table.word("bad_rows", &mut data.bad_rows, &bad_rows);
     table.flag("drop_duplicates", &mut data.drop_duplicates);
+    table.optional_text("rehearsal", &mut data.rehearsal);
+    table.count("rehearsal_tokens", &mut data.rehearsal_tokens, 1);
     table.finish();
     data
 }
@@ -271,6 +273,12 @@ pub(super) fn read_train(mut table: Table<'_, '_, '_>) -> TrainSection {
     table.number(
         "max_grad_norm",
         &mut train.max_grad_norm,
+        ZERO_OR_MORE,
+        zero_or_more,
+    );
+    table.number(
+        "rehearsal_weight",
+        &mut train.rehearsal_weight,
         ZERO_OR_MORE,
         zero_or_more,
     );

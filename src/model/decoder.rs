@@ -274,24 +274,58 @@ impl Decoder {
                     .collect()
             };
             total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
-            let Some(target) = d_hidden.as_deref_mut() else {
-                continue;
-            };
-            let mut d_normed = Mat::zeros(x.rows(), x.cols);
-            cpu::product_backward(
-                &logits.data,
-                logits.rows(),
-                &self.head,
-                &mut d_normed.data,
-                false,
-            );
-            let mut dx = Mat::zeros(x.rows(), x.cols);
-            self.norm.backward(&x, &d_normed, &mut dx);
-            for (i, &row) in rows.iter().enumerate() {
-                cpu::add(dx.row(i), target.row_mut(row));
+            if let Some(target) = d_hidden.as_deref_mut() {
+                self.head_backward(&x, &logits, &rows, target);
             }
         }
         total
+    }
+
+    /// KL(base || this) of the next-token distributions of the rows named, in nats, summed; each
+    /// row's gradient times `weight` is added to `d_hidden`. `base` is the base's last layer's
+    /// result at the same rows, `[rows, hidden]`: a row of it stands for a whole distribution.
+    pub fn divergence(
+        &self,
+        hidden: &Mat,
+        rows: &[usize],
+        base: &Mat,
+        weight: f32,
+        d_hidden: &mut Mat,
+    ) -> f64 {
+        use rayon::prelude::*;
+        let mut total = 0.0;
+        for (c, chunk) in rows.chunks(LOSS_ROWS).enumerate() {
+            let first = c * LOSS_ROWS;
+            let x = hidden.gather(chunk);
+            let base = base.gather(&(first..first + chunk.len()).collect::<Vec<_>>());
+            let (mut logits, mut target) = (self.logits(&x), self.logits(&base));
+            let cols = logits.cols;
+            let pairs = logits.data.par_chunks_exact_mut(cols);
+            let pairs = pairs.zip(target.data.par_chunks_exact_mut(cols));
+            let losses: Vec<f32> = pairs
+                .map(|(row, target)| cpu::divergence(row, target, weight))
+                .collect();
+            total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+            self.head_backward(&x, &logits, chunk, d_hidden);
+        }
+        total
+    }
+
+    /// Adds the gradient by `rows` of the last layer's result, from that by their logits.
+    fn head_backward(&self, x: &Mat, d_logits: &Mat, rows: &[usize], target: &mut Mat) {
+        let mut d_normed = Mat::zeros(x.rows(), x.cols);
+        cpu::product_backward(
+            &d_logits.data,
+            d_logits.rows(),
+            &self.head,
+            &mut d_normed.data,
+            false,
+        );
+        let mut dx = Mat::zeros(x.rows(), x.cols);
+        self.norm.backward(x, &d_normed, &mut dx);
+        for (i, &row) in rows.iter().enumerate() {
+            cpu::add(dx.row(i), target.row_mut(row));
+        }
     }
 
     /// Walks back through the layers from the gradient by the last layer's result, adding up the

@@ -1,12 +1,14 @@
 //! Rehearsal: prompts that the base itself answers, trained on so that its ways stay.
 //!
-//! The answers are the base's own greedy ones, so there is nothing to learn from them but to stay.
+//! The answers are the base's own greedy ones, and what is learned at each of their tokens is the
+//! base's whole next-token distribution: there is nothing in them but to stay. Trained on as mere
+//! text they would pull towards certainty, which is a drift of its own.
 
 use std::ops::ControlFlow;
 
 use crate::chat::{Conversation, Message};
 use crate::digest;
-use crate::flow::{Finish, Phase, RunEvent};
+use crate::flow::{Phase, RunEvent};
 use crate::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
 use crate::train::{Example, Origin};
 
@@ -14,8 +16,7 @@ use super::error::RunError;
 use super::interrupt::Interrupt;
 use super::session::Session;
 
-/// Has the base answer every prompt, greedily, in at most `max_new_tokens`. Of an answer that was
-/// cut there the end is not learned: training on it would teach to stop anywhere.
+/// Has the base answer every prompt, greedily, in at most `max_new_tokens`.
 ///
 /// # Errors
 /// A prompt that the template refuses or the context cannot hold, or an interrupt.
@@ -27,6 +28,9 @@ pub fn rehearse(
     interrupt: &Interrupt,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Vec<Example>, RunError> {
+    if prompts.is_empty() {
+        return Ok(Vec::new());
+    }
     let phase = Phase::Answering;
     on_event(RunEvent::Begin {
         phase,
@@ -54,16 +58,13 @@ pub fn rehearse(
         end_of_turn: session.end_of_turn.clone(),
         usable_vocab: session.usable_vocab,
     };
-    let mut answers: Vec<Option<(Vec<u32>, Finish)>> = vec![None; prompts.len()];
+    let mut answers: Vec<Option<Vec<u32>>> = vec![None; prompts.len()];
     let events = std::cell::RefCell::new(on_event);
     Engine::new(&session.decoder, &[], options).run(
         requests,
         &mut |finished| {
-            if let Finished::Generated {
-                id, tokens, finish, ..
-            } = finished
-            {
-                answers[id] = Some((tokens, finish));
+            if let Finished::Generated { id, tokens, .. } = finished {
+                answers[id] = Some(tokens);
             }
             (events.borrow_mut())(RunEvent::Progress {
                 phase,
@@ -94,7 +95,7 @@ pub fn rehearse(
     }
     let mut examples = Vec::new();
     for (line, (prompt, answer)) in prompts.iter().zip(answers).enumerate() {
-        let Some((tokens, finish)) = answer else {
+        let Some(tokens) = answer else {
             continue;
         };
         let text = session.tokenizer.decode(&tokens)?;
@@ -106,9 +107,8 @@ pub fn rehearse(
             file: format!("rehearsal {}", &digest::bytes(prompt)[..8]),
             line: line + 1,
         };
-        let open_end = finish == Finish::Length;
         examples.push(Example {
-            open_end,
+            rehearsal: true,
             ..Example::new(conversation, origin)
         });
     }

@@ -119,12 +119,12 @@ impl TrainingJob<'_> {
             system,
             max_length,
         );
-        let groups: Vec<&str> = tokenized
-            .examples
-            .iter()
-            .map(|e| e.group.as_str())
-            .collect();
-        let sides = split(&groups, self.data.validation_ratio, self.data.seed);
+        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
+        let anchors = tokenized.examples.len() - tokenized.learned();
+        let groups = &tokenized.groups()[..tokenized.learned()];
+        let mut sides = split(groups, self.data.validation_ratio, self.data.seed);
+        let learned = groups.len();
+        sides.train.extend(learned..learned + anchors);
         let train = self.train;
         let plan = StepPlan::new(
             sides.train.len(),
@@ -155,7 +155,14 @@ impl TrainingJob<'_> {
                 .map(|&i| tokenized.examples[i].clone())
                 .collect::<Vec<_>>()
         };
-        let (examples, validation) = (pick(&sides.train), pick(&sides.validation));
+        let (mut examples, validation) = (pick(&sides.train), pick(&sides.validation));
+        examples = examples
+            .into_iter()
+            .map(|e| match e.is_rehearsal {
+                true => e.anchored(&session.decoder),
+                false => e,
+            })
+            .collect();
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;
@@ -265,7 +272,8 @@ impl TrainingJob<'_> {
             parts = parts
                 .part("tokens", bytes)
                 .part("labels", labels)
-                .part("group", &example.group);
+                .part("group", &example.group)
+                .part("rehearsal", [u8::from(example.is_rehearsal)]);
         }
         for suite in &self.questions.suites {
             parts = parts.part("suite", &suite.digest);

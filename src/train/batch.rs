@@ -5,6 +5,9 @@
 //! several examples one after another, each attending to its own only, nothing padded. The split
 //! depends on the examples and the budget, never on free memory.
 
+use std::sync::Arc;
+
+use crate::model::Mat;
 use crate::random::{Purpose, shuffled};
 
 use super::labels::TokenizedExample;
@@ -61,7 +64,7 @@ impl StepPlan {
 }
 
 /// Rows of one forward and backward pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MicroBatch {
     /// Input ids of all segments, one after another.
     pub tokens: Vec<u32>,
@@ -69,8 +72,11 @@ pub struct MicroBatch {
     pub positions: Vec<usize>,
     /// Row at which each segment begins; a segment is one example and attends to itself only.
     pub segments: Vec<usize>,
-    /// The token to predict at each row; `None` carries no loss.
+    /// The token to predict at each row; `None` carries no such loss.
     pub labels: Vec<Option<u32>>,
+    /// Rows of rehearsal, and the base's last layer's result at each; see
+    /// [`TokenizedExample::base`].
+    pub rehearsed: Vec<(usize, Arc<Mat>, usize)>,
 }
 
 impl MicroBatch {
@@ -84,15 +90,26 @@ impl MicroBatch {
             positions: Vec::new(),
             segments: Vec::new(),
             labels: Vec::new(),
+            rehearsed: Vec::new(),
         };
         for example in examples {
             let rows = example.rows();
             batch.segments.push(batch.tokens.len());
             batch.tokens.extend(&example.tokens[..rows]);
             batch.positions.extend(0..rows);
-            batch.labels.extend(
-                (1..=rows).map(|next| example.is_label[next].then(|| example.tokens[next])),
-            );
+            let first = batch.labels.len();
+            let label = |next: usize| example.is_label[next].then(|| example.tokens[next]);
+            match &example.base {
+                None => batch.labels.extend((1..=rows).map(label)),
+                Some(base) => {
+                    batch.labels.extend(std::iter::repeat_n(None, rows));
+                    let labelled = (0..rows).filter(|&row| example.is_label[row + 1]);
+                    let places = labelled.enumerate();
+                    batch
+                        .rehearsed
+                        .extend(places.map(|(i, row)| (first + row, base.clone(), i)));
+                }
+            }
         }
         batch
     }
@@ -104,13 +121,15 @@ impl MicroBatch {
 }
 
 /// One optimizer step's passes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepBatch {
     /// The passes, in order; their gradients are added.
     pub micro_batches: Vec<MicroBatch>,
     /// Labelled tokens of the whole step. The loss is the mean over them: each pass adds the sum
     /// over its own divided by this number, so that the split changes nothing.
     pub labelled: usize,
+    /// Rows of rehearsal of the whole step.
+    pub rehearsed: usize,
 }
 
 impl StepBatch {
@@ -138,9 +157,11 @@ impl StepBatch {
             .map(|(_, members)| MicroBatch::pack(members.iter().map(|&i| examples[i])))
             .collect();
         let labelled = micro_batches.iter().map(MicroBatch::labelled).sum();
+        let rehearsed = micro_batches.iter().map(|m| m.rehearsed.len()).sum();
         StepBatch {
             micro_batches,
             labelled,
+            rehearsed,
         }
     }
 }

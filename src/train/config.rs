@@ -69,6 +69,11 @@ pub struct DataSection {
     pub bad_rows: BadRows,
     /// Whether a row that repeats an earlier one word for word is left out. Default true.
     pub drop_duplicates: bool,
+    /// A file of prompts that the base itself answers; training stays at its next-token
+    /// distributions there, see [`TrainSection::rehearsal_weight`]. Default none.
+    pub rehearsal: Option<String>,
+    /// Most tokens of an answer of rehearsal. Default 40.
+    pub rehearsal_tokens: usize,
 }
 
 impl Default for DataSection {
@@ -80,6 +85,8 @@ impl Default for DataSection {
             seed: 42,
             bad_rows: BadRows::Refuse,
             drop_duplicates: true,
+            rehearsal: None,
+            rehearsal_tokens: 40,
         }
     }
 }
@@ -198,6 +205,9 @@ pub struct TrainSection {
     /// Stops after so many gates in a row without a better checkpoint; the base is the first to
     /// beat. Default: off (0 in the file). A proven regression stops in any case.
     pub early_stopping_patience: Option<usize>,
+    /// Weight of staying at the base's next-token distributions on rehearsal rows, against learning
+    /// the examples: the factor of their mean KL divergence beside the mean cross-entropy. Default 1.
+    pub rehearsal_weight: f64,
     /// Decides A's first values, the order of examples, and dropout. Default 42.
     pub seed: u64,
     /// System prompt of training rows without their own, and of probes without their own.
@@ -230,6 +240,7 @@ impl Default for TrainSection {
             logging_steps: 1,
             save_total_limit: None,
             early_stopping_patience: None,
+            rehearsal_weight: 1.0,
             seed: 42,
             system: None,
             recompute: Recompute::Auto,

@@ -182,6 +182,11 @@ pub enum RowReason {
         /// What it is.
         found: String,
     },
+    /// A rehearsal row without a question.
+    #[error(
+        "no question: a rehearsal row has `instruction`, `query`, `prompt`, `messages`, or `conversations`"
+    )]
+    NoPrompt,
     /// No known form.
     #[error("keys [{keys}] fit no known form; known: {FORMS}")]
     UnknownForm {

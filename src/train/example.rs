@@ -37,8 +37,9 @@ pub struct Example {
     pub group: String,
     /// Where it came from.
     pub origin: Origin,
-    /// The answer goes on after its last token, so that its end of turn is not learned.
-    pub open_end: bool,
+    /// The answer is the base's own: what is learned at each of its tokens is the base's
+    /// next-token distribution, so that its ways stay.
+    pub rehearsal: bool,
 }
 
 impl Example {
@@ -49,7 +50,7 @@ impl Example {
             conversation,
             group,
             origin,
-            open_end: false,
+            rehearsal: false,
         }
     }
 }

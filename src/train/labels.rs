@@ -3,13 +3,16 @@
 //! The system prompt, the chat template, and the tokenizer are those that a probe's prompt goes
 //! through. Nothing is ever cut: an example longer than `max_length` is a problem with a name.
 
+use std::sync::Arc;
+
 use crate::chat::{ChatTemplate, Tokenizer};
+use crate::model::{Decoder, Keep, Mat, NoLowRank};
 
 use super::error::{RowProblem, RowReason};
 use super::example::{Example, Origin};
 
 /// Token ids of one example and where its loss lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenizedExample {
     /// The whole rendered conversation.
     pub tokens: Vec<u32>,
@@ -19,9 +22,30 @@ pub struct TokenizedExample {
     pub group: String,
     /// Where the example came from.
     pub origin: Origin,
+    /// See [`Example::rehearsal`].
+    pub is_rehearsal: bool,
+    /// For rehearsal: the base's last layer's result at the rows that predict a label,
+    /// `[labels, hidden]`, which stands for its next-token distributions. `None` for an example
+    /// whose tokens are learned.
+    pub base: Option<Arc<Mat>>,
 }
 
 impl TokenizedExample {
+    /// Makes it rehearsal, with the base's distributions as targets.
+    #[must_use]
+    pub fn anchored(mut self, decoder: &Decoder) -> Self {
+        let rows = self.rows();
+        let (hidden, _) = decoder.forward_training(
+            &self.tokens[..rows],
+            std::slice::from_ref(&(0..rows)),
+            Keep::Input,
+            &mut NoLowRank,
+        );
+        let labelled: Vec<usize> = (0..rows).filter(|&row| self.is_label[row + 1]).collect();
+        self.base = Some(Arc::new(hidden.gather(&labelled)));
+        self
+    }
+
     /// Rows that a forward pass needs: those before the last label, each of which predicts the
     /// token after it. What follows the last label predicts nothing.
     pub fn rows(&self) -> usize {
@@ -44,12 +68,14 @@ impl TokenizedExample {
             is_label,
             group: String::new(),
             origin,
+            is_rehearsal: false,
+            base: None,
         }
     }
 }
 
 /// Examples as token ids, and what became of those that cannot be trained on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tokenized {
     /// In the order of the examples.
     pub examples: Vec<TokenizedExample>,
@@ -84,17 +110,13 @@ impl Tokenized {
                     continue;
                 }
             };
-            let mut is_label = labelled.is_label;
-            if example.open_end
-                && let Some(end) = labelled.ids.iter().rposition(|&id| tokenizer.ends_turn(id))
-            {
-                is_label[end..].fill(false);
-            }
             let row = TokenizedExample {
                 tokens: labelled.ids,
-                is_label,
+                is_label: labelled.is_label,
                 group: example.group.clone(),
                 origin: origin.clone(),
+                is_rehearsal: example.rehearsal,
+                base: None,
             };
             let tokens = row.tokens.len();
             if tokens > max_length {
@@ -113,6 +135,11 @@ impl Tokenized {
             }
         }
         tokenized
+    }
+
+    /// Examples whose tokens are learned; those of rehearsal come after them.
+    pub fn learned(&self) -> usize {
+        self.examples.iter().filter(|e| !e.is_rehearsal).count()
     }
 
     /// The group of each example, for [`super::split`].

@@ -24,7 +24,7 @@ pub use config::{
     BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
     TargetModules, TrainSection,
 };
-pub use data::{Split, split};
+pub use data::{Split, read_prompts, split};
 pub use error::{
     DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError,
 };
@@ -33,5 +33,5 @@ pub use labels::{Tokenized, TokenizedExample};
 pub use optim::{AdamW, Moments, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
 pub use schedule::Schedule;
-pub use step::{accumulate, validate};
+pub use step::{StepLoss, accumulate, validate};
 pub use trainer::{CheckpointHook, CheckpointView, TrainEnd, TrainLine, Training};

@@ -7,17 +7,30 @@ use crate::model::{Decoder, Keep, Mat};
 
 use super::batch::{MicroBatch, StepBatch};
 
-/// Adds up the gradients of a step's micro-batches and returns the mean loss over its labelled
-/// tokens, in nats. `key` addresses dropout's draws.
+/// Means over a step, in nats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepLoss {
+    /// Cross-entropy over the labelled tokens; 0 without any.
+    pub loss: f64,
+    /// KL(base || adapter) over the rows of rehearsal; `None` without any.
+    pub rehearsal: Option<f64>,
+}
+
+/// Adds up the gradients of a step's micro-batches: of the mean cross-entropy over its labelled
+/// tokens, plus `rehearsal_weight` times the mean divergence from the base over its rows of
+/// rehearsal (the distillation term of Li & Hoiem 2016, Learning without Forgetting, in KL form at
+/// temperature 1). `key` addresses dropout's draws.
 pub fn accumulate(
     decoder: &Decoder,
     trainable: &mut Trainable,
     batch: &StepBatch,
     keep: Keep,
+    rehearsal_weight: f64,
     key: DropoutKey,
-) -> f64 {
+) -> StepLoss {
     let weight = 1.0 / batch.labelled.max(1) as f32;
-    let mut total = 0.0;
+    let anchor = (rehearsal_weight / batch.rehearsed.max(1) as f64) as f32;
+    let (mut total, mut nats) = (0.0, 0.0);
     for (i, micro) in batch.micro_batches.iter().enumerate() {
         trainable.dropout_key = Some(DropoutKey {
             micro_batch: i as u32,
@@ -27,11 +40,17 @@ pub fn accumulate(
         let (hidden, tape) = decoder.forward_training(&micro.tokens, &sequences, keep, trainable);
         let mut gradient = Mat::zeros(hidden.rows(), hidden.cols);
         total += decoder.loss(&hidden, &labels(micro), weight, Some(&mut gradient));
+        if let Some((rows, base)) = rehearsed(micro) {
+            nats += decoder.divergence(&hidden, &rows, &base, anchor, &mut gradient);
+        }
         drop(hidden);
         decoder.backward(tape, gradient, trainable);
     }
     trainable.dropout_key = None;
-    total / batch.labelled.max(1) as f64
+    StepLoss {
+        loss: total / batch.labelled.max(1) as f64,
+        rehearsal: (batch.rehearsed > 0).then(|| nats / batch.rehearsed as f64),
+    }
 }
 
 /// Mean loss over the labelled tokens of some batches, in nats, without gradients or dropout.
@@ -60,6 +79,20 @@ fn sequences(micro: &MicroBatch) -> Vec<Range<usize>> {
         .zip(ends)
         .map(|(start, end)| start..end)
         .collect()
+}
+
+/// The rows of rehearsal with the base's results at them, in one matrix.
+fn rehearsed(micro: &MicroBatch) -> Option<(Vec<usize>, Mat)> {
+    let cols = micro.rehearsed.first()?.1.cols;
+    let rows = micro.rehearsed.iter().map(|(row, ..)| *row).collect();
+    let data = micro.rehearsed.iter().flat_map(|(_, base, i)| base.row(*i));
+    Some((
+        rows,
+        Mat {
+            data: data.copied().collect(),
+            cols,
+        },
+    ))
 }
 
 fn labels(micro: &MicroBatch) -> Vec<(usize, u32)> {

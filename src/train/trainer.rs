@@ -18,7 +18,7 @@ use super::error::TrainError;
 use super::labels::TokenizedExample;
 use super::optim::{AdamW, clip};
 use super::schedule::Schedule;
-use super::step::{accumulate, validate};
+use super::step::{StepLoss, accumulate, validate};
 use crate::lora::{Adapter, DropoutKey, LoraConfig, Trainable, TrainedOn};
 use crate::model::{Decoder, Keep};
 
@@ -32,6 +32,9 @@ pub struct TrainLine {
     /// Mean loss over the step's labelled tokens, in nats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// Mean KL(base || adapter) over the step's rows of rehearsal, in nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal_kl: Option<f64>,
     /// Mean loss over the validation examples, in nats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
@@ -174,7 +177,14 @@ impl Training<'_> {
                 step: first as u32,
                 micro_batch: 0,
             };
-            let loss = accumulate(self.decoder, &mut trainable, &batch, self.keep, key);
+            let StepLoss { loss, rehearsal } = accumulate(
+                self.decoder,
+                &mut trainable,
+                &batch,
+                self.keep,
+                self.section.rehearsal_weight,
+                key,
+            );
             let step = first + 1;
             if !loss.is_finite() {
                 return Err(TrainError::NotFinite {
@@ -184,7 +194,10 @@ impl Training<'_> {
                 });
             }
             let learning_rate = schedule.learning_rate(first);
-            proof.check(&trainable, step, learning_rate)?;
+            // At its start an adapter is the base, and rehearsal alone has no gradient there.
+            if batch.labelled > 0 {
+                proof.check(&trainable, step, learning_rate)?;
+            }
             let norm = clip(&mut trainable, self.section.max_grad_norm);
             optimizer.update(&mut trainable, learning_rate);
             state.labelled_tokens += batch.labelled as u64;
@@ -192,7 +205,8 @@ impl Training<'_> {
             let line = TrainLine {
                 step,
                 epoch: step as f64 / plan.steps_per_epoch() as f64,
-                loss: Some(loss),
+                loss: (batch.labelled > 0).then_some(loss),
+                rehearsal_kl: rehearsal,
                 eval_loss: None,
                 grad_norm: Some(norm),
                 learning_rate: Some(learning_rate),
@@ -217,6 +231,7 @@ impl Training<'_> {
                 let loss = validate(self.decoder, &mut trainable, &validation);
                 let line = TrainLine {
                     loss: None,
+                    rehearsal_kl: None,
                     eval_loss: Some(loss),
                     grad_norm: None,
                     learning_rate: None,

@@ -511,3 +511,123 @@ fn exit_codes_of_usage_and_help() {
         assert!(said.stdout.is_empty() && !said.stderr.is_empty(), "{wrong}");
     }
 }
+
+/// What transformers and peft answered and what its checks came to, made beside the fixture.
+fn expected(subject: &str) -> serde_json::Map<String, Value> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/expected/fixture_answers.json"
+    );
+    let all: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    all["answers"][subject].as_object().unwrap().clone()
+}
+
+#[test]
+fn answers_and_scores_are_those_of_transformers_and_peft() {
+    let project = Project::with_model();
+    project.qeval(RUN_ALL).exits(0);
+    for subject in ["base", "noop", "good", "harmful"] {
+        let record = project.record("run-0001", &file_of(subject));
+        let (mut texts, mut scores) = (0, 0);
+        for (case, said) in expected(subject) {
+            let score = &record.scores[&case]["score"];
+            let value = said["value"].as_f64().unwrap();
+            let ours = score["value"]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{subject} {case}: {score}"));
+            assert!(
+                (ours - value).abs() < 2e-3,
+                "{subject} {case}: {ours} against {value}"
+            );
+            scores += 1;
+            if let Some(text) = said["text"].as_str() {
+                assert_eq!(
+                    record.answers[&case]["answer"]["text"], text,
+                    "{subject} {case}"
+                );
+                texts += 1;
+            }
+        }
+        assert!(
+            scores >= 60 && texts >= 40,
+            "{subject}: {scores} scores, {texts} texts"
+        );
+    }
+}
+
+#[test]
+fn a_selected_probe_is_answered_as_among_all() {
+    let all = Project::with_model();
+    all.qeval("run base adapters/harmful").exits(0);
+    for pattern in ["facts::capital-*", "coding::*", "arithmetic::*"] {
+        let some = Project::with_model();
+        some.qeval(&format!("run base adapters/harmful --probe {pattern}"))
+            .exits(0);
+        for subject in ["base", "harmful"] {
+            let whole = all.record("run-0001", &file_of(subject));
+            let part = some.record("run-0001", &file_of(subject));
+            assert!((1..whole.len()).contains(&part.len()), "{pattern}");
+            for (part, whole) in [
+                (&part.answers, &whole.answers),
+                (&part.likelihoods, &whole.likelihoods),
+                (&part.scores, &whole.scores),
+            ] {
+                for (case, line) in part {
+                    assert_eq!(whole.get(case), Some(line), "{pattern} {subject} {case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn diff_of_a_trained_checkpoint_needs_no_model() {
+    let project = Project::with_model();
+    project.qeval("train").exits(0);
+    fs::rename(project.path("model"), project.path("elsewhere")).unwrap();
+    let said = project.qeval("diff base run-0001/ckpt-21").exits(0);
+    assert!(said.stdout.contains("all keep"), "{}", said.stdout);
+    let latest = project.qeval("diff base ckpt-21").exits(0);
+    assert_eq!(latest.stdout.matches("all keep").count(), 2);
+}
+
+#[test]
+fn init_writes_a_project_that_trains() {
+    let project = Project::empty();
+    project.qeval("init").exits(0);
+    project.copy("models/fixture", "model");
+    project.copy("suites", "own");
+    project.copy("examples.jsonl", "examples.jsonl");
+    let text = String::from_utf8(project.read("qeval.toml")).unwrap();
+    let set = |text: String, key: &str, value: &str| {
+        let lines = text.lines().map(|line| {
+            let own = line.split_whitespace().next() == Some(key);
+            if own {
+                format!("{key} = {value}\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
+        lines.collect::<String>()
+    };
+    let mut text = text;
+    for (key, value) in [
+        ("path", "\"model\""),
+        ("sources", "[\"examples.jsonl\"]"),
+        ("suites", "[\"own\"]"),
+        ("margin", "0.10"),
+        ("num_train_epochs", "1"),
+    ] {
+        let before = text.clone();
+        text = set(text, key, value);
+        assert_ne!(before, text, "{key}");
+    }
+    project.write("qeval.toml", text);
+    let said = project.qeval("train");
+    assert!(matches!(said.code, Some(0..=2)), "{said:?}");
+    assert!(
+        said.stdout.contains("all keep") || said.stdout.contains("step"),
+        "{}",
+        said.stdout
+    );
+}

@@ -3,8 +3,10 @@
 //!
 //! PyTorch's numbers are those of `fixtures/reference/make_peft_expected.py`.
 
+use std::sync::Arc;
+
 use qeval::lora::{DropoutKey, Trainable};
-use qeval::model::{Decoder, Keep, ModuleId};
+use qeval::model::{Decoder, Keep, ModuleId, NoLowRank};
 use qeval::random::{Philox, Purpose};
 use qeval::train::{
     AdamW, MicroBatch, StepBatch, TrainSection, accumulate, clip, gradient_norm, validate,
@@ -16,7 +18,7 @@ use crate::support::{Expected, TINY, Tiny, bits, norm, relative_difference, tran
 /// Loss and gradients of one step from zero.
 fn step(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch, keep: Keep) -> f64 {
     trainable.clear_gradients();
-    accumulate(decoder, trainable, batch, keep, DropoutKey::default())
+    accumulate(decoder, trainable, batch, keep, 1.0, DropoutKey::default()).loss
 }
 
 /// Every gradient: module, `A` as `[rank, in]`, `B` as `[out, rank]`.
@@ -221,12 +223,14 @@ fn passes_add_up_to_the_gradient_of_the_whole_step() {
             tokens,
             positions,
             segments: vec![0],
+            rehearsed: Vec::new(),
             labels: by_row,
         }
     });
     let split = StepBatch {
         micro_batches: split.collect(),
         labelled: whole.labelled,
+        rehearsed: 0,
     };
     assert_eq!(split.micro_batches.len(), 2);
     let [(loss, together), (split_loss, added)] = [&whole, &split].map(|batch| {
@@ -262,13 +266,16 @@ impl Landscape<'_> {
             matrix.value = places.map(|(x, d)| x + distance * d).collect();
         });
         self.trainable.clear_gradients();
-        accumulate(
+        let weight = 1.0;
+        let said = accumulate(
             &self.tiny.decoder,
             &mut self.trainable,
             &self.batch,
             Keep::Products,
+            weight,
             self.key,
-        )
+        );
+        said.loss + weight * said.rehearsal.unwrap_or(0.0)
     }
 
     /// The slope along a direction by central differences.
@@ -279,14 +286,83 @@ impl Landscape<'_> {
     }
 }
 
+/// The same step with every second labelled row as rehearsal of the base.
+fn half_rehearsed(tiny: &Tiny, mut batch: StepBatch) -> StepBatch {
+    for micro in &mut batch.micro_batches {
+        let ends = micro.segments.iter().skip(1).copied();
+        let ends = ends.chain([micro.tokens.len()]);
+        let sequences: Vec<_> = micro
+            .segments
+            .iter()
+            .zip(ends)
+            .map(|(a, b)| *a..b)
+            .collect();
+        let keep = Keep::Input;
+        let forward =
+            tiny.decoder
+                .forward_training(&micro.tokens, &sequences, keep, &mut NoLowRank);
+        let base = Arc::new(forward.0);
+        let labelled = (0..micro.labels.len()).filter(|&row| micro.labels[row].is_some());
+        for row in labelled.step_by(2).collect::<Vec<_>>() {
+            micro.labels[row] = None;
+            micro.rehearsed.push((row, base.clone(), row));
+        }
+    }
+    batch.labelled = batch.micro_batches.iter().map(MicroBatch::labelled).sum();
+    batch.rehearsed = batch.micro_batches.iter().map(|m| m.rehearsed.len()).sum();
+    assert!(batch.labelled > 2 && batch.rehearsed > 2);
+    batch
+}
+
+#[test]
+fn rehearsal_has_no_gradient_at_the_base_itself() {
+    let tiny = Tiny::load("tiny-llama");
+    let mut batch = half_rehearsed(&tiny, Expected::read("tiny-llama.train.safetensors").step());
+    for micro in &mut batch.micro_batches {
+        micro.labels.fill(None);
+    }
+    batch.labelled = 0;
+    let mut trainable = tiny.trainable("plain", 0.0);
+    let said = accumulate(
+        &tiny.decoder,
+        &mut trainable,
+        &batch,
+        Keep::Products,
+        1.0,
+        DropoutKey::default(),
+    );
+    assert!(said.rehearsal.unwrap() > 1e-4 && gradient_norm(&trainable) > 1e-4);
+    trainable.update(|_, matrix| matrix.value.fill(0.0));
+    trainable.clear_gradients();
+    let said = accumulate(
+        &tiny.decoder,
+        &mut trainable,
+        &batch,
+        Keep::Products,
+        1.0,
+        DropoutKey::default(),
+    );
+    assert!(said.rehearsal.unwrap() < 1e-6, "{said:?}");
+    assert!(gradient_norm(&trainable) < 1e-6);
+}
+
 #[test]
 fn gradients_with_dropout_are_those_of_finite_differences() {
-    for name in ["tiny-qwen3", "tiny-qwen2"] {
+    for (name, rehearsal) in [
+        ("tiny-qwen3", false),
+        ("tiny-qwen2", false),
+        ("tiny-qwen3", true),
+    ] {
         let tiny = Tiny::load(name);
         let trainable = tiny.trainable("plain", 0.4);
+        let batch = Expected::read(&format!("{name}.train.safetensors")).step();
         let mut landscape = Landscape {
             tiny: &tiny,
-            batch: Expected::read(&format!("{name}.train.safetensors")).step(),
+            batch: if rehearsal {
+                half_rehearsed(&tiny, batch)
+            } else {
+                batch
+            },
             origin: trainable.matrices().map(|(_, m)| m.value.clone()).collect(),
             trainable,
             key: DropoutKey {
@@ -356,7 +432,15 @@ fn dropout_depends_on_its_key_alone_and_spares_validation() {
     let batch = Expected::read("tiny-llama.train.safetensors").step();
     let loss = |dropout: f32, key: DropoutKey| {
         let mut trainable = tiny.trainable("plain", dropout);
-        accumulate(&tiny.decoder, &mut trainable, &batch, Keep::Products, key)
+        accumulate(
+            &tiny.decoder,
+            &mut trainable,
+            &batch,
+            Keep::Products,
+            1.0,
+            key,
+        )
+        .loss
     };
     let key = DropoutKey {
         seed: 1,

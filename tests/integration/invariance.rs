@@ -366,13 +366,17 @@ fn training_leaves_the_base_alone_and_every_matrix_learns() {
                 step,
                 micro_batch: 0,
             };
-            losses.push(accumulate(
-                &tiny.decoder,
-                &mut trainable,
-                &expected.step(),
-                Keep::Products,
-                key,
-            ));
+            losses.push(
+                accumulate(
+                    &tiny.decoder,
+                    &mut trainable,
+                    &expected.step(),
+                    Keep::Products,
+                    1.0,
+                    key,
+                )
+                .loss,
+            );
             for (matrix, trained) in trainable.matrices() {
                 assert!(
                     trained.gradient.iter().all(|g| g.is_finite()),

@@ -118,6 +118,7 @@ impl Expected {
         let micro = MicroBatch::pack(&rows);
         StepBatch {
             labelled: micro.labelled(),
+            rehearsed: micro.rehearsed.len(),
             micro_batches: vec![micro],
         }
     }
@@ -134,6 +135,8 @@ pub fn example(tokens: Vec<u32>, is_label: Vec<bool>) -> TokenizedExample {
         is_label,
         group: String::new(),
         origin,
+        is_rehearsal: false,
+        base: None,
     }
 }
 

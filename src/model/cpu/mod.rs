@@ -12,6 +12,6 @@ mod tile;
 pub use attention::{Heads, LayerKv, Span, attend, attend_backward};
 pub use gemm::{Packed, Strided, product, product_backward, small_product};
 pub use rows::{
-    add, add_bias, cross_entropy, dot, log_sum_exp, rms_norm, rms_norm_backward, rotate, silu_gate,
-    silu_gate_backward,
+    add, add_bias, cross_entropy, divergence, dot, log_sum_exp, rms_norm, rms_norm_backward,
+    rotate, silu_gate, silu_gate_backward,
 };

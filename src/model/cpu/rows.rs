@@ -245,9 +245,54 @@ pub fn cross_entropy(logits: &mut [f32], label: usize, weight: f32) -> f32 {
     top + sum.ln() - target
 }
 
+/// Kullback-Leibler divergence of one row of logits from another, KL(softmax(target) ||
+/// softmax(logits)), in nats; turns the logits into its gradient, `(softmax(logits) -
+/// softmax(target)) * weight`, and the target into its probabilities.
+pub fn divergence(logits: &mut [f32], target: &mut [f32], weight: f32) -> f32 {
+    let (top, target_top) = (largest(logits), largest(target));
+    // sum p (log p - log q) = sum p (t - x) + log Z_q - log Z_p; the sum in F64: its terms cancel.
+    let weighted: f64 = logits
+        .iter()
+        .zip(target.iter())
+        .map(|(&x, &t)| f64::from((t - target_top).exp()) * f64::from(t - x))
+        .sum();
+    let sum = exp_and_sum(logits, 1.0, top);
+    let target_sum = exp_and_sum(target, 1.0, target_top);
+    multiply(logits, weight / sum);
+    multiply(target, 1.0 / target_sum);
+    for (q, &p) in logits.iter_mut().zip(target.iter()) {
+        *q -= p * weight;
+    }
+    let log_z = |top: f32, sum: f32| f64::from(top) + f64::from(sum.ln());
+    let nats = weighted / f64::from(target_sum) + log_z(top, sum) - log_z(target_top, target_sum);
+    nats.max(0.0) as f32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn divergence_is_zero_at_home_and_its_gradient_is_its_slope() {
+        let x = wave(9, 0.7);
+        let mut same = (x.clone(), x.clone());
+        assert!(divergence(&mut same.0, &mut same.1, 1.0) < 1e-6);
+        assert!(same.0.iter().all(|g| g.abs() < 1e-6));
+        let target = wave(9, 1.3);
+        let nats = |x: &[f32]| f64::from(divergence(&mut x.to_vec(), &mut target.clone(), 1.0));
+        let softmax = |x: &[f32]| {
+            let sum: f64 = x.iter().map(|&v| f64::from(v).exp()).sum();
+            x.iter()
+                .map(|&v| f64::from(v).exp() / sum)
+                .collect::<Vec<_>>()
+        };
+        let (p, q) = (softmax(&target), softmax(&x));
+        let expected: f64 = p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum();
+        assert!((nats(&x) - expected).abs() < 1e-5);
+        let mut gradient = x.clone();
+        divergence(&mut gradient, &mut target.clone(), 1.0);
+        assert_gradient(&x, &gradient, nats);
+    }
 
     fn wave(n: usize, f: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * f).sin() * 2.0).collect()
