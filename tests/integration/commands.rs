@@ -523,33 +523,29 @@ fn expected(subject: &str) -> serde_json::Map<String, Value> {
 }
 
 #[test]
-fn answers_and_scores_are_those_of_transformers_and_peft() {
+fn answers_and_odds_are_those_of_transformers_and_peft() {
     let project = Project::with_model();
     project.qeval(RUN_ALL).exits(0);
     for subject in ["base", "noop", "good", "harmful"] {
         let record = project.record("run-0001", &file_of(subject));
         let (mut texts, mut scores) = (0, 0);
         for (case, said) in expected(subject) {
-            let score = &record.scores[&case]["score"];
-            let value = said["value"].as_f64().unwrap();
-            let ours = score["value"]
-                .as_f64()
-                .unwrap_or_else(|| panic!("{subject} {case}: {score}"));
-            assert!(
-                (ours - value).abs() < 2e-3,
-                "{subject} {case}: {ours} against {value}"
-            );
-            scores += 1;
-            if let Some(text) = said["text"].as_str() {
-                assert_eq!(
-                    record.answers[&case]["answer"]["text"], text,
-                    "{subject} {case}"
-                );
-                texts += 1;
-            }
+            let Some(answered) = record.answers.get(&case) else {
+                // Options are weighed, not answered; the reference is rounded to six places.
+                let value = said["value"].as_f64().unwrap();
+                let ours = &record.scores[&case]["score"]["scored"]["value"];
+                let off = (ours.as_f64().unwrap() - value).abs();
+                assert!(off < 1e-5, "{subject} {case}: {ours} against {value}");
+                scores += 1;
+                continue;
+            };
+            let answer = &answered["answer"];
+            assert_eq!(answer["text"], said["text"], "{subject} {case}");
+            assert_eq!(answer["token_ids"], said["ids"], "{subject} {case}");
+            texts += 1;
         }
         assert!(
-            scores >= 60 && texts >= 40,
+            scores >= 10 && texts >= 40,
             "{subject}: {scores} scores, {texts} texts"
         );
     }
