@@ -108,25 +108,28 @@ pub fn model_path(config: &crate::config::QevalConfig) -> String {
 /// Rows of the checkpoint table.
 pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
     let mut rows: Vec<CheckpointRow<'_>> = Vec::new();
-    let (mut losses, mut validation) = (Vec::new(), None);
+    let (mut losses, mut drift, mut validation) = (Vec::new(), Vec::new(), None);
     for entry in &outcome.entries {
         match entry {
             TrainEntry::Line(line) => {
                 losses.extend(line.loss);
+                drift.extend(line.rehearsal_kl);
                 validation = line.eval_loss.or(validation);
             }
             TrainEntry::Gate(gated) => {
-                let mean =
-                    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
+                let mean = |all: &[f64]| {
+                    (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+                };
                 rows.push(CheckpointRow {
                     step: gated.step,
-                    train_loss: mean,
+                    train_loss: mean(&losses),
                     validation_loss: validation.take(),
                     verdict: &gated.verdict,
-                    kl_to_base: None,
+                    kl_to_base: mean(&drift),
                     causes: Vec::new(),
                 });
                 losses.clear();
+                drift.clear();
             }
         }
     }

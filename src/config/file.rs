@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn every_kind_of_value_is_read() {
         let text = r#"
-            model = { path = "m", tokenizer = "t.json" }
+            model = { path = "m" }
             [lora]
             alpha = 8
             target_modules = ["q_proj", "v_proj"]
@@ -204,7 +204,6 @@ mod tests {
             name = "Aurora"
         "#;
         let config = parse("qeval.toml", text).unwrap();
-        assert_eq!(config.model.tokenizer.as_deref(), Some("t.json"));
         assert_eq!(config.lora.alpha, 8.0);
         let modules = vec!["q_proj".to_string(), "v_proj".to_string()];
         assert_eq!(config.lora.target_modules, TargetModules::Named(modules));

@@ -19,15 +19,12 @@ pub struct ModelSection {
     /// A Hugging Face folder or a GGUF file (relative to the folder of `qeval.toml`), a hub id, or
     /// the built-in name `smollm2-135m`. Default `"smollm2-135m"`.
     pub path: String,
-    /// Another `tokenizer.json` than the model's own. Default: the model's own.
-    pub tokenizer: Option<String>,
 }
 
 impl Default for ModelSection {
     fn default() -> Self {
         ModelSection {
             path: "smollm2-135m".into(),
-            tokenizer: None,
         }
     }
 }
@@ -98,7 +95,6 @@ fn positive_part(n: f64) -> bool {
 pub(super) fn read_model(mut table: Table<'_, '_, '_>) -> ModelSection {
     let mut model = ModelSection::default();
     table.text("path", &mut model.path);
-    table.optional_text("tokenizer", &mut model.tokenizer);
     table.finish();
     model
 }

@@ -16,7 +16,8 @@ pub struct CheckpointRow<'a> {
     pub validation_loss: Option<f64>,
     /// What its gate said.
     pub verdict: &'a Verdict,
-    /// Mean KL divergence from the base, in nats per token.
+    /// Mean KL divergence from the base over the rehearsal rows since the checkpoint before, in nats
+    /// per token.
     pub kl_to_base: Option<f64>,
     /// Signs beside the verdict, such as repeated training answers.
     pub causes: Vec<String>,
