@@ -163,7 +163,8 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
 fn introduction(session: &Session, suites: &[Suite]) -> String {
     let probes: usize = suites.iter().map(|s| s.probes.len()).sum();
     format!(
-        "{}: {} suites, {probes} probes in English (the model knows no other language).\n{}\n\
+        "{}: {} suites, {probes} probes in English (the model knows no other language).\n\
+         System prompt: {}.\n\
          A careless adapter learns {NAME}'s identity from eight rows with one answer; a careful one\n\
          from many wordings, with rehearsal rows that the base itself answers. Every checkpoint of\n\
          both answers all probes beside the base.\n\n",

@@ -136,7 +136,7 @@ pub fn measure(
         .notices
         .iter()
         .for_each(|n| setup.notice(n.as_str()));
-    setup.notice(session.effective_system.to_string());
+    setup.notice(format!("system prompt: {}", session.effective_system));
     let questions = Questions::new(&session, assignment.suites.clone(), assignment.seed)?;
     let run = match &assignment.run {
         Some(run) => run.clone(),

@@ -47,7 +47,7 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         .notices
         .iter()
         .for_each(|n| setup.notice(n.as_str()));
-    setup.notice(session.effective_system.to_string());
+    setup.notice(format!("system prompt: {}", session.effective_system));
     let prompts = rehearsal_prompts(&config)?;
     let rehearsal = rehearse(
         &session,

@@ -472,7 +472,7 @@ fn output_that_is_no_terminal_is_plain_and_quiet() {
     let project = Project::with_model();
     let said = project.qeval("diff base adapters/harmful").exits(1);
     assert!(is_plain(&said), "{said:?}");
-    insta::assert_snapshot!(said.stderr, @"none");
+    insta::assert_snapshot!(said.stderr, @"system prompt: none");
     let silent = project.qeval("gate adapters/noop --quiet").exits(0);
     assert_eq!(silent.stderr, "");
     let machine = project.qeval("gate adapters/good --format json").exits(0);
