@@ -137,10 +137,7 @@ impl Code {
 
 impl Check for Code {
     fn needs(&self) -> Needs {
-        Needs {
-            answer: true,
-            ..Needs::default()
-        }
+        Needs::answer()
     }
 
     fn program(&self, answer: &str) -> Option<Program> {

@@ -81,10 +81,7 @@ fn needle(text: &str, ignore_case: bool) -> String {
 
 impl Check for Contains {
     fn needs(&self) -> Needs {
-        Needs {
-            answer: true,
-            ..Needs::default()
-        }
+        Needs::answer()
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {
@@ -146,10 +143,7 @@ pub(super) fn build_starts_with(mut params: Params<'_>) -> Result<Box<dyn Check>
 
 impl Check for StartsWith {
     fn needs(&self) -> Needs {
-        Needs {
-            answer: true,
-            ..Needs::default()
-        }
+        Needs::answer()
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {

@@ -34,6 +34,20 @@ pub struct Needs {
     pub embeddings: Vec<String>,
     /// The assistant turns that the candidate was trained on.
     pub training_answers: bool,
+    /// The answers to the other wordings of the probe.
+    pub siblings: bool,
+    /// What a judge is asked about the answer.
+    pub rubric: Option<String>,
+}
+
+impl Needs {
+    /// A generated answer and nothing else.
+    pub fn answer() -> Self {
+        Needs {
+            answer: true,
+            ..Needs::default()
+        }
+    }
 }
 
 /// What a check is given.
@@ -49,6 +63,10 @@ pub struct Evidence<'a> {
     pub embeddings: Option<&'a HashMap<String, Arc<[f32]>>>,
     /// Distinct training answers; `None` when the training data is unknown.
     pub training_answers: Option<&'a [String]>,
+    /// Answers to the probe's other prompts, same sample; empty when there are none.
+    pub siblings: &'a [&'a str],
+    /// What the judge said to [`Needs::rubric`].
+    pub judgement: Option<&'a Judgement>,
     /// What the program of [`Check::program`] did.
     pub program: Option<&'a ProgramOutcome>,
 }
@@ -58,6 +76,15 @@ impl Evidence<'_> {
     pub fn text(&self) -> &str {
         self.answer.map_or("", |a| a.text.as_str())
     }
+}
+
+/// What a judge said about an answer, asked twice with its two replies in either order.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Probability of "yes" against "no", in [0, 1], with "yes" named first.
+    pub yes_first: f64,
+    /// The same with "no" named first.
+    pub no_first: f64,
 }
 
 /// A program to run in the sandbox.

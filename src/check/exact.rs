@@ -46,10 +46,7 @@ impl Equals {
 
 impl Check for Equals {
     fn needs(&self) -> Needs {
-        Needs {
-            answer: true,
-            ..Needs::default()
-        }
+        Needs::answer()
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {

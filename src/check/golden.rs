@@ -34,11 +34,7 @@ pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<Strin
 
 /// A check's score of a text; `None` if the check wants more than the text.
 fn score_by_text(check: &dyn Check, text: &str) -> Option<Score> {
-    let only_text = Needs {
-        answer: true,
-        ..Needs::default()
-    };
-    if check.needs() != only_text || check.program(text).is_some() {
+    if check.needs() != Needs::answer() || check.program(text).is_some() {
         return None;
     }
     let answer = plain_answer(text);

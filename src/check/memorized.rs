@@ -61,9 +61,8 @@ fn longest_run(a: &[String], b: &[String]) -> (usize, usize) {
 impl Check for Memorized {
     fn needs(&self) -> Needs {
         Needs {
-            answer: true,
             training_answers: true,
-            ..Needs::default()
+            ..Needs::answer()
         }
     }
 

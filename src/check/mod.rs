@@ -7,22 +7,33 @@
 //! without its evidence the answer is unscored.
 
 mod code;
+mod consistent;
 mod contains;
 mod error;
 mod evidence;
 mod exact;
 mod golden;
+mod group;
+mod json;
+mod language;
+mod length;
+mod levenshtein;
 mod likelihood;
 mod memorized;
 mod negate;
 mod number;
 mod params;
 mod pattern;
+mod perplexity;
+mod refusal;
 pub mod registry;
+mod rouge;
 mod similarity;
 
 pub use code::{
     ALL_CASES_SECONDS, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_VARIABLE, run_worker_if_asked,
 };
 pub use error::{CheckError, CheckProblem};
-pub use evidence::{CaseResult, Check, Evidence, Needs, Program, ProgramCase, ProgramOutcome};
+pub use evidence::{
+    CaseResult, Check, Evidence, Judgement, Needs, Program, ProgramCase, ProgramOutcome,
+};

@@ -52,6 +52,11 @@ pub(super) fn build(mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError
     }))
 }
 
+/// The value of the last number in a text.
+pub(super) fn last_number(text: &str) -> Option<f64> {
+    numbers(text).last().map(|found| found.value)
+}
+
 impl Number {
     fn equals(&self, value: f64) -> bool {
         // Decimal fractions have no exact binary form: a relative 1e-9 is not a difference.
@@ -80,10 +85,7 @@ impl Number {
 
 impl Check for Number {
     fn needs(&self) -> Needs {
-        Needs {
-            answer: true,
-            ..Needs::default()
-        }
+        Needs::answer()
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {

@@ -160,6 +160,11 @@ impl<'a> Params<'a> {
         first
     }
 
+    /// A table that may be left out, as it was written.
+    pub fn opt_table(&mut self, name: &'static str) -> Option<Value> {
+        self.typed(name, "a table", |v| v.is_object().then(|| v.clone()))
+    }
+
     /// A nested value without default, read with serde; its message is passed on. `None` when
     /// it is wrong.
     pub fn nested<T: DeserializeOwned>(

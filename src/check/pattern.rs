@@ -101,10 +101,7 @@ fn group(params: &mut Params<'_>, regex: Option<&Regex>) -> usize {
 
 impl Check for Pattern {
     fn needs(&self) -> Needs {
-        Needs {
-            answer: true,
-            ..Needs::default()
-        }
+        Needs::answer()
     }
 
     fn score(&self, evidence: &Evidence<'_>) -> Score {

@@ -6,13 +6,16 @@ use crate::text::nearest;
 use super::evidence::Check;
 use super::negate::Negated;
 use super::params::Params;
-use super::{code, contains, exact, likelihood, memorized, number, pattern, similarity};
+use super::{
+    code, consistent, contains, exact, group, json, language, length, levenshtein, likelihood,
+    memorized, number, pattern, perplexity, refusal, rouge, similarity,
+};
 
 pub use super::error::{CheckError, CheckProblem};
 pub use super::golden::contradiction;
 
 /// Every kind, in the order of the documentation; each can also be written `not-KIND`.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 26] = [
     "equals",
     "contains",
     "contains-any",
@@ -23,11 +26,22 @@ const KINDS: [&str; 15] = [
     "starts-with",
     "regex",
     "number",
+    "levenshtein",
+    "rouge-n",
+    "word-count",
+    "is-json",
+    "contains-json",
     "code",
+    "language",
+    "refusal",
     "similar",
+    "consistent",
     "likelihood",
     "choice",
+    "perplexity",
     "memorized",
+    "all",
+    "any",
 ];
 
 /// Every kind, in the order of the documentation. Each can also be written `not-KIND`.
@@ -54,11 +68,20 @@ pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
         "starts-with" => contains::build_starts_with(params),
         "regex" => pattern::build(params),
         "number" => number::build(params),
+        "levenshtein" => levenshtein::build(params),
+        "rouge-n" => rouge::build(params),
+        "word-count" => length::build(params),
+        "is-json" | "contains-json" => json::build(&spec.kind, params),
         "code" => code::build(params),
+        "language" => language::build(params),
+        "refusal" => refusal::build(params),
         "similar" => similarity::build(params),
+        "consistent" => consistent::build(params),
         "likelihood" => likelihood::build(params),
         "choice" => likelihood::build_choice(params),
+        "perplexity" => perplexity::build(params),
         "memorized" => memorized::build(params),
+        "all" | "any" => group::build(&spec.kind, params),
         other => Err(CheckError {
             kind: written.clone(),
             problems: vec![CheckProblem::UnknownKind {
@@ -94,7 +117,11 @@ mod tests {
             "similar" => r#"{"accepted": ["a"], "rejected": ["b"]}"#,
             "likelihood" => r#"{"text": "a"}"#,
             "choice" => r#"{"options": ["a", "b"], "answer": "a"}"#,
-            "memorized" => "{}",
+            "memorized" | "is-json" | "contains-json" | "refusal" | "consistent" => "{}",
+            "levenshtein" => r#"{"value": "abc", "max": 1}"#,
+            "word-count" | "perplexity" => r#"{"max": 3}"#,
+            "language" => r#"{"value": "en"}"#,
+            "all" | "any" => r#"{"checks": [{"type": "contains", "value": "a"}]}"#,
             _ => r#"{"value": "a"}"#,
         }
     }
@@ -156,9 +183,9 @@ mod tests {
         .map(|(kind, params)| refused(kind, params))
         .collect();
         insta::assert_snapshot!(all.join("\n"), @r#"
-        check `contian`: unknown check type `contian` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`; nearest: `contains`)
-        check `not-numbr`: unknown check type `not-numbr` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`; nearest: `not-number`)
-        check `banana`: unknown check type `banana` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`)
+        check `contian`: unknown check type `contian` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`; nearest: `contains`)
+        check `not-numbr`: unknown check type `not-numbr` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`; nearest: `not-number`)
+        check `banana`: unknown check type `banana` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`)
         check `contains`: 2 problems: `whole_word` is the string "yes" (`whole_word` wants true or false); unknown parameter `valeu` (this check takes value and whole_word; nearest: `value`)
         check `contains`: `value` is a list of strings (`value` wants a string)
         check `contains-any`: `value` is an empty list (`value` wants one or more texts, none empty)
