@@ -34,20 +34,22 @@
 //! | [`train`] | examples -> checkpoints |
 //! | [`record`] | what a run leaves on disk |
 //! | [`gate`] | paired scores -> a verdict; pure statistics |
+//! | [`snapshot`] | what was said -> reviewed `.snap` files |
 //! | [`report`] | records and verdicts -> people and machines |
 //! | [`run`] | the wiring, the only place where stages meet |
 //! | [`config`] | `qeval.toml` |
 //! | [`hub`] | a model's name -> files on disk |
+//! | [`harness`] | the gate as a test binary |
 //! | [`cli`] | one file per command |
 //! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
-//! Leaves import nothing of ours, and `flow` only leaves. `check`, `gate`, `record`, and `report`
-//! import `flow` and leaves, never each other, never candle; `suite` also imports
+//! Leaves import nothing of ours, and `flow` only leaves. `check`, `gate`, `record`, `snapshot`, and
+//! `report` import `flow` and leaves, never each other, never candle; `suite` also imports
 //! `check::registry`, to refuse a bad check at load time. `chat` and `model` import leaves, `lora`
 //! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
 //! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
-//! imports all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
+//! and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
 
 pub mod atomic_file;
 pub mod chat;
@@ -59,6 +61,7 @@ pub mod exit;
 pub mod flow;
 pub mod gate;
 pub mod generate;
+pub mod harness;
 pub mod hub;
 pub mod lora;
 pub mod model;
@@ -66,6 +69,7 @@ pub mod random;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod snapshot;
 pub mod suite;
 pub mod text;
 pub mod train;

@@ -6,6 +6,8 @@
 //! Chinese full stops and enumeration commas become `.` and `,`, Latin ligatures are taken
 //! apart, and invisible characters are dropped. Accents are left as they are, composed or not.
 
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+
 /// Folds widths, quotes, dashes, and spaces, and joins lines: every run of white space becomes
 /// one space, none at the ends. Letter case is kept.
 pub fn fold(text: &str) -> String {
@@ -101,6 +103,23 @@ pub fn words(text: &str) -> Vec<String> {
         word.truncate(word.trim_end_matches('\'').len());
     }
     words
+}
+
+/// Share of words that changed between two texts: 1 minus the ratio of Ratcliff and Obershelp
+/// (twice the words in common over all words), in [0, 1].
+pub fn word_distance(a: &str, b: &str) -> f64 {
+    let (a, b) = (words(a), words(b));
+    if a.is_empty() && b.is_empty() {
+        return 0.0;
+    }
+    let common: usize = capture_diff_slices(Algorithm::Patience, &a, &b)
+        .iter()
+        .map(|op| match op {
+            DiffOp::Equal { len, .. } => *len,
+            _ => 0,
+        })
+        .sum();
+    1.0 - 2.0 * common as f64 / (a.len() + b.len()) as f64
 }
 
 /// Byte offset of the first place where `needle` stands in `text`. With `whole_word` a letter or

@@ -77,6 +77,12 @@ pub enum Command {
     /// Print the verdict alone, for CI
     #[command(after_help = after(SUBJECTS))]
     Gate(GateArgs),
+    /// Review changed answers: list, show, accept, or reject
+    #[command(after_help = after(
+        "The same files that `cargo insta review` shows: snapshots/answers/SUITE/PROBE.snap.new. \
+         Written by `cargo test` and `qeval gate`."
+    ))]
+    Snapshot(SnapshotArgs),
 }
 
 fn after(details: &str) -> String {
@@ -157,9 +163,57 @@ pub struct GateArgs {
     /// checkpoint of the latest run that trained]
     #[arg(value_name = "CANDIDATE")]
     pub candidate: Option<String>,
+    /// Also write the verdict as JUnit XML: a test a probe, one a suite, and one for all
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub junit: Option<PathBuf>,
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
+}
+
+/// Arguments of `snapshot`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SnapshotArgs {
+    /// What to do; on a terminal without it, each pending change is shown and asked about
+    #[command(subcommand)]
+    pub action: Option<SnapshotAction>,
+    /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// What `snapshot` does.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum SnapshotAction {
+    /// Name the pending changes
+    List,
+    /// Show the pending changes, or those named
+    Show {
+        /// SUITE/PROBE, `*` for any characters
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Accept the pending changes, or those named
+    Accept {
+        /// SUITE/PROBE, `*` for any characters
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Keep what was accepted, and accept the change as one more variant
+        #[arg(long)]
+        variant: bool,
+    },
+    /// Reject the pending changes, or those named: what was accepted stays
+    Reject {
+        /// SUITE/PROBE, `*` for any characters
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Name the snapshots of probes that no suite has any more
+    Orphans {
+        /// Remove them
+        #[arg(long)]
+        remove: bool,
+    },
 }
 
 /// What the commands that answer suites have in common.
@@ -177,6 +231,25 @@ pub struct MeasureArgs {
     /// Where to store.
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+impl MeasureArgs {
+    /// Everything as a configuration says.
+    pub fn of_config(config: &std::path::Path, runs: PathBuf) -> Self {
+        MeasureArgs {
+            model: ModelArgs {
+                config: Some(config.to_owned()),
+                model: None,
+            },
+            select: SelectArgs::default(),
+            compute: ComputeArgs {
+                slots: None,
+                threads: None,
+                seed: None,
+            },
+            store: StoreArgs { runs },
+        }
+    }
 }
 
 /// Configuration and base model.
@@ -200,13 +273,19 @@ pub struct SelectArgs {
     /// what the configuration says, else the built-in suites]
     #[arg(long = "suite", value_name = "SUITE")]
     pub suites: Vec<String>,
-    /// Only probes with this tag; may be repeated, any of them will do [default: every probe]
+    /// Only probes with this tag; may be repeated, a probe needs all, of a,b one will do. The sizes
+    /// smoke, standard, and full are tags too, each with the smaller ones
+    /// [default: what the configuration says, else every probe]
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
     /// Only probes whose suite::id matches, as in 'code::*'; may be repeated, any of them will do
     /// [default: every probe]
     #[arg(long = "probe", value_name = "GLOB")]
     pub probes: Vec<String>,
+    /// Only the first N prompts of each probe, for a quick look
+    /// [default: what the configuration says, else every prompt]
+    #[arg(long, value_name = "N")]
+    pub prompts: Option<std::num::NonZeroUsize>,
     /// Only the K-th of N parts of the probes, as in 2/4 [default: 1/1]
     #[arg(long, value_name = "K/N")]
     pub shard: Option<Shard>,
@@ -498,6 +577,7 @@ mod tests {
             suites: vec!["code".into(), "mine.toml".into()],
             tags: vec!["en".into()],
             probes: vec!["code::*".into()],
+            prompts: None,
             shard: "2/4".parse().ok(),
         };
         let compute = ComputeArgs {
@@ -640,10 +720,13 @@ mod tests {
         Probes:
               --suite <SUITE>  A suite file, a folder of them, or the name of a built-in suite; may be
                                repeated [default: what the configuration says, else the built-in suites]
-              --tag <TAG>      Only probes with this tag; may be repeated, any of them will do [default:
-                               every probe]
+              --tag <TAG>      Only probes with this tag; may be repeated, a probe needs all, of a,b one
+                               will do. The sizes smoke, standard, and full are tags too, each with the
+                               smaller ones [default: what the configuration says, else every probe]
               --probe <GLOB>   Only probes whose suite::id matches, as in 'code::*'; may be repeated, any of
                                them will do [default: every probe]
+              --prompts <N>    Only the first N prompts of each probe, for a quick look [default: what the
+                               configuration says, else every prompt]
               --shard <K/N>    Only the K-th of N parts of the probes, as in 2/4 [default: 1/1]
 
         Computing:

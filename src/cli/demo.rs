@@ -313,6 +313,8 @@ fn comparison(
         let one = measured.get_or_insert_with(|| Measured {
             subjects: vec![crate::flow::Subject::base()],
             measurements: vec![base],
+            noise: None,
+            session: None,
         });
         one.subjects.push(subject);
         one.measurements.push(said.clone());

@@ -9,6 +9,7 @@ use crate::config::ConfigErrors;
 use crate::gate::GateError;
 use crate::record::RecordError;
 use crate::run::RunError;
+use crate::snapshot::SnapshotError;
 use crate::suite::{SelectError, SuiteErrors};
 use crate::train::DataErrors;
 
@@ -32,6 +33,12 @@ pub enum CliError {
     /// Records.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Snapshots.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// JUnit XML.
+    #[error("cannot write the JUnit report: {0}")]
+    Junit(#[from] quick_junit::SerializeError),
     /// Training data.
     #[error(transparent)]
     Data(#[from] DataErrors),
@@ -63,6 +70,15 @@ pub enum CliError {
          train one (`qeval train`)"
     )]
     NoCandidate,
+    /// The test harness without a project.
+    #[error(
+        "no project to gate: there is no {}; write one (`qeval init` does), or name one in \
+         QEVAL_CONFIG", path.display()
+    )]
+    NoProject {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// JSON output.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),

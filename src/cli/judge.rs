@@ -1,15 +1,19 @@
 //! `qeval run`, `qeval diff`, and `qeval gate`: answer, compare, judge.
 
+use std::path::Path;
+
+use crate::atomic_file;
 use crate::exit::Outcome;
 use crate::flow::Verdict;
 use crate::gate::preview;
 use crate::report::{
-    Arm, Candidate, Report, View, answer_causes, changed_answers, preview_lines, suite_table,
-    summary_lines, verdict_block,
+    Arm, Candidate, Report, View, all_tests, answer_causes, changed_answers, junit, preview_lines,
+    suite_table, summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, Format, GateArgs, MeasureArgs, OutputArgs, RunArgs};
 use super::error::CliError;
+use super::gated::Gating;
 use super::measure::{Assignment, Measured, assign, measure, verdicts};
 use super::setup::{Setup, load_config};
 use super::train::outcome_of;
@@ -81,7 +85,7 @@ pub fn diff(args: &DiffArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let names: Vec<&String> = std::iter::once(&args.base)
         .chain(&args.candidates)
         .collect();
-    compare(&setup, &args.measure, &names, SHOWN)
+    compare(&setup, &args.measure, &names, SHOWN, Reports::default())
 }
 
 /// `qeval gate [CANDIDATE]`
@@ -91,6 +95,24 @@ pub fn diff(args: &DiffArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
 pub fn gate(args: &GateArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let setup = Setup::new(output, &args.measure.compute, &args.measure.store.runs)?;
     let (config, _) = load_config(args.measure.model.config.as_deref())?;
+    let candidate = candidate(&setup, args.candidate.as_deref(), &config)?;
+    let reports = Reports {
+        junit: args.junit.as_deref(),
+    };
+    let names = [&"base".to_owned(), &candidate];
+    compare(&setup, &args.measure, &names, 0, reports)
+}
+
+/// The subject that is judged: the one named, else the configured one, else the newest checkpoint
+/// of the latest run that trained.
+///
+/// # Errors
+/// There is none of them.
+pub fn candidate(
+    setup: &Setup,
+    named: Option<&str>,
+    config: &crate::config::QevalConfig,
+) -> Result<String, CliError> {
     let newest = || {
         let run = setup
             .store
@@ -102,13 +124,27 @@ pub fn gate(args: &GateArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         let step = run.checkpoints().ok()?.iter().map(|c| c.step).max()?;
         Some(format!("{}/ckpt-{step}", run.id()))
     };
-    let candidate = args
-        .candidate
-        .clone()
-        .or(config.gate.candidate)
+    // A folder is meant from where the configuration lies.
+    let configured = config.gate.candidate.as_ref().map(|name| {
+        let (folder, scale) = name.split_once('@').unwrap_or((name, ""));
+        let path = config.resolve(folder);
+        match (path.is_dir(), scale) {
+            (true, "") => path.display().to_string(),
+            (true, scale) => format!("{}@{scale}", path.display()),
+            (false, _) => name.clone(),
+        }
+    });
+    named
+        .map(str::to_owned)
+        .or(configured)
         .or_else(newest)
-        .ok_or(CliError::NoCandidate)?;
-    compare(&setup, &args.measure, &[&"base".to_owned(), &candidate], 0)
+        .ok_or(CliError::NoCandidate)
+}
+
+/// Files that a comparison is also written to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reports<'a> {
+    junit: Option<&'a Path>,
 }
 
 fn compare(
@@ -116,6 +152,7 @@ fn compare(
     args: &MeasureArgs,
     names: &[&String],
     shown: usize,
+    reports: Reports<'_>,
 ) -> Result<Outcome, CliError> {
     let specs = names
         .iter()
@@ -123,7 +160,7 @@ fn compare(
         .collect::<Result<Vec<_>, _>>()?;
     let assignment = assign(args, &specs)?;
     let before = preview(&assignment.suites, &assignment.rules).map_err(CliError::Gate)?;
-    let measured = measure(setup, &assignment, &specs)?;
+    let mut measured = measure(setup, &assignment, &specs)?;
     let verdicts = verdicts(&assignment, &measured);
     let causes: Vec<Vec<String>> = (1..measured.subjects.len())
         .map(|i| causes(&assignment, &measured, i))
@@ -154,6 +191,10 @@ fn compare(
         if view.candidates.len() > 1 {
             setup.print(&summary_lines(&view, setup.style))?;
         }
+    }
+    if let Some(file) = reports.junit {
+        let record = Gating::new(setup, args, names[1])?.keep(setup, &mut measured)?;
+        atomic_file::write(file, junit("qeval", &all_tests(&record))?)?;
     }
     Ok(worst(&verdicts))
 }
@@ -223,5 +264,10 @@ pub fn view<'a>(
                 causes,
             })
             .collect(),
+        noise: measured
+            .noise
+            .as_ref()
+            .map(|noise| noise.suites.clone())
+            .unwrap_or_default(),
     }
 }

@@ -1,13 +1,16 @@
 //! What `run`, `diff`, and `gate` have in common: subjects are found, records are read, and only
 //! what no record has is answered.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::flow::{Subject, Suite};
 use crate::gate::{Look, Rules, judge};
 use crate::lora::{Adapter, LoadedAdapter};
 use crate::record::{Provenance, Run, SubjectSource, SubjectSpec, SuiteProvenance};
-use crate::run::{Candidate, Evaluation, Measurement, Questions, Session, recorded};
+use crate::run::{
+    Candidate, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again, noise_floor,
+    recorded, second_base,
+};
 
 use super::args::MeasureArgs;
 use super::error::CliError;
@@ -28,6 +31,10 @@ pub struct Assignment {
     pub training_answers: Option<Vec<String>>,
     /// Added to every case's seed.
     pub seed: u64,
+    /// Whether the base is asked twice.
+    pub noise: bool,
+    /// Where accepted answers lie.
+    pub snapshots: PathBuf,
     /// The run that the candidates belong to.
     pub run: Option<Run>,
 }
@@ -38,6 +45,10 @@ pub struct Measured {
     pub subjects: Vec<Subject>,
     /// One a subject.
     pub measurements: Vec<Measurement>,
+    /// How far the base differs from itself, where that was asked for.
+    pub noise: Option<NoiseFloor>,
+    /// The base, when it had to be loaded.
+    pub session: Option<Session>,
 }
 
 /// Settings for some subjects: arguments first, then those of the run that a checkpoint belongs to,
@@ -62,6 +73,7 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
         let selection = crate::suite::Selection {
             patterns: args.select.probes.clone(),
             tags: args.select.tags.clone(),
+            prompts: args.select.prompts.map(Into::into),
             shard: args.select.shard,
         };
         return Ok(Assignment {
@@ -77,6 +89,8 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
                 .unwrap_or_default(),
             training_answers,
             seed: args.compute.seed.unwrap_or(provenance.seed),
+            noise: config.gate.noise_floor,
+            snapshots: config.resolve(&config.gate.snapshots),
             run: Some(run.clone()),
         });
     }
@@ -95,6 +109,8 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
         rules: rules(&config),
         training_answers,
         seed,
+        noise: config.gate.noise_floor,
+        snapshots: config.resolve(&config.gate.snapshots),
         run,
     })
 }
@@ -118,25 +134,27 @@ pub fn measure(
         .iter()
         .map(SubjectSpec::subject)
         .collect::<Result<Vec<_>, _>>()?;
+    let again = assignment.noise.then(|| asked_again(&assignment.suites));
     if let Some(run) = &assignment.run {
         let stored: Option<Vec<Measurement>> = subjects
             .iter()
             .map(|s| recorded(run, s, &assignment.suites))
             .collect::<Result<Option<Vec<_>>, _>>()?;
-        if let Some(measurements) = stored {
+        let second = match &again {
+            Some(again) => recorded(run, &second_base(), again)?.map(Some),
+            None => Some(None),
+        };
+        if let (Some(measurements), Some(second)) = (stored, second) {
             return Ok(Measured {
                 subjects,
+                noise: floor(again.as_deref(), &measurements, second.as_ref()),
                 measurements,
+                session: None,
             });
         }
     }
     let mut on_event = setup.listener();
-    let session = Session::open(&assignment.model, assignment.system.clone(), &mut on_event)?;
-    session
-        .notices
-        .iter()
-        .for_each(|n| setup.notice(n.as_str()));
-    setup.notice(format!("system prompt: {}", session.effective_system));
+    let session = open(setup, assignment)?;
     let questions = Questions::new(&session, assignment.suites.clone(), assignment.seed)?;
     let run = match &assignment.run {
         Some(run) => run.clone(),
@@ -165,17 +183,64 @@ pub fn measure(
         interrupt: &setup.interrupt,
     };
     let measurements = evaluation.run(candidates, &mut on_event)?;
+    let second = match again.as_deref() {
+        None | Some([]) => None,
+        Some(again) => {
+            // Another seed: other draws than any answer that is judged.
+            let seed = assignment.seed.wrapping_add(1);
+            let questions = Questions::new(&session, again.to_vec(), seed)?;
+            let evaluation = Evaluation {
+                questions: &questions,
+                ..evaluation
+            };
+            let base = Candidate {
+                subject: second_base(),
+                adapter: None,
+            };
+            evaluation.run(vec![base], &mut on_event)?.pop()
+        }
+    };
     scoring
         .take_notices()
         .into_iter()
         .for_each(|n| setup.notice(n));
     Ok(Measured {
         subjects,
+        noise: floor(again.as_deref(), &measurements, second.as_ref()),
         measurements,
+        session: Some(session),
     })
 }
 
-fn load_adapter(
+/// The noise floor, when the base was asked twice.
+fn floor(
+    again: Option<&[Suite]>,
+    measurements: &[Measurement],
+    second: Option<&Measurement>,
+) -> Option<NoiseFloor> {
+    Some(noise_floor(again?, measurements.first()?, second?))
+}
+
+/// Loads the base, and says what the user should know of it.
+///
+/// # Errors
+/// It cannot be found, fetched, or loaded.
+pub fn open(setup: &Setup, assignment: &Assignment) -> Result<Session, CliError> {
+    let mut on_event = setup.listener();
+    let session = Session::open(&assignment.model, assignment.system.clone(), &mut on_event)?;
+    session
+        .notices
+        .iter()
+        .for_each(|n| setup.notice(n.as_str()));
+    setup.notice(format!("system prompt: {}", session.effective_system));
+    Ok(session)
+}
+
+/// Reads a subject's adapter for a loaded base; tells when it was trained on another.
+///
+/// # Errors
+/// It cannot be read, or does not fit the base.
+pub fn load_adapter(
     setup: &Setup,
     session: &Session,
     spec: &SubjectSpec,

@@ -5,11 +5,14 @@ mod args;
 mod demo;
 mod dispatch;
 mod error;
+pub(crate) mod gate;
+mod gated;
 mod init;
 mod judge;
 mod measure;
 mod progress;
 mod setup;
+mod snapshot;
 mod train;
 
 pub use dispatch::main;

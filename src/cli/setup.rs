@@ -1,5 +1,6 @@
 //! What commands share: output, interrupt, records, and the questions that are asked.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::report::{Style, print};
 use crate::run::{Interrupt, RunError, Scoring};
 use crate::suite::{self, Selection, SuiteSource};
 
-use super::args::{ComputeArgs, Format, OutputArgs, SelectArgs};
+use super::args::{ComputeArgs, Format, MeasureArgs, OutputArgs, SelectArgs};
 use super::error::CliError;
 use super::progress::Progress;
 
@@ -69,6 +70,19 @@ impl Setup {
             store: Store::open(runs)?,
             slots: compute.slots.map_or(SLOTS, |n| n as usize),
         })
+    }
+
+    /// Starts what a test needs: progress is shown on a terminal, and nothing else is.
+    ///
+    /// # Errors
+    /// As [`Setup::new`].
+    pub fn quiet_unless_terminal(args: &MeasureArgs) -> Result<Self, CliError> {
+        let output = OutputArgs {
+            format: Format::Text,
+            color: super::args::Color::Auto,
+            quiet: !std::io::stderr().is_terminal(),
+        };
+        Setup::new(&output, &args.compute, &args.store.runs)
     }
 
     /// Hears events.
@@ -179,6 +193,10 @@ pub fn load_suites(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<Suit
     Ok(Selection {
         patterns: select.probes.clone(),
         tags,
+        prompts: select
+            .prompts
+            .map(Into::into)
+            .or(config.gate.prompts_per_probe),
         shard: select.shard,
     }
     .apply(&suites)?)

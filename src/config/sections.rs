@@ -45,8 +45,16 @@ pub struct GateSection {
     pub tags: Vec<String>,
     /// Only probes in one of these languages, `en` or `zh`. Default: all.
     pub languages: Vec<String>,
+    /// Only the first so many prompts of each probe; 0 asks all. Default: all.
+    pub prompts_per_probe: Option<usize>,
     /// The subject that `qeval gate` judges. Default: the newest checkpoint of the latest run.
     pub candidate: Option<String>,
+    /// Ask the base twice, with other draws, and show how much it differs from itself beside every
+    /// difference. Default true.
+    pub noise_floor: bool,
+    /// Folder of the accepted answers, relative to that of `qeval.toml`.
+    /// Default `"snapshots/answers"`.
+    pub snapshots: String,
     /// Part of a suite's probes that may stay unscored before it could not be measured, in
     /// [0, 1]. Default 0.1.
     pub max_unscored: f64,
@@ -60,7 +68,10 @@ impl Default for GateSection {
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),
+            prompts_per_probe: None,
             candidate: None,
+            noise_floor: true,
+            snapshots: "snapshots/answers".into(),
             max_unscored: 0.1,
         }
     }
@@ -340,7 +351,10 @@ pub(super) fn read_gate(mut table: Table<'_, '_, '_>) -> GateSection {
     table.texts("suites", &mut gate.suites);
     table.texts("tags", &mut gate.tags);
     table.texts("languages", &mut gate.languages);
+    table.count_or_none("prompts_per_probe", &mut gate.prompts_per_probe);
     table.optional_text("candidate", &mut gate.candidate);
+    table.flag("noise_floor", &mut gate.noise_floor);
+    table.text("snapshots", &mut gate.snapshots);
     table.number("max_unscored", &mut gate.max_unscored, PART, part);
     table.finish();
     gate

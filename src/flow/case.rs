@@ -46,6 +46,10 @@ pub struct Probe {
     pub critical: bool,
     /// System prompt of this probe alone. `None` takes the configured one.
     pub system: Option<String>,
+    /// Finished exchanges before the prompt, the first one first: they make it a probe of several
+    /// turns. Every wording follows the same ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Exchange>,
     /// The wordings, one case each, at least one, all in one language.
     pub prompts: Vec<String>,
     /// How its answers are generated.
@@ -54,6 +58,15 @@ pub struct Probe {
     pub checks: Vec<CheckSpec>,
     /// Answers whose scores are known; they test the checks.
     pub goldens: Vec<Golden>,
+}
+
+/// What was said and answered before a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The user's turn.
+    pub user: String,
+    /// The assistant's turn, the same for every subject.
+    pub assistant: String,
 }
 
 /// How answers are generated. `None` takes the model's `generation_config.json`, then greedy.

@@ -4,14 +4,23 @@
 
 mod answer;
 mod case;
+mod drift;
 mod event;
+mod probe_comparison;
 mod score;
 mod subject;
 mod verdict;
 
 pub use answer::{Answer, Finish, Likelihood};
-pub use case::{CaseId, CheckSpec, Expect, Generation, Goal, Golden, Probe, ProbeId, Suite};
+pub use case::{
+    CaseId, CheckSpec, Exchange, Expect, Generation, Goal, Golden, Probe, ProbeId, Suite,
+};
+pub use drift::Drift;
 pub use event::{Phase, RunEvent};
+pub use probe_comparison::{
+    CaseComparison, CheckComparison, GateRecord, ProbeComparison, ProbeNoise, ProbeState,
+    SAME_SCORE, SuiteNoise,
+};
 pub use score::{CheckScore, Score};
 pub use subject::{AdapterRef, Subject};
 pub use verdict::*;

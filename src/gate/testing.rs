@@ -24,6 +24,7 @@ pub(super) fn suite(name: &str, probes: &[&str]) -> Suite {
                 tags: vec!["en".into()],
                 critical: false,
                 system: None,
+                history: Vec::new(),
                 prompts: vec!["?".into()],
                 generation: generation.clone(),
                 checks: Vec::new(),

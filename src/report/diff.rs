@@ -48,7 +48,7 @@ pub fn changed_answers(view: &View, candidate: &Candidate, most: usize, style: S
     text
 }
 
-fn one_change(change: &Change, (base, candidate): (&str, &str), style: Style) -> String {
+pub(super) fn one_change(change: &Change, (base, candidate): (&str, &str), style: Style) -> String {
     let value = |s: Option<&Score>| s.and_then(Score::value).map_or("unscored".into(), score);
     let moved = change.difference();
     let tone = match moved {

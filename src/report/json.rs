@@ -3,11 +3,13 @@
 //! The structs here are the format: field names and their order are what scripts read. A field may
 //! be added; removing or changing one raises [`VERSION`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::CheckpointRow;
 use super::view::View;
-use crate::flow::{Preview, Score, Verdict};
+use crate::flow::{Preview, Score, SuiteNoise, Verdict};
 
 /// Version of [`Report`] and [`TrainReport`].
 pub const VERSION: u32 = 1;
@@ -21,6 +23,9 @@ pub struct Report {
     pub base: String,
     /// What the probes can prove, when it was worked out.
     pub preview: Option<Preview>,
+    /// By suite, how far the base differs from itself; empty when that was not measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noise: BTreeMap<String, SuiteNoise>,
     /// One entry a candidate.
     pub candidates: Vec<CandidateReport>,
 }
@@ -90,6 +95,7 @@ impl Report {
             version: VERSION,
             base: view.base.subject.name.clone(),
             preview: preview.cloned(),
+            noise: view.noise.clone(),
             candidates: candidates.collect(),
         }
     }

@@ -42,7 +42,11 @@ pub fn suite_table(view: &View, style: Style) -> String {
     } else {
         heads.push(alone);
     }
-    heads.extend(["difference", "verdict"]);
+    heads.push("difference");
+    if !view.noise.is_empty() {
+        heads.push("noise");
+    }
+    heads.push("verdict");
     let mut table = style.table(ROWS, &heads);
     for index in 0..=view.suites.len() {
         let mut above: Vec<(Tone, String)> = Vec::new();
@@ -51,7 +55,7 @@ pub fn suite_table(view: &View, style: Style) -> String {
                 continue;
             };
             let name = several.then_some(candidate.arm.subject.name.as_str());
-            let cells = suite_cells(suite, name);
+            let cells = suite_cells(view, suite, name);
             // What is said of the suite and the base once need not be said again.
             table.add_row(cells.iter().enumerate().map(|(column, cell)| {
                 let repeated = column < SHARED_COLUMNS && above.get(column) == Some(cell);
@@ -74,17 +78,14 @@ fn narrow_tables(view: &View, style: Style) -> String {
     for candidate in &view.candidates {
         let title = format!("{} against {}", candidate.arm.subject, view.base.subject);
         text.push_str(&wrapped("", &[(Tone::Strong, title)], style));
-        let heads = [
-            "suite",
-            "probes",
-            "base",
-            "candidate",
-            "difference",
-            "verdict",
-        ];
+        let mut heads = vec!["suite", "probes", "base", "candidate", "difference"];
+        if !view.noise.is_empty() {
+            heads.push("noise");
+        }
+        heads.push("verdict");
         let mut table = style.table(ROWS, &heads);
         for suite in rows(candidate.verdict) {
-            let mut cells = suite_cells(suite, None);
+            let mut cells = suite_cells(view, suite, None);
             cells.remove(GOAL_COLUMN);
             if let Some(last) = cells.last_mut() {
                 last.1 = suite.state.to_string();
@@ -100,7 +101,22 @@ fn narrow_tables(view: &View, style: Style) -> String {
 const SHARED_COLUMNS: usize = 4;
 const GOAL_COLUMN: usize = 1;
 
-fn suite_cells(suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, String)> {
+/// How far the base differs from itself: the mean absolute change of a probe's score, for the
+/// pooled row over all probes of `keep` suites.
+fn noise(view: &View, suite: &SuiteVerdict) -> Option<f64> {
+    if suite.suite != "pooled" {
+        return view.noise.get(&suite.suite).map(|noise| noise.mean_change);
+    }
+    let kept = view.suites.iter().filter(|s| s.goal == Goal::Keep);
+    let (mut sum, mut probes) = (0.0, 0);
+    for noise in kept.filter_map(|s| view.noise.get(&s.name)) {
+        sum += noise.mean_change * noise.probes as f64;
+        probes += noise.probes;
+    }
+    (probes > 0).then(|| sum / probes as f64)
+}
+
+fn suite_cells(view: &View, suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, String)> {
     let name = if suite.suite == "pooled" {
         "all keep"
     } else {
@@ -147,6 +163,9 @@ fn suite_cells(suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, Stri
         or_none(numbers.map(|e| score(e.candidate_mean))),
     ));
     cells.push((Tone::Plain, or_none(change)));
+    if !view.noise.is_empty() {
+        cells.push((Tone::Dim, or_none(noise(view, suite).map(score))));
+    }
     cells.push((state_tone(suite.state), verdict));
     cells
 }

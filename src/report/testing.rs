@@ -123,6 +123,7 @@ impl Comparison {
             causes: &self.causes[i - 1],
         };
         View {
+            noise: Default::default(),
             suites: &self.suites,
             base: arm(0),
             candidates: candidates.iter().map(candidate).collect(),
@@ -178,6 +179,7 @@ fn suite(name: &str, goal: Goal, prompts: &[&str]) -> Suite {
         tags: Vec::new(),
         critical: false,
         system: None,
+        history: Vec::new(),
         prompts: vec![prompt.to_string()],
         generation: generation.clone(),
         checks: Vec::new(),

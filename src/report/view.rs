@@ -1,8 +1,8 @@
 //! One view of a comparison, so that no two formats can disagree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::flow::{AnswerTable, CaseId, Score, ScoreTable, Subject, Suite, Verdict};
+use crate::flow::{AnswerTable, CaseId, Score, ScoreTable, Subject, Suite, SuiteNoise, Verdict};
 
 /// What one subject said and how it was scored.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,8 @@ pub struct View<'a> {
     pub base: Arm<'a>,
     /// At least one, in the order to show.
     pub candidates: Vec<Candidate<'a>>,
+    /// By suite, how far the base differs from itself; empty when that was not measured.
+    pub noise: BTreeMap<String, SuiteNoise>,
 }
 
 /// One case and sample whose answer or score changed.

@@ -44,7 +44,7 @@ pub fn ask(
             }];
             requests.push(Request {
                 adapter: subject.checked_sub(1),
-                prompt: session.prompt(None, question)?,
+                prompt: session.prompt(None, &[], question)?,
                 work,
             });
         }

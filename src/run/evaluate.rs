@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::flow::{Answer, AnswerTable, Likelihood, Phase, RunEvent, ScoreTable, Subject};
+use crate::flow::{
+    Answer, AnswerTable, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable, Subject,
+};
 use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
 use crate::lora::LoadedAdapter;
 use crate::record::{
@@ -34,11 +36,14 @@ pub struct Candidate {
 pub struct Measurement {
     /// Scores by case and sample.
     pub scores: ScoreTable,
+    /// Each check's score, by case and sample.
+    pub checks: BTreeMap<(CaseId, usize), Vec<CheckScore>>,
     /// Answers by case and sample.
     pub answers: AnswerTable,
 }
 
 /// Everything an evaluation works with.
+#[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
     /// The base.
     pub session: &'a Session,
@@ -245,10 +250,11 @@ impl Evaluation<'_> {
         let mut measurements = Vec::new();
         for (subject, said) in said.into_iter().enumerate() {
             let finished = writers[subject].finished();
-            let mut scores = ScoreTable::new();
+            let (mut scores, mut checks) = (ScoreTable::new(), BTreeMap::new());
             for scored in scorer.scores(subject, &said.answers, &said.likelihoods) {
                 let place = (scored.case.clone(), scored.sample);
                 scores.insert(place.clone(), scored.score.clone());
+                checks.insert(place.clone(), scored.checks.clone());
                 on_event(RunEvent::Scored {
                     subject: subjects[subject].name.clone(),
                     case: scored.case.clone(),
@@ -262,6 +268,7 @@ impl Evaluation<'_> {
             }
             measurements.push(Measurement {
                 scores,
+                checks,
                 answers: said.answers,
             });
         }

@@ -3,11 +3,14 @@
 //! every checkpoint, and [`rehearse`] has the base answer prompts that are then trained on.
 
 mod ask;
+mod comparison;
+mod drift;
 pub mod embed;
 mod error;
 mod evaluate;
 mod gating;
 mod interrupt;
+mod noise;
 mod questions;
 mod rehearsal;
 mod sandbox;
@@ -17,11 +20,14 @@ mod stored;
 mod training;
 
 pub use ask::ask;
+pub use comparison::compare_probes;
+pub use drift::{Changed, drifts};
 pub use embed::Embeddings;
 pub use error::RunError;
 pub use evaluate::{Candidate, Evaluation, Measurement};
 pub use gating::{Gated, TrainEntry};
 pub use interrupt::Interrupt;
+pub use noise::{NoiseFloor, asked_again, noise_floor, second_base};
 pub use questions::{ProbeChecks, Question, Questions};
 pub use rehearsal::rehearse;
 pub use sandbox::{Sandbox, SandboxLimits};

@@ -17,6 +17,8 @@ pub struct ProbeChecks {
     pub rules: Vec<Box<dyn Check>>,
     /// At least one rule wants a generated answer.
     pub answer: bool,
+    /// A rule compares the answers to the probe's wordings.
+    pub siblings: bool,
     /// Every text whose likelihood a rule wants, each once.
     pub continuations: Vec<String>,
 }
@@ -100,12 +102,14 @@ fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
         kinds: Vec::new(),
         rules: Vec::new(),
         answer: false,
+        siblings: false,
         continuations: Vec::new(),
     };
     for spec in &probe.checks {
         let rule = registry::build(spec)?;
         let needs = rule.needs();
         built.answer |= needs.answer || !needs.embeddings.is_empty();
+        built.siblings |= needs.siblings;
         for text in needs.continuations {
             if !built.continuations.contains(&text) {
                 built.continuations.push(text);
@@ -129,7 +133,7 @@ fn question(
     built: &ProbeChecks,
     checks: usize,
 ) -> Result<Question, RunError> {
-    let ids = session.prompt(probe.system.as_deref(), text)?;
+    let ids = session.prompt(probe.system.as_deref(), &probe.history, text)?;
     let mut continuation_ids = Vec::new();
     for continuation in &built.continuations {
         let tokens: Arc<[u32]> = session.tokenizer.encode(continuation)?.into();

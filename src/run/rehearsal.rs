@@ -48,7 +48,7 @@ pub fn rehearse(
         }];
         requests.push(Request {
             adapter: None,
-            prompt: session.prompt(None, prompt)?,
+            prompt: session.prompt(None, &[], prompt)?,
             work,
         });
     }

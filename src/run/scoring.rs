@@ -112,6 +112,7 @@ impl<'a> Scorer<'a> {
                 if checks.answer && answer.is_none() {
                     continue;
                 }
+                let siblings = self.siblings(q, sample, answers);
                 let mut scores = Vec::new();
                 for (c, rule) in checks.rules.iter().enumerate() {
                     let wanted = rule.needs().continuations;
@@ -134,6 +135,8 @@ impl<'a> Scorer<'a> {
                         likelihoods: if own.len() == wanted.len() { &own } else { &[] },
                         embeddings: embeddings.as_ref(),
                         training_answers: self.scoring.training_answers.as_deref(),
+                        siblings: &siblings,
+                        judgement: None,
                         program: outcome.as_ref(),
                     };
                     scores.push(CheckScore {
@@ -151,6 +154,28 @@ impl<'a> Scorer<'a> {
             }
         }
         scored
+    }
+
+    /// What the subject answered to the other wordings of a question's probe.
+    fn siblings<'t>(
+        &self,
+        question: usize,
+        sample: usize,
+        answers: &'t AnswerTable,
+    ) -> Vec<&'t str> {
+        let own = &self.questions.all[question];
+        if !self.questions.checks[own.checks].siblings {
+            return Vec::new();
+        }
+        let others = self
+            .questions
+            .all
+            .iter()
+            .filter(|other| other.checks == own.checks && other.case.prompt != own.case.prompt);
+        others
+            .filter_map(|other| answers.get(&(other.case.clone(), sample)))
+            .map(|answer| answer.text.as_str())
+            .collect()
     }
 
     fn wait(&self, task: JoinHandle<ProgramOutcome>) -> ProgramOutcome {

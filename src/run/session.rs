@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::chat::{ChatTemplate, Conversation, EffectiveSystem, Tokenizer};
+use crate::chat::{ChatTemplate, Conversation, EffectiveSystem, Message, Tokenizer};
 use crate::digest;
-use crate::flow::{Generation, Phase, RunEvent};
+use crate::flow::{Exchange, Generation, Phase, RunEvent};
 use crate::generate::Sampling;
 use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
@@ -91,13 +91,28 @@ impl Session {
         })
     }
 
-    /// Token ids of a question as the model is asked it. `system` of a probe goes before the
-    /// configured one.
+    /// Token ids of a question as the model is asked it, after the exchanges of `history`.
+    /// `system` of a probe goes before the configured one.
     ///
     /// # Errors
     /// The template refuses the conversation.
-    pub fn prompt(&self, system: Option<&str>, question: &str) -> Result<Arc<[u32]>, RunError> {
-        let conversation = Conversation::prompt(system.or(self.system.as_deref()), question);
+    pub fn prompt(
+        &self,
+        system: Option<&str>,
+        history: &[Exchange],
+        question: &str,
+    ) -> Result<Arc<[u32]>, RunError> {
+        let mut conversation = Conversation::prompt(system.or(self.system.as_deref()), question);
+        let turns = history.iter().flat_map(|exchange| {
+            [
+                Message::user(&exchange.user),
+                Message::assistant(&exchange.assistant),
+            ]
+        });
+        let before_question = conversation.messages.len().saturating_sub(1);
+        conversation
+            .messages
+            .splice(before_question..before_question, turns);
         let text = self.template.render(&conversation, true)?;
         Ok(self.tokenizer.encode(&text)?.into())
     }

@@ -57,6 +57,9 @@ pub fn recorded(
                     measurement
                         .scores
                         .insert(place.clone(), scored.score.clone());
+                    measurement
+                        .checks
+                        .insert(place.clone(), scored.checks.clone());
                 }
                 let answers = record.answers.iter().filter(|((case, _), _)| of_case(case));
                 measurement.answers.extend(

@@ -32,11 +32,13 @@ const PROBE_KEYS: &[&str] = &[
     "tags",
     "critical",
     "system",
+    "history",
     "prompts",
     "generation",
     "check",
     "golden",
 ];
+const EXCHANGE_KEYS: &[&str] = &["user", "assistant"];
 const GOLDEN_KEYS: &[&str] = &["answer", "expect"];
 
 /// A whole file.
@@ -81,11 +83,20 @@ pub(super) struct ProbeTable {
     pub(super) tags: Vec<Spanned<String>>,
     pub(super) critical: bool,
     pub(super) system: Option<Spanned<String>>,
+    pub(super) history: Vec<Spanned<ExchangeTable>>,
     /// `None` when the key is missing or no list.
     pub(super) prompts: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) generation: GenerationTable,
     pub(super) checks: Vec<Spanned<CheckTable>>,
     pub(super) goldens: Vec<Spanned<GoldenTable>>,
+    pub(super) broken: Broken,
+}
+
+/// One table of `history`.
+#[derive(Debug)]
+pub(super) struct ExchangeTable {
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) assistant: Option<Spanned<String>>,
     pub(super) broken: Broken,
 }
 
@@ -184,6 +195,7 @@ fn probe_table(table: &DeTable<'_>, issues: &mut Vec<Issue>) -> ProbeTable {
         .unwrap_or_default();
     let critical = section.flag("critical");
     let system = section.string("system");
+    let history = section.tables("history");
     let prompts = section.strings("prompts");
     let generation = section.table("generation");
     let checks = section.tables("check");
@@ -197,6 +209,18 @@ fn probe_table(table: &DeTable<'_>, issues: &mut Vec<Issue>) -> ProbeTable {
         Spanned::new(span, check)
     });
     let checks = checks.collect();
+    let history = history
+        .into_iter()
+        .map(|(span, table)| {
+            let mut section = Section::new("`history`", EXCHANGE_KEYS, table, issues);
+            let exchange = ExchangeTable {
+                user: section.string("user"),
+                assistant: section.string("assistant"),
+                broken: section.broken,
+            };
+            Spanned::new(span, exchange)
+        })
+        .collect();
     let goldens = goldens
         .into_iter()
         .map(|(span, table)| {
@@ -218,6 +242,7 @@ fn probe_table(table: &DeTable<'_>, issues: &mut Vec<Issue>) -> ProbeTable {
         tags,
         critical,
         system,
+        history,
         prompts,
         generation,
         checks,

@@ -188,13 +188,17 @@ fn digest(suite: &Suite) -> String {
         .probes
         .iter()
         .map(|probe| {
-            json!({
+            let mut content = json!({
                 "id": probe.id,
                 "system": probe.system,
                 "prompts": probe.prompts,
                 "generation": probe.generation,
                 "checks": probe.checks,
-            })
+            });
+            if !probe.history.is_empty() {
+                content["history"] = json!(probe.history);
+            }
+            content
         })
         .collect();
     let mut content = json!({ "name": suite.name, "probes": probes });
@@ -249,7 +253,7 @@ mod tests {
         checks.toml:10:8: check `contians`: unknown check type `contians`
           10 | type = "contians"
              |        ^^^^^^^^^^
-          rule: a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, code, similar, likelihood, choice, or memorized, or one of these after `not-`
+          rule: a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`
           nearest: `contains`
 
         checks.toml:14:1: check `number`: `value` is the string "4"
@@ -334,7 +338,7 @@ mod tests {
         keys.toml:11:1: unknown key `tagz` in [[probe]]
           11 | tagz = ["en"]
              | ^^^^
-          rule: [[probe]] takes id, tags, critical, system, prompts, generation, check, and golden
+          rule: [[probe]] takes id, tags, critical, system, history, prompts, generation, check, and golden
           nearest: `tags`
 
         keys.toml:12:32: `prompts` is the number 3

@@ -18,4 +18,4 @@ pub use builtin::{builtin, load_builtin};
 pub use error::{Place, SelectError, SuiteError, SuiteErrorKind, SuiteErrors};
 pub use expand::{Case, cases};
 pub use load::{SuiteSource, load, read};
-pub use select::{Selection, Shard};
+pub use select::{Selection, Shard, matches_glob};

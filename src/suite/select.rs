@@ -13,8 +13,12 @@ pub struct Selection {
     /// and `?` for one. With `::` a pattern is matched with `suite::probe`, without it with the
     /// suite's name and with the probe's id.
     pub patterns: Vec<String>,
-    /// A probe has to satisfy all of them. `en,zh` is satisfied by either tag.
+    /// A probe has to satisfy all of them. `en,zh` is satisfied by either tag. The sizes
+    /// `smoke`, `standard`, and `full` nest: a probe is tagged with the smallest that has it, and
+    /// one without a size is of `full` alone.
     pub tags: Vec<String>,
+    /// Only the first so many prompts of each probe; at least 1. `None` asks all.
+    pub prompts: Option<usize>,
     /// One part of the probes.
     pub shard: Option<Shard>,
 }
@@ -62,7 +66,9 @@ impl Selection {
             self.known_pattern(pattern, suites)?;
         }
         for tag in self.tags.iter().flat_map(|tags| tags.split(',')) {
-            known_tag(tag.trim(), suites)?;
+            if !SIZES.contains(&tag.trim()) {
+                known_tag(tag.trim(), suites)?;
+            }
         }
         let mut selected = Vec::new();
         for suite in suites {
@@ -77,10 +83,15 @@ impl Selection {
                     self.patterns.is_empty() || self.patterns.iter().any(|p| matches(p, &id));
                 let tagged = self.tags.iter().all(|tags| {
                     tags.split(',')
-                        .any(|tag| probe.tags.iter().any(|own| own == tag.trim()))
+                        .any(|tag| is_tagged(&probe.tags, tag.trim()))
                 });
                 named && tagged && self.shard.is_none_or(|shard| shard.holds(&id))
             });
+            if let Some(most) = self.prompts {
+                for probe in &mut suite.probes {
+                    probe.prompts.truncate(most.max(1));
+                }
+            }
             if !suite.probes.is_empty() {
                 selected.push(suite);
             }
@@ -120,6 +131,18 @@ impl Selection {
     }
 }
 
+/// Sizes of suites, the smallest first.
+const SIZES: [&str; 3] = ["smoke", "standard", "full"];
+
+/// Whether a probe with the tags `own` is among those of `tag`.
+fn is_tagged(own: &[String], tag: &str) -> bool {
+    let has = |tag: &str| own.iter().any(|own| own == tag);
+    match SIZES.iter().position(|size| *size == tag) {
+        Some(size) => tag == "full" || SIZES[..=size].iter().any(|size| has(size)),
+        None => has(tag),
+    }
+}
+
 fn known_tag(tag: &str, suites: &[Suite]) -> Result<(), SelectError> {
     let mut tags: Vec<String> = suites
         .iter()
@@ -141,6 +164,12 @@ fn known_tag(tag: &str, suites: &[Suite]) -> Result<(), SelectError> {
         nearest,
         tags,
     })
+}
+
+/// Whether a pattern, in which `*` stands for any characters and `?` for one, fits a text.
+pub fn matches_glob(pattern: &str, text: &str) -> bool {
+    let chars = |text: &str| text.chars().collect::<Vec<_>>();
+    glob_matches(&chars(pattern), &chars(text))
 }
 
 fn matches(pattern: &str, id: &ProbeId) -> bool {
@@ -220,6 +249,7 @@ mod tests {
         let selection = Selection {
             patterns: strings(patterns),
             tags: strings(tags),
+            prompts: None,
             shard: shard.map(|s| s.parse().unwrap()),
         };
         let suites = selection.apply(&suites()).map_err(|e| e.to_string())?;
@@ -228,6 +258,30 @@ mod tests {
             .flat_map(|s| s.probes.iter().map(|p| format!("{}::{}", s.name, p.id)))
             .collect::<Vec<_>>();
         Ok(ids.join(" "))
+    }
+
+    #[test]
+    fn sizes_nest() {
+        let own = |tags: &[&str]| tags.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let (smoke, standard, none) = (own(&["en", "smoke"]), own(&["standard"]), own(&["en"]));
+        let in_size = |size: &str| [&smoke, &standard, &none].map(|own| is_tagged(own, size));
+        assert_eq!(in_size("smoke"), [true, false, false]);
+        assert_eq!(in_size("standard"), [true, true, false]);
+        assert_eq!(in_size("full"), [true, true, true]);
+        assert_eq!(in_size("en"), [true, false, true]);
+    }
+
+    #[test]
+    fn fewer_prompts_leave_every_probe() {
+        let selection = Selection {
+            prompts: Some(1),
+            ..Selection::default()
+        };
+        let all: usize = suites().iter().map(|s| s.probes.len()).sum();
+        let selected = selection.apply(&suites()).unwrap();
+        let probes: Vec<_> = selected.iter().flat_map(|s| &s.probes).collect();
+        assert_eq!(probes.len(), all);
+        assert!(probes.iter().all(|p| p.prompts.len() == 1));
     }
 
     #[test]

@@ -8,13 +8,13 @@ use serde_json::Value;
 use toml::Spanned;
 
 use crate::check::registry;
-use crate::flow::{CheckSpec, Expect, Generation, Goal, Golden, Probe, Suite};
+use crate::flow::{CheckSpec, Exchange, Expect, Generation, Goal, Golden, Probe, Suite};
 use crate::text::{ellipsize, is_cjk, nearest, plural};
 
 use super::error::{Place, SuiteErrorKind};
 use super::file::{
-    Broken, CheckTable, GenerationTable, GoldenTable, Issue, Param, ProbeTable, SuiteFile,
-    SuiteTable,
+    Broken, CheckTable, ExchangeTable, GenerationTable, GoldenTable, Issue, Param, ProbeTable,
+    SuiteFile, SuiteTable,
 };
 use super::template::fill;
 
@@ -261,6 +261,7 @@ impl<'a> Validator<'a> {
             .system
             .as_ref()
             .map(|system| self.text(system, "system"));
+        let history = probe.history.iter().map(|e| self.exchange(e)).collect();
         let prompts = self.prompts(probe, &place);
         if probe.checks.is_empty() {
             self.missing(
@@ -279,6 +280,9 @@ impl<'a> Validator<'a> {
             .iter()
             .filter_map(|g| self.golden(g))
             .collect::<Vec<_>>();
+        if checks_are_right && prompts.len() == 1 {
+            self.wordings(&checks, &probe.checks);
+        }
         if checks_are_right {
             self.judge(&checks, &goldens);
         }
@@ -292,6 +296,7 @@ impl<'a> Validator<'a> {
             tags,
             critical: probe.critical,
             system,
+            history,
             prompts,
             generation,
             checks,
@@ -350,6 +355,36 @@ impl<'a> Validator<'a> {
             }
             text.to_owned()
         })
+    }
+
+    fn exchange(&mut self, table: &Spanned<ExchangeTable>) -> Exchange {
+        let (span, table) = (table.span(), table.get_ref());
+        let mut turn = |text: &Option<Spanned<String>>, key: &'static str| match text {
+            Some(text) => self.text(text, key),
+            None => {
+                let rule = "an exchange is { user = \"..\", assistant = \"..\" }: what was said, and what was answered";
+                self.missing(&table.broken, span.clone(), "`history`", key, rule);
+                String::new()
+            }
+        };
+        Exchange {
+            user: turn(&table.user, "user"),
+            assistant: turn(&table.assistant, "assistant"),
+        }
+    }
+
+    /// A check that compares wordings needs two.
+    fn wordings(&mut self, specs: &[CheckSpec], tables: &[Spanned<CheckTable>]) {
+        for (spec, table) in specs.iter().zip(tables) {
+            let compares = registry::build(spec).is_ok_and(|check| check.needs().siblings);
+            if let (true, Some(kind)) = (compares, &table.get_ref().kind) {
+                self.bad(
+                    kind.span(),
+                    format!("`{}` in a probe with one prompt", kind.get_ref()),
+                    "this check compares the answers to several wordings: write two or more prompts",
+                );
+            }
+        }
     }
 
     fn prompts(&mut self, probe: &ProbeTable, place: &Range<usize>) -> Vec<String> {

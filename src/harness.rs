@@ -1,0 +1,369 @@
+//! The gate as a test binary: one test a probe, named `suite::probe`, one a suite's verdict, and
+//! one for all of them.
+//!
+//! ```no_run
+//! // tests/probes.rs, with `harness = false` in Cargo.toml
+//! fn main() -> std::process::ExitCode {
+//!     qeval::harness::main()
+//! }
+//! ```
+//!
+//! Filters, `--list`, and `--exact` are those of `cargo test`, and nextest runs it as it runs any
+//! other. Answers are generated once: the first test that needs the record measures, other tests
+//! of the process and other processes wait for it, and a second run reads what the first stored.
+//! `--junit FILE` writes what ran as JUnit XML.
+//!
+//! A test of a probe fails when the probe is lost in a suite, or in a whole, that is a proven
+//! regression, and when its answer is not the accepted one (see [`crate::snapshot`]). A loss
+//! within the margin of a passing verdict is no failure by itself: the snapshot shows it to a
+//! reviewer.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use similar::{ChangeTag, TextDiff};
+
+use crate::check::run_worker_if_asked;
+use crate::cli::gate::{CliError, Gating, MeasureArgs, Setup, load_config, snapshot_context};
+use crate::exit::Outcome;
+use crate::flow::{Decision, GateRecord, ProbeComparison, ProbeId};
+use crate::report::{
+    Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers, suite_failure,
+    suite_numbers, verdict_failure,
+};
+use crate::snapshot::{Asserted, Snapshots, Update};
+
+/// Lines around a change of a snapshot that are shown.
+const CONTEXT_LINES: usize = 2;
+
+/// Gates the project of the test's crate: that of `QEVAL_CONFIG`, else of the `qeval.toml` beside
+/// its Cargo.toml.
+pub fn main() -> ExitCode {
+    Harness::default().main()
+}
+
+/// A harness with more than one project.
+#[derive(Debug, Clone, Default)]
+pub struct Harness {
+    otherwise: Option<PathBuf>,
+    must_fail: Vec<PathBuf>,
+}
+
+impl Harness {
+    /// Where there is neither `QEVAL_CONFIG` nor a `qeval.toml`, gates the project of this file,
+    /// relative to the crate's folder.
+    #[must_use]
+    pub fn otherwise(mut self, config: impl Into<PathBuf>) -> Self {
+        self.otherwise = Some(config.into());
+        self
+    }
+
+    /// Adds a test that passes only if the candidate of this project is a proven regression; run
+    /// together with [`Harness::otherwise`]'s project.
+    #[must_use]
+    pub fn must_fail(mut self, config: impl Into<PathBuf>) -> Self {
+        self.must_fail.push(config.into());
+        self
+    }
+
+    /// Runs the tests that the arguments ask for. A process that was started to run an answer's
+    /// code does only that.
+    pub fn main(self) -> ExitCode {
+        if let Some(code) = run_worker_if_asked() {
+            return code;
+        }
+        match self.run() {
+            Ok(code) => code,
+            Err(error) => {
+                // Nothing can be done where even stderr is closed.
+                let _ = std::io::Write::write_all(
+                    &mut std::io::stderr(),
+                    format!("error: {error}\n").as_bytes(),
+                );
+                Outcome::CouldNotMeasure.into()
+            }
+        }
+    }
+
+    fn run(self) -> Result<ExitCode, CliError> {
+        let (arguments, junit_file) = arguments();
+        let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(
+            || PathBuf::from("."),
+            |folder| relative_to_here(Path::new(&folder)),
+        );
+        let beside = crate_folder.join("qeval.toml");
+        let (config, fallback) = match std::env::var_os("QEVAL_CONFIG") {
+            Some(config) => (PathBuf::from(config), false),
+            None if beside.is_file() => (beside, false),
+            None => match &self.otherwise {
+                Some(config) => (crate_folder.join(config), true),
+                None => return Err(CliError::NoProject { path: beside }),
+            },
+        };
+        let project = Arc::new(Project::new(&config)?);
+        let results = Arc::new(Mutex::new(Vec::new()));
+        let mut trials = project_trials(&project, &results)?;
+        if fallback {
+            for config in &self.must_fail {
+                let project = Project::new(&crate_folder.join(config))?;
+                trials.push(must_fail(project, &results));
+            }
+        }
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        if let Some(file) = junit_file {
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.sort_by(|a, b| (&a.suite, &a.name).cmp(&(&b.suite, &b.name)));
+            let xml = junit("qeval", &results)?;
+            crate::atomic_file::write(&file, xml)?;
+        }
+        Ok(conclusion.exit_code())
+    }
+}
+
+/// The arguments of libtest, and the one that is ours.
+fn arguments() -> (Arguments, Option<PathBuf>) {
+    let mut junit = None;
+    let mut rest: Vec<OsString> = Vec::new();
+    let mut all = std::env::args_os();
+    while let Some(argument) = all.next() {
+        match argument.to_str() {
+            Some("--junit") => junit = all.next().map(PathBuf::from),
+            Some(text) if text.starts_with("--junit=") => {
+                junit = Some(PathBuf::from(&text["--junit=".len()..]));
+            }
+            _ => rest.push(argument),
+        }
+    }
+    (Arguments::from_iter(rest), junit)
+}
+
+/// A path as short as it can be said from here: tests run in their crate's folder.
+fn relative_to_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    match path.strip_prefix(&here) {
+        Ok(rest) => rest.to_owned(),
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// A project whose candidate is gated, measured when the first test asks.
+struct Project {
+    config: PathBuf,
+    setup: OnceLock<Result<Setup, String>>,
+    record: OnceLock<Result<(GateRecord, Snapshots), String>>,
+}
+
+impl Project {
+    fn new(config: &Path) -> Result<Self, CliError> {
+        // A configuration that is wrong is told once, and not by every test.
+        load_config(Some(config))?;
+        Ok(Project {
+            config: config.to_owned(),
+            setup: OnceLock::new(),
+            record: OnceLock::new(),
+        })
+    }
+
+    fn arguments(&self) -> Result<MeasureArgs, CliError> {
+        let (config, _) = load_config(Some(&self.config))?;
+        let runs = config.resolve(&config.train.output_dir);
+        Ok(MeasureArgs::of_config(&self.config, runs))
+    }
+
+    fn gating(&self, setup: &Setup) -> Result<Gating, CliError> {
+        let (config, _) = load_config(Some(&self.config))?;
+        let candidate = crate::cli::gate::candidate(setup, None, &config)?;
+        Gating::new(setup, &self.arguments()?, &candidate)
+    }
+
+    fn setup(&self) -> Result<&Setup, String> {
+        let made = self.setup.get_or_init(|| {
+            let make = || Setup::quiet_unless_terminal(&self.arguments()?);
+            make().map_err(|error: CliError| error.to_string())
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+
+    /// The record, measured by whoever asks first.
+    fn record(&self) -> Result<&(GateRecord, Snapshots), String> {
+        let setup = self.setup()?;
+        let made = self.record.get_or_init(|| {
+            let make = || {
+                let gating = self.gating(setup)?;
+                Ok((gating.record(setup)?, gating.snapshots()))
+            };
+            make().map_err(|error: CliError| error.to_string())
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+}
+
+type Results = Arc<Mutex<Vec<TestResult>>>;
+
+/// A test that notes what came of it.
+fn trial(
+    suite: &str,
+    name: &str,
+    results: &Results,
+    test: impl FnOnce(&mut Vec<(String, String)>) -> Result<(), String> + Send + 'static,
+) -> Trial {
+    let (suite, short) = (suite.to_owned(), name.to_owned());
+    let results = results.clone();
+    Trial::test(format!("{suite}::{short}"), move || {
+        let started = Instant::now();
+        let mut properties = Vec::new();
+        let outcome = test(&mut properties);
+        let result = TestResult {
+            suite,
+            name: short,
+            failure: outcome.as_ref().err().cloned(),
+            properties,
+            took: started.elapsed(),
+        };
+        results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(result);
+        outcome.map_err(Failed::from)
+    })
+}
+
+fn project_trials(project: &Arc<Project>, results: &Results) -> Result<Vec<Trial>, CliError> {
+    let suites = crate::cli::gate::suites(&project.arguments()?)?;
+    let mut trials = Vec::new();
+    for suite in &suites {
+        for probe in &suite.probes {
+            let id = ProbeId {
+                suite: suite.name.clone(),
+                probe: probe.id.clone(),
+            };
+            let project = project.clone();
+            trials.push(trial(&suite.name, &probe.id, results, move |properties| {
+                let (record, snapshots) = project.record()?;
+                probe_test(record, snapshots, &id, properties)
+            }));
+        }
+    }
+    for suite in &suites {
+        let (project, name) = (project.clone(), suite.name.clone());
+        trials.push(trial(VERDICT, &suite.name, results, move |properties| {
+            suite_test(&project.record()?.0, &name, properties)
+        }));
+    }
+    let project = project.clone();
+    trials.push(trial(VERDICT, "pooled", results, move |properties| {
+        pooled_test(&project.record()?.0, properties)
+    }));
+    Ok(trials)
+}
+
+fn must_fail(project: Project, results: &Results) -> Trial {
+    let stem = project.config.file_stem().unwrap_or_default();
+    let name = stem.to_string_lossy().into_owned();
+    trial("must-fail", &name, results, move |_| {
+        let (record, _) = project.record()?;
+        match record.verdict.decision {
+            Decision::Regression => Ok(()),
+            other => Err(format!(
+                "{} is {other}, and should be a regression\n  {}",
+                record.candidate,
+                record.verdict.reasons.join("\n  ")
+            )),
+        }
+    })
+}
+
+fn probe_test(
+    record: &GateRecord,
+    snapshots: &Snapshots,
+    id: &ProbeId,
+    properties: &mut Vec<(String, String)>,
+) -> Result<(), String> {
+    let probe = record.probes.iter().find(|p| p.id == *id);
+    let probe = probe.ok_or_else(|| format!("{id} was not measured; run the tests again"))?;
+    *properties = probe_numbers(probe);
+    let style = Style::for_stdout();
+    if let Some(failure) = probe_failure(record, probe, style) {
+        return Err(failure);
+    }
+    let update = Update::from_environment().map_err(|error| error.to_string())?;
+    let asserted = snapshots
+        .assert(probe, &snapshot_context(record, &id.suite), update)
+        .map_err(|error| error.to_string())?;
+    match asserted {
+        Asserted::Same(_) | Asserted::Updated(_) | Asserted::Differs { forced: true, .. } => Ok(()),
+        Asserted::Differs { why, pending, .. } => Err(snapshot_failure(
+            snapshots,
+            probe,
+            &why,
+            pending.as_deref(),
+            style,
+        )),
+    }
+}
+
+fn snapshot_failure(
+    snapshots: &Snapshots,
+    probe: &ProbeComparison,
+    why: &str,
+    pending: Option<&Path>,
+    style: Style,
+) -> String {
+    let mut text = format!("the answer is not the accepted one: {why}\n");
+    let accepted = snapshots.accepted(&probe.id).unwrap_or_default();
+    match accepted.first() {
+        None => text.push_str(&probe_changes(probe, ("base", "candidate"), style)),
+        Some((_, old)) => text.push_str(&line_diff(old, &crate::snapshot::text(probe))),
+    }
+    match pending {
+        Some(file) => text.push_str(&format!(
+            "pending: {}\nreview: cargo insta review, or qeval snapshot\n",
+            file.display()
+        )),
+        None => text.push_str(
+            "nothing is written where CI or INSTA_UPDATE=no is set: run the tests without them, \
+             review, and commit\n",
+        ),
+    }
+    text
+}
+
+/// The changed lines of two texts, with some around them.
+fn line_diff(old: &str, new: &str) -> String {
+    let diff = TextDiff::from_lines(old.trim_end(), new.trim_end());
+    let mut text = String::new();
+    for (i, group) in diff.grouped_ops(CONTEXT_LINES).iter().enumerate() {
+        if i > 0 {
+            text.push_str("    ...\n");
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            text.push_str(&format!("  {sign} {}\n", change.value().trim_end()));
+        }
+    }
+    text
+}
+
+fn suite_test(
+    record: &GateRecord,
+    name: &str,
+    properties: &mut Vec<(String, String)>,
+) -> Result<(), String> {
+    let suite = record.verdict.suites.iter().find(|s| s.suite == name);
+    let suite = suite.ok_or_else(|| format!("suite {name} was not measured"))?;
+    *properties = suite_numbers(suite);
+    suite_failure(suite).map_or(Ok(()), Err)
+}
+
+fn pooled_test(record: &GateRecord, properties: &mut Vec<(String, String)>) -> Result<(), String> {
+    *properties = suite_numbers(&record.verdict.pooled);
+    verdict_failure(record).map_or(Ok(()), Err)
+}

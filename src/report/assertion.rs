@@ -1,0 +1,152 @@
+//! A stored comparison as tests: which probes and suites fail, and what a failure says. The test
+//! harness and JUnit agree because both ask here.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::junit::TestResult;
+use super::probe::probe_changes;
+use super::style::Style;
+use crate::flow::{
+    Decision, GateRecord, Goal, ProbeComparison, ProbeState, SuiteState, SuiteVerdict,
+};
+
+/// Name in front of the tests of verdicts: `verdict::code`, `verdict::pooled`.
+pub const VERDICT: &str = "verdict";
+
+/// What a probe's test says when it fails: the probe is lost, in a suite or a whole that is a
+/// proven regression. A loss within the margin of a passing verdict is no failure.
+pub fn probe_failure(record: &GateRecord, probe: &ProbeComparison, style: Style) -> Option<String> {
+    if probe.state() != ProbeState::Lost {
+        return None;
+    }
+    let of = whole(record, probe)?;
+    Some(format!(
+        "lost, in a proven regression of {of}\n{}next: qeval diff base {} --probe {}\n",
+        probe_changes(probe, ("base", "candidate"), style),
+        first_word(&record.candidate),
+        probe.id
+    ))
+}
+
+/// The regression that a probe is part of.
+fn whole(record: &GateRecord, probe: &ProbeComparison) -> Option<String> {
+    let all = record.verdict.suites.iter().chain([&record.verdict.pooled]);
+    let guilty: BTreeSet<&str> = all
+        .filter(|s| s.state == SuiteState::Regression)
+        .map(|s| s.suite.as_str())
+        .collect();
+    let own = &probe.id.suite;
+    let keep = record
+        .verdict
+        .suites
+        .iter()
+        .any(|s| s.suite == *own && s.goal == Goal::Keep);
+    if guilty.contains(own.as_str()) {
+        Some(format!("`{own}`"))
+    } else if guilty.contains("pooled") && keep {
+        Some("all `keep` suites together".into())
+    } else {
+        None
+    }
+}
+
+/// What a suite's test says when it fails: a proven regression, or too little was scored.
+pub fn suite_failure(suite: &SuiteVerdict) -> Option<String> {
+    matches!(
+        suite.state,
+        SuiteState::Regression | SuiteState::NotMeasured
+    )
+    .then(|| format!("{}\n  {}\n", suite.state, suite.reasons.join("\n  ")))
+}
+
+/// What the test of the whole says when it fails: anything but a pass.
+pub fn verdict_failure(record: &GateRecord) -> Option<String> {
+    let verdict = &record.verdict;
+    if verdict.decision == Decision::Pass && verdict.could_not_measure.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "{} against {}: {}\n",
+        record.candidate, record.base, verdict.decision
+    );
+    let lines = verdict.reasons.iter().chain(&verdict.could_not_measure);
+    for line in lines.chain(&record.causes) {
+        text.push_str("  ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("next: qeval diff base ");
+    text.push_str(first_word(&record.candidate));
+    text.push('\n');
+    Some(text)
+}
+
+/// The first word of a candidate's name with its digest: what the command line takes.
+fn first_word(name: &str) -> &str {
+    name.split(' ').next().unwrap_or(name)
+}
+
+/// The mean scores of a probe.
+pub fn probe_numbers(probe: &ProbeComparison) -> Vec<(String, String)> {
+    let mut numbers = vec![("state".to_owned(), probe.state().to_string())];
+    if let Some((base, candidate)) = probe.means() {
+        numbers.push(("base".into(), format!("{base:.3}")));
+        numbers.push(("candidate".into(), format!("{candidate:.3}")));
+    }
+    numbers
+}
+
+/// The numbers of a suite.
+pub fn suite_numbers(suite: &SuiteVerdict) -> Vec<(String, String)> {
+    let mut numbers = vec![("state".to_owned(), suite.state.to_string())];
+    if let Some(e) = &suite.estimate {
+        for (key, value) in [
+            ("base", e.base_mean),
+            ("candidate", e.candidate_mean),
+            ("difference", e.difference),
+            ("lower", e.lower),
+            ("upper", e.upper),
+        ] {
+            numbers.push((key.into(), format!("{value:.4}")));
+        }
+        numbers.push(("probes".into(), e.probes.to_string()));
+    }
+    numbers
+}
+
+/// Every test of a record, as `qeval gate --junit` writes them.
+pub fn all_tests(record: &GateRecord) -> Vec<TestResult> {
+    let plain = Style::plain(100);
+    let result = |suite: &str, name: &str, failure, properties| TestResult {
+        suite: suite.to_owned(),
+        name: name.to_owned(),
+        failure,
+        properties,
+        took: Duration::ZERO,
+    };
+    let probes = record.probes.iter().map(|probe| {
+        let failure = probe_failure(record, probe, plain);
+        result(
+            &probe.id.suite,
+            &probe.id.probe,
+            failure,
+            probe_numbers(probe),
+        )
+    });
+    let suites = record.verdict.suites.iter().map(|suite| {
+        result(
+            VERDICT,
+            &suite.suite,
+            suite_failure(suite),
+            suite_numbers(suite),
+        )
+    });
+    let pooled = result(
+        VERDICT,
+        "pooled",
+        verdict_failure(record),
+        suite_numbers(&record.verdict.pooled),
+    );
+    probes.chain(suites).chain([pooled]).collect()
+}

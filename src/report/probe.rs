@@ -1,0 +1,61 @@
+//! One probe as the failure of a test: what both answered, which check failed and why, and what to
+//! type next.
+
+use super::diff::one_change;
+use super::style::{Style, one_line};
+use super::view::Change;
+use crate::flow::{CaseId, ProbeComparison};
+
+/// Shown wordings of a probe.
+const MOST_CASES: usize = 3;
+
+/// The wordings on which the candidate lost, else all, each with an inline diff and the failed
+/// checks.
+pub fn probe_changes(
+    probe: &ProbeComparison,
+    (base, candidate): (&str, &str),
+    style: Style,
+) -> String {
+    let lost = |i: &usize| {
+        let case = &probe.cases[*i];
+        match (case.base_score().value(), case.candidate_score().value()) {
+            (Some(base), Some(candidate)) => candidate < base,
+            _ => true,
+        }
+    };
+    let mut shown: Vec<usize> = (0..probe.cases.len()).filter(lost).collect();
+    if shown.is_empty() {
+        shown = (0..probe.cases.len()).collect();
+    }
+    let more = shown.len().saturating_sub(MOST_CASES);
+    let mut text = String::new();
+    for i in shown.into_iter().take(MOST_CASES) {
+        let case = &probe.cases[i];
+        let id = CaseId {
+            suite: probe.id.suite.clone(),
+            probe: probe.id.probe.clone(),
+            prompt: i,
+        };
+        let (base_score, candidate_score) = (case.base_score(), case.candidate_score());
+        let change = Change {
+            case: &id,
+            sample: 0,
+            prompt: &case.prompt,
+            base_score: Some(&base_score),
+            candidate_score: Some(&candidate_score),
+            base_text: case.base.as_deref(),
+            candidate_text: case.candidate.as_deref(),
+        };
+        text.push_str(&one_change(&change, (base, candidate), style));
+        for check in &case.checks {
+            if check.candidate.value() != Some(1.0) && case.checks.len() > 1 {
+                let why = one_line(check.candidate.explanation(), 300);
+                text.push_str(&format!("  {:<9} {why}\n", check.kind));
+            }
+        }
+    }
+    if more > 0 {
+        text.push_str(&format!("  and {more} more wordings\n"));
+    }
+    text
+}
