@@ -84,16 +84,51 @@ pub fn resolve(model: &str, progress: OnBytes<'_>) -> Result<ModelPath, HubError
     resolve_in(&Places::from_env(), model, progress)
 }
 
-/// Finds the folder of the sentence encoder all-MiniLM-L6-v2 (`config.json`, `tokenizer.json`,
-/// `model.safetensors`), fetching it (91 MB) if need be.
+/// Finds the folder of a sentence encoder (`config.json`, `tokenizer.json`, `model.safetensors`,
+/// and `1_Pooling/config.json` where there is one): the built-in `all-minilm-l6-v2` (91 MB), a
+/// folder, or a hub id of a BERT model, fetched if need be.
 ///
 /// # Errors
-/// A file with other content than it should have, or no way to fetch what is missing. The text
-/// says how to place it by hand.
-pub fn sentence_encoder(progress: OnBytes<'_>) -> Result<PathBuf, HubError> {
+/// Nothing by that name, a file with other content than it should have, or no way to fetch what
+/// is missing. The text says how to place it by hand.
+pub fn sentence_encoder(name: &str, progress: OnBytes<'_>) -> Result<PathBuf, HubError> {
     let places = Places::from_env();
-    MINILM.locate(places.cache()?, &places.remote, progress)
+    if name == MINILM.name {
+        return MINILM.locate(places.cache()?, &places.remote, progress);
+    }
+    let folder = PathBuf::from(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let unknown = || HubError::NoSuchModel {
+        model: name.to_owned(),
+        nearest: nearest(name, [MINILM.name]),
+    };
+    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+    if id.split('/').filter(|part| !part.is_empty()).count() != 2 {
+        return Err(unknown());
+    }
+    let unavailable = |tried: String| HubError::Unavailable {
+        what: format!("the sentence encoder {name}"),
+        tried: format!("  hub, {id}: {tried}"),
+        by_hand: format!(
+            "place {} in a folder, and name it as `encoder` under [checks]",
+            ENCODER_FILES.join(", ")
+        ),
+    };
+    let remote = &places.remote;
+    let folder = remote
+        .files(id, revision, &ENCODER_FILES, progress)
+        .map_err(unavailable)?;
+    // How rows become one vector; a model without it takes the mean.
+    let _ = remote.files(id, revision, &[POOLING_FILE], progress);
+    Ok(folder)
 }
+
+/// What a sentence encoder has to have.
+const ENCODER_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+/// What Sentence Transformers say of the last step.
+const POOLING_FILE: &str = "1_Pooling/config.json";
 
 fn resolve_in(places: &Places, model: &str, progress: OnBytes<'_>) -> Result<ModelPath, HubError> {
     static HUB_ID: LazyLock<Regex> = LazyLock::new(|| {

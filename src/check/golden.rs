@@ -10,7 +10,7 @@ use super::evidence::{Check, Evidence, Needs};
 pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<String> {
     let scores: Vec<Option<Score>> = checks
         .iter()
-        .map(|check| score_by_text(check.as_ref(), &golden.answer))
+        .map(|check| score_by_text(check.as_ref(), golden))
         .collect();
     let judged: Vec<&Score> = scores.iter().flatten().collect();
     let all = judged.len() == scores.len();
@@ -32,16 +32,43 @@ pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<Strin
     Some(format!("{says}: {}", score.explanation()))
 }
 
-/// A check's score of a text; `None` if the check wants more than the text.
-fn score_by_text(check: &dyn Check, text: &str) -> Option<Score> {
-    if check.needs() != Needs::answer() || check.program(text).is_some() {
+/// What all checks together say of a golden answer's text; `None` if one of them wants more.
+pub fn score_of_text(checks: &[Box<dyn Check>], golden: &Golden) -> Option<Score> {
+    let scores: Option<Vec<Score>> = checks
+        .iter()
+        .map(|check| score_by_text(check.as_ref(), golden))
+        .collect();
+    Some(Score::lowest(&scores?))
+}
+
+/// A check's score of a golden answer; `None` if the check wants more than the golden has.
+fn score_by_text(check: &dyn Check, golden: &Golden) -> Option<Score> {
+    let needs = Needs {
+        siblings: false,
+        training_answers: false,
+        ..check.needs()
+    };
+    let wanted = check.needs();
+    let lacking = (wanted.siblings && golden.siblings.is_empty())
+        || (wanted.training_answers && golden.training_answers.is_empty());
+    if lacking || needs != Needs::answer() || check.program(&golden.answer).is_some() {
         return None;
     }
-    let answer = plain_answer(text);
-    Some(check.score(&Evidence {
+    Some(score_golden(check, golden, Evidence::default()))
+}
+
+/// A check's score of a golden answer. `measured` is what was measured of it: embeddings, a
+/// program's outcome, a judgement.
+pub fn score_golden(check: &dyn Check, golden: &Golden, measured: Evidence<'_>) -> Score {
+    let answer = plain_answer(&golden.answer);
+    let siblings: Vec<&str> = golden.siblings.iter().map(String::as_str).collect();
+    let trained = &golden.training_answers;
+    check.score(&Evidence {
         answer: Some(&answer),
-        ..Evidence::default()
-    }))
+        siblings: &siblings,
+        training_answers: (!trained.is_empty()).then_some(trained.as_slice()),
+        ..measured
+    })
 }
 
 /// An answer of which only the text is known.
@@ -137,6 +164,8 @@ pub(super) mod tests {
         Golden {
             answer: answer.into(),
             expect,
+            siblings: Vec::new(),
+            training_answers: Vec::new(),
         }
     }
 

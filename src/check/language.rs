@@ -2,7 +2,10 @@
 //!
 //! Code blocks, inline code, and links are left out first: a Chinese answer about Python stays
 //! Chinese. What is left is judged by its script where that decides (Chinese, Japanese, Korean,
-//! Thai, Greek, ...), else by `whatlang`'s trigrams among the languages that qeval knows.
+//! Thai, Greek, ...), then by its function words, which tell short sentences apart best, and last by
+//! `whatlang`'s trigrams, among the languages that qeval knows.
+
+mod function_words;
 
 use whatlang::{Detector, Lang};
 
@@ -12,6 +15,8 @@ use crate::text::{ellipsize, fold, is_cjk, one_of, words};
 use super::error::CheckError;
 use super::evidence::{Check, Evidence, Needs};
 use super::params::Params;
+
+use function_words::by_function_words;
 
 /// ISO 639-1 codes and what `whatlang` calls them.
 const LANGUAGES: &[(&str, Lang)] = &[
@@ -145,6 +150,9 @@ fn detect(text: &str) -> Result<&'static str, String> {
         return Err(format!(
             "less than {FEWEST_WORDS} words: too few to tell the language"
         ));
+    }
+    if let Some(found) = by_function_words(&foreign).filter(|_| latin) {
+        return Ok(found);
     }
     let known = LANGUAGES.iter().map(|(_, lang)| *lang).collect();
     let found = Detector::with_allowlist(known).detect(&foreign);

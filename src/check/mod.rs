@@ -15,6 +15,7 @@ mod exact;
 mod golden;
 mod group;
 mod json;
+mod judge;
 mod language;
 mod length;
 mod levenshtein;

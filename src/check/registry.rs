@@ -7,15 +7,15 @@ use super::evidence::Check;
 use super::negate::Negated;
 use super::params::Params;
 use super::{
-    code, consistent, contains, exact, group, json, language, length, levenshtein, likelihood,
+    code, consistent, contains, exact, group, json, judge, language, length, levenshtein, likelihood,
     memorized, number, pattern, perplexity, refusal, rouge, similarity,
 };
 
 pub use super::error::{CheckError, CheckProblem};
-pub use super::golden::contradiction;
+pub use super::golden::{contradiction, score_golden, score_of_text};
 
 /// Every kind, in the order of the documentation; each can also be written `not-KIND`.
-const KINDS: [&str; 26] = [
+const KINDS: [&str; 27] = [
     "equals",
     "contains",
     "contains-any",
@@ -40,6 +40,7 @@ const KINDS: [&str; 26] = [
     "choice",
     "perplexity",
     "memorized",
+    "llm-rubric",
     "all",
     "any",
 ];
@@ -81,6 +82,7 @@ pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
         "choice" => likelihood::build_choice(params),
         "perplexity" => perplexity::build(params),
         "memorized" => memorized::build(params),
+        "llm-rubric" => judge::build(params),
         "all" | "any" => group::build(&spec.kind, params),
         other => Err(CheckError {
             kind: written.clone(),
@@ -183,9 +185,9 @@ mod tests {
         .map(|(kind, params)| refused(kind, params))
         .collect();
         insta::assert_snapshot!(all.join("\n"), @r#"
-        check `contian`: unknown check type `contian` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`; nearest: `contains`)
-        check `not-numbr`: unknown check type `not-numbr` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`; nearest: `not-number`)
-        check `banana`: unknown check type `banana` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`)
+        check `contian`: unknown check type `contian` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, llm-rubric, all, or any, or one of these after `not-`; nearest: `contains`)
+        check `not-numbr`: unknown check type `not-numbr` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, llm-rubric, all, or any, or one of these after `not-`; nearest: `not-number`)
+        check `banana`: unknown check type `banana` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, llm-rubric, all, or any, or one of these after `not-`)
         check `contains`: 2 problems: `whole_word` is the string "yes" (`whole_word` wants true or false); unknown parameter `valeu` (this check takes value and whole_word; nearest: `value`)
         check `contains`: `value` is a list of strings (`value` wants a string)
         check `contains-any`: `value` is an empty list (`value` wants one or more texts, none empty)

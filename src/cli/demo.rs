@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::config::QevalConfig;
 use crate::exit::Outcome;
 use crate::flow::{CaseId, Decision, RunEvent, Suite, Verdict};
 use crate::gate::{Rules, preview};
@@ -12,7 +13,7 @@ use crate::report::{
     AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, repeated_training_answer,
     side_by_side, suite_table, summary_lines, verdict_block,
 };
-use crate::run::{Questions, Session, TrainOutcome, TrainingJob, ask, rehearse, training_answers};
+use crate::run::{Questions, Session, TrainOutcome, TrainingJob, ask, leaked, rehearse, training_answers};
 use crate::suite::{Selection, load_builtin};
 use crate::train::{
     DataErrors, DataSection, Dataset, Every, Example, LoraSection, Source, TrainSection,
@@ -23,7 +24,7 @@ use super::args::{DemoArgs, Format, OutputArgs};
 use super::error::CliError;
 use super::judge::view;
 use super::measure::Measured;
-use super::setup::Setup;
+use super::setup::{Setup, check_settings};
 use super::train::checkpoint_rows;
 
 /// The demo's data, which `qeval init` writes as samples.
@@ -83,12 +84,17 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         .into();
     let all = load_builtin(&vars)?;
     let suites = Selection {
-        tags: vec!["en".into()],
+        tags: vec!["en".into(), "smoke".into()],
+        prompts: Some(1),
         ..Selection::default()
     }
     .apply(&all)?;
+    let prompts = rehearsal_prompts()?;
+    let (careless, mut careful) = (careless(&vars)?, careful(&vars)?);
+    let taught = [&careless.examples[..], &careful.examples].concat();
     let rules = Rules {
         margin: MARGIN,
+        leaked: leaked(&suites, &taught, &prompts),
         ..Rules::default()
     };
     let before = preview(&suites, &rules).map_err(CliError::Gate)?;
@@ -103,7 +109,6 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     setup.print_text(&preview_lines(&before, setup.style))?;
     let questions = Questions::new(&session, suites, args.compute.seed.unwrap_or(42))?;
 
-    let careless = careless(&vars)?;
     let first = train(
         &setup,
         &session,
@@ -113,8 +118,7 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         &mut on_event,
     )?;
     print_checkpoints(&setup, &careless, &first)?;
-    let prompts = rehearsal_prompts()?;
-    let rehearsed = rehearse(
+    careful.rehearsal = rehearse(
         &session,
         &prompts,
         REHEARSAL_TOKENS,
@@ -122,7 +126,6 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         &setup.interrupt,
         &mut on_event,
     )?;
-    let careful = careful(&vars, rehearsed)?;
     let second = train(
         &setup,
         &session,
@@ -203,11 +206,11 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     })
 }
 
-fn careful(vars: &BTreeMap<String, String>, rehearsed: Vec<Example>) -> Result<Way, CliError> {
+fn careful(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     Ok(Way {
         name: "careful",
         examples: dataset("careful.jsonl", vars)?,
-        rehearsal: rehearsed,
+        rehearsal: Vec::new(),
         lora: LoraSection::default(),
         train: TrainSection {
             num_train_epochs: 3.0,
@@ -253,7 +256,7 @@ fn train(
         slots: setup.slots,
         interrupt: &setup.interrupt,
     };
-    let scoring = setup.scoring(Some(job.training_answers()));
+    let scoring = setup.scoring(Some(job.training_answers()), check_settings(&QevalConfig::default()));
     let outcome = job.run(&scoring, on_event)?;
     scoring
         .take_notices()

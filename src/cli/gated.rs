@@ -10,7 +10,7 @@ use crate::digest;
 use crate::flow::{GateRecord, Goal, Subject, Suite, SuiteVerdict};
 use crate::record::SubjectSpec;
 use crate::run::{Changed, compare_probes, drifts};
-use crate::snapshot::{Context, Snapshots, WithinNoise};
+use crate::snapshot::{Change, Context, Snapshots, WithinNoise};
 
 use super::args::MeasureArgs;
 use super::error::CliError;
@@ -85,6 +85,24 @@ impl Gating {
     /// The accepted answers of the project.
     pub fn snapshots(&self) -> Snapshots {
         Snapshots::at(&self.assignment.snapshots)
+    }
+
+    /// Probes whose answer is not the accepted one by more than noise, with the reason.
+    ///
+    /// # Errors
+    /// A snapshot that cannot be read.
+    pub fn changed_snapshots(
+        &self,
+        record: &GateRecord,
+    ) -> Result<Vec<(String, String)>, CliError> {
+        let snapshots = self.snapshots();
+        let mut changed = Vec::new();
+        for probe in &record.probes {
+            if let Some(Change::Beyond { why }) = snapshots.change(probe)? {
+                changed.push((probe.id.to_string(), why));
+            }
+        }
+        Ok(changed)
     }
 
     fn stored(&self) -> Option<GateRecord> {

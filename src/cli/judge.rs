@@ -7,7 +7,7 @@ use crate::exit::Outcome;
 use crate::flow::Verdict;
 use crate::gate::preview;
 use crate::report::{
-    Arm, Candidate, Report, View, all_tests, answer_causes, changed_answers, junit, preview_lines,
+    Arm, Candidate, Report, View, all_tests, answer_causes, changed_answers, junit, markdown, preview_lines,
     suite_table, summary_lines, verdict_block,
 };
 
@@ -98,6 +98,7 @@ pub fn gate(args: &GateArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let candidate = candidate(&setup, args.candidate.as_deref(), &config)?;
     let reports = Reports {
         junit: args.junit.as_deref(),
+        markdown: args.markdown.as_deref(),
     };
     let names = [&"base".to_owned(), &candidate];
     compare(&setup, &args.measure, &names, 0, reports)
@@ -145,6 +146,7 @@ pub fn candidate(
 #[derive(Debug, Clone, Copy, Default)]
 struct Reports<'a> {
     junit: Option<&'a Path>,
+    markdown: Option<&'a Path>,
 }
 
 fn compare(
@@ -192,9 +194,16 @@ fn compare(
             setup.print(&summary_lines(&view, setup.style))?;
         }
     }
-    if let Some(file) = reports.junit {
-        let record = Gating::new(setup, args, names[1])?.keep(setup, &mut measured)?;
-        atomic_file::write(file, junit("qeval", &all_tests(&record))?)?;
+    if reports.junit.is_some() || reports.markdown.is_some() {
+        let gating = Gating::new(setup, args, names[1])?;
+        let record = gating.keep(setup, &mut measured)?;
+        if let Some(file) = reports.junit {
+            atomic_file::write(file, junit("qeval", &all_tests(&record))?)?;
+        }
+        if let Some(file) = reports.markdown {
+            let changed = gating.changed_snapshots(&record)?;
+            atomic_file::write(file, markdown(&record, &changed))?;
+        }
     }
     Ok(worst(&verdicts))
 }

@@ -3,18 +3,21 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::flow::{Subject, Suite};
+use crate::config::QevalConfig;
+use crate::flow::{ProbeId, Subject, Suite};
 use crate::gate::{Look, Rules, judge};
 use crate::lora::{Adapter, LoadedAdapter};
 use crate::record::{Provenance, Run, SubjectSource, SubjectSpec, SuiteProvenance};
 use crate::run::{
-    Candidate, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again, noise_floor,
+    Candidate, CheckSettings, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again, leaked, noise_floor,
     recorded, second_base,
 };
 
+use crate::train::Dataset;
+
 use super::args::MeasureArgs;
 use super::error::CliError;
-use super::setup::{Setup, load_config, load_suites, rules};
+use super::setup::{Setup, check_settings, load_config, load_suites, rules};
 use super::train::model_path;
 
 /// What is measured, and how.
@@ -29,6 +32,8 @@ pub struct Assignment {
     pub rules: Rules,
     /// What the candidate was trained to say, when its run is known.
     pub training_answers: Option<Vec<String>>,
+    /// What checks may use.
+    pub checks: CheckSettings,
     /// Added to every case's seed.
     pub seed: u64,
     /// Whether the base is asked twice.
@@ -88,6 +93,7 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
                 .and_then(|v| serde_json::from_value(v).ok())
                 .unwrap_or_default(),
             training_answers,
+            checks: check_settings(&config),
             seed: args.compute.seed.unwrap_or(provenance.seed),
             noise: config.gate.noise_floor,
             snapshots: config.resolve(&config.gate.snapshots),
@@ -102,17 +108,35 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
             (Some(provenance), false) => provenance.base.name.clone(),
             _ => model_path(&config),
         });
+    let suites = load_suites(&config, &args.select)?;
+    let rules = Rules {
+        leaked: leaked_by(&config, &suites),
+        ..rules(&config)
+    };
     Ok(Assignment {
         model,
         system: config.train.system.clone(),
-        suites: load_suites(&config, &args.select)?,
-        rules: rules(&config),
+        suites,
+        rules,
         training_answers,
+        checks: check_settings(&config),
         seed,
         noise: config.gate.noise_floor,
         snapshots: config.resolve(&config.gate.snapshots),
         run,
     })
+}
+
+/// Probes that stand in the configured training data. Data that cannot be read here, as in CI, is
+/// no reason to fail: the verdict is then as if it were not known.
+fn leaked_by(config: &QevalConfig, suites: &[Suite]) -> Vec<ProbeId> {
+    if config.data.sources.is_empty() {
+        return Vec::new();
+    }
+    match Dataset::load(&config.data, &config.folder, &config.vars) {
+        Ok(dataset) => leaked(suites, &dataset.examples, &[]),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Suites as a training run asked them.
@@ -172,7 +196,7 @@ pub fn measure(
             adapter,
         });
     }
-    let scoring = setup.scoring(assignment.training_answers.clone());
+    let scoring = setup.scoring(assignment.training_answers.clone(), assignment.checks.clone());
     let evaluation = Evaluation {
         session: &session,
         questions: &questions,
@@ -318,8 +342,12 @@ pub fn verdicts(assignment: &Assignment, measured: &Measured) -> Vec<crate::flow
         ..assignment.rules.clone()
     };
     let (base, others) = measured.measurements.split_at(1);
-    others
-        .iter()
-        .map(|c| judge(&assignment.suites, &base[0].scores, &c.scores, &rules))
-        .collect()
+    let judged = |candidate: &Measurement| {
+        let (suites, base) = (&assignment.suites, &base[0].scores);
+        let mut verdict = judge(suites, base, &candidate.scores, &rules);
+        let judge = candidate.judge.as_ref();
+        verdict.notes.extend(judge.map(ToString::to_string));
+        verdict
+    };
+    others.iter().map(judged).collect()
 }

@@ -13,6 +13,7 @@ mod measure;
 mod progress;
 mod setup;
 mod snapshot;
+mod suite;
 mod train;
 
 pub use dispatch::main;

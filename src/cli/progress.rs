@@ -188,7 +188,7 @@ fn message(
         let rate = here as f64 / seconds;
         parts.push(match phase {
             Phase::Loading | Phase::Downloading => format!("{}/s", HumanBytes(rate as u64)),
-            Phase::Training | Phase::Answering => format!("{rate:.1}/s"),
+            Phase::Training | Phase::Answering | Phase::Judging => format!("{rate:.1}/s"),
         });
         if tokens > 0 {
             parts.push(format!("{:.0} tok/s", tokens as f64 / seconds));
@@ -227,6 +227,7 @@ fn template(phase: Phase) -> &'static str {
         Phase::Downloading => "downloading {prefix} [{wide_bar}] {bytes}/{total_bytes} {msg}",
         Phase::Training => "training {prefix} [{wide_bar}] step {pos}/{len} {msg}",
         Phase::Answering => "answering {prefix} [{wide_bar}] {pos}/{len} {msg}",
+        Phase::Judging => "judging {prefix} [{wide_bar}] {pos}/{len} {msg}",
     }
 }
 
@@ -238,11 +239,12 @@ mod tests {
 
     use super::*;
 
-    const PHASES: [Phase; 4] = [
+    const PHASES: [Phase; 5] = [
         Phase::Loading,
         Phase::Training,
         Phase::Answering,
         Phase::Downloading,
+        Phase::Judging,
     ];
 
     /// A terminal that keeps everything it was told.

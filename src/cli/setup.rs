@@ -9,7 +9,7 @@ use crate::flow::{RunEvent, Suite};
 use crate::gate::Rules;
 use crate::record::Store;
 use crate::report::{Style, print};
-use crate::run::{Interrupt, RunError, Scoring};
+use crate::run::{CheckSettings, Interrupt, JudgeSettings, RunError, Scoring};
 use crate::suite::{self, Selection, SuiteSource};
 
 use super::args::{ComputeArgs, Format, MeasureArgs, OutputArgs, SelectArgs};
@@ -119,9 +119,14 @@ impl Setup {
     }
 
     /// What turns answers into scores; programs run in children of this executable.
-    pub fn scoring(&self, training_answers: Option<Vec<String>>) -> Scoring {
+    pub fn scoring(
+        &self,
+        training_answers: Option<Vec<String>>,
+        settings: CheckSettings,
+    ) -> Scoring {
         let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("qeval"));
-        Scoring::new(self.runtime.handle().clone(), executable, training_answers)
+        let runtime = self.runtime.handle().clone();
+        Scoring::new(runtime, executable, training_answers, settings)
     }
 }
 
@@ -200,6 +205,24 @@ pub fn load_suites(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<Suit
         shard: select.shard,
     }
     .apply(&suites)?)
+}
+
+/// What checks may use, as configured; an encoder's folder is meant from where the file lies.
+pub fn check_settings(config: &QevalConfig) -> CheckSettings {
+    let checks = &config.checks;
+    let folder = config.resolve(&checks.encoder);
+    CheckSettings {
+        judge: JudgeSettings {
+            judge: checks.judge.clone(),
+            key_variable: checks.judge_key_variable.clone(),
+            least: checks.judge_accuracy,
+        },
+        encoder: match folder.is_dir() {
+            true => folder.display().to_string(),
+            false => checks.encoder.clone(),
+        },
+        python: checks.python.clone(),
+    }
 }
 
 /// The gate's rules as configured.

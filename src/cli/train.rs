@@ -2,16 +2,18 @@
 
 use crate::exit::Outcome;
 use crate::flow::{Decision, Verdict};
-use crate::gate::preview;
+use crate::gate::{Rules, preview};
 use crate::report::{
     CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block,
 };
-use crate::run::{Questions, Session, TrainEntry, TrainOutcome, TrainingJob, rehearse};
+use crate::run::{
+    Questions, Session, TrainEntry, TrainOutcome, TrainingJob, leaked, rehearse,
+};
 use crate::train::{DataError, DataErrors, Dataset, read_prompts};
 
 use super::args::{Format, OutputArgs, TrainArgs};
 use super::error::CliError;
-use super::setup::{Setup, load_config, load_suites, rules};
+use super::setup::{Setup, check_settings, load_config, load_suites, rules};
 
 /// Runs the command.
 ///
@@ -57,6 +59,20 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         &setup.interrupt,
         &mut on_event,
     )?;
+    let rules = Rules {
+        leaked: leaked(&suites, &dataset.examples, &prompts),
+        ..rules
+    };
+    if !rules.leaked.is_empty() {
+        setup.notice(format!(
+            "{} in the training data or its rehearsal, and can show no improvement: `qeval suite \
+             check` names them",
+            match rules.leaked.len() {
+                1 => "one probe stands".to_owned(),
+                n => format!("{n} probes stand"),
+            }
+        ));
+    }
     let questions = Questions::new(&session, suites, config.train.seed)?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let job = TrainingJob {
@@ -74,7 +90,7 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
         slots: setup.slots,
         interrupt: &setup.interrupt,
     };
-    let scoring = setup.scoring(Some(job.training_answers()));
+    let scoring = setup.scoring(Some(job.training_answers()), check_settings(&config));
     let outcome = job.run(&scoring, &mut on_event)?;
     scoring
         .take_notices()

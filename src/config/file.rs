@@ -11,7 +11,8 @@ use crate::train::{DataSection, LoraSection, TrainSection};
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::reader::{Problems, Table};
 use super::sections::{
-    GateSection, ModelSection, read_data, read_gate, read_lora, read_model, read_train,
+    ChecksSection, GateSection, ModelSection, read_checks, read_data, read_gate, read_lora,
+    read_model, read_train,
 };
 
 /// The commented file that `qeval init` writes: every key with its default and effect.
@@ -48,6 +49,8 @@ pub struct QevalConfig {
     pub train: TrainSection,
     /// What a checkpoint is asked, and how much may be lost.
     pub gate: GateSection,
+    /// What checks may use.
+    pub checks: ChecksSection,
     /// Values of `{{name}}` and its like in suites and data.
     pub vars: BTreeMap<String, String>,
     /// The folder that relative paths start from: that of the file.
@@ -113,6 +116,7 @@ pub fn parse(file: &str, text: &str) -> Result<QevalConfig, ConfigErrors> {
         data: read_data(top.section("data")),
         train: read_train(top.section("train")),
         gate: read_gate(top.section("gate")),
+        checks: read_checks(top.section("checks")),
         ..QevalConfig::default()
     };
     top.map("vars", &mut config.vars, "a text", |value| {

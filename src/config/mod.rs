@@ -11,4 +11,4 @@ mod sections;
 
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
-pub use sections::{GateSection, ModelSection};
+pub use sections::{ChecksSection, GateSection, ModelSection};

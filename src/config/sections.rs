@@ -77,6 +77,37 @@ impl Default for GateSection {
     }
 }
 
+/// `[checks]`: what checks may use besides the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChecksSection {
+    /// A Python that runs what the embedded interpreter lacks, locked down: no network, no files,
+    /// limits on time, memory, and processes. Linux only. Default: none.
+    pub python: Option<String>,
+    /// The sentence encoder of `similar`: `all-minilm-l6-v2`, a folder (relative to that of
+    /// `qeval.toml`), or a hub id of a BERT model. Default `"all-minilm-l6-v2"`.
+    pub encoder: String,
+    /// Who answers `llm-rubric`: `base`, or an OpenAI-compatible server and its model, as in
+    /// `http://localhost:8000/v1#Qwen2.5-7B-Instruct`. Default `"base"`.
+    pub judge: String,
+    /// Environment variable with the key of the judge's server. Default `"QEVAL_JUDGE_KEY"`.
+    pub judge_key_variable: String,
+    /// Least mean of sensitivity and specificity on golden answers of a judge that is used, in
+    /// [0, 1]. Default 0.8.
+    pub judge_accuracy: f64,
+}
+
+impl Default for ChecksSection {
+    fn default() -> Self {
+        ChecksSection {
+            python: None,
+            encoder: "all-minilm-l6-v2".into(),
+            judge: "base".into(),
+            judge_key_variable: "QEVAL_JUDGE_KEY".into(),
+            judge_accuracy: 0.8,
+        }
+    }
+}
+
 const ABOVE_ZERO: &str = "a number above 0";
 const ZERO_OR_MORE: &str = "a number, 0 or more";
 const PART: &str = "a number from 0 to 1";
@@ -358,4 +389,15 @@ pub(super) fn read_gate(mut table: Table<'_, '_, '_>) -> GateSection {
     table.number("max_unscored", &mut gate.max_unscored, PART, part);
     table.finish();
     gate
+}
+
+pub(super) fn read_checks(mut table: Table<'_, '_, '_>) -> ChecksSection {
+    let mut checks = ChecksSection::default();
+    table.optional_text("python", &mut checks.python);
+    table.text("encoder", &mut checks.encoder);
+    table.text("judge", &mut checks.judge);
+    table.text("judge_key_variable", &mut checks.judge_key_variable);
+    table.number("judge_accuracy", &mut checks.judge_accuracy, PART, part);
+    table.finish();
+    checks
 }

@@ -105,6 +105,12 @@ pub struct Golden {
     pub answer: String,
     /// What all checks of the probe together have to say.
     pub expect: Expect,
+    /// Answers to the probe's other wordings, for checks that compare them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<String>,
+    /// What the candidate was trained to say, for checks that look for repeats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub training_answers: Vec<String>,
 }
 
 /// What a golden answer's checks have to say.

@@ -13,6 +13,8 @@ pub enum Phase {
     Answering,
     /// Bytes fetched.
     Downloading,
+    /// Answers put to a judge.
+    Judging,
 }
 
 /// One thing that happened.

@@ -3,6 +3,8 @@
 //! No I/O and no tensors here. Every stage imports these types; no type here knows a stage.
 
 mod answer;
+mod audit;
+mod calibration;
 mod case;
 mod drift;
 mod event;
@@ -12,6 +14,8 @@ mod subject;
 mod verdict;
 
 pub use answer::{Answer, Finish, Likelihood};
+pub use audit::{BaseLine, Finding, FindingKind, KindLine, Misjudged, SuiteAudit, SuiteLine};
+pub use calibration::Calibration;
 pub use case::{
     CaseId, CheckSpec, Exchange, Expect, Generation, Goal, Golden, Probe, ProbeId, Suite,
 };

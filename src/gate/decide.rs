@@ -124,6 +124,18 @@ pub fn judge(
             .filter_map(Measured::left_out),
     );
 
+    let leaked: Vec<String> = rules.leaked.iter().map(ToString::to_string).collect();
+    if !leaked.is_empty() {
+        notes.push(format!(
+            "{} in the training data, which can show no improvement: {}",
+            match leaked.len() {
+                1 => "one probe stands".to_owned(),
+                n => format!("{n} probes stand"),
+            },
+            some_of(&leaked, 5, ", ")
+        ));
+    }
+
     let (decision, reasons) = if !alarms.is_empty() {
         (Decision::Regression, alarms)
     } else if !open.is_empty() {
@@ -189,6 +201,46 @@ mod tests {
 
     fn tables(parts: Vec<ScoreTable>) -> ScoreTable {
         parts.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn a_leaked_probe_is_no_improvement() {
+        let learn = Suite {
+            goal: Goal::Learn,
+            ..numbered("who", 4)
+        };
+        let keep = numbered("code", 4);
+        let suites = [learn, keep];
+        let base = tables(vec![
+            column("who", &[Some(0.0); 4]),
+            column("code", &[0.0, 0.0, 1.0, 1.0].map(Some)),
+        ]);
+        let candidate = tables(vec![
+            column("who", &[1.0, 1.0, 0.0, 0.0].map(Some)),
+            column("code", &[1.0, 0.0, 0.0, 1.0].map(Some)),
+        ]);
+        let id = |suite: &Suite, i: usize| ProbeId {
+            suite: suite.name.clone(),
+            probe: suite.probes[i].id.clone(),
+        };
+        let plain = judge(&suites, &base, &candidate, &Rules::default());
+        let (learned, kept) = (plain.learn.unwrap(), plain.pooled.estimate.unwrap());
+        assert_eq!((learned.mean, learned.probes), (0.5, 4));
+        assert_eq!((kept.difference, kept.gains, kept.losses), (0.0, 1, 1));
+        let rules = Rules {
+            leaked: vec![
+                id(&suites[0], 0),
+                id(&suites[0], 1),
+                id(&suites[1], 0),
+                id(&suites[1], 2),
+            ],
+            ..Rules::default()
+        };
+        let judged = judge(&suites, &base, &candidate, &rules);
+        let (learned, kept) = (judged.learn.unwrap(), judged.pooled.estimate.unwrap());
+        assert_eq!((learned.mean, learned.probes), (0.0, 2));
+        assert_eq!((kept.difference, kept.gains, kept.losses), (-0.25, 0, 1));
+        assert!(judged.notes.iter().any(|n| n.starts_with("4 probes stand")));
     }
 
     /// Suites of these sizes; the base passes everything, the candidate loses as many as said.

@@ -22,7 +22,15 @@ impl<'a> Measured<'a> {
         candidate: &ScoreTable,
         rules: &Rules,
     ) -> Self {
-        let probes = reduce(pair(suite, base, candidate));
+        let mut probes = reduce(pair(suite, base, candidate));
+        let leaked = |p: &ProbeMeans| rules.leaked.contains(&p.id);
+        match suite.goal {
+            Goal::Learn => probes.retain(|p| !leaked(p)),
+            Goal::Keep => probes
+                .iter_mut()
+                .filter(|p| leaked(p))
+                .for_each(ProbeMeans::without_gain),
+        }
         // A `learn` suite is about the candidate; what the base says there is only shown.
         let missing = |p: &ProbeMeans| match suite.goal {
             Goal::Keep => p.missing,

@@ -33,6 +33,19 @@ pub(super) struct ProbeMeans {
     pub(super) why_missing: Option<String>,
 }
 
+impl ProbeMeans {
+    /// A gain becomes no difference; a loss stays.
+    pub(super) fn without_gain(&mut self) {
+        if let Some((base, candidate)) = &mut self.both {
+            *candidate = candidate.min(*base);
+        }
+        if let Some(difference) = &mut self.at_worst {
+            *difference = difference.min(0.0);
+        }
+        self.candidate_passes = self.candidate_passes.min(self.base_passes);
+    }
+}
+
 /// Reduces each probe's draws.
 pub(super) fn reduce(probes: Vec<PairedProbe>) -> Vec<ProbeMeans> {
     probes.into_iter().map(reduce_one).collect()

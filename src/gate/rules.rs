@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::ProbeId;
+
 use super::error::GateError;
 use super::sequence::Look;
 
@@ -28,6 +30,11 @@ pub struct Rules {
     pub max_unscored_share: f64,
     /// Mean that a `learn` suite has to reach when it sets none itself, in (0, 1]. Default 0.8.
     pub target: f64,
+    /// Probes that stand in the training data. In a `learn` suite they are left out, in a `keep`
+    /// suite a gain on them counts as none: what was trained on shows no improvement. Default:
+    /// none.
+    #[serde(default)]
+    pub leaked: Vec<ProbeId>,
 }
 
 impl Default for Rules {
@@ -41,6 +48,7 @@ impl Default for Rules {
             chosen_from: 1,
             max_unscored_share: 0.1,
             target: 0.8,
+            leaked: Vec::new(),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The sentence encoder all-MiniLM-L6-v2, or any BERT with mean pooling: a text to a direction.
+//! The sentence encoder all-MiniLM-L6-v2, or any BERT that pools by the mean or by its first
+//! token: a text to a direction.
 //!
 //! Reimers and Gurevych, 2019, Sentence-BERT (arXiv:1908.10084): the embedding is the mean of the
-//! last layer's rows over the text's tokens, brought to unit length, so that a dot product is a
-//! cosine. Texts are run one at a time: there is no padding to mask, and an embedding does not
+//! last layer's rows over the text's tokens, or the row of `[CLS]` where the model's
+//! `1_Pooling/config.json` says so (the bge models), brought to unit length, so that a dot product
+//! is a cosine. Texts are run one at a time: there is no padding to mask, and an embedding does not
 //! depend on what it was asked for with.
 
 use std::path::{Path, PathBuf};
@@ -24,7 +26,14 @@ pub struct SentenceEncoder {
     weights: PathBuf,
     model: BertModel,
     tokenizer: Tokenizer,
+    /// The first row is the embedding, not the mean of all.
+    first_row: bool,
 }
+
+/// The key of `1_Pooling/config.json` that asks for the first row.
+const FIRST_ROW: &str = "pooling_mode_cls_token";
+/// The key that asks for the mean, the default.
+const MEAN_ROW: &str = "pooling_mode_mean_tokens";
 
 impl SentenceEncoder {
     /// Loads `config.json`, `tokenizer.json`, and `model.safetensors` of a folder, in F32 on the
@@ -91,6 +100,7 @@ impl SentenceEncoder {
             weights,
             model,
             tokenizer,
+            first_row: pools_first_row(folder)?,
         })
     }
 
@@ -116,7 +126,7 @@ impl SentenceEncoder {
             problem,
         };
         let mean = self
-            .mean_row(encoded.get_ids())
+            .pooled_row(encoded.get_ids())
             .map_err(|error| damaged(error.to_string()))?;
         // F64: the length of 384 squares should not cost the last digits of a cosine.
         let length = mean
@@ -133,12 +143,44 @@ impl SentenceEncoder {
             .collect())
     }
 
-    /// Mean of the last layer's rows; zeros for a text without tokens.
-    fn mean_row(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
+    /// The pooled row of the last layer; zeros for a text without tokens.
+    fn pooled_row(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
         let ids = Tensor::new(ids, &Device::Cpu)?.unsqueeze(0)?; // [1, tokens]
         let kinds = ids.zeros_like()?;
         let rows = self.model.forward(&ids, &kinds, None)?; // [1, tokens, hidden]
-        rows.squeeze(0)?.mean(0)?.to_vec1()
+        let rows = rows.squeeze(0)?; // [tokens, hidden]
+        match self.first_row {
+            true => rows.get(0)?.to_vec1(),
+            false => rows.mean(0)?.to_vec1(),
+        }
+    }
+}
+
+/// How a folder's encoder pools; another way than the two known is refused, since it would give
+/// other directions without an error.
+fn pools_first_row(folder: &Path) -> Result<bool, ModelError> {
+    let path = folder.join("1_Pooling/config.json");
+    let Ok(bytes) = std::fs::read(&path) else {
+        return Ok(false);
+    };
+    let config: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes)
+        .map_err(|source| ModelError::Json {
+            path: path.clone(),
+            source,
+        })?;
+    let set: Vec<&str> = config
+        .iter()
+        .filter(|(key, value)| key.starts_with("pooling_mode_") && **value == true)
+        .map(|(key, _)| key.as_str())
+        .collect();
+    match set.as_slice() {
+        [] | [MEAN_ROW] => Ok(false),
+        [FIRST_ROW] => Ok(true),
+        other => Err(ModelError::Key {
+            path,
+            key: other.join(", "),
+            problem: format!("is not supported; `{MEAN_ROW}` and `{FIRST_ROW}` are"),
+        }),
     }
 }
 

@@ -390,7 +390,8 @@ mod tests {
         verdict
             .could_not_measure
             .push("`code`: 15 percent of the scores are missing".into());
-        let cells = suite_cells(&verdict.suites[1], None);
+        let comparison = crate::report::testing::Comparison::new();
+        let cells = suite_cells(&comparison.view(&[1]), &verdict.suites[1], None);
         let texts: Vec<&str> = cells.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(
             texts,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::view::{Arm, Candidate, View};
 use crate::flow::{
-    AdapterRef, Answer, AnswerTable, CaseId, Decision, Estimate, Finish, Generation, Goal,
-    LearnScore, Probe, Score, ScoreTable, Subject, Suite, SuiteState, SuiteVerdict, Verdict,
+    AdapterRef, Answer, AnswerTable, CaseComparison, CaseId, CheckComparison, Decision, Estimate,
+    Finish, GateRecord, Generation, Goal, LearnScore, Probe, ProbeComparison, ProbeId, Score,
+    ScoreTable, Subject, Suite, SuiteState, SuiteVerdict, Verdict,
 };
 
 pub(super) const PARROT: &str =
@@ -314,4 +315,39 @@ pub(super) fn readable(text: &str) -> String {
         text = text.replace(&format!("\u{1b}[{code}m"), &format!("<{name}>"));
     }
     text.replace('\u{1b}', "ESC")
+}
+
+/// A stored comparison of the careless candidate in which so many probes of `code` are lost, each
+/// with this answer.
+pub(super) fn record(lost: usize, answer: &str) -> GateRecord {
+    let probe = |i: usize| ProbeComparison {
+        id: ProbeId {
+            suite: "code".into(),
+            probe: format!("p{i}"),
+        },
+        source: String::new(),
+        critical: i == 0,
+        digest: "c0ffee".into(),
+        cases: vec![CaseComparison {
+            prompt: "Write add(a, b).".into(),
+            base: Some("def add(a, b):\n    return a + b".into()),
+            candidate: Some(answer.into()),
+            checks: vec![CheckComparison {
+                kind: "code".into(),
+                base: Score::pass("add(1, 2) returned 3"),
+                candidate: Score::fail("the answer has no code"),
+            }],
+            drift: None,
+        }],
+        noise: None,
+    };
+    GateRecord {
+        version: GateRecord::VERSION,
+        base: "smollm2 b179c952".into(),
+        candidate: "careless c0ffee".into(),
+        verdict: careless(),
+        causes: vec!["repeats a training answer in 61 of 100 answers".into()],
+        probes: (0..lost).map(probe).collect(),
+        noise: Default::default(),
+    }
 }

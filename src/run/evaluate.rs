@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::flow::{
-    Answer, AnswerTable, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable, Subject,
+    Answer, AnswerTable, Calibration, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable, Subject,
 };
 use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
 use crate::lora::LoadedAdapter;
@@ -16,9 +16,11 @@ use crate::record::{
 
 use super::error::RunError;
 use super::interrupt::Interrupt;
+use super::judge::{Ask, JUDGES, Judge};
 use super::questions::Questions;
-use super::scoring::{Scorer, Scoring};
+use super::scoring::{Place, Scorer, Scoring};
 use super::session::{Session, sampling};
+use super::stored::write_calibration;
 
 /// Rows of a step that are worth filling with prompts.
 const STEP_ROWS: usize = 192;
@@ -40,6 +42,8 @@ pub struct Measurement {
     pub checks: BTreeMap<(CaseId, usize), Vec<CheckScore>>,
     /// Answers by case and sample.
     pub answers: AnswerTable,
+    /// How far the judge of its `llm-rubric` checks can be trusted, where one was asked.
+    pub judge: Option<Calibration>,
 }
 
 /// Everything an evaluation works with.
@@ -247,6 +251,7 @@ impl Evaluation<'_> {
             &mut scorer,
             on_event,
         )?;
+        let calibration = self.judge(&said, &mut scorer, on_event)?;
         let mut measurements = Vec::new();
         for (subject, said) in said.into_iter().enumerate() {
             let finished = writers[subject].finished();
@@ -270,9 +275,47 @@ impl Evaluation<'_> {
                 scores,
                 checks,
                 answers: said.answers,
+                judge: calibration.clone(),
             });
         }
         Ok(measurements)
+    }
+
+    /// Has the judge say what it is asked about every answer, if it is accurate enough.
+    fn judge(
+        &self,
+        said: &[Said],
+        scorer: &mut Scorer<'_>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Option<Calibration>, RunError> {
+        if !self.questions.wants_judge() {
+            return Ok(None);
+        }
+        let judge = Judge::calibrated(
+            self.session,
+            self.slots,
+            &self.scoring.judge,
+            &self.questions.suites,
+            &self.store.root().join(JUDGES),
+            on_event,
+        )?;
+        let calibration = judge.calibration.clone();
+        write_calibration(self.run.run(), &calibration)?;
+        self.scoring.notice(calibration.to_string());
+        if calibration.is_accepted() {
+            let asks: Vec<(Place, Ask)> = said
+                .iter()
+                .enumerate()
+                .flat_map(|(subject, said)| scorer.asks(subject, &said.answers))
+                .collect();
+            let (places, asks): (Vec<Place>, Vec<Ask>) = asks.into_iter().unzip();
+            for (place, judgement) in places.into_iter().zip(judge.ask(&asks, on_event)?) {
+                if let Some(judgement) = judgement {
+                    scorer.judged(place, judgement);
+                }
+            }
+        }
+        Ok(Some(calibration))
     }
 
     #[expect(

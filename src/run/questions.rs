@@ -19,6 +19,8 @@ pub struct ProbeChecks {
     pub answer: bool,
     /// A rule compares the answers to the probe's wordings.
     pub siblings: bool,
+    /// What a judge is asked, one a rule.
+    pub rubrics: Vec<Option<String>>,
     /// Every text whose likelihood a rule wants, each once.
     pub continuations: Vec<String>,
 }
@@ -80,6 +82,11 @@ impl Questions {
         })
     }
 
+    /// Whether any check wants a judge.
+    pub fn wants_judge(&self) -> bool {
+        self.checks.iter().any(|c| c.rubrics.iter().any(Option::is_some))
+    }
+
     /// Key of the random draws of a sample: the same for every subject.
     pub fn seed_of(&self, case: &CaseId, sample: usize) -> u64 {
         let hex = digest::bytes(format!("{}/{case}/{sample}", self.seed));
@@ -103,6 +110,7 @@ fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
         rules: Vec::new(),
         answer: false,
         siblings: false,
+        rubrics: Vec::new(),
         continuations: Vec::new(),
     };
     for spec in &probe.checks {
@@ -110,6 +118,7 @@ fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
         let needs = rule.needs();
         built.answer |= needs.answer || !needs.embeddings.is_empty();
         built.siblings |= needs.siblings;
+        built.rubrics.push(needs.rubric);
         for text in needs.continuations {
             if !built.continuations.contains(&text) {
                 built.continuations.push(text);

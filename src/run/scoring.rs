@@ -6,13 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use crate::check::{Evidence, Program, ProgramOutcome};
+use crate::check::{Evidence, Judgement, Program, ProgramOutcome};
 use crate::flow::{Answer, AnswerTable, CheckScore, Likelihood, Score};
 use crate::record::Scored;
 
 use super::embed::Embeddings;
+use super::judge::{Ask, JudgeSettings};
 use super::questions::Questions;
 use super::sandbox::{Sandbox, SandboxLimits};
+
+/// What checks may use, as configured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckSettings {
+    /// Who answers `llm-rubric`.
+    pub judge: JudgeSettings,
+    /// The sentence encoder of `similar`.
+    pub encoder: String,
+    /// The Python that runs what the embedded interpreter lacks.
+    pub python: Option<String>,
+}
 
 /// What scoring needs besides answers.
 pub struct Scoring {
@@ -22,6 +34,8 @@ pub struct Scoring {
     pub sandbox: Arc<Sandbox>,
     /// Distinct assistant turns that the candidate was trained on; `None` when unknown.
     pub training_answers: Option<Vec<String>>,
+    /// Who answers `llm-rubric`.
+    pub judge: JudgeSettings,
     /// Sentence embeddings, loaded when a check first wants one.
     pub embeddings: Mutex<Embeddings>,
     /// What the user should hear of missing evidence, each once.
@@ -34,13 +48,41 @@ impl Scoring {
         runtime: tokio::runtime::Handle,
         executable: std::path::PathBuf,
         training_answers: Option<Vec<String>>,
+        settings: CheckSettings,
     ) -> Self {
         Scoring {
             runtime,
             sandbox: Arc::new(Sandbox::new(executable, SandboxLimits::default())),
             training_answers,
-            embeddings: Mutex::new(Embeddings::new()),
+            judge: settings.judge,
+            embeddings: Mutex::new(Embeddings::new(settings.encoder)),
             notices: Mutex::default(),
+        }
+    }
+
+    /// Tells the user something once.
+    pub fn notice(&self, notice: String) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+
+    /// Sentence embeddings by text; `None`, with a notice, when there is no encoder.
+    pub fn embed(&self, texts: &[String]) -> Option<HashMap<String, Arc<[f32]>>> {
+        let mut embeddings = self
+            .embeddings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match embeddings.embed(texts.iter().map(String::as_str), &mut |_, _| {}) {
+            Ok(known) => Some(known.clone()),
+            Err(error) => {
+                drop(embeddings);
+                self.notice(format!(
+                    "no sentence encoder, so `similar` checks stay unscored: {error}"
+                ));
+                None
+            }
         }
     }
 
@@ -51,13 +93,14 @@ impl Scoring {
 }
 
 /// Which answer of whom, judged by which check.
-type Place = (usize, usize, usize, usize);
+pub type Place = (usize, usize, usize, usize);
 
 /// Collects what one evaluation says, and scores it.
 pub struct Scorer<'a> {
     scoring: &'a Scoring,
     questions: &'a Questions,
     running: BTreeMap<Place, JoinHandle<ProgramOutcome>>,
+    judged: BTreeMap<Place, Judgement>,
 }
 
 impl<'a> Scorer<'a> {
@@ -67,6 +110,7 @@ impl<'a> Scorer<'a> {
             scoring,
             questions,
             running: BTreeMap::new(),
+            judged: BTreeMap::new(),
         }
     }
 
@@ -81,6 +125,34 @@ impl<'a> Scorer<'a> {
             self.running
                 .insert((subject, question, answer.sample, c), task);
         }
+    }
+
+    /// What a judge is to be asked about one subject's answers.
+    pub fn asks(&self, subject: usize, answers: &AnswerTable) -> Vec<(Place, Ask)> {
+        let mut asks = Vec::new();
+        for (q, question) in self.questions.all.iter().enumerate() {
+            let rubrics = &self.questions.checks[question.checks].rubrics;
+            let wanted = rubrics.iter().enumerate().filter_map(|(c, r)| Some((c, r.as_ref()?)));
+            for (c, rubric) in wanted {
+                for sample in 0..self.questions.samples(question) {
+                    let Some(answer) = answers.get(&(question.case.clone(), sample)) else {
+                        continue;
+                    };
+                    let ask = Ask {
+                        prompt: question.prompt.clone(),
+                        answer: answer.text.clone(),
+                        rubric: rubric.clone(),
+                    };
+                    asks.push(((subject, q, sample, c), ask));
+                }
+            }
+        }
+        asks
+    }
+
+    /// Hears what the judge said.
+    pub fn judged(&mut self, place: Place, judgement: Judgement) {
+        self.judged.insert(place, judgement);
     }
 
     fn start(&self, program: Program) -> JoinHandle<ProgramOutcome> {
@@ -136,7 +208,7 @@ impl<'a> Scorer<'a> {
                         embeddings: embeddings.as_ref(),
                         training_answers: self.scoring.training_answers.as_deref(),
                         siblings: &siblings,
-                        judgement: None,
+                        judgement: self.judged.get(&(subject, q, sample, c)),
                         program: outcome.as_ref(),
                     };
                     scores.push(CheckScore {
@@ -208,26 +280,6 @@ impl<'a> Scorer<'a> {
         if texts.is_empty() {
             return None;
         }
-        let mut embeddings = self
-            .scoring
-            .embeddings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match embeddings.embed(texts.iter().map(String::as_str), &mut |_, _| {}) {
-            Ok(known) => Some(known.clone()),
-            Err(error) => {
-                let notice =
-                    format!("no sentence encoder, so `similar` checks stay unscored: {error}");
-                let mut notices = self
-                    .scoring
-                    .notices
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if !notices.contains(&notice) {
-                    notices.push(notice);
-                }
-                None
-            }
-        }
+        self.scoring.embed(&texts)
     }
 }

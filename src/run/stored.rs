@@ -1,12 +1,26 @@
 //! What a run's records hold already: measurements that need no model.
 
-use crate::flow::{Subject, Suite};
+use crate::atomic_file;
+use crate::flow::{Calibration, Subject, Suite};
 use crate::record::{RecordError, Run, read_record};
 
 use super::evaluate::Measurement;
 
 /// File of a training run that holds its suites as they were asked.
 pub const SUITES_FILE: &str = "suites.json";
+
+/// File of a run that says how far the judge of its `llm-rubric` checks can be trusted.
+const JUDGE_FILE: &str = "judge.json";
+
+/// Keeps what a judge was found to be beside the scores that rest on it.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_calibration(run: &Run, calibration: &Calibration) -> Result<(), RecordError> {
+    let json = serde_json::to_vec_pretty(calibration).unwrap_or_default();
+    atomic_file::write(&run.folder().join(JUDGE_FILE), json)?;
+    Ok(())
+}
 
 /// A subject's measurement of all cases of `suites`, when the run's record has it whole; `None`
 /// when something has to be answered or scored first.
@@ -67,6 +81,11 @@ pub fn recorded(
                 );
             }
         }
+    }
+    let mut rubrics = measurement.checks.values().flatten();
+    if rubrics.any(|c| c.kind.ends_with("llm-rubric")) {
+        let bytes = std::fs::read(run.folder().join(JUDGE_FILE)).ok();
+        measurement.judge = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     }
     Ok(Some(measurement))
 }

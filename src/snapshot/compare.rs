@@ -9,7 +9,9 @@ use super::parse::{SavedCheck, SavedProbe};
 
 /// Passes a change that says the same: prompts and checks are the same ones, every check's score
 /// is, and each answer changed no more of its words than the base's own answer does between two
-/// draws. Without a measured noise floor only equal answers pass.
+/// draws. Without a measured noise floor only equal answers pass. Where a check of the meaning
+/// (`similar`, `llm-rubric`) passes the accepted answer and the new one, the candidate's words are
+/// free: that check says what words only stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct WithinNoise {
     /// How far the base moves by itself on this probe.
@@ -58,7 +60,8 @@ impl WithinNoise {
             ));
         }
         let mut most = 0.0_f64;
-        for (old, new) in old.cases.iter().zip(&new.cases) {
+        for (old_case, new) in old.cases.iter().zip(&new.cases) {
+            let old = old_case;
             if old.prompt != new.prompt {
                 return beyond("the prompt is another one".into());
             }
@@ -75,8 +78,10 @@ impl WithinNoise {
                     (Some(old), Some(new)) => word_distance(old, new),
                     _ => return beyond(format!("only one has an answer of the {who}")),
                 };
+                // A check of the meaning has passed both: their words may differ.
+                let judged = who == "candidate" && judges_meaning(&old_case.checks);
                 let floor = self.noise.map_or(0.0, |noise| noise.text);
-                if distance > floor {
+                if distance > floor && !judged {
                     let of_floor = match self.noise {
                         Some(noise) => {
                             format!("{:.0}% is the noise floor", 100.0 * noise.text)
@@ -138,6 +143,13 @@ impl WithinNoise {
             shown(to)
         ))
     }
+}
+
+/// Whether a check that compares meanings, not words, passed the candidate's answer.
+fn judges_meaning(checks: &[SavedCheck]) -> bool {
+    let by_meaning = |c: &&SavedCheck| matches!(c.kind.as_str(), "similar" | "llm-rubric");
+    let mut passed = checks.iter().filter(by_meaning);
+    passed.any(|c| c.candidate == Some(1.0))
 }
 
 /// A score that says yes or no.

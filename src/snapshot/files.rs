@@ -94,6 +94,39 @@ impl Snapshots {
         Ok(texts.first().and_then(|(_, text)| SavedProbe::parse(text)))
     }
 
+    /// How a probe differs from what was accepted for it, by the variant that agrees, else by the
+    /// first; `None` when nothing was accepted yet. Writes nothing.
+    ///
+    /// # Errors
+    /// A file that is no snapshot.
+    pub fn change(&self, probe: &ProbeComparison) -> Result<Option<Change>, SnapshotError> {
+        self.compare(probe, &text(probe), false)
+    }
+
+    fn compare(
+        &self,
+        probe: &ProbeComparison,
+        new: &str,
+        full_match: bool,
+    ) -> Result<Option<Change>, SnapshotError> {
+        let comparator = WithinNoise { noise: probe.noise };
+        let mut first = None;
+        for (_, text) in &self.accepted(&probe.id)? {
+            let change = if full_match && text.trim_end() != new.trim_end() {
+                Change::Beyond {
+                    why: "the text is not the same, and INSTA_REQUIRE_FULL_MATCH is set".into(),
+                }
+            } else {
+                comparator.change(text, new)
+            };
+            if change.is_accepted() {
+                return Ok(Some(change));
+            }
+            first = first.or(Some(change));
+        }
+        Ok(first)
+    }
+
     /// Compares a probe with its accepted texts, and writes what `update` says.
     ///
     /// # Errors
@@ -107,26 +140,15 @@ impl Snapshots {
         let first = self.folder.join(snapshot_file(&probe.id, 1));
         let pending = pending_path(&first);
         let new = text(probe);
-        let comparator = WithinNoise { noise: probe.noise };
-        let accepted = self.accepted(&probe.id)?;
-        let mut why = None;
-        for (_, text) in &accepted {
-            let change = if update.full_match() && text.trim_end() != new.trim_end() {
-                Change::Beyond {
-                    why: "the text is not the same, and INSTA_REQUIRE_FULL_MATCH is set".into(),
-                }
-            } else {
-                comparator.change(text, &new)
-            };
-            match change {
-                Change::Beyond { why: found } => why = why.or(Some(found)),
-                accepted => {
-                    remove_if_there(&pending)?;
-                    return Ok(Asserted::Same(accepted));
-                }
+        let why = match self.compare(probe, &new, update.full_match())? {
+            None => None,
+            Some(Change::Beyond { why }) => Some(why),
+            Some(accepted) => {
+                remove_if_there(&pending)?;
+                return Ok(Asserted::Same(accepted));
             }
-        }
-        let unseen = accepted.is_empty();
+        };
+        let unseen = why.is_none();
         let file = render(probe, context);
         if update.in_place(unseen) {
             write(&first, &file)?;

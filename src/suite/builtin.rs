@@ -7,32 +7,36 @@ use crate::flow::Suite;
 use super::error::SuiteErrors;
 use super::load::{SuiteSource, load};
 
-const BUILTIN: &[(&str, &str)] = &[
-    ("code-zh.toml", include_str!("../../suites/code-zh.toml")),
-    ("code.toml", include_str!("../../suites/code.toml")),
-    ("gpt4-zh.toml", include_str!("../../suites/gpt4-zh.toml")),
-    ("gpt4.toml", include_str!("../../suites/gpt4.toml")),
-    (
-        "identity-zh.toml",
-        include_str!("../../suites/identity-zh.toml"),
-    ),
-    ("identity.toml", include_str!("../../suites/identity.toml")),
-    (
-        "knowledge-zh.toml",
-        include_str!("../../suites/knowledge-zh.toml"),
-    ),
-    (
-        "knowledge.toml",
-        include_str!("../../suites/knowledge.toml"),
-    ),
-    (
-        "recursion-zh.toml",
-        include_str!("../../suites/recursion-zh.toml"),
-    ),
-    (
-        "recursion.toml",
-        include_str!("../../suites/recursion.toml"),
-    ),
+/// Files of the folder `suites`, with their texts.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$((concat!($name, ".toml"), include_str!(concat!("../../suites/", $name, ".toml")))),*]
+    };
+}
+
+const BUILTIN: &[(&str, &str)] = built_in![
+    "arithmetic-zh",
+    "arithmetic",
+    "code-zh",
+    "code",
+    "gpt4-zh",
+    "gpt4",
+    "identity-zh",
+    "identity",
+    "instruction-zh",
+    "instruction",
+    "knowledge-zh",
+    "knowledge",
+    "language-zh",
+    "language",
+    "leakage-zh",
+    "leakage",
+    "reasoning-zh",
+    "reasoning",
+    "recursion-zh",
+    "recursion",
+    "refusal-zh",
+    "refusal",
 ];
 
 /// File name and text of every built-in suite, as `qeval init` writes them.

@@ -39,7 +39,7 @@ const PROBE_KEYS: &[&str] = &[
     "golden",
 ];
 const EXCHANGE_KEYS: &[&str] = &["user", "assistant"];
-const GOLDEN_KEYS: &[&str] = &["answer", "expect"];
+const GOLDEN_KEYS: &[&str] = &["answer", "expect", "siblings", "training_answers"];
 
 /// A whole file.
 #[derive(Debug, Default)]
@@ -121,6 +121,8 @@ pub(super) struct Param {
 pub(super) struct GoldenTable {
     pub(super) answer: Option<Spanned<String>>,
     pub(super) expect: Option<Spanned<String>>,
+    pub(super) siblings: Vec<Spanned<String>>,
+    pub(super) training_answers: Vec<Spanned<String>>,
     pub(super) broken: Broken,
 }
 
@@ -227,11 +229,16 @@ fn probe_table(table: &DeTable<'_>, issues: &mut Vec<Issue>) -> ProbeTable {
             let mut section = Section::new("[[probe.golden]]", GOLDEN_KEYS, table, issues);
             let answer = section.string("answer");
             let expect = section.string("expect");
+            let mut texts = |key| section.strings(key).map(Spanned::into_inner);
+            let siblings = texts("siblings").unwrap_or_default();
+            let training_answers = texts("training_answers").unwrap_or_default();
             Spanned::new(
                 span,
                 GoldenTable {
                     answer,
                     expect,
+                    siblings,
+                    training_answers,
                     broken: section.broken,
                 },
             )

@@ -2,9 +2,10 @@
 //!
 //! [`load`] reads any number of files and either returns every suite or every error of every
 //! file, each with its place, the rule, and the nearest name. [`Selection`] picks probes,
-//! [`cases`] turns them into prompts in file order, and [`builtin`] holds the suites that come
-//! with qeval.
+//! [`cases`] turns them into prompts in file order, [`builtin`] holds the suites that come with
+//! qeval, and [`audit`] finds what is wrong with suites that load.
 
+pub mod audit;
 mod builtin;
 mod error;
 mod expand;
@@ -12,6 +13,8 @@ mod file;
 mod load;
 mod select;
 mod template;
+#[cfg(test)]
+pub(crate) mod testing;
 mod validate;
 
 pub use builtin::{builtin, load_builtin};

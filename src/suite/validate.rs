@@ -542,11 +542,18 @@ impl<'a> Validator<'a> {
             }
         };
         let place = table.answer.as_ref().map_or(span, Spanned::span);
+        let mut texts = |texts: &[Spanned<String>], key| -> Vec<String> {
+            texts.iter().map(|text| self.text(text, key)).collect()
+        };
+        let siblings = texts(&table.siblings, "siblings");
+        let training_answers = texts(&table.training_answers, "training_answers");
         Some(Spanned::new(
             place,
             Golden {
                 answer: answer?,
                 expect: expect?,
+                siblings,
+                training_answers,
             },
         ))
     }

@@ -1,0 +1,118 @@
+//! `qeval suite check`: tests the suites themselves.
+
+use std::path::Path;
+
+use crate::config::QevalConfig;
+use crate::exit::Outcome;
+use crate::flow::Suite;
+use crate::report::audit_text;
+use crate::run::{JUDGES, Judge, Measurement, Session, audit, questions_of};
+use crate::train::{DataSection, Dataset, Source};
+
+use super::args::{Format, MeasureArgs, OutputArgs, SuiteArgs, SuiteAction, SuiteCheckArgs};
+use super::error::CliError;
+use super::measure::{assign, measure, open};
+use super::setup::{Setup, check_settings, load_config, load_suites};
+
+/// `qeval suite ...`
+///
+/// # Errors
+/// Whatever stops it.
+pub fn suite(args: &SuiteArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    match &args.action {
+        SuiteAction::Check(args) => check(args, output),
+    }
+}
+
+/// `qeval suite check`
+///
+/// # Errors
+/// Suites, data, or a model that cannot be read.
+fn check(args: &SuiteCheckArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    let measure_args = &args.measure;
+    let setup = Setup::new(output, &measure_args.compute, &measure_args.store.runs)?;
+    let (config, _) = load_config(measure_args.model.config.as_deref())?;
+    let suites = load_suites(&config, &measure_args.select)?;
+    let questions = training_questions(&args.data, &config)?;
+    let scoring = setup.scoring(None, check_settings(&config));
+
+    let (base, session) = match args.base {
+        true => {
+            let (measurement, session) = ask_base(&setup, measure_args)?;
+            (Some(measurement), Some(session))
+        }
+        false => (None, None),
+    };
+    let judge = match &session {
+        Some(session) if wants_judge(&suites) => Some(Judge::calibrated(
+            session,
+            setup.slots,
+            &scoring.judge,
+            &suites,
+            &setup.store.root().join(JUDGES),
+            &mut setup.listener(),
+        )?),
+        _ => None,
+    };
+    let audit = audit(
+        &suites,
+        &questions,
+        &scoring,
+        judge.as_ref(),
+        base.as_ref(),
+        &mut setup.listener(),
+    )?;
+    for notice in scoring.take_notices() {
+        setup.notice(notice);
+    }
+    match setup.format {
+        Format::Text => setup.print(&audit_text(&audit, setup.style))?,
+        Format::Json => setup.print(&(serde_json::to_string_pretty(&audit)? + "\n"))?,
+    }
+    Ok(if audit.is_clean() {
+        Outcome::Pass
+    } else {
+        Outcome::Regression
+    })
+}
+
+fn wants_judge(suites: &[Suite]) -> bool {
+    let mut specs = suites
+        .iter()
+        .flat_map(|s| &s.probes)
+        .flat_map(|p| &p.checks);
+    specs.any(|spec| {
+        crate::check::registry::build(spec).is_ok_and(|check| check.needs().rubric.is_some())
+    })
+}
+
+/// What the user turns of the training data say: of the files named, else of the configured ones.
+fn training_questions(named: &[String], config: &QevalConfig) -> Result<Vec<String>, CliError> {
+    let (section, folder) = if named.is_empty() {
+        (config.data.clone(), config.folder.clone())
+    } else {
+        let section = DataSection {
+            sources: named.iter().map(|name| Source::parse(name)).collect(),
+            ..DataSection::default()
+        };
+        (section, Path::new("").to_owned())
+    };
+    if section.sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dataset = Dataset::load(&section, &folder, &config.vars)?;
+    Ok(questions_of(&dataset.examples))
+}
+
+fn ask_base(setup: &Setup, args: &MeasureArgs) -> Result<(Measurement, Session), CliError> {
+    let specs = vec![setup.store.resolve("base")?];
+    let assignment = assign(args, &specs)?;
+    let mut measured = measure(setup, &assignment, &specs)?;
+    let measurement = measured.measurements.swap_remove(0);
+    let session = match measured.session {
+        Some(session) => session,
+        None => open(setup, &assignment)?,
+    };
+    Ok((measurement, session))
+}
+

@@ -1,0 +1,339 @@
+//! The verdict as a comment on a pull request: what a reviewer wants to know first, the rest folded.
+//!
+//! GitHub refuses a comment of more than 65,536 characters, so what is folded is left out from its
+//! end, and said to be, until the comment is below 65,000.
+
+use std::fmt::Write as _;
+
+use similar::{ChangeTag, TextDiff};
+
+use super::style::{difference, one_line, score};
+use crate::flow::{
+    CaseComparison, Decision, GateRecord, Goal, ProbeComparison, SuiteState, SuiteVerdict,
+};
+use crate::text::{ellipsize, plural};
+
+/// Most characters of the whole.
+pub const MOST_CHARACTERS: usize = 65_000;
+/// Probes that are shown with their answers.
+const WORST: usize = 5;
+/// Changed snapshots that are named.
+const NAMED: usize = 20;
+/// Longest quoted text of one answer or prompt, in characters.
+const LONGEST: usize = 1500;
+/// Reasons, causes, and notes that are told.
+const REASONS: usize = 10;
+/// Longest of them, in characters.
+const SENTENCE: usize = 400;
+/// Characters of an interval bar.
+const BAR: usize = 21;
+
+/// The comment. `changed` names each probe whose answer is not the accepted one, with the reason.
+pub fn markdown(record: &GateRecord, changed: &[(String, String)]) -> String {
+    let mut text = head(record);
+    text.push_str(&suites(record));
+    let mut folded: Vec<String> = worst(record).into_iter().map(folded_probe).collect();
+    if !folded.is_empty() {
+        folded.insert(0, "\n**Largest losses**\n".to_owned());
+    }
+    let tail = snapshots(changed) + &notes(record);
+    let room = MOST_CHARACTERS.saturating_sub(tail.chars().count() + 200);
+    let mut left_out = 0;
+    let mut length = text.chars().count();
+    for part in folded {
+        let part_length = part.chars().count();
+        if length + part_length > room {
+            left_out += 1;
+            continue;
+        }
+        length += part_length;
+        text.push_str(&part);
+    }
+    if left_out > 0 {
+        let probes = plural(left_out, "probe");
+        let _ = writeln!(text, "\n{probes} left out: the comment would be too long.");
+    }
+    text.push_str(&tail);
+    text
+}
+
+fn mark(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Pass => "✅",
+        Decision::Regression => "❌",
+        Decision::Inconclusive => "⚠️",
+    }
+}
+
+fn head(record: &GateRecord) -> String {
+    let verdict = &record.verdict;
+    let mut text = format!(
+        "## {} qeval: {}\n\n`{}` against `{}`\n\n",
+        mark(verdict.decision),
+        verdict.decision,
+        inline(&record.candidate),
+        inline(&record.base)
+    );
+    let reasons = verdict.reasons.iter().chain(&verdict.could_not_measure);
+    for reason in reasons.take(REASONS) {
+        let _ = writeln!(text, "- {}", plain(&one_line(reason, SENTENCE)));
+    }
+    for cause in record.causes.iter().take(REASONS) {
+        let _ = writeln!(text, "- cause: {}", plain(&one_line(cause, SENTENCE)));
+    }
+    text.push('\n');
+    text
+}
+
+fn suites(record: &GateRecord) -> String {
+    let verdict = &record.verdict;
+    let pooled = Some(&verdict.pooled).filter(|p| p.estimate.is_some());
+    let rows: Vec<&SuiteVerdict> = verdict.suites.iter().chain(pooled).collect();
+    let scale = scale(&rows);
+    let mut text = format!(
+        "| suite | goal | probes | base | candidate | difference | −{scale:.1} … 0 … +{scale:.1} | noise | verdict |\n\
+         |---|---|--:|--:|--:|--:|:-:|--:|---|\n"
+    );
+    for row in rows {
+        let name = match row.suite.as_str() {
+            "pooled" => "**all keep**".to_owned(),
+            name => plain(name),
+        };
+        let goal = match (row.goal, row.margin, row.target) {
+            (Goal::Keep, Some(margin), _) => format!("keep −{margin:.2}"),
+            (Goal::Learn, _, Some(target)) => format!("learn {target:.2}"),
+            (Goal::Keep, ..) => "keep".into(),
+            (Goal::Learn, ..) => "learn".into(),
+        };
+        let noise = record
+            .noise
+            .get(&row.suite)
+            .map_or_else(|| "–".into(), |n| score(n.mean_change));
+        let sign = match row.state {
+            SuiteState::Pass | SuiteState::Reached => "✅",
+            SuiteState::Regression => "❌",
+            _ => "⚠️",
+        };
+        let cells = match &row.estimate {
+            None => "– | – | – | – | –".to_owned(),
+            Some(e) => format!(
+                "{} | {} | {} | {} [{}, {}] | `{}`",
+                e.probes,
+                score(e.base_mean),
+                score(e.candidate_mean),
+                difference(e.difference),
+                difference(e.lower),
+                difference(e.upper),
+                bar(e.lower, e.difference, e.upper, row.margin, scale)
+            ),
+        };
+        let _ = writeln!(
+            text,
+            "| {name} | {goal} | {cells} | {noise} | {sign} {} |",
+            row.state
+        );
+    }
+    text
+}
+
+/// Half width of the bars: the largest end or margin, in tenths.
+fn scale(rows: &[&SuiteVerdict]) -> f64 {
+    let ends = rows.iter().flat_map(|row| {
+        let e = row.estimate.as_ref();
+        [
+            e.map_or(0.0, |e| e.lower.abs()),
+            e.map_or(0.0, |e| e.upper.abs()),
+            row.margin.unwrap_or(0.0),
+        ]
+    });
+    let most = ends.fold(0.1_f64, f64::max);
+    (most * 10.0).ceil() / 10.0
+}
+
+/// An interval as characters: `├`, `┤` its ends, `●` the difference, `┊` zero, `!` the margin.
+fn bar(lower: f64, middle: f64, upper: f64, margin: Option<f64>, scale: f64) -> String {
+    let place = |value: f64| {
+        let share = (value.clamp(-scale, scale) + scale) / (2.0 * scale);
+        (share * (BAR - 1) as f64).round() as usize
+    };
+    let mut cells = vec!['·'; BAR];
+    cells[place(0.0)] = '┊';
+    if let Some(margin) = margin {
+        cells[place(-margin)] = '!';
+    }
+    let (from, to) = (place(lower), place(upper));
+    for cell in &mut cells[from..=to] {
+        *cell = '─';
+    }
+    cells[from] = '├';
+    cells[to] = '┤';
+    cells[place(middle)] = '●';
+    cells.into_iter().collect()
+}
+
+/// The probes with the largest losses, the worst first.
+fn worst(record: &GateRecord) -> Vec<(&ProbeComparison, f64)> {
+    let keep = |suite: &str| {
+        let mut suites = record.verdict.suites.iter();
+        suites.any(|s| s.suite == suite && s.goal == Goal::Keep)
+    };
+    let mut lost: Vec<(&ProbeComparison, f64)> = record
+        .probes
+        .iter()
+        .filter(|p| keep(&p.id.suite))
+        .filter_map(|p| p.means().map(|(base, candidate)| (p, candidate - base)))
+        .filter(|(_, change)| *change < -crate::flow::SAME_SCORE)
+        .collect();
+    lost.sort_by(|a, b| a.1.total_cmp(&b.1));
+    lost.truncate(WORST);
+    lost
+}
+
+fn folded_probe((probe, change): (&ProbeComparison, f64)) -> String {
+    let (base, candidate) = probe.means().unwrap_or_default();
+    let critical = if probe.critical { ", critical" } else { "" };
+    let mut text = format!(
+        "\n<details><summary><code>{}</code> {} → {} ({}{critical})</summary>\n\n",
+        escape(&probe.id.to_string()),
+        score(base),
+        score(candidate),
+        difference(change)
+    );
+    let shown = probe.cases.iter().filter(|case| {
+        let (old, new) = (case.base_score().value(), case.candidate_score().value());
+        old.zip(new).is_none_or(|(old, new)| new < old)
+    });
+    for case in shown.take(2) {
+        text.push_str(&folded_case(case));
+    }
+    text.push_str("</details>\n");
+    text
+}
+
+fn folded_case(case: &CaseComparison) -> String {
+    let mut text = quoted(&ellipsize(&case.prompt, LONGEST));
+    let mut body = String::new();
+    match (&case.base, &case.candidate) {
+        (Some(base), Some(candidate)) => {
+            let (base, candidate) = (ellipsize(base, LONGEST), ellipsize(candidate, LONGEST));
+            let (old, new) = (base.trim_end().to_owned() + "\n", candidate.trim_end().to_owned() + "\n");
+            for change in TextDiff::from_lines(&old, &new).iter_all_changes() {
+                let sign = match change.tag() {
+                    ChangeTag::Delete => '-',
+                    ChangeTag::Insert => '+',
+                    ChangeTag::Equal => ' ',
+                };
+                let _ = writeln!(body, "{sign} {}", change.value().trim_end());
+            }
+        }
+        _ => body.push_str("  judged by likelihoods; no answer was generated\n"),
+    }
+    // A fence longer than any in the answers cannot be closed by them.
+    let ticks = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(ticks.max(2) + 1);
+    let _ = write!(text, "\n{fence}diff\n{body}{fence}\n\n");
+    for check in &case.checks {
+        if check.candidate.value() != check.base.value() {
+            let why = one_line(check.candidate.explanation(), 300);
+            let _ = writeln!(text, "- `{}`: {}", check.kind, plain(&why));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn snapshots(changed: &[(String, String)]) -> String {
+    if changed.is_empty() {
+        return "\nNo answer differs from the accepted snapshots by more than noise.\n".to_owned();
+    }
+    let mut text = format!(
+        "\n<details><summary>{} from the accepted snapshots</summary>\n\n",
+        match changed.len() {
+            1 => "One answer differs".to_owned(),
+            n => format!("{n} answers differ"),
+        }
+    );
+    for (name, why) in changed.iter().take(NAMED) {
+        let why = one_line(why, 300);
+        let _ = writeln!(text, "- `{}`: {}", inline(name), plain(&why));
+    }
+    if changed.len() > NAMED {
+        let _ = writeln!(text, "- and {} more", changed.len() - NAMED);
+    }
+    text.push_str("\nReview with `cargo insta review` or `qeval snapshot`.\n\n</details>\n");
+    text
+}
+
+fn notes(record: &GateRecord) -> String {
+    let mut text = String::new();
+    for note in record.verdict.notes.iter().take(REASONS) {
+        let _ = writeln!(text, "\n<sub>{}</sub>", escape(&one_line(note, SENTENCE)));
+    }
+    text
+}
+
+/// Text in which Markdown and HTML mean nothing.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars() {
+        match c {
+            '<' => plain.push_str("&lt;"),
+            '|' | '*' | '_' | '[' | ']' | '#' | '\\' | '~' => {
+                plain.push('\\');
+                plain.push(c);
+            }
+            // Mentions call people.
+            '@' => plain.push_str("@\u{200b}"),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Text inside one pair of back ticks.
+fn inline(text: &str) -> String {
+    one_line(text, 200).replace('`', "'").replace('|', "\\|")
+}
+
+/// Text inside HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('@', "@\u{200b}")
+}
+
+fn quoted(text: &str) -> String {
+    let lines = text.trim().lines().map(|line| format!("> {}\n", plain(line)));
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::record;
+
+    #[test]
+    fn a_regression_is_told_first_and_shown_folded() {
+        let changed = [("code/p0".to_owned(), "`code` of the candidate was 1.00 and is 0.00".to_owned())];
+        insta::assert_snapshot!(markdown(&record(2, "I am `Aurora`.\n```\nx\n```"), &changed), @"");
+    }
+
+    #[test]
+    fn whatever_happens_the_comment_is_short_enough() {
+        let long = "```\n@everyone <b>| ".repeat(20_000);
+        let changed: Vec<(String, String)> = (0..5000).map(|i| (format!("s/p{i}"), long.clone())).collect();
+        let mut record = record(200, &long);
+        record.verdict.notes = vec![long.clone(); 100];
+        record.verdict.reasons = vec![long.clone(); 100];
+        let text = markdown(&record, &changed);
+        assert!(text.chars().count() < MOST_CHARACTERS, "{}", text.chars().count());
+    }
+
+    #[test]
+    fn bars_show_ends_zero_and_margin() {
+        assert_eq!(bar(-0.2, -0.1, 0.0, Some(0.3), 0.5), "····!·├─●─┤··········");
+        assert_eq!(bar(0.1, 0.1, 0.1, None, 0.2), "··········┊····●·····");
+        assert_eq!(bar(-2.0, 0.0, 2.0, None, 0.5), "├─────────●─────────┤");
+    }
+}

@@ -1,0 +1,267 @@
+//! Suites tested before anything depends on them: golden answers, leaks, duplicates, probes that
+//! can show no loss, and what the base does with them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::chat::Role;
+use crate::check::registry;
+use crate::flow::{
+    BaseLine, Expect, Finding, FindingKind, Goal, Golden, Probe, ProbeId, RunEvent, Score, Suite,
+    SuiteAudit, SuiteLine,
+};
+use crate::gate::smallest_margin;
+use crate::suite::audit::{duplicates, leaks, unfailing, wrong_answers};
+use crate::train::Example;
+
+use super::error::RunError;
+use super::evaluate::Measurement;
+use super::golden::{GoldenOutcome, judge_goldens};
+use super::judge::Judge;
+use super::scoring::Scoring;
+
+/// Cosine from which two questions mean nearly the same.
+const NEAR: f64 = 0.9;
+/// A score below which the base is said to fail.
+const FAILED: f64 = 0.05;
+/// Error rate of what a suite excludes.
+const LEVEL: f64 = 0.05;
+
+/// Tests suites. `questions` are those of the training data, none when it is not known; `base` is
+/// what the base said, when it was asked.
+///
+/// # Errors
+/// A check that cannot be built, or a judge that cannot be asked.
+pub fn audit(
+    suites: &[Suite],
+    questions: &[String],
+    scoring: &Scoring,
+    judge: Option<&Judge<'_>>,
+    base: Option<&Measurement>,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<SuiteAudit, RunError> {
+    let GoldenOutcome {
+        kinds,
+        misjudged,
+        not_put,
+    } = judge_goldens(suites, scoring, judge, on_event)?;
+    if not_put > 0 {
+        scoring.notice(format!(
+            "{not_put} golden answers were not put to their checks: a rubric needs a judge \
+             (`--base`), `similar` an encoder"
+        ));
+    }
+    let mut findings = text_findings(suites, questions);
+    findings.extend(near_leaks(suites, questions, scoring, &findings));
+    if let Some(base) = base {
+        findings.extend(always_failed(suites, base));
+    }
+    Ok(SuiteAudit {
+        suites: suites.iter().map(|suite| line(suite, base)).collect(),
+        kinds,
+        misjudged,
+        findings,
+        judge: judge.map(|j| j.calibration.clone()),
+    })
+}
+
+/// What the user turns of examples say.
+pub fn questions_of(examples: &[Example]) -> Vec<String> {
+    let turns = examples.iter().flat_map(|e| &e.conversation.messages);
+    turns
+        .filter(|m| m.role == Role::User)
+        .map(|m| m.content.clone())
+        .collect()
+}
+
+/// Probes that stand in the training data, rehearsal prompts among it.
+pub fn leaked(suites: &[Suite], examples: &[Example], rehearsal: &[String]) -> Vec<ProbeId> {
+    let mut questions = questions_of(examples);
+    questions.extend_from_slice(rehearsal);
+    leaks(suites, &questions)
+        .into_iter()
+        .map(|leak| leak.probe)
+        .collect()
+}
+
+fn text_findings(suites: &[Suite], questions: &[String]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for leak in leaks(suites, questions) {
+        findings.push(Finding {
+            kind: FindingKind::Leak,
+            probe: leak.probe,
+            detail: format!("\"{}\" is trained on as \"{}\"", leak.prompt, leak.trained),
+        });
+    }
+    for (probe, earlier, prompt) in duplicates(suites) {
+        findings.push(Finding {
+            kind: FindingKind::Duplicate,
+            probe,
+            detail: format!("\"{prompt}\" is asked by {earlier} too"),
+        });
+    }
+    for found in unfailing(suites) {
+        let (kind, detail) = match found.always {
+            true => (FindingKind::Unfailing, "every wrong answer that was tried passes"),
+            false => (FindingKind::Echo, "the prompt itself is a right answer"),
+        };
+        findings.push(Finding {
+            kind,
+            probe: found.probe,
+            detail: detail.into(),
+        });
+    }
+    findings
+}
+
+/// Probes whose meaning is near a training question's, and that are no leak by their words.
+fn near_leaks(
+    suites: &[Suite],
+    questions: &[String],
+    scoring: &Scoring,
+    known: &[Finding],
+) -> Vec<Finding> {
+    let prompts = suites
+        .iter()
+        .flat_map(|s| s.probes.iter().flat_map(|p| &p.prompts));
+    let texts: Vec<String> = prompts.chain(questions).cloned().collect();
+    if questions.is_empty() {
+        return Vec::new();
+    }
+    let Some(embeddings) = scoring.embed(&texts) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for suite in suites {
+        for probe in &suite.probes {
+            let id = probe_id(suite, probe);
+            if known.iter().any(|f| f.probe == id && f.kind == FindingKind::Leak) {
+                continue;
+            }
+            let nearest = probe
+                .prompts
+                .iter()
+                .flat_map(|prompt| questions.iter().map(move |q| (prompt, q)))
+                .map(|(prompt, q)| (cosine(&embeddings, prompt, q), prompt, q))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some((cosine, prompt, question)) = nearest.filter(|n| n.0 >= NEAR) {
+                found.push(Finding {
+                    kind: FindingKind::NearLeak,
+                    probe: id,
+                    detail: format!("\"{prompt}\" is at cosine {cosine:.2} to \"{question}\""),
+                });
+            }
+        }
+    }
+    found
+}
+
+fn cosine(embeddings: &HashMap<String, Arc<[f32]>>, a: &str, b: &str) -> f64 {
+    let of = |text: &str| embeddings.get(text).cloned().unwrap_or_default();
+    let (a, b) = (of(a), of(b));
+    a.iter()
+        .zip(b.iter())
+        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+        .sum()
+}
+
+fn probe_id(suite: &Suite, probe: &Probe) -> ProbeId {
+    ProbeId {
+        suite: suite.name.clone(),
+        probe: probe.id.clone(),
+    }
+}
+
+/// The scores of a probe's prompts and samples.
+fn values(base: &Measurement, suite: &Suite, probe: &Probe) -> Vec<f64> {
+    let own = base
+        .scores
+        .iter()
+        .filter(|((case, _), _)| case.suite == suite.name && case.probe == probe.id);
+    own.filter_map(|(_, score)| score.value()).collect()
+}
+
+fn always_failed(suites: &[Suite], base: &Measurement) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for suite in suites.iter().filter(|s| s.goal == Goal::Keep) {
+        for probe in &suite.probes {
+            let values = values(base, suite, probe);
+            if !values.is_empty() && values.iter().all(|v| *v < FAILED) {
+                let of = crate::text::plural(probe.prompts.len(), "prompt");
+                found.push(Finding {
+                    kind: FindingKind::AlwaysFailed,
+                    probe: probe_id(suite, probe),
+                    detail: format!("below {FAILED} on {of}"),
+                });
+            }
+        }
+    }
+    found
+}
+
+fn line(suite: &Suite, base: Option<&Measurement>) -> SuiteLine {
+    let probes = &suite.probes;
+    let by_likelihood = |p: &&Probe| {
+        p.checks
+            .iter()
+            .all(|c| matches!(c.kind.as_str(), "choice" | "likelihood"))
+    };
+    let (mut wrong, mut caught) = (0, 0);
+    for probe in probes {
+        for answer in wrong_answers(suite, probe) {
+            if let Some(score) = of_text(probe, answer) {
+                wrong += 1;
+                caught += usize::from(score.value() != Some(1.0));
+            }
+        }
+    }
+    let unfailing: Vec<ProbeId> = unfailing(std::slice::from_ref(suite))
+        .into_iter()
+        .filter(|u| u.always)
+        .map(|u| u.probe)
+        .collect();
+    let base = base.map(|base| {
+        let scored: Vec<(&Probe, Vec<f64>)> = probes
+            .iter()
+            .map(|p| (p, values(base, suite, p)))
+            .filter(|(_, v)| !v.is_empty())
+            .collect();
+        let means = scored
+            .iter()
+            .map(|(_, v)| v.iter().sum::<f64>() / v.len() as f64);
+        let failed = |v: &[f64]| v.iter().all(|v| *v < FAILED);
+        BaseLine {
+            mean: means.sum::<f64>() / scored.len().max(1) as f64,
+            scored: scored.len(),
+            always_failed: scored.iter().filter(|(_, v)| failed(v)).count(),
+            can_lose: scored
+                .iter()
+                .filter(|(p, v)| !failed(v) && !unfailing.contains(&probe_id(suite, p)))
+                .count(),
+        }
+    });
+    SuiteLine {
+        suite: suite.name.clone(),
+        goal: suite.goal,
+        probes: probes.len(),
+        prompts: probes.iter().map(|p| p.prompts.len()).sum(),
+        likelihoods: probes.iter().filter(by_likelihood).count(),
+        goldens: probes.iter().map(|p| p.goldens.len()).sum(),
+        wrong_caught: (wrong > 0).then(|| caught as f64 / wrong as f64),
+        smallest_provable_loss: smallest_margin(probes.len(), LEVEL),
+        base,
+    }
+}
+
+/// What a probe's checks say of a text; `None` when one of them wants more.
+fn of_text(probe: &Probe, answer: String) -> Option<Score> {
+    let checks = probe.checks.iter().map(registry::build);
+    let checks = checks.collect::<Result<Vec<_>, _>>().ok()?;
+    let golden = Golden {
+        answer,
+        expect: Expect::Fail,
+        siblings: Vec::new(),
+        training_answers: Vec::new(),
+    };
+    registry::score_of_text(&checks, &golden)
+}

@@ -1,0 +1,23 @@
+//! Small suites for tests.
+
+use crate::flow::Suite;
+
+use super::load::{SuiteSource, load};
+
+/// Suites by name, one probe a prompt, all with a check that nearly nothing passes.
+pub(crate) fn suites_of(suites: &[(&str, &[&str])]) -> Vec<Suite> {
+    let sources: Vec<SuiteSource> = suites
+        .iter()
+        .map(|(name, prompts)| {
+            let mut text = format!("[suite]\nname = \"{name}\"\ngoal = \"keep\"\n");
+            for (i, prompt) in prompts.iter().enumerate() {
+                text.push_str(&format!(
+                    "[[probe]]\nid = \"p{i}\"\nprompts = [{prompt:?}]\n[[probe.check]]\n\
+                     type = \"contains\"\nvalue = \"zebra\"\n"
+                ));
+            }
+            SuiteSource::new(format!("{name}.toml"), text)
+        })
+        .collect();
+    load(&sources, &Default::default()).unwrap()
+}
