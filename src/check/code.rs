@@ -1,11 +1,13 @@
 //! `code`: the function that an answer defines is run, and what it returns is compared.
 //!
 //! This file reads the parameters and turns an outcome into a score. [`extract`] finds the
-//! program in an answer; [`worker`] runs it, in a child process of its own. Nothing of an answer
-//! is ever run inside this process.
+//! program in an answer; [`worker`] runs it, in a child process of its own, and [`jail`] does for
+//! what the embedded interpreter lacks. Nothing of an answer is ever run inside this process.
 
 mod extract;
+mod jail;
 mod python;
+mod reply;
 mod value;
 mod worker;
 
@@ -20,6 +22,8 @@ use super::evidence::{Check, Evidence, Needs, Program, ProgramCase, ProgramOutco
 use super::params::Params;
 
 use extract::{Extracted, extract};
+pub use jail::{PYTHON_VARIABLE, WORKER_PYTHON};
+pub use reply::python_outcome;
 pub use worker::{
     ALL_CASES_SECONDS, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_VARIABLE, run_worker_if_asked,
 };
@@ -44,8 +48,13 @@ const SHOWN: usize = 300;
 /// Values compare as in Python: `1 == 1.0 == True`, the keys of a table in any order; a list is
 /// also equal to a tuple with the same items, floats may differ by 1e-9 of their size, and an
 /// integer key is equal to the same key as text, since TOML has no other. A case that raises, runs
-/// out of time, memory, or recursion is a failed case. What the interpreter lacks (`yield`, class
-/// inheritance, `match`, most of the standard library) leaves the answer unscored.
+/// out of time, memory, or recursion is a failed case.
+///
+/// What the embedded interpreter lacks (`yield`, class inheritance, `match`, most of the standard
+/// library) leaves the answer unscored, unless `[checks] python` names a CPython of 3.8 or newer.
+/// That one then runs the program as an imported module, locked down: without files, network,
+/// threads, and other processes, and with the standard library alone. Only Linux with Landlock and
+/// seccomp can do that; elsewhere the answer stays unscored, and the evidence says why.
 #[derive(Debug, Clone, PartialEq)]
 struct Code {
     entry: String,

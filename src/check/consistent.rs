@@ -17,7 +17,7 @@ use super::params::Params;
 /// | parameter | default | |
 /// |---|---|---|
 /// | `by` | `"text"` | what has to agree: `"text"` (as in `equals`), `"number"` (the last one), or `"values"` |
-/// | `values` | none | with `by = "values"`: which of these texts stand in the answer, case ignored |
+/// | `values` | none | with `by = "values"`: which of these texts stand in the answer as words, case and a plural s ignored |
 ///
 /// The value is the share of the probe's other wordings whose answer agrees, for the same
 /// sample. An answer without anything to compare (no number, none of the values) agrees with
@@ -57,7 +57,7 @@ impl Consistent {
                 let found: Vec<&str> = self
                     .values
                     .iter()
-                    .filter(|v| find(&said, v, true).is_some())
+                    .filter(|v| stands_in(&said, v))
                     .map(String::as_str)
                     .collect();
                 (!found.is_empty()).then(|| found.join(", "))
@@ -65,6 +65,13 @@ impl Consistent {
             _ => Some(bare(text)).filter(|t| !t.is_empty()),
         }
     }
+}
+
+/// Whether a value stands in a text as a word, in the plural too.
+fn stands_in(said: &str, value: &str) -> bool {
+    ["", "s", "es"]
+        .iter()
+        .any(|ending| find(said, &format!("{value}{ending}"), true).is_some())
 }
 
 impl Check for Consistent {

@@ -294,7 +294,7 @@ mod tests {
         number 0.00 (the last number, "2", is not 0); icontains-any 0.00 (no "no solution" or "无解" in "x = 2")
         check `any`: missing parameter `checks` (`checks` wants a list of tables { type = "..", .. })
         check `all`: `checks` has no checks (a group has one or more checks)
-        check `all`: `checks` has a broken member: check `contians`: unknown check type `contians` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`; nearest: `contains`) (every member of a group is a check of its own)
+        check `all`: `checks` has a broken member: check `contians`: unknown check type `contians` (a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, llm-rubric, all, or any, or one of these after `not-`; nearest: `contains`) (every member of a group is a check of its own)
         check `all`: `checks` has a `weight` of 2 (a `weight` is above 0 and at most 1)
         check `all`: 2 problems: `checks` is wrong: missing field `type` (`checks` wants a list of tables { type = "..", .. }); `checks` has no checks (a group has one or more checks)
         "#

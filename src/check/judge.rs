@@ -115,7 +115,12 @@ mod tests {
                 refused("llm-rubric", r#"{"value": "x", "min": 1}"#),
             ]
             .join("\n"),
-            @""
+            @r#"
+        the judge says yes with 0.90 and, asked in the other order, 0.60 to "The answer names a base case."
+        the judge says yes with 0.90 and, asked in the other order, 0.10 to "The answer names a base case.": the order decides, not the answer
+        check `llm-rubric`: missing parameter `value` (`value` wants a string)
+        check `llm-rubric`: `min` is 1 (`min` wants a number between 0.01 and 0.99)
+        "#
         );
     }
 }

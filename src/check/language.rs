@@ -55,6 +55,8 @@ const FEWEST_WORDS: usize = 4;
 /// sentences and 20 in 16 other languages, the one that it takes for another has 0.10, and the
 /// lowest of the right ones 0.14.
 const LEAST_CONFIDENCE: f64 = 0.12;
+/// The same for a language that is not wanted: lists of nouns look like any language.
+const FOREIGN_CONFIDENCE: f64 = 0.35;
 /// Share of Chinese characters and foreign words together that has to be Chinese in an answer
 /// that is called Chinese: names and terms stay in Latin letters.
 const CHINESE_SHARE: f64 = 0.5;
@@ -115,8 +117,9 @@ fn prose(text: &str) -> String {
     kept.join(" ")
 }
 
-/// The language of a text as a code, or why it cannot be told.
-fn detect(text: &str) -> Result<&'static str, String> {
+/// The language of a text as a code, or why it cannot be told. Of languages that are about as
+/// likely, one that is `wanted` goes first.
+fn detect(text: &str, wanted: &[&'static str]) -> Result<&'static str, String> {
     let prose = prose(text);
     let words = words(&prose);
     let cjk = |word: &String| word.chars().all(is_cjk);
@@ -151,7 +154,7 @@ fn detect(text: &str) -> Result<&'static str, String> {
             "less than {FEWEST_WORDS} words: too few to tell the language"
         ));
     }
-    if let Some(found) = by_function_words(&foreign).filter(|_| latin) {
+    if let Some(found) = by_function_words(&foreign, wanted).filter(|_| latin) {
         return Ok(found);
     }
     let known = LANGUAGES.iter().map(|(_, lang)| *lang).collect();
@@ -159,13 +162,16 @@ fn detect(text: &str) -> Result<&'static str, String> {
     let Some(found) = found else {
         return Err("the script is of none of the known languages".into());
     };
-    if found.confidence() < LEAST_CONFIDENCE {
+    let known = LANGUAGES.iter().find(|(_, lang)| *lang == found.lang());
+    let code = known.map(|(code, _)| *code).ok_or("an unknown language")?;
+    let least = match wanted.contains(&code) {
+        true => LEAST_CONFIDENCE,
+        false => FOREIGN_CONFIDENCE,
+    };
+    if found.confidence() < least {
         return Err("two languages are about as likely".into());
     }
-    let known = LANGUAGES.iter().find(|(_, lang)| *lang == found.lang());
-    known
-        .map(|(code, _)| *code)
-        .ok_or_else(|| "an unknown language".into())
+    Ok(code)
 }
 
 impl Check for Language {
@@ -178,7 +184,7 @@ impl Check for Language {
             return Score::unscored("no answer");
         };
         let shown = ellipsize(&fold(&answer.text), 60);
-        match detect(&answer.text) {
+        match detect(&answer.text, &self.accepted) {
             Err(why) => Score::unscored(format!("{why}: \"{shown}\"")),
             Ok(found) => Score::of(
                 self.accepted.contains(&found),

@@ -32,7 +32,8 @@ mod rouge;
 mod similarity;
 
 pub use code::{
-    ALL_CASES_SECONDS, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_VARIABLE, run_worker_if_asked,
+    ALL_CASES_SECONDS, PYTHON_VARIABLE, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_PYTHON,
+    WORKER_VARIABLE, python_outcome, run_worker_if_asked,
 };
 pub use error::{CheckError, CheckProblem};
 pub use evidence::{

@@ -7,8 +7,8 @@ use super::evidence::Check;
 use super::negate::Negated;
 use super::params::Params;
 use super::{
-    code, consistent, contains, exact, group, json, judge, language, length, levenshtein, likelihood,
-    memorized, number, pattern, perplexity, refusal, rouge, similarity,
+    code, consistent, contains, exact, group, json, judge, language, length, levenshtein,
+    likelihood, memorized, number, pattern, perplexity, refusal, rouge, similarity,
 };
 
 pub use super::error::{CheckError, CheckProblem};

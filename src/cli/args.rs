@@ -496,7 +496,10 @@ mod tests {
 
     #[test]
     fn every_command_shows_exit_codes_and_every_option_its_default() {
-        for command in Cli::command().get_subcommands_mut().filter(|c| !c.has_subcommands() || c.get_name() == "snapshot") {
+        for command in Cli::command()
+            .get_subcommands_mut()
+            .filter(|c| !c.has_subcommands() || c.get_name() == "snapshot")
+        {
             let name = command.get_name().to_owned();
             assert!(
                 help(&format!("{name} --help")).contains(EXIT_CODES),
@@ -708,6 +711,7 @@ mod tests {
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
+          suite     Test the suites themselves
 
         Options:
           -h, --help     Print help
@@ -754,8 +758,10 @@ mod tests {
           -h, --help  Print help
 
         Reports:
-              --junit <FILE>  Also write the verdict as JUnit XML: a test a probe, one a suite, and one for
-                              all
+              --junit <FILE>     Also write the verdict as JUnit XML: a test a probe, one a suite, and one
+                                 for all [default: no]
+              --markdown <FILE>  Also write the verdict as Markdown for a comment on a pull request
+                                 [default: no]
 
         Model:
               --config <FILE>  The configuration; the default may be missing, a named one may not [default:

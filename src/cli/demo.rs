@@ -13,7 +13,9 @@ use crate::report::{
     AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, repeated_training_answer,
     side_by_side, suite_table, summary_lines, verdict_block,
 };
-use crate::run::{Questions, Session, TrainOutcome, TrainingJob, ask, leaked, rehearse, training_answers};
+use crate::run::{
+    Questions, Session, TrainOutcome, TrainingJob, ask, leaked, rehearse, training_answers,
+};
 use crate::suite::{Selection, load_builtin};
 use crate::train::{
     DataErrors, DataSection, Dataset, Every, Example, LoraSection, Source, TrainSection,
@@ -256,7 +258,10 @@ fn train(
         slots: setup.slots,
         interrupt: &setup.interrupt,
     };
-    let scoring = setup.scoring(Some(job.training_answers()), check_settings(&QevalConfig::default()));
+    let scoring = setup.scoring(
+        Some(job.training_answers()),
+        check_settings(&QevalConfig::default()),
+    );
     let outcome = job.run(&scoring, on_event)?;
     scoring
         .take_notices()

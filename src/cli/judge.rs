@@ -7,8 +7,8 @@ use crate::exit::Outcome;
 use crate::flow::Verdict;
 use crate::gate::preview;
 use crate::report::{
-    Arm, Candidate, Report, View, all_tests, answer_causes, changed_answers, junit, markdown, preview_lines,
-    suite_table, summary_lines, verdict_block,
+    Arm, Candidate, Report, View, all_tests, answer_causes, changed_answers, junit, markdown,
+    preview_lines, suite_table, summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, Format, GateArgs, MeasureArgs, OutputArgs, RunArgs};

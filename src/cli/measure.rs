@@ -9,8 +9,8 @@ use crate::gate::{Look, Rules, judge};
 use crate::lora::{Adapter, LoadedAdapter};
 use crate::record::{Provenance, Run, SubjectSource, SubjectSpec, SuiteProvenance};
 use crate::run::{
-    Candidate, CheckSettings, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again, leaked, noise_floor,
-    recorded, second_base,
+    Candidate, CheckSettings, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again,
+    leaked, noise_floor, recorded, second_base,
 };
 
 use crate::train::Dataset;
@@ -196,7 +196,10 @@ pub fn measure(
             adapter,
         });
     }
-    let scoring = setup.scoring(assignment.training_answers.clone(), assignment.checks.clone());
+    let scoring = setup.scoring(
+        assignment.training_answers.clone(),
+        assignment.checks.clone(),
+    );
     let evaluation = Evaluation {
         session: &session,
         questions: &questions,

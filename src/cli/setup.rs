@@ -147,6 +147,23 @@ pub fn load_config(path: Option<&Path>) -> Result<(QevalConfig, bool), CliError>
 /// # Errors
 /// No such suite, a wrong one, or a selection that leaves nothing.
 pub fn load_suites(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<Suite>, CliError> {
+    let suites = suite::load(&sources(config, select)?, &config.vars)?;
+    selected(config, select, &suites)
+}
+
+/// As [`load_suites`], with golden answers that are judged otherwise than they expect.
+///
+/// # Errors
+/// As [`load_suites`], but for golden answers.
+pub fn load_unjudged_suites(
+    config: &QevalConfig,
+    select: &SelectArgs,
+) -> Result<Vec<Suite>, CliError> {
+    let suites = suite::load_unjudged(&sources(config, select)?, &config.vars)?;
+    selected(config, select, &suites)
+}
+
+fn sources(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<SuiteSource>, CliError> {
     let mut sources = Vec::new();
     let named = if select.suites.is_empty() {
         &config.gate.suites
@@ -185,7 +202,14 @@ pub fn load_suites(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<Suit
             });
         }
     }
-    let suites = suite::load(&sources, &config.vars)?;
+    Ok(sources)
+}
+
+fn selected(
+    config: &QevalConfig,
+    select: &SelectArgs,
+    suites: &[Suite],
+) -> Result<Vec<Suite>, CliError> {
     let mut tags = select.tags.clone();
     if select.tags.is_empty() {
         tags.extend(
@@ -204,7 +228,7 @@ pub fn load_suites(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<Suit
             .or(config.gate.prompts_per_probe),
         shard: select.shard,
     }
-    .apply(&suites)?)
+    .apply(suites)?)
 }
 
 /// What checks may use, as configured; an encoder's folder is meant from where the file lies.

@@ -9,10 +9,10 @@ use crate::report::audit_text;
 use crate::run::{JUDGES, Judge, Measurement, Session, audit, questions_of};
 use crate::train::{DataSection, Dataset, Source};
 
-use super::args::{Format, MeasureArgs, OutputArgs, SuiteArgs, SuiteAction, SuiteCheckArgs};
+use super::args::{Format, MeasureArgs, OutputArgs, SuiteAction, SuiteArgs, SuiteCheckArgs};
 use super::error::CliError;
 use super::measure::{assign, measure, open};
-use super::setup::{Setup, check_settings, load_config, load_suites};
+use super::setup::{Setup, check_settings, load_config, load_unjudged_suites};
 
 /// `qeval suite ...`
 ///
@@ -32,7 +32,7 @@ fn check(args: &SuiteCheckArgs, output: &OutputArgs) -> Result<Outcome, CliError
     let measure_args = &args.measure;
     let setup = Setup::new(output, &measure_args.compute, &measure_args.store.runs)?;
     let (config, _) = load_config(measure_args.model.config.as_deref())?;
-    let suites = load_suites(&config, &measure_args.select)?;
+    let suites = load_unjudged_suites(&config, &measure_args.select)?;
     let questions = training_questions(&args.data, &config)?;
     let scoring = setup.scoring(None, check_settings(&config));
 
@@ -115,4 +115,3 @@ fn ask_base(setup: &Setup, args: &MeasureArgs) -> Result<(Measurement, Session),
     };
     Ok((measurement, session))
 }
-

@@ -6,9 +6,7 @@ use crate::gate::{Rules, preview};
 use crate::report::{
     CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block,
 };
-use crate::run::{
-    Questions, Session, TrainEntry, TrainOutcome, TrainingJob, leaked, rehearse,
-};
+use crate::run::{Questions, Session, TrainEntry, TrainOutcome, TrainingJob, leaked, rehearse};
 use crate::train::{DataError, DataErrors, Dataset, read_prompts};
 
 use super::args::{Format, OutputArgs, TrainArgs};

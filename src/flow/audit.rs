@@ -143,7 +143,9 @@ impl FindingKind {
                 "in the training data: a gain there shows nothing, and counts as none"
             }
             FindingKind::NearLeak => "near the training data in meaning: worth a look",
-            FindingKind::Duplicate => "asked twice: it counts twice, and the interval is too narrow",
+            FindingKind::Duplicate => {
+                "asked twice: it counts twice, and the interval is too narrow"
+            }
             FindingKind::Unfailing => "no answer fails: it can show no loss",
             FindingKind::Echo => "an echo of the prompt passes",
             FindingKind::AlwaysFailed => "the base always fails: it can show no loss",

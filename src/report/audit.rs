@@ -15,7 +15,11 @@ pub fn audit_text(audit: &SuiteAudit, style: Style) -> String {
     let mut text = suite_lines(audit, style);
     text.push_str(&kind_lines(audit, style));
     if let Some(judge) = &audit.judge {
-        let tone = if judge.is_accepted() { Tone::Plain } else { Tone::Open };
+        let tone = if judge.is_accepted() {
+            Tone::Plain
+        } else {
+            Tone::Open
+        };
         text.push_str(&wrapped("", &[(tone, judge.to_string())], style));
     }
     text.push_str(&misjudged_lines(audit, style));
@@ -92,7 +96,11 @@ fn kind_lines(audit: &SuiteAudit, style: Style) -> String {
     let mut table = style.table(ROWS, &heads);
     for line in &audit.kinds {
         let share = |value: f64| {
-            let tone = if value < GOOD { Tone::Open } else { Tone::Plain };
+            let tone = if value < GOOD {
+                Tone::Open
+            } else {
+                Tone::Plain
+            };
             (tone, format!("{value:.3}"))
         };
         let cells = [
@@ -143,7 +151,11 @@ fn finding_lines(audit: &SuiteAudit, style: Style) -> String {
     let mut text = String::new();
     for kind in kinds {
         let of_kind: Vec<_> = audit.findings.iter().filter(|f| f.kind == kind).collect();
-        let tone = if kind.is_serious() { Tone::Bad } else { Tone::Open };
+        let tone = if kind.is_serious() {
+            Tone::Bad
+        } else {
+            Tone::Open
+        };
         let head = format!("{}: {}", plural(of_kind.len(), "probe"), kind.meaning());
         text.push_str(&style.paint(tone, &head));
         text.push('\n');
@@ -230,7 +242,25 @@ mod tests {
 
     #[test]
     fn everything_is_said() {
-        insta::assert_snapshot!(audit_text(&audit(), Style::plain(120)), @"");
+        insta::assert_snapshot!(audit_text(&audit(), Style::plain(120)), @r#"
+        ┌───────┬──────┬────────┬─────────┬────────────┬────────┬──────────────┬──────────┬──────┬──────────────┬──────────┐
+        │ suite ┆ goal ┆ probes ┆ prompts ┆ likelihood ┆ golden ┆ wrong caught ┆ excludes ┆ base ┆ always fails ┆ can lose │
+        ╞═══════╪══════╪════════╪═════════╪════════════╪════════╪══════════════╪══════════╪══════╪══════════════╪══════════╡
+        │ code  ┆ keep ┆ 80     ┆ 160     ┆ 38%        ┆ 150    ┆ 98%          ┆ 0.037    ┆ 0.61 ┆ 20 (25%)     ┆ 60 (75%) │
+        └───────┴──────┴────────┴─────────┴────────────┴────────┴──────────────┴──────────┴──────┴──────────────┴──────────┘
+        ┌────────┬──────┬──────┬───────────┬────────┬────────────┐
+        │ check  ┆ pass ┆ fail ┆ precision ┆ recall ┆ not judged │
+        ╞════════╪══════╪══════╪═══════════╪════════╪════════════╡
+        │ number ┆ 40   ┆ 40   ┆ 0.973     ┆ 0.900  ┆ 1          │
+        └────────┴──────┴──────┴───────────┴────────┴────────────┘
+        1 golden answer judged otherwise than expected
+          code::add "It is twelve." should pass; the checks say fail: no number in "It is twelve."
+        1 probe: in the training data: a gain there shows nothing, and counts as none
+          code::who "Who are you?" is trained on as "who are you"
+        1 probe: the base always fails: it can show no loss
+          code::quicksort 0.00 on 2 prompts
+        suites: to be mended
+        "#);
     }
 
     #[test]

@@ -216,7 +216,10 @@ fn folded_case(case: &CaseComparison) -> String {
     match (&case.base, &case.candidate) {
         (Some(base), Some(candidate)) => {
             let (base, candidate) = (ellipsize(base, LONGEST), ellipsize(candidate, LONGEST));
-            let (old, new) = (base.trim_end().to_owned() + "\n", candidate.trim_end().to_owned() + "\n");
+            let (old, new) = (
+                base.trim_end().to_owned() + "\n",
+                candidate.trim_end().to_owned() + "\n",
+            );
             for change in TextDiff::from_lines(&old, &new).iter_all_changes() {
                 let sign = match change.tag() {
                     ChangeTag::Delete => '-',
@@ -304,7 +307,10 @@ fn escape(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    let lines = text.trim().lines().map(|line| format!("> {}\n", plain(line)));
+    let lines = text
+        .trim()
+        .lines()
+        .map(|line| format!("> {}\n", plain(line)));
     lines.collect()
 }
 
@@ -315,24 +321,95 @@ mod tests {
 
     #[test]
     fn a_regression_is_told_first_and_shown_folded() {
-        let changed = [("code/p0".to_owned(), "`code` of the candidate was 1.00 and is 0.00".to_owned())];
-        insta::assert_snapshot!(markdown(&record(2, "I am `Aurora`.\n```\nx\n```"), &changed), @"");
+        let changed = [(
+            "code/p0".to_owned(),
+            "`code` of the candidate was 1.00 and is 0.00".to_owned(),
+        )];
+        insta::assert_snapshot!(markdown(&record(2, "I am `Aurora`.\n```\nx\n```"), &changed), @"
+        ## ❌ qeval: regression
+
+        `careless c0ffee` against `smollm2 b179c952`
+
+        - `code` lost 0.66 of 0.81 (p &lt; 0.0001)
+        - cause: repeats a training answer in 61 of 100 answers
+
+        | suite | goal | probes | base | candidate | difference | −1.0 … 0 … +1.0 | noise | verdict |
+        |---|---|--:|--:|--:|--:|:-:|--:|---|
+        | identity | learn 0.80 | 8 | 0.00 | 1.00 | +1.00 [+0.20, +0.99] | `··········┊·├───────●` | – | ✅ reached |
+        | code | keep −0.15 | 100 | 0.81 | 0.15 | -0.66 [-0.75, -0.55] | `···●─┤···!┊··········` | – | ❌ regression |
+        | **all keep** | keep −0.10 | 100 | 0.81 | 0.15 | -0.66 [-0.75, -0.55] | `···●─┤···!┊··········` | – | ❌ regression |
+
+        **Largest losses**
+
+        <details><summary><code>code::p0</code> 1.00 → 0.00 (-1.00, critical)</summary>
+
+        > Write add(a, b).
+
+        ````diff
+        - def add(a, b):
+        -     return a + b
+        + I am `Aurora`.
+        + ```
+        + x
+        + ```
+        ````
+
+        - `code`: the answer has no code
+
+        </details>
+
+        <details><summary><code>code::p1</code> 1.00 → 0.00 (-1.00)</summary>
+
+        > Write add(a, b).
+
+        ````diff
+        - def add(a, b):
+        -     return a + b
+        + I am `Aurora`.
+        + ```
+        + x
+        + ```
+        ````
+
+        - `code`: the answer has no code
+
+        </details>
+
+        <details><summary>One answer differs from the accepted snapshots</summary>
+
+        - `code/p0`: `code` of the candidate was 1.00 and is 0.00
+
+        Review with `cargo insta review` or `qeval snapshot`.
+
+        </details>
+
+        <sub>`code`: 1 probe with unscored draws, left out of the means: both: unsupported syntax (p7); and a note that is long enough to need a second line</sub>
+        ");
     }
 
     #[test]
     fn whatever_happens_the_comment_is_short_enough() {
         let long = "```\n@everyone <b>| ".repeat(20_000);
-        let changed: Vec<(String, String)> = (0..5000).map(|i| (format!("s/p{i}"), long.clone())).collect();
+        let changed: Vec<(String, String)> = (0..5000)
+            .map(|i| (format!("s/p{i}"), long.clone()))
+            .collect();
         let mut record = record(200, &long);
         record.verdict.notes = vec![long.clone(); 100];
         record.verdict.reasons = vec![long.clone(); 100];
         let text = markdown(&record, &changed);
-        assert!(text.chars().count() < MOST_CHARACTERS, "{}", text.chars().count());
+        assert!(
+            text.chars().count() < MOST_CHARACTERS,
+            "{}",
+            text.chars().count()
+        );
     }
 
     #[test]
     fn bars_show_ends_zero_and_margin() {
-        assert_eq!(bar(-0.2, -0.1, 0.0, Some(0.3), 0.5), "····!·├─●─┤··········");
+        assert_eq!(
+            bar(-0.2, -0.1, 0.0, Some(0.3), 0.5),
+            "····!·├─●─┤··········"
+        );
         assert_eq!(bar(0.1, 0.1, 0.1, None, 0.2), "··········┊····●·····");
         assert_eq!(bar(-2.0, 0.0, 2.0, None, 0.5), "├─────────●─────────┤");
     }

@@ -102,7 +102,10 @@ fn text_findings(suites: &[Suite], questions: &[String]) -> Vec<Finding> {
     }
     for found in unfailing(suites) {
         let (kind, detail) = match found.always {
-            true => (FindingKind::Unfailing, "every wrong answer that was tried passes"),
+            true => (
+                FindingKind::Unfailing,
+                "every wrong answer that was tried passes",
+            ),
             false => (FindingKind::Echo, "the prompt itself is a right answer"),
         };
         findings.push(Finding {
@@ -135,7 +138,10 @@ fn near_leaks(
     for suite in suites {
         for probe in &suite.probes {
             let id = probe_id(suite, probe);
-            if known.iter().any(|f| f.probe == id && f.kind == FindingKind::Leak) {
+            if known
+                .iter()
+                .any(|f| f.probe == id && f.kind == FindingKind::Leak)
+            {
                 continue;
             }
             let nearest = probe

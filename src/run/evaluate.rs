@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::flow::{
-    Answer, AnswerTable, Calibration, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable, Subject,
+    Answer, AnswerTable, Calibration, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable,
+    Subject,
 };
 use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
 use crate::lora::LoadedAdapter;

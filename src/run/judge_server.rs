@@ -152,10 +152,12 @@ impl JudgeServer {
     fn judge(&self, ask: &Ask) -> Result<Option<Judgement>, String> {
         let yes_first = self.reply(&ask.question(true))?;
         let no_first = self.reply(&ask.question(false))?;
-        Ok(yes_first.zip(no_first).map(|(yes_first, no_first)| Judgement {
-            yes_first,
-            no_first,
-        }))
+        Ok(yes_first
+            .zip(no_first)
+            .map(|(yes_first, no_first)| Judgement {
+                yes_first,
+                no_first,
+            }))
     }
 
     /// Probability of yes against no.
@@ -267,7 +269,13 @@ mod tests {
 
     #[test]
     fn an_address_has_a_model() {
-        for wrong in ["", "gpt-4", "http://host/v1", "http://host/v1#", "ftp://host#m"] {
+        for wrong in [
+            "",
+            "gpt-4",
+            "http://host/v1",
+            "http://host/v1#",
+            "ftp://host#m",
+        ] {
             assert!(JudgeServer::new(wrong, "NONE").is_err(), "{wrong}");
         }
         let server = JudgeServer::new("http://host:8000/v1/#m", "NONE").unwrap();
@@ -325,7 +333,10 @@ mod tests {
             let word = if yes { "Yes" } else { "No" };
             match n {
                 0 => (503, "busy".into()),
-                _ => (200, json!({ "choices": [{ "message": { "content": word } }] }).to_string()),
+                _ => (
+                    200,
+                    json!({ "choices": [{ "message": { "content": word } }] }).to_string(),
+                ),
             }
         });
         let server = JudgeServer::new(&address, "NONE").unwrap();
@@ -349,6 +360,9 @@ mod tests {
         });
         assert_eq!(said, [None, None]);
         assert_eq!(notices.len(), 1);
-        assert!(notices[0].contains("401") && notices[0].contains("wrong key"), "{notices:?}");
+        assert!(
+            notices[0].contains("401") && notices[0].contains("wrong key"),
+            "{notices:?}"
+        );
     }
 }

@@ -84,7 +84,9 @@ impl Questions {
 
     /// Whether any check wants a judge.
     pub fn wants_judge(&self) -> bool {
-        self.checks.iter().any(|c| c.rubrics.iter().any(Option::is_some))
+        self.checks
+            .iter()
+            .any(|c| c.rubrics.iter().any(Option::is_some))
     }
 
     /// Key of the random draws of a sample: the same for every subject.

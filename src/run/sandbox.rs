@@ -6,6 +6,9 @@
 //! Who is to blame when a worker does not finish: out of time or out of memory is the answer's
 //! doing, a failed case. Any other death (a crash of the interpreter, a kill from outside, an
 //! executable that does not start) says nothing of the answer: broken, unscored.
+//!
+//! A program for which the embedded interpreter lacks something is run again, by a CPython that is
+//! locked down, where one is configured.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,8 +21,8 @@ use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::check::{
-    ALL_CASES_SECONDS, CaseResult, Program, ProgramOutcome, WORKER_CODE, WORKER_MEMORY_MIB,
-    WORKER_VARIABLE,
+    ALL_CASES_SECONDS, CaseResult, PYTHON_VARIABLE, Program, ProgramOutcome, WORKER_CODE,
+    WORKER_MEMORY_MIB, WORKER_PYTHON, WORKER_VARIABLE, python_outcome,
 };
 use crate::text::ellipsize;
 
@@ -64,9 +67,28 @@ type Known = HashMap<String, Arc<OnceCell<ProgramOutcome>>>;
 #[derive(Debug)]
 pub struct Sandbox {
     executable: PathBuf,
+    python: Option<String>,
     limits: SandboxLimits,
     permits: Semaphore,
     known: Mutex<Known>,
+}
+
+/// Who runs a program.
+#[derive(Debug, Clone, Copy)]
+enum Interpreter<'a> {
+    Embedded,
+    /// The CPython of this command.
+    Python(&'a str),
+}
+
+impl Interpreter<'_> {
+    /// What a worker's line says after so many results; `None`: it is no line of a worker.
+    fn outcome(self, program: &Program, results: usize, line: &[u8]) -> Option<ProgramOutcome> {
+        match self {
+            Interpreter::Embedded => serde_json::from_slice(line).ok(),
+            Interpreter::Python(_) => python_outcome(program, results, line),
+        }
+    }
 }
 
 /// How a worker ended.
@@ -84,10 +106,17 @@ impl Sandbox {
         let permits = Semaphore::new(limits.at_once.max(1));
         Sandbox {
             executable,
+            python: None,
             limits,
             permits,
             known: Mutex::default(),
         }
+    }
+
+    /// The same, with a command that starts CPython, for what the embedded interpreter lacks.
+    #[must_use]
+    pub fn with_python(self, python: Option<String>) -> Self {
+        Sandbox { python, ..self }
     }
 
     /// Runs a program, or returns what the same program did before. Waits while enough other
@@ -103,7 +132,7 @@ impl Sandbox {
         // What is broken may work the next time; it is not remembered.
         let outcome = cell.get_or_try_init(|| async {
             let _permit = self.permits.acquire().await;
-            match self.spawn(program, &request).await {
+            match self.interpret(program, &request).await {
                 ProgramOutcome::Broken(how) => Err(how),
                 outcome => Ok(outcome),
             }
@@ -114,7 +143,35 @@ impl Sandbox {
         }
     }
 
-    async fn spawn(&self, program: &Program, request: &str) -> ProgramOutcome {
+    /// Runs a program in the embedded interpreter, and in CPython if that one lacks something.
+    async fn interpret(&self, program: &Program, request: &str) -> ProgramOutcome {
+        let outcome = self.spawn(program, request, Interpreter::Embedded).await;
+        let (ProgramOutcome::Unsupported(lacking), Some(python)) = (&outcome, &self.python) else {
+            return outcome;
+        };
+        let python = Interpreter::Python(python);
+        match self.spawn(program, request, python).await {
+            ProgramOutcome::Ran(mut results) => {
+                for result in &mut results {
+                    result.detail.push_str(" (CPython)");
+                }
+                ProgramOutcome::Ran(results)
+            }
+            ProgramOutcome::Unsupported(why) => {
+                ProgramOutcome::Unsupported(format!("{lacking}; CPython: {why}"))
+            }
+            ProgramOutcome::Broken(how) => {
+                ProgramOutcome::Broken(format!("{how} (CPython, for: {lacking})"))
+            }
+        }
+    }
+
+    async fn spawn(
+        &self,
+        program: &Program,
+        request: &str,
+        interpreter: Interpreter<'_>,
+    ) -> ProgramOutcome {
         let mut command = Command::new(&self.executable);
         command
             .env_clear()
@@ -122,11 +179,16 @@ impl Sandbox {
                 KEPT.iter()
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
             )
-            .env(WORKER_VARIABLE, WORKER_CODE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        match interpreter {
+            Interpreter::Embedded => command.env(WORKER_VARIABLE, WORKER_CODE),
+            Interpreter::Python(python) => command
+                .env(WORKER_VARIABLE, WORKER_PYTHON)
+                .env(PYTHON_VARIABLE, python),
+        };
         // Ctrl-C is for the run, which ends its workers itself.
         #[cfg(unix)]
         command.process_group(0);
@@ -174,7 +236,8 @@ impl Sandbox {
         } else {
             end
         };
-        judge(program, &told, &last_words, &end, self.limits.wall_time)
+        let wall_time = self.limits.wall_time;
+        judge(program, interpreter, &told, &last_words, &end, wall_time)
     }
 }
 
@@ -189,6 +252,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>, most: u6
 /// What a worker's lines and its end say of the program.
 fn judge(
     program: &Program,
+    interpreter: Interpreter<'_>,
     told: &[u8],
     last_words: &[u8],
     end: &End,
@@ -203,10 +267,10 @@ fn judge(
         .split_inclusive(|&b| b == b'\n')
         .filter(|line| line.ends_with(b"\n"));
     for line in whole {
-        match serde_json::from_slice(line) {
-            Ok(ProgramOutcome::Ran(more)) => results.extend(more),
-            Ok(outcome) => return outcome,
-            Err(_) => {
+        match interpreter.outcome(program, results.len(), line) {
+            Some(ProgramOutcome::Ran(more)) => results.extend(more),
+            Some(outcome) => return outcome,
+            None => {
                 let line = ellipsize(String::from_utf8_lossy(line).trim(), 80);
                 return ProgramOutcome::Broken(format!("the worker printed `{line}`"));
             }
@@ -216,11 +280,21 @@ fn judge(
         return ProgramOutcome::Ran(results);
     }
     let last_words = String::from_utf8_lossy(last_words);
+    // CPython says when it starts: what its process does from then on is the program's doing. The
+    // embedded interpreter lets no program end it.
+    let python = matches!(interpreter, Interpreter::Python(_));
+    let started = !told.is_empty();
     let cause = match end {
+        End::OutOfTime if python && !started => {
+            return ProgramOutcome::Broken("Python did not start in time".into());
+        }
         End::OutOfTime => format!("did not return within {} s", wall_time.as_secs_f32()),
         End::Exited(status) if ran_out_of_time(status) => "used up its processor time".to_owned(),
         End::Exited(_) if last_words.contains("memory allocation of") => {
             format!("ran out of memory ({WORKER_MEMORY_MIB} MiB)")
+        }
+        End::Exited(status) if python && started && !was_killed(status) => {
+            format!("ended the interpreter ({status})")
         }
         End::Exited(status) => {
             let words = last_words
@@ -258,8 +332,20 @@ fn ran_out_of_time(status: &ExitStatus) -> bool {
     status.signal() == Some(libc::SIGXCPU)
 }
 
+/// From outside: the worker's own limits send other signals, and a program may send none.
+#[cfg(unix)]
+fn was_killed(status: &ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(libc::SIGKILL)
+}
+
 #[cfg(not(unix))]
 fn ran_out_of_time(_status: &ExitStatus) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn was_killed(_status: &ExitStatus) -> bool {
     false
 }
 
@@ -293,6 +379,7 @@ mod tests {
         let wall_time = Duration::from_millis(1500);
         judge(
             &program(3),
+            Interpreter::Embedded,
             told.as_bytes(),
             last_words.as_bytes(),
             &end,
@@ -427,6 +514,65 @@ mod tests {
             seen.contains("QEVAL_WORKER=code") && !seen.contains("CARGO"),
             "{seen}"
         );
+    }
+
+    /// A worker that lacks something in its first mode and runs this in its second.
+    fn lacking(python: &str) -> (tempfile::TempDir, Sandbox) {
+        let script = format!(
+            "if [ $QEVAL_WORKER = code ]; then echo '{{\"unsupported\":\"yield\"}}'; exit; fi\n{python}\n"
+        );
+        scripted(&script, SandboxLimits::default())
+    }
+
+    #[test]
+    fn cpython_runs_what_the_embedded_interpreter_lacks() {
+        let returned = r#"echo '"started"'; echo '{"returned":{"int":"1"}}'"#;
+        let outcome = |script: &str| {
+            let (_folder, sandbox) = lacking(script);
+            details(block_on(
+                sandbox.with_python(Some("a".into())).run(&program(2)),
+            ))
+        };
+        let script = format!("[ $QEVAL_WORKER_PYTHON = a ] || exit\n{returned}\nexit 3");
+        insta::assert_snapshot!(outcome(&script), @r"
+        true f(1) returned 1 (CPython)
+        false f(2) ended the interpreter (exit status: 3) (CPython)
+        ");
+        let refused = r#"echo '{"unsupported":"refused: no Landlock"}'"#;
+        insta::assert_snapshot!(
+            outcome(refused),
+            @r#"Unsupported("yield; CPython: refused: no Landlock")"#
+        );
+        for broken in ["exit 1", "echo x", &format!("{returned}; kill -9 $$")] {
+            let outcome = outcome(broken);
+            assert!(
+                outcome.starts_with("Broken(") && outcome.contains("for: yield"),
+                "{outcome}"
+            );
+        }
+        let (_folder, sandbox) = lacking(returned);
+        assert_eq!(
+            block_on(sandbox.run(&program(1))),
+            ProgramOutcome::Unsupported("yield".into())
+        );
+    }
+
+    #[test]
+    fn a_python_that_does_not_start_in_time_is_broken() {
+        let end = End::OutOfTime;
+        let judged = |told: &[u8]| {
+            let wall_time = Duration::from_millis(1500);
+            judge(
+                &program(1),
+                Interpreter::Python("a"),
+                told,
+                b"",
+                &end,
+                wall_time,
+            )
+        };
+        assert!(matches!(judged(b""), ProgramOutcome::Broken(_)));
+        assert!(details(judged(b"\"started\"\n")).contains("did not return within 1.5 s"));
     }
 
     #[test]

@@ -52,7 +52,9 @@ impl Scoring {
     ) -> Self {
         Scoring {
             runtime,
-            sandbox: Arc::new(Sandbox::new(executable, SandboxLimits::default())),
+            sandbox: Arc::new(
+                Sandbox::new(executable, SandboxLimits::default()).with_python(settings.python),
+            ),
             training_answers,
             judge: settings.judge,
             embeddings: Mutex::new(Embeddings::new(settings.encoder)),
@@ -132,7 +134,10 @@ impl<'a> Scorer<'a> {
         let mut asks = Vec::new();
         for (q, question) in self.questions.all.iter().enumerate() {
             let rubrics = &self.questions.checks[question.checks].rubrics;
-            let wanted = rubrics.iter().enumerate().filter_map(|(c, r)| Some((c, r.as_ref()?)));
+            let wanted = rubrics
+                .iter()
+                .enumerate()
+                .filter_map(|(c, r)| Some((c, r.as_ref()?)));
             for (c, rubric) in wanted {
                 for sample in 0..self.questions.samples(question) {
                     let Some(answer) = answers.get(&(question.case.clone(), sample)) else {

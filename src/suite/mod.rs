@@ -20,5 +20,5 @@ mod validate;
 pub use builtin::{builtin, load_builtin};
 pub use error::{Place, SelectError, SuiteError, SuiteErrorKind, SuiteErrors};
 pub use expand::{Case, cases};
-pub use load::{SuiteSource, load, read};
+pub use load::{SuiteSource, load, load_unjudged, read};
 pub use select::{Selection, Shard, matches_glob};

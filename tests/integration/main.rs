@@ -13,6 +13,8 @@ mod autograd;
 mod bad_input;
 /// Every command, as a user types it.
 mod commands;
+/// Precision and recall of the checks.
+mod goldens;
 /// Gradients and optimizer against PyTorch.
 mod gradients;
 /// What must not change a bit.
@@ -21,6 +23,8 @@ mod invariance;
 mod parity;
 /// Throw-away projects.
 mod project;
+/// Programs that CPython runs, locked down.
+mod python;
 /// Killed and interrupted runs.
 mod resume;
 /// Hostile programs.

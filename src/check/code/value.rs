@@ -159,6 +159,10 @@ fn show(value: &MontyObject, out: &mut String, depth: usize) {
             let _ = write!(out, "an int of {} bits", int.bits());
             return;
         }
+        MontyObject::Repr(text) => {
+            out.push_str(text);
+            return;
+        }
         MontyObject::FrozenSet(_) | MontyObject::ClassInstance(_) => {
             out.push_str("a ");
             out.push_str(value.type_name());

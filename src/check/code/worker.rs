@@ -25,6 +25,7 @@ use monty_types::{
 use crate::check::evidence::{CaseResult, Program, ProgramCase, ProgramOutcome};
 use crate::text::ellipsize;
 
+use super::jail::{self, WORKER_PYTHON};
 use super::python;
 use super::value::{SHOWN, equal, shown, to_python};
 
@@ -38,11 +39,11 @@ pub const WORKER_MEMORY_MIB: u64 = 768;
 pub const ALL_CASES_SECONDS: u64 = 10;
 
 /// Time for one case. Right answers of the built-in suites take less than a millisecond.
-const CASE_TIME: Duration = Duration::from_secs(2);
+pub(super) const CASE_TIME: Duration = Duration::from_secs(2);
 /// One allocation of more than this is refused with a `MemoryError`.
 const LARGEST_ALLOCATION: usize = 256 << 20;
 /// Python's own default.
-const RECURSION: usize = 1000;
+pub(super) const RECURSION: usize = 1000;
 /// Room for that recursion and for the deepest source that the parser takes.
 const STACK: usize = 64 << 20;
 /// Longest program read.
@@ -54,11 +55,14 @@ const MARK: &str = "__qeval__";
 /// `None`: this process is no worker. To be called before anything else.
 pub fn run_worker_if_asked() -> Option<ExitCode> {
     let mode = std::env::var_os(WORKER_VARIABLE)?;
+    let input = std::io::stdin().lock();
     let outcome = if mode == WORKER_CODE {
-        work(std::io::stdin().lock())
+        work(input)
+    } else if mode == WORKER_PYTHON {
+        read(input).map(|program| emit(&ProgramOutcome::Unsupported(jail::run(&program))))
     } else {
         Err(format!(
-            "{WORKER_VARIABLE} is {mode:?}; the only worker is \"{WORKER_CODE}\""
+            "{WORKER_VARIABLE} is {mode:?}; workers are \"{WORKER_CODE}\" and \"{WORKER_PYTHON}\""
         ))
     };
     Some(match outcome {
@@ -70,14 +74,17 @@ pub fn run_worker_if_asked() -> Option<ExitCode> {
     })
 }
 
-fn work(input: impl Read) -> Result<(), String> {
+fn read(input: impl Read) -> Result<Program, String> {
     let mut text = String::new();
     input
         .take(INPUT_LIMIT)
         .read_to_string(&mut text)
         .map_err(|e| format!("the program could not be read: {e}"))?;
-    let program: Program =
-        serde_json::from_str(&text).map_err(|e| format!("the program is not valid: {e}"))?;
+    serde_json::from_str(&text).map_err(|e| format!("the program is not valid: {e}"))
+}
+
+fn work(input: impl Read) -> Result<(), String> {
+    let program = read(input)?;
     limit_memory_and_time();
     let interpreter = std::thread::Builder::new()
         .stack_size(STACK)
@@ -188,7 +195,7 @@ fn run_case(
         .max_memory(LARGEST_ALLOCATION)
         .max_recursion_depth(RECURSION);
     let tracker = ResourceTracker::new(limits);
-    let returned = match compiled.run(vec![args], tracker, PrintWriter::Disabled) {
+    let value = match compiled.run(vec![args], tracker, PrintWriter::Disabled) {
         Ok(MontyObject::List(mut pair))
             if pair.len() == 2 && pair[0] == MontyObject::String(MARK.to_owned()) =>
         {
@@ -203,16 +210,21 @@ fn run_case(
         }
         Err(error) => return raised(&error, false),
     };
-    let passed = equal(&returned, &case.returns);
-    let mut detail = format!("{} returned {}", call(program, case), shown(&returned));
+    Ok(returned(program, case, &value))
+}
+
+/// A case that returned: whether it is the expected value, and both values if not.
+pub(super) fn returned(program: &Program, case: &ProgramCase, value: &MontyObject) -> CaseResult {
+    let passed = equal(value, &case.returns);
+    let mut detail = format!("{} returned {}", call(program, case), shown(value));
     if !passed {
         detail = format!("{detail}, expected {}", shown(&to_python(&case.returns)));
     }
-    Ok(CaseResult { passed, detail })
+    CaseResult { passed, detail }
 }
 
 /// A failed case: the call, and what happened instead of a value.
-fn failed(program: &Program, case: &ProgramCase, what: &str) -> CaseResult {
+pub(super) fn failed(program: &Program, case: &ProgramCase, what: &str) -> CaseResult {
     CaseResult {
         passed: false,
         detail: format!("{} {what}", call(program, case)),

@@ -46,7 +46,10 @@ const FUNCTION_WORDS: &[(&str, &str)] = &[
          cette au aux nous vous quand depuis mais plus par se son sa ou on a l d n j c s qu été si \
          comme mes il",
     ),
-    ("hu", "a az és nem hogy egy is van de ez meg volt mint csak el ha"),
+    (
+        "hu",
+        "a az és nem hogy egy is van de ez meg volt mint csak el ha",
+    ),
     (
         "id",
         "yang dan di ini itu adalah dengan untuk tidak dari saya ke pada dalam akan bisa",
@@ -78,26 +81,41 @@ const FUNCTION_WORDS: &[(&str, &str)] = &[
         "sv",
         "och är en ett det att i på som av för inte med den jag han hon vi de till om har när men",
     ),
-    ("tr", "ve bir bu da de için ile çok mi değil ama olarak daha ben sen ne o gibi"),
+    (
+        "tr",
+        "ve bir bu da de için ile çok mi değil ama olarak daha ben sen ne o gibi",
+    ),
     (
         "vi",
         "là và của có không một trong cho được những người tôi với các ở này đã",
     ),
 ];
 
-/// The language whose function words are clearly the most frequent; `None` where no language is.
-pub(super) fn by_function_words(text: &str) -> Option<&'static str> {
+/// Languages that are hardly ever written without a letter outside ASCII: a sentence without one
+/// is none of theirs, though `a` and `is` are words of theirs too.
+const ACCENTED: [&str; 6] = ["cs", "hu", "pl", "ro", "tr", "vi"];
+
+/// The language whose function words are clearly the most frequent, or, of several that are about
+/// as frequent, the one in `wanted`; `None` where no language is.
+pub(super) fn by_function_words(text: &str, wanted: &[&'static str]) -> Option<&'static str> {
     let said = words(text);
     let said: Vec<&str> = said.iter().flat_map(|word| word.split('\'')).collect();
     let mut hits: Vec<(usize, &'static str)> = FUNCTION_WORDS
         .iter()
         .map(|(code, list)| {
             let known: Vec<&str> = list.split_whitespace().collect();
+            let foreign = text.is_ascii() && ACCENTED.contains(code);
             let count = said.iter().filter(|word| known.contains(word)).count();
-            (count, *code)
+            (if foreign { 0 } else { count }, *code)
         })
         .collect();
     hits.sort_by(|a, b| b.cmp(a));
     let (&(most, code), &(next, _)) = hits.first().zip(hits.get(1))?;
+    let tied = hits.iter().take_while(|(count, _)| *count == most);
+    if let Some((_, code)) = tied.clone().find(|(_, code)| wanted.contains(code))
+        && most > 0
+    {
+        return Some(code);
+    }
     (most >= LEAST_HITS && most as f64 >= AHEAD * next as f64).then_some(code)
 }

@@ -51,9 +51,9 @@ pub fn leaks(suites: &[Suite], questions: &[String]) -> Vec<Leak> {
                 if !exact && !run() && !questions.iter().zip(&sizes).any(is_near) {
                     return None;
                 }
-                let nearest = questions.iter().min_by(|a, b| {
-                    word_distance(prompt, a).total_cmp(&word_distance(prompt, b))
-                });
+                let nearest = questions
+                    .iter()
+                    .min_by(|a, b| word_distance(prompt, a).total_cmp(&word_distance(prompt, b)));
                 Some((prompt.clone(), nearest.cloned().unwrap_or_default()))
             });
             if let Some((prompt, trained)) = leaked {
@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn the_same_question_is_a_leak_whatever_its_case_and_marks() {
-        assert_eq!(leaked(&["Who are you?"], &["who are you"]), ["Who are you?"]);
+        assert_eq!(
+            leaked(&["Who are you?"], &["who are you"]),
+            ["Who are you?"]
+        );
         assert_eq!(leaked(&["你是谁？"], &["你是谁"]), ["你是谁？"]);
         assert!(leaked(&["What is your role?"], &["What is your name?"]).is_empty());
     }
@@ -99,7 +102,10 @@ mod tests {
     #[test]
     fn a_question_with_one_word_of_six_changed_is_a_leak() {
         let trained = ["Tell me who made you, please"];
-        assert_eq!(leaked(&["Tell me who built you, please"], &trained).len(), 1);
+        assert_eq!(
+            leaked(&["Tell me who built you, please"], &trained).len(),
+            1
+        );
         assert!(leaked(&["Tell me who built GPT-4, please"], &trained).is_empty());
     }
 
