@@ -68,8 +68,9 @@ const CHINESE_SHARE: f64 = 0.5;
 /// | `value` | required | an ISO 639-1 code (`en`, `zh`, ...) or a list of accepted ones |
 ///
 /// What it cannot judge is unscored: an answer of less than four words in Latin letters
-/// (`Paris.` is the same in ten languages), one of code alone, and a short sentence that is about
-/// as likely in another language ("Water boils at 100 degrees Celsius."). It does not tell close
+/// (`Paris.` is the same in ten languages), one of code alone, and a list of nouns that is about as
+/// likely in another language. Of languages that are about as likely one that is wanted goes first:
+/// the check asks whether the answer may be in it. It does not tell close
 /// relatives (Danish from Norwegian, simplified from traditional Chinese) apart, and of a text in
 /// two languages it names the one that fills more of it.
 #[derive(Debug)]
@@ -164,7 +165,8 @@ fn detect(text: &str, wanted: &[&'static str]) -> Result<&'static str, String> {
     };
     let known = LANGUAGES.iter().find(|(_, lang)| *lang == found.lang());
     let code = known.map(|(code, _)| *code).ok_or("an unknown language")?;
-    let least = match wanted.contains(&code) {
+    // Other scripts name few languages each.
+    let least = match wanted.contains(&code) || !latin {
         true => LEAST_CONFIDENCE,
         false => FOREIGN_CONFIDENCE,
     };
@@ -222,6 +224,7 @@ mod tests {
         "You should drink more water every day.",
         "The moon goes around the earth.",
         "One, two, three, four, five, six.",
+        "Water boils at 100 degrees Celsius.",
     ];
     const CHINESE: &[&str] = &[
         "法国的首都是巴黎。",
@@ -309,7 +312,6 @@ mod tests {
             "Paris",
             "42",
             "New York City",
-            "Water boils at 100 degrees Celsius.",
             "```\nx = 1\n```",
             "!?",
         ] {

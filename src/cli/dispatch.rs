@@ -7,9 +7,10 @@ use crate::check::run_worker_if_asked;
 use crate::config::sample_toml;
 use crate::exit::{Outcome, install_panic_hook};
 
-use super::args::{Cli, Command, parse};
+use super::args::{Cli, Command};
 use super::error::CliError;
 use super::init::{InitFiles, init};
+use super::parse::parse;
 use super::{demo, judge, snapshot, suite, train};
 
 /// Runs the program. A process that was started to run an answer's code does only that.

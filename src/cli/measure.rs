@@ -159,6 +159,7 @@ pub fn measure(
         .map(SubjectSpec::subject)
         .collect::<Result<Vec<_>, _>>()?;
     let again = assignment.noise.then(|| asked_again(&assignment.suites));
+    let mut whole = None;
     if let Some(run) = &assignment.run {
         let stored: Option<Vec<Measurement>> = subjects
             .iter()
@@ -168,17 +169,33 @@ pub fn measure(
             Some(again) => recorded(run, &second_base(), again)?.map(Some),
             None => Some(None),
         };
-        if let (Some(measurements), Some(second)) = (stored, second) {
+        match (stored, second) {
+            (Some(measurements), Some(second)) => {
+                return Ok(Measured {
+                    subjects,
+                    noise: floor(again.as_deref(), &measurements, second.as_ref()),
+                    measurements,
+                    session: None,
+                });
+            }
+            (stored, _) => whole = stored,
+        }
+    }
+    let mut on_event = setup.listener();
+    let session = match (open(setup, assignment), whole) {
+        (Ok(session), _) => session,
+        // Every answer that is judged is on disk; only the noise floor would need the model.
+        (Err(error), Some(measurements)) => {
+            setup.notice(format!("the noise floor is not shown: {error}"));
             return Ok(Measured {
                 subjects,
-                noise: floor(again.as_deref(), &measurements, second.as_ref()),
+                noise: None,
                 measurements,
                 session: None,
             });
         }
-    }
-    let mut on_event = setup.listener();
-    let session = open(setup, assignment)?;
+        (Err(error), None) => return Err(error),
+    };
     let questions = Questions::new(&session, assignment.suites.clone(), assignment.seed)?;
     let run = match &assignment.run {
         Some(run) => run.clone(),

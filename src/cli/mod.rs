@@ -10,6 +10,7 @@ mod gated;
 mod init;
 mod judge;
 mod measure;
+mod parse;
 mod progress;
 mod setup;
 mod snapshot;

@@ -182,12 +182,12 @@ fn sources(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<SuiteSource>
         if path.exists() {
             sources.extend(suite::read(&[path]));
         } else if let Some((name, text)) = builtin {
-            sources.push(SuiteSource::new(*name, *text));
+            sources.push(SuiteSource::built_in(name, text));
         } else if *named == QevalConfig::default().gate.suites {
             sources.extend(
                 suite::builtin()
                     .iter()
-                    .map(|(name, text)| SuiteSource::new(*name, *text)),
+                    .map(|(name, text)| SuiteSource::built_in(name, text)),
             );
         } else {
             let known = suite::builtin()

@@ -106,7 +106,8 @@ fn training_questions(named: &[String], config: &QevalConfig) -> Result<Vec<Stri
 
 fn ask_base(setup: &Setup, args: &MeasureArgs) -> Result<(Measurement, Session), CliError> {
     let specs = vec![setup.store.resolve("base")?];
-    let assignment = assign(args, &specs)?;
+    let mut assignment = assign(args, &specs)?;
+    assignment.noise = false;
     let mut measured = measure(setup, &assignment, &specs)?;
     let measurement = measured.measurements.swap_remove(0);
     let session = match measured.session {

@@ -51,7 +51,7 @@ pub fn builtin() -> &'static [(&'static str, &'static str)] {
 pub fn load_builtin(vars: &BTreeMap<String, String>) -> Result<Vec<Suite>, SuiteErrors> {
     let sources: Vec<SuiteSource> = builtin()
         .iter()
-        .map(|(name, text)| SuiteSource::new(format!("built-in/{name}"), *text))
+        .map(|(name, text)| SuiteSource::built_in(name, text))
         .collect();
     load(&sources, vars)
 }

@@ -23,6 +23,9 @@ pub struct SuiteSource {
     /// The name that errors show: a path, or `built-in/identity.toml`.
     pub name: String,
     content: Result<Vec<u8>, String>,
+    /// Its golden answers hold for the names that it was tested with; those of a user can turn
+    /// one of them, and are no fault of the suite.
+    tested: bool,
 }
 
 impl SuiteSource {
@@ -31,6 +34,15 @@ impl SuiteSource {
         SuiteSource {
             name: name.into(),
             content: Ok(content.into()),
+            tested: false,
+        }
+    }
+
+    /// A suite that comes with qeval: its golden answers are judged in qeval's own tests.
+    pub fn built_in(name: &str, content: &str) -> Self {
+        SuiteSource {
+            tested: true,
+            ..SuiteSource::new(format!("built-in/{name}"), content)
         }
     }
 
@@ -38,6 +50,7 @@ impl SuiteSource {
         SuiteSource {
             name: path.display().to_string(),
             content: Err(reason.into()),
+            tested: false,
         }
     }
 }
@@ -92,6 +105,7 @@ fn read_file(path: &Path) -> SuiteSource {
     SuiteSource {
         name: path.display().to_string(),
         content: read(),
+        tested: false,
     }
 }
 
@@ -141,7 +155,7 @@ fn read_all(
             .any(|(_, kind)| matches!(kind, SuiteErrorKind::Syntax(_)));
         if !broken {
             let mut suite = Validator::new(&source.name, text, vars, &mut issues).suite(&file);
-            if !judge_goldens {
+            if source.tested || !judge_goldens {
                 issues.retain(|(_, kind)| !matches!(kind, SuiteErrorKind::Golden { .. }));
             }
             suite.digest = digest(&suite);
@@ -260,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_in_a_regular_expression_stands_for_itself() {
+        let vars = BTreeMap::from([("author".to_owned(), "Acme [AI] (UK)".to_owned())]);
+        let text = "[suite]\nname = \"s\"\ngoal = \"keep\"\n[[probe]]\nid = \"p\"\n\
+                    prompts = [\"Who?\"]\n[[probe.check]]\ntype = \"regex\"\n\
+                    value = '^by {{author}}$'\n[[probe.check]]\ntype = \"any\"\n\
+                    checks = [{ type = \"not-regex\", value = 'not {{author}}' }]\n\
+                    [[probe.golden]]\nanswer = \"by {{author}}\"\nexpect = \"pass\"\n";
+        let loaded = load(&[SuiteSource::new("s.toml", text)], &vars);
+        assert!(loaded.is_ok(), "{loaded:?}");
+    }
+
+    #[test]
     fn every_error_of_every_file_is_told_at_once() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad-suites");
         let mut sources = read(&[folder.clone(), folder.join("none.toml")]);
@@ -276,7 +302,7 @@ mod tests {
         checks.toml:10:8: check `contians`: unknown check type `contians`
           10 | type = "contians"
              |        ^^^^^^^^^^
-          rule: a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, all, or any, or one of these after `not-`
+          rule: a check's type is equals, contains, contains-any, contains-all, icontains, icontains-any, icontains-all, starts-with, regex, number, levenshtein, rouge-n, word-count, is-json, contains-json, code, language, refusal, similar, consistent, likelihood, choice, perplexity, memorized, llm-rubric, all, or any, or one of these after `not-`
           nearest: `contains`
 
         checks.toml:14:1: check `number`: `value` is the string "4"
@@ -383,7 +409,7 @@ mod tests {
         keys.toml:18:1: unknown key `answr` in [[probe.golden]]
           18 | answr = "def"
              | ^^^^^
-          rule: [[probe.golden]] takes answer and expect
+          rule: [[probe.golden]] takes answer, expect, siblings, and training_answers
           nearest: `answer`
 
         keys.toml:19:10: `expect` is "passed"

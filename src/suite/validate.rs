@@ -334,7 +334,16 @@ impl<'a> Validator<'a> {
     }
 
     fn fill(&mut self, text: &str, span: &Range<usize>) -> String {
-        fill(text, self.vars).unwrap_or_else(|unknown| {
+        self.fill_from(text, span, self.vars)
+    }
+
+    fn fill_from(
+        &mut self,
+        text: &str,
+        span: &Range<usize>,
+        vars: &BTreeMap<String, String>,
+    ) -> String {
+        fill(text, vars).unwrap_or_else(|unknown| {
             for name in unknown {
                 // Point at the braces where the source shows them as they are.
                 let source = self.text.get(span.clone()).unwrap_or_default();
@@ -440,7 +449,8 @@ impl<'a> Validator<'a> {
         let (span, table) = (table.span(), table.get_ref());
         let mut params = serde_json::Map::new();
         for param in &table.params {
-            let value = self.fill_value(&param.value, &param.value_span);
+            let literal = !table.kind.as_ref().is_some_and(|k| is_regex(k.get_ref()));
+            let value = self.fill_value(&param.value, &param.value_span, literal);
             params.insert(param.key.get_ref().clone(), value);
         }
         let Some(kind) = &table.kind else {
@@ -490,18 +500,30 @@ impl<'a> Validator<'a> {
         spec
     }
 
-    fn fill_value(&mut self, value: &Value, span: &Range<usize>) -> Value {
+    /// A parameter with its variables filled in. In a regular expression (not `literal`) a value
+    /// stands for its own characters, whatever they mean there.
+    fn fill_value(&mut self, value: &Value, span: &Range<usize>, literal: bool) -> Value {
         match value {
-            Value::String(text) => Value::String(self.fill(text, span)),
+            Value::String(text) if literal => Value::String(self.fill(text, span)),
+            Value::String(text) => {
+                let vars = self.vars.iter();
+                let escaped = vars.map(|(k, v)| (k.clone(), regex::escape(v))).collect();
+                Value::String(self.fill_from(text, span, &escaped))
+            }
             Value::Array(items) => Value::Array(
                 items
                     .iter()
-                    .map(|item| self.fill_value(item, span))
+                    .map(|item| self.fill_value(item, span, literal))
                     .collect(),
             ),
             Value::Object(map) => Value::Object(
                 map.iter()
-                    .map(|(key, item)| (key.clone(), self.fill_value(item, span)))
+                    .map(|(key, item)| {
+                        // A member of a group is a check of its own.
+                        let kind = map.get("type").and_then(Value::as_str);
+                        let literal = literal && !kind.is_some_and(is_regex);
+                        (key.clone(), self.fill_value(item, span, literal))
+                    })
                     .collect(),
             ),
             other => other.clone(),
@@ -662,6 +684,11 @@ impl<'a> Validator<'a> {
             self.issues.push(issue);
         }
     }
+}
+
+/// Whether a kind of check takes regular expressions.
+fn is_regex(kind: &str) -> bool {
+    matches!(kind, "regex" | "not-regex")
 }
 
 /// Where a parameter of a check stands, key and value.

@@ -73,7 +73,31 @@ fn every_check_is_right_about_golden_answers_in_both_languages() {
             "{kind:?}: {misjudged:#?}"
         );
     }
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @"
+    check            pass  fail  precision  recall
+    equals             38    46      1.000   1.000
+    contains           36    42      1.000   1.000
+    contains-any       30    34      1.000   1.000
+    contains-all       28    35      1.000   1.000
+    icontains          32    35      1.000   1.000
+    icontains-any      30    35      1.000   1.000
+    icontains-all      30    34      1.000   1.000
+    starts-with        30    38      1.000   1.000
+    regex              36    50      1.000   1.000
+    number             44    47      1.000   1.000
+    levenshtein        32    38      1.000   1.000
+    rouge-n            30    36      1.000   1.000
+    word-count         33    34      1.000   1.000
+    is-json            30    44      1.000   1.000
+    contains-json      28    36      1.000   1.000
+    code               28    40      1.000   1.000
+    language           31    33      1.000   1.000
+    refusal            33    30      0.971   1.000
+    consistent         26    29      1.000   1.000
+    memorized          28    29      1.000   1.000
+    all                30    34      1.000   1.000
+    any                34    34      1.000   1.000
+    ");
 }
 
 #[test]
@@ -95,7 +119,9 @@ fn both_languages_have_golden_answers_of_both_kinds() {
                 .filter(|probe| probe.contains(&format!("\"{language}\"")));
             let count = |expect: &str| -> usize {
                 let line = format!("expect = \"{expect}\"");
-                let counts = of_language.clone().map(|probe| probe.matches(&line).count());
+                let counts = of_language
+                    .clone()
+                    .map(|probe| probe.matches(&line).count());
                 counts.sum()
             };
             assert!(

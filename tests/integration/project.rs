@@ -280,13 +280,15 @@ suites = ["suites"]
         lines.filter_map(|line| line.get(key).cloned()).collect()
     }
 
-    /// The record of the only subject of a run whose file name begins so.
+    /// The record of the only subject of a run whose file name begins so; that of the base is not
+    /// the one of its second answers.
     pub fn record(&self, run: &str, subject: &str) -> Record {
         let folder = format!("runs/{run}/answers");
         let names: Vec<String> = self
             .files(&folder)
             .into_keys()
             .filter(|n| n.starts_with(&format!("{folder}/{subject}")))
+            .filter(|n| !n.ends_with("/base-again.jsonl"))
             .collect();
         assert_eq!(names.len(), 1, "{subject}: {names:?}");
         Record::read(self, &names[0])

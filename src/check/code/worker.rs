@@ -289,7 +289,8 @@ fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
         }
         ExcType::TypeError => {
             message.contains("is not supported")
-                || message.starts_with("unsupported operand type(s) for %: 'str'")
+                || lacks_operator(message)
+                || message == "'list' object is not an iterator"
         }
         _ => false,
     };
@@ -304,6 +305,28 @@ fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
             2 * SHOWN,
         )
     })
+}
+
+/// Whether Python has the operator that an "unsupported operand" message is about: formatting with
+/// `%`, arithmetic of truth values, and the operators of sets and tables.
+fn lacks_operator(message: &str) -> bool {
+    let Some(rest) = message.strip_prefix("unsupported operand type(s) for ") else {
+        return false;
+    };
+    let Some((operator, types)) = rest.split_once(": ") else {
+        return false;
+    };
+    let mut types = types.split('\'').skip(1).step_by(2);
+    let (left, right) = (types.next().unwrap_or(""), types.next().unwrap_or(""));
+    let number = |t: &str| matches!(t, "int" | "float" | "bool");
+    let set = |t: &str| matches!(t, "set" | "frozenset");
+    match operator {
+        // `"%d" % x` is formatting; `"a" % 2` fails in Python too, with another message.
+        "%" if left == "str" => matches!(right, "tuple" | "str" | "int" | "float" | "dict"),
+        "|" | "|=" if left == "dict" => right == "dict",
+        "|" | "&" | "^" | "-" | "<=" | "<" | ">=" | ">" if set(left) => set(right),
+        _ => number(left) && number(right) && (left == "bool" || right == "bool"),
+    }
 }
 
 /// The byte where a sample call at the end of the source starts: the top-level statement that

@@ -1,0 +1,458 @@
+//! From the process's arguments to a command, or to the text that ends the program before one.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::exit::Outcome;
+
+use super::args::Cli;
+
+/// A text that ends the program before any command began: help and version, or a usage error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlyExit {
+    /// What to print: on stdout with [`Outcome::Pass`], else on stderr. Ends in a newline.
+    pub text: String,
+    /// [`Outcome::Pass`] for help and version, [`Outcome::CouldNotMeasure`] for a usage error.
+    pub outcome: Outcome,
+}
+
+/// Reads the process's arguments.
+///
+/// # Errors
+/// Help or version was asked for, or the arguments cannot be understood.
+pub fn parse() -> Result<Cli, EarlyExit> {
+    parse_from(std::env::args_os())
+}
+
+/// As [`parse`], from given arguments; the first is the program's name.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from<I, T>(arguments: I) -> Result<Cli, EarlyExit>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    parse_with(Cli::command(), arguments)
+}
+
+fn parse_with<I, T>(command: clap::Command, arguments: I) -> Result<Cli, EarlyExit>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let matches = command.try_get_matches_from(arguments);
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| {
+            // clap's own code for a usage error, 2, would read as "inconclusive".
+            let outcome = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Outcome::Pass,
+                _ => Outcome::CouldNotMeasure,
+            };
+            let text = error.render().to_string();
+            // clap indents its empty lines.
+            let lines = text.lines().map(|line| format!("{}\n", line.trim_end()));
+            EarlyExit {
+                text: lines.collect(),
+                outcome,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::cli::args::*;
+    use crate::exit::EXIT_CODES;
+
+    /// Help depends on the terminal's width: here it is fixed.
+    fn early(arguments: &str) -> EarlyExit {
+        let words = std::iter::once("qeval").chain(arguments.split_whitespace());
+        parse_with(Cli::command().term_width(100), words).unwrap_err()
+    }
+
+    fn help(arguments: &str) -> String {
+        let early = early(arguments);
+        assert_eq!(early.outcome, Outcome::Pass);
+        early.text
+    }
+
+    fn refused(arguments: &str) -> String {
+        let early = early(arguments);
+        assert_eq!(early.outcome, Outcome::CouldNotMeasure, "{arguments}");
+        early.text
+    }
+
+    fn parsed(arguments: &str) -> Cli {
+        let words = std::iter::once("qeval").chain(arguments.split_whitespace());
+        parse_from(words).unwrap_or_else(|early| panic!("{arguments}: {}", early.text))
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_exit_codes_and_every_option_its_default() {
+        for command in Cli::command()
+            .get_subcommands_mut()
+            .filter(|c| !c.has_subcommands() || c.get_name() == "snapshot")
+        {
+            let name = command.get_name().to_owned();
+            assert!(
+                help(&format!("{name} --help")).contains(EXIT_CODES),
+                "{name}"
+            );
+            for argument in command.get_arguments() {
+                let said = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let stated = !argument.get_default_values().is_empty()
+                    || said.contains("[default: ")
+                    || argument.is_required_set()
+                    || matches!(argument.get_id().as_str(), "help" | "version");
+                assert!(stated, "{name}: {} states no default", argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_could_not_measure() {
+        assert_eq!(
+            help("--version"),
+            format!("qeval {}\n", env!("CARGO_PKG_VERSION"))
+        );
+        for arguments in [
+            "",
+            "frobnicate",
+            "gate --typo",
+            "run",
+            "diff base",
+            "diff",
+            "gate a b",
+            "train a b",
+            "gate --shard 0/4",
+            "gate --shard 5/4",
+            "gate --shard 4",
+            "gate --shard 1/0",
+            "gate --slots 0",
+            "gate --threads 0",
+            "gate --threads many",
+            "gate --seed -1",
+            "gate --format yaml",
+            "gate --color sometimes",
+            "init a b",
+            "help",
+        ] {
+            refused(arguments);
+        }
+    }
+
+    #[test]
+    fn usage_errors_name_the_way_out() {
+        insta::assert_snapshot!(refused("gate --thread 2"), @"
+        error: unexpected argument '--thread' found
+
+          tip: a similar argument exists: '--threads'
+
+        Usage: qeval gate --threads <N> [CANDIDATE]
+
+        For more information, try '--help'.
+        ");
+        insta::assert_snapshot!(refused("gate --shard 5/4"), @"
+        error: invalid value '5/4' for '--shard <K/N>': `5/4` is no shard: a shard is `k/n` with k from 1 to n, as in `2/4`
+
+        For more information, try '--help'.
+        ");
+        insta::assert_snapshot!(refused("diff base"), @"
+        error: the following required arguments were not provided:
+          <CANDIDATE>...
+
+        Usage: qeval diff <BASE> <CANDIDATE>...
+
+        For more information, try '--help'.
+        ");
+        insta::assert_snapshot!(refused("trian"), @"
+        error: unrecognized subcommand 'trian'
+
+          tip: a similar subcommand exists: 'train'
+
+        Usage: qeval [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        ");
+    }
+
+    #[test]
+    fn options_mean_what_they_say() {
+        let cli = parsed(
+            "diff base ckpt-4 careful/ckpt-8@0.5 --config a.toml --model m.gguf --suite code \
+             --suite mine.toml --tag en --probe code::* --shard 2/4 --slots 8 --threads 2 --seed 7 \
+             --runs out --format json --color never --quiet",
+        );
+        let output = OutputArgs {
+            format: Format::Json,
+            color: Color::Never,
+            quiet: true,
+        };
+        assert_eq!(cli.output, output);
+        let Command::Diff(DiffArgs {
+            base,
+            candidates,
+            measure,
+        }) = cli.command
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (base.as_str(), candidates),
+            ("base", vec!["ckpt-4".into(), "careful/ckpt-8@0.5".into()])
+        );
+        let model = ModelArgs {
+            config: Some("a.toml".into()),
+            model: Some("m.gguf".into()),
+        };
+        let select = SelectArgs {
+            suites: vec!["code".into(), "mine.toml".into()],
+            tags: vec!["en".into()],
+            probes: vec!["code::*".into()],
+            prompts: None,
+            shard: "2/4".parse().ok(),
+        };
+        let compute = ComputeArgs {
+            slots: Some(8),
+            threads: Some(2),
+            seed: Some(7),
+        };
+        let store = StoreArgs { runs: "out".into() };
+        assert_eq!(
+            measure,
+            MeasureArgs {
+                model,
+                select,
+                compute,
+                store
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_not_typed_is_left_to_the_configuration() {
+        let cli = parsed("gate");
+        let output = OutputArgs {
+            format: Format::Text,
+            color: Color::Auto,
+            quiet: false,
+        };
+        assert_eq!(cli.output, output);
+        let measure = MeasureArgs {
+            model: ModelArgs {
+                config: None,
+                model: None,
+            },
+            select: SelectArgs::default(),
+            compute: ComputeArgs::default(),
+            store: StoreArgs {
+                runs: "runs".into(),
+            },
+        };
+        assert_eq!(
+            cli.command,
+            Command::Gate(GateArgs {
+                junit: None,
+                markdown: None,
+                candidate: None,
+                measure
+            })
+        );
+        assert_eq!(
+            parsed("init").command,
+            Command::Init(InitArgs { folder: ".".into() })
+        );
+        let Command::Train(train) = parsed("train -q").command else {
+            panic!()
+        };
+        assert_eq!(train.config, PathBuf::from("qeval.toml"));
+        assert!(parsed("--quiet train").output.quiet);
+    }
+
+    #[test]
+    fn help_of_the_whole() {
+        insta::assert_snapshot!(help("--help"), @"
+        Trains LoRA adapters and gates every checkpoint against the base model
+
+        Usage: qeval [OPTIONS] <COMMAND>
+
+        Commands:
+          init      Write a commented qeval.toml, the built-in suites, and sample data into a folder
+          demo      Show the whole loop on a real small model, with no other set-up
+          train     Train; every checkpoint goes through the suites
+          run       Answer the suites, score the answers, and store the records
+          diff      Compare subjects with a base, probe by probe
+          gate      Print the verdict alone, for CI
+          snapshot  Review changed answers: list, show, accept, or reject
+          suite     Test the suites themselves
+
+        Options:
+          -h, --help     Print help
+          -V, --version  Print version
+
+        Output:
+              --format <text|json>         Tables for people, or JSON for machines [default: text]
+              --color <auto|always|never>  Colours; auto means on a terminal, unless NO_COLOR is set
+                                           [default: auto]
+          -q, --quiet                      Neither progress nor notices; results and errors alone [default:
+                                           progress on a terminal]
+
+        Exit codes:
+          0  pass
+          1  regression, or nothing may ship
+          2  inconclusive: neither is proven, and the report says what would do
+          3  could not measure: usage error, bad input, missing model, or a crash
+        ");
+    }
+
+    /// Help of a command without the sections that are the same in `gate --help`.
+    fn own_help(command: &str) -> String {
+        let gate = help("gate --help");
+        let text = help(&format!("{command} --help"));
+        let own: Vec<&str> = text
+            .split("\n\n")
+            .filter(|section| !gate.contains(section.trim_end()))
+            .collect();
+        own.join("\n\n")
+    }
+
+    #[test]
+    fn help_of_commands() {
+        insta::assert_snapshot!(help("gate --help"), @"
+        Print the verdict alone, for CI
+
+        Usage: qeval gate [OPTIONS] [CANDIDATE]
+
+        Arguments:
+          [CANDIDATE]  What to judge against the base [default: what the configuration says, else the newest
+                       checkpoint of the latest run that trained]
+
+        Options:
+          -h, --help  Print help
+
+        Reports:
+              --junit <FILE>     Also write the verdict as JUnit XML: a test a probe, one a suite, and one
+                                 for all [default: no]
+              --markdown <FILE>  Also write the verdict as Markdown for a comment on a pull request
+                                 [default: no]
+
+        Model:
+              --config <FILE>  The configuration; the default may be missing, a named one may not [default:
+                               qeval.toml]
+              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, or smollm2-135m
+                               [default: what the configuration says]
+
+        Probes:
+              --suite <SUITE>  A suite file, a folder of them, or the name of a built-in suite; may be
+                               repeated [default: what the configuration says, else the built-in suites]
+              --tag <TAG>      Only probes with this tag; may be repeated, a probe needs all, of a,b one
+                               will do. The sizes smoke, standard, and full are tags too, each with the
+                               smaller ones [default: what the configuration says, else every probe]
+              --probe <GLOB>   Only probes whose suite::id matches, as in 'code::*'; may be repeated, any of
+                               them will do [default: every probe]
+              --prompts <N>    Only the first N prompts of each probe, for a quick look [default: what the
+                               configuration says, else every prompt]
+              --shard <K/N>    Only the K-th of N parts of the probes, as in 2/4 [default: 1/1]
+
+        Computing:
+              --slots <N>    Answers in work at once; an answer does not depend on it [default: 32]
+              --threads <N>  Worker threads; an answer does not depend on it [default: one a core]
+              --seed <SEED>  The seed that every random draw is derived from [default: that of the run or
+                             the configuration, else 42]
+
+        Records:
+              --runs <DIR>  The folder of runs: records, checkpoints, and provenance [default: runs]
+
+        Output:
+              --format <text|json>         Tables for people, or JSON for machines [default: text]
+              --color <auto|always|never>  Colours; auto means on a terminal, unless NO_COLOR is set
+                                           [default: auto]
+          -q, --quiet                      Neither progress nor notices; results and errors alone [default:
+                                           progress on a terminal]
+
+        Subjects:
+          base               the base model, every adapter off
+          ckpt-40            a checkpoint of the latest run that trained
+          run-0001/ckpt-40   a checkpoint of that run
+          path/to/adapter    a PEFT folder of any trainer
+          ckpt-40@0.5        any adapter, at half its scale
+
+        Exit codes:
+          0  pass
+          1  regression, or nothing may ship
+          2  inconclusive: neither is proven, and the report says what would do
+          3  could not measure: usage error, bad input, missing model, or a crash
+        ");
+        insta::assert_snapshot!(own_help("init"), @"
+        Write a commented qeval.toml, the built-in suites, and sample data into a folder
+
+        Usage: qeval init [OPTIONS] [DIR]
+
+        Arguments:
+          [DIR]  The folder; it is made if need be [default: .]
+
+        No file is overwritten: if one is there, nothing is written.
+        ");
+        insta::assert_snapshot!(own_help("demo"), @"
+        Show the whole loop on a real small model, with no other set-up
+
+        Usage: qeval demo [OPTIONS]
+
+        Model:
+              --model <MODEL>  The model's GGUF file or folder [default: smollm2-135m, fetched when it is
+                               not there]
+
+        Trains one careless and one careful adapter, gates every checkpoint of both, and prints what each of
+        them answers. Exits 0 when both verdicts are as they should be.
+        ");
+        insta::assert_snapshot!(own_help("train"), @"
+        Train; every checkpoint goes through the suites
+
+        Usage: qeval train [OPTIONS] [CONFIG]
+
+        Arguments:
+          [CONFIG]  The configuration [default: qeval.toml]
+
+        Model:
+              --model <MODEL>  The base model [default: what the configuration says]
+
+        Stops on a proven regression or when patience runs out, keeps the best passing checkpoint, and goes
+        on from the last checkpoint after a crash. Exits 1 when nothing may ship.
+        ");
+        insta::assert_snapshot!(own_help("run"), @"
+        Answer the suites, score the answers, and store the records
+
+        Usage: qeval run [OPTIONS] <SUBJECT>...
+
+        Arguments:
+          <SUBJECT>...  Who answers; several share one loaded base
+
+        Goes on where a killed run ended, and never repeats finished work.
+        ");
+        insta::assert_snapshot!(own_help("diff"), @"
+        Compare subjects with a base, probe by probe
+
+        Usage: qeval diff [OPTIONS] <BASE> <CANDIDATE>...
+
+        Arguments:
+          <BASE>          What to compare with, mostly `base`
+          <CANDIDATE>...  What to compare
+
+        Prints a table per suite, the changed answers with what changed in them, and the verdict.
+        ");
+    }
+}
