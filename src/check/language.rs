@@ -307,14 +307,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_is_unscored() {
-        for text in [
-            "",
-            "Paris",
-            "42",
-            "New York City",
-            "```\nx = 1\n```",
-            "!?",
-        ] {
+        for text in ["", "Paris", "42", "New York City", "```\nx = 1\n```", "!?"] {
             let score = judge("language", r#"{"value": "en"}"#, text);
             assert_eq!(score.value(), None, "{text}: {score:?}");
         }

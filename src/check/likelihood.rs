@@ -90,7 +90,8 @@ impl Check for TextLikelihood {
 /// With L_i the sum of the log-probabilities of option i's tokens, the value is the probability
 /// of the right option r among the options: `exp(L_r) / sum_i exp(L_i)`. With `"bytes"` each L_i
 /// is divided by the option's UTF-8 bytes first, for options of unlike length; the value is then
-/// flatter. Guessing scores 1 over the number of options.
+/// flatter. Guessing scores 1 over the number of options. Options should be alike in style and
+/// length: a sentence that is odd as such is improbable whether or not it is right.
 #[derive(Debug)]
 struct Choice {
     options: Vec<String>,
@@ -113,6 +114,25 @@ pub(super) fn build_choice(mut params: Params<'_>) -> Result<Box<dyn Check>, Che
             "options",
             format!("has \"{}\" twice", ellipsize(twice.1, 40)),
             rule,
+        );
+    }
+    let begins = |a: &String| {
+        options
+            .iter()
+            .find(|b| a != *b && b.starts_with(a.as_str()))
+    };
+    if normalize == "none"
+        && let Some((short, long)) = options.iter().find_map(|a| Some((a, begins(a)?)))
+    {
+        params.refuse(
+            "options",
+            format!(
+                "has \"{}\", with which \"{}\" begins",
+                ellipsize(short, 40),
+                ellipsize(long, 40)
+            ),
+            "the end of an option is not counted, so one that begins another is always at least as \
+             probable: end both in a full stop, or set normalize = \"bytes\"",
         );
     }
     let right = options.iter().position(|option| *option == answer);

@@ -78,7 +78,7 @@ pub enum Command {
     /// Review changed answers: list, show, accept, or reject
     #[command(after_help = after(
         "The same files that `cargo insta review` shows: snapshots/answers/SUITE/PROBE.snap.new. \
-         Written by `cargo test` and `qeval gate`."
+         Written by `cargo test`, and by `qeval gate` where the folder snapshots/answers is."
     ))]
     Snapshot(SnapshotArgs),
     /// Test the suites themselves

@@ -10,7 +10,7 @@ use crate::digest;
 use crate::flow::{GateRecord, Goal, Subject, Suite, SuiteVerdict};
 use crate::record::SubjectSpec;
 use crate::run::{Changed, compare_probes, drifts};
-use crate::snapshot::{Change, Context, Snapshots, WithinNoise};
+use crate::snapshot::{Asserted, Change, Context, Snapshots, Update, WithinNoise};
 
 use super::args::MeasureArgs;
 use super::error::CliError;
@@ -103,6 +103,22 @@ impl Gating {
             }
         }
         Ok(changed)
+    }
+
+    /// Writes what differs from the accepted answers beside them, as `INSTA_UPDATE` asks, and
+    /// counts it.
+    ///
+    /// # Errors
+    /// A snapshot that cannot be read or written.
+    pub fn leave_for_review(&self, record: &GateRecord) -> Result<usize, CliError> {
+        let (snapshots, update) = (self.snapshots(), Update::from_environment()?);
+        let mut differing = 0;
+        for probe in &record.probes {
+            let context = snapshot_context(record, &probe.id.suite);
+            let asserted = snapshots.assert(probe, &context, update)?;
+            differing += usize::from(matches!(asserted, Asserted::Differs { .. }));
+        }
+        Ok(differing)
     }
 
     fn stored(&self) -> Option<GateRecord> {

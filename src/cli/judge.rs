@@ -101,6 +101,7 @@ pub fn gate(args: &GateArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let reports = Reports {
         junit: args.junit.as_deref(),
         markdown: args.markdown.as_deref(),
+        snapshots: true,
     };
     let names = [&"base".to_owned(), &candidate];
     compare(&setup, &args.measure, &names, 0, reports)
@@ -149,6 +150,8 @@ pub fn candidate(
 struct Reports<'a> {
     junit: Option<&'a Path>,
     markdown: Option<&'a Path>,
+    /// Changed answers are left for a reviewer, where the project has accepted any.
+    snapshots: bool,
 }
 
 fn compare(
@@ -196,9 +199,22 @@ fn compare(
             setup.print(&summary_lines(&view, setup.style))?;
         }
     }
-    if reports.junit.is_some() || reports.markdown.is_some() {
+    let reviewed = reports.snapshots && assignment.snapshots.is_dir();
+    if reports.junit.is_some() || reports.markdown.is_some() || reviewed {
         let gating = Gating::new(setup, args, names[1])?;
         let record = gating.keep(setup, &mut measured)?;
+        if reviewed {
+            let pending = gating.leave_for_review(&record)?;
+            if pending > 0 {
+                setup.notice(format!(
+                    "{} not as accepted: review with `cargo insta review` or `qeval snapshot`",
+                    match pending {
+                        1 => "one answer is".to_owned(),
+                        n => format!("{n} answers are"),
+                    }
+                ));
+            }
+        }
         if let Some(file) = reports.junit {
             atomic_file::write(file, junit("qeval", &all_tests(&record))?)?;
         }

@@ -18,6 +18,17 @@ pub struct Update {
 }
 
 impl Update {
+    /// Everything is accepted as it comes, as `INSTA_UPDATE=always` asks.
+    pub fn always() -> Self {
+        Update {
+            changed_in_place: true,
+            unseen_in_place: true,
+            pending: true,
+            force_pass: false,
+            full_match: false,
+        }
+    }
+
     /// What the environment says: `INSTA_UPDATE` (`auto`, `always`, `new`, `unseen`, `no`,
     /// `force`), `INSTA_FORCE_PASS`, `INSTA_REQUIRE_FULL_MATCH`, and `CI`, which makes `auto`
     /// write nothing.

@@ -27,6 +27,8 @@ mod project;
 mod python;
 /// Killed and interrupted runs.
 mod resume;
+/// What a reviewer sees.
+mod review;
 /// Hostile programs.
 mod sandbox;
 /// What the others share.

@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod meaning;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow::Continue;

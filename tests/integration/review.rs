@@ -1,0 +1,104 @@
+//! What a reviewer sees: suites that are tested, comments for a pull request, changed answers.
+
+use std::collections::BTreeMap;
+
+use crate::project::Project;
+
+/// A project that gates and trains on nothing.
+fn project() -> Project {
+    let project = Project::with_model();
+    project.write(
+        "qeval.toml",
+        "[model]\npath = \"model\"\n[gate]\nmargin = 0.1\nsuites = [\"suites\"]\n",
+    );
+    // What the environment of these tests says of snapshots is not meant.
+    project.env("CI", "").env("INSTA_UPDATE", "auto")
+}
+
+#[test]
+fn a_leaked_probe_and_a_wrong_golden_answer_fail_the_suites() {
+    let project = project();
+    let clean = project.qeval("suite check").exits(0);
+    assert!(
+        clean.stdout.ends_with("suites: clean\n"),
+        "{}",
+        clean.stdout
+    );
+
+    let suite = String::from_utf8(project.read("suites/facts.toml")).unwrap();
+    let first = suite
+        .lines()
+        .skip_while(|line| *line != "id = \"capital-peru\"")
+        .find(|line| line.starts_with("prompts"))
+        .unwrap();
+    let prompt = first.split('"').nth(1).unwrap();
+    project.write(
+        "data.jsonl",
+        format!("{{\"instruction\": \"{prompt}\", \"output\": \"x\"}}\n"),
+    );
+    let leaked = project.qeval("suite check --data data.jsonl").exits(1);
+    assert!(
+        leaked.stdout.contains("1 probe: in the training data"),
+        "{}",
+        leaked.stdout
+    );
+
+    let json = project.qeval("suite check --base --format json").exits(0);
+    let audit: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let suites = audit["suites"].as_array().unwrap();
+    let facts = suites.iter().find(|s| s["suite"] == "facts").unwrap();
+    assert_eq!(facts["base"]["always_failed"], 0, "{facts}");
+    assert_eq!(facts["base"]["can_lose"], 21, "{facts}");
+}
+
+#[test]
+fn a_changed_answer_waits_for_a_reviewer_and_is_settled_by_one() {
+    let pending = |files: &BTreeMap<String, Vec<u8>>| {
+        files.keys().filter(|f| f.ends_with(".snap.new")).count()
+    };
+    let project = project();
+    std::fs::create_dir_all(project.path("snapshots/answers")).unwrap();
+    let gate = "gate --markdown comment.md";
+    let project = project.env("INSTA_UPDATE", "always");
+    project.qeval(&format!("{gate} adapters/good")).exits(0);
+    let accepted = project.files("snapshots/answers");
+    assert_eq!((accepted.len(), pending(&accepted)), (65, 0));
+
+    let project = project.env("INSTA_UPDATE", "auto");
+    project.qeval(&format!("{gate} adapters/good")).exits(0);
+    assert_eq!(project.files("snapshots/answers"), accepted);
+
+    project.qeval(&format!("{gate} adapters/harmful")).exits(1);
+    let waiting = pending(&project.files("snapshots/answers"));
+    assert!(waiting > 30, "{waiting}");
+    let comment = String::from_utf8(project.read("comment.md")).unwrap();
+    assert!(comment.starts_with("## ❌ qeval: regression"), "{comment}");
+    assert!(
+        comment.contains(&format!("{waiting} answers differ")),
+        "{comment}"
+    );
+    assert!(comment.chars().count() < 65_000);
+
+    project.qeval("snapshot list").exits(2);
+    project.qeval("snapshot accept facts/capital-peru").exits(2);
+    project.qeval("snapshot reject").exits(0);
+    let files = project.files("snapshots/answers");
+    assert_eq!(pending(&files), 0);
+    let changed: Vec<&String> = files
+        .iter()
+        .filter(|(name, text)| accepted.get(*name) != Some(text))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(changed, ["snapshots/answers/facts/capital-peru.snap"]);
+}
+
+#[test]
+fn a_clean_comment_says_that_nothing_differs() {
+    let project = project();
+    project
+        .qeval("gate adapters/good --markdown comment.md")
+        .exits(0);
+    let comment = String::from_utf8(project.read("comment.md")).unwrap();
+    assert!(comment.starts_with("## ✅ qeval: pass"), "{comment}");
+    assert!(comment.contains("No answer differs"), "{comment}");
+}
