@@ -237,6 +237,29 @@ pub enum SuiteAction {
          the training data, one that is asked twice, or one that no answer fails."
     ))]
     Check(SuiteCheckArgs),
+    /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task
+    #[command(after_help = after(
+        "What a suite cannot say is named, in the report and at the top of the file. No file is \
+         overwritten, and no program that the file names is run. Exits 3 when nothing could be \
+         imported."
+    ))]
+    Import(SuiteImportArgs),
+}
+
+/// Arguments of `suite import`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SuiteImportArgs {
+    /// A promptfooconfig.yaml, or the YAML of one task
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The documents of a task, a JSON object a line [default: the local files that the task
+    /// names]
+    #[arg(long, value_name = "DOCS.jsonl")]
+    pub docs: Option<PathBuf>,
+    /// The suite file to write; the suite is named by it [default: suites/NAME.toml, named by the
+    /// task or the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of `suite check`.

@@ -10,6 +10,7 @@ use crate::gate::GateError;
 use crate::record::RecordError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
+use crate::suite::import::ImportError;
 use crate::suite::{SelectError, SuiteErrors};
 use crate::train::DataErrors;
 
@@ -30,6 +31,19 @@ pub enum CliError {
     /// The selection of probes.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// Another program's file.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A suite would be overwritten.
+    #[error(
+        "{}: nothing was written, because this file is there already\n  \
+         Name another one (`--out suites/NAME.toml`), or move it away.",
+        path.display()
+    )]
+    SuiteThere {
+        /// The file.
+        path: PathBuf,
+    },
     /// Records.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -1,15 +1,21 @@
-//! `qeval suite check`: tests the suites themselves.
+//! `qeval suite check` tests the suites themselves, `qeval suite import` makes one of another
+//! program's file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::atomic_file;
 use crate::config::QevalConfig;
 use crate::exit::Outcome;
 use crate::flow::Suite;
-use crate::report::audit_text;
+use crate::report::{audit_text, print};
 use crate::run::{JUDGES, Judge, Measurement, Session, audit, questions_of};
+use crate::suite::import::{ImportSource, Imported, import as import_suite};
+use crate::text::plural;
 use crate::train::{DataSection, Dataset, Source};
 
-use super::args::{Format, MeasureArgs, OutputArgs, SuiteAction, SuiteArgs, SuiteCheckArgs};
+use super::args::{
+    Format, MeasureArgs, OutputArgs, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs,
+};
 use super::error::CliError;
 use super::measure::{assign, measure, open};
 use super::setup::{Setup, check_settings, load_config, load_unjudged_suites};
@@ -21,6 +27,7 @@ use super::setup::{Setup, check_settings, load_config, load_unjudged_suites};
 pub fn suite(args: &SuiteArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     match &args.action {
         SuiteAction::Check(args) => check(args, output),
+        SuiteAction::Import(args) => import(args, output),
     }
 }
 
@@ -74,6 +81,58 @@ fn check(args: &SuiteCheckArgs, output: &OutputArgs) -> Result<Outcome, CliError
     } else {
         Outcome::Regression
     })
+}
+
+/// `qeval suite import`
+///
+/// # Errors
+/// Nothing could be imported, or the file is there already or cannot be written.
+fn import(args: &SuiteImportArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    let stem = args.out.as_ref().and_then(|out| out.file_stem());
+    let imported = import_suite(&ImportSource {
+        file: args.file.clone(),
+        docs: args.docs.clone(),
+        name: stem.map(|stem| stem.to_string_lossy().into_owned()),
+    })?;
+    let named = || Path::new("suites").join(format!("{}.toml", imported.name));
+    let path: PathBuf = args.out.clone().unwrap_or_else(named);
+    // `symlink_metadata` sees a dangling link too, which writing would replace.
+    if std::fs::symlink_metadata(&path).is_ok() {
+        return Err(CliError::SuiteThere { path });
+    }
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(atomic_file::FileError::at("create", folder))?;
+    }
+    atomic_file::write(&path, &imported.toml)?;
+    let text = match output.format {
+        Format::Text => imported_text(&imported, &path),
+        Format::Json => {
+            let report = serde_json::json!({
+                "file": path,
+                "suite": imported.name,
+                "probes": imported.probes,
+                "not_carried": imported.not_carried,
+            });
+            serde_json::to_string_pretty(&report)? + "\n"
+        }
+    };
+    print(&text).map_err(CliError::Print)?;
+    Ok(Outcome::Pass)
+}
+
+fn imported_text(imported: &Imported, path: &Path) -> String {
+    let probes = plural(imported.probes, "probe");
+    let mut lines = vec![format!("wrote {}: {probes}", path.display())];
+    if !imported.not_carried.is_empty() {
+        lines.push("not carried over:".into());
+        let notes = imported.not_carried.iter();
+        lines.extend(notes.map(|note| format!("  - {note}")));
+    }
+    lines.push(format!(
+        "next: `qeval suite check --suite {}` tests its checks; write golden answers first\n",
+        path.display()
+    ));
+    lines.join("\n")
 }
 
 fn wants_judge(suites: &[Suite]) -> bool {

@@ -3,13 +3,15 @@
 //! [`load`] reads any number of files and either returns every suite or every error of every
 //! file, each with its place, the rule, and the nearest name. [`Selection`] picks probes,
 //! [`cases`] turns them into prompts in file order, [`builtin`] holds the suites that come with
-//! qeval, and [`audit`] finds what is wrong with suites that load.
+//! qeval, [`audit`] finds what is wrong with suites that load, and [`import`] makes suites of other
+//! programs' files.
 
 pub mod audit;
 mod builtin;
 mod error;
 mod expand;
 mod file;
+pub mod import;
 mod load;
 mod select;
 mod template;

@@ -1,0 +1,131 @@
+//! Why a file could not be imported at all: where, what, the rule, and the way out. What is merely
+//! left out of an import is no error but a [`NotCarried`].
+
+use thiserror::Error;
+
+use crate::suite::SuiteErrors;
+
+use super::notes::NotCarried;
+
+/// Why a file could not be imported.
+#[derive(Debug, Error)]
+#[error("{place}: {kind}\n  rule: {}\n  way out: {}", .kind.rule(), .kind.way_out())]
+pub struct ImportError {
+    /// The file, with its line where that is known.
+    pub place: String,
+    /// What is wrong with it.
+    pub kind: ImportErrorKind,
+}
+
+/// What is wrong with a file that was to be imported.
+#[derive(Debug, Error)]
+pub enum ImportErrorKind {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// The file is no YAML.
+    #[error("is no YAML: {0}")]
+    Yaml(String),
+    /// The file is YAML, but of neither program.
+    #[error("is neither a promptfoo configuration nor an lm-evaluation-harness task")]
+    UnknownFormat,
+    /// A list of tasks instead of a task.
+    #[error("is a group of tasks")]
+    Group,
+    /// Files that include each other.
+    #[error("is included by a file that it includes")]
+    IncludeLoop,
+    /// An lm-evaluation-harness task without documents on this machine.
+    #[error("its documents are not here: {0}")]
+    NoDocuments(String),
+    /// Documents that cannot be read.
+    #[error("holds no documents: {0}")]
+    Documents(String),
+    /// Nothing is left of it.
+    #[error("nothing in it could be carried over{}", listed(.0))]
+    Nothing(Vec<NotCarried>),
+    /// The written suite does not load: a fault of the import.
+    #[error("the suite made of it does not load: {0}")]
+    DoesNotLoad(SuiteErrors),
+}
+
+impl ImportErrorKind {
+    /// The same with its place.
+    pub(super) fn at(self, place: impl Into<String>) -> ImportError {
+        ImportError {
+            place: place.into(),
+            kind: self,
+        }
+    }
+
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "every file that an import needs has to be readable UTF-8 text",
+            Self::Yaml(_) => "both formats are YAML 1.2 (https://yaml.org)",
+            Self::UnknownFormat => {
+                "a promptfoo configuration has `prompts` and `tests`, a task has `doc_to_text`"
+            }
+            Self::Group => "a suite is made of one task",
+            Self::IncludeLoop => "`include` names a file that does not lead back to this one",
+            Self::NoDocuments(_) => {
+                "a task's templates are filled from documents: JSON objects, one a line"
+            }
+            Self::Documents(_) => "documents are JSON objects, one a line, or a JSON list of them",
+            Self::Nothing(_) => "a suite has at least one probe with a prompt and a check",
+            Self::DoesNotLoad(_) => "what is imported loads",
+        }
+    }
+
+    fn way_out(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "name another file, or change its permissions",
+            Self::Yaml(_) => "mend the file at that place",
+            Self::UnknownFormat => "name a promptfooconfig.yaml or the YAML of a single task",
+            Self::Group => "import the YAML of each task by itself",
+            Self::IncludeLoop => "take one of the two `include` lines out",
+            Self::NoDocuments(_) => {
+                "write them with Python's `datasets` \
+                 (load_dataset(PATH, NAME, split=SPLIT).to_json(\"docs.jsonl\")) and add \
+                 `--docs docs.jsonl`"
+            }
+            Self::Documents(_) => "name a JSONL file with `--docs`",
+            Self::Nothing(_) => {
+                "write the probes by hand: `qeval init` leaves suites to start from"
+            }
+            Self::DoesNotLoad(_) => "this is a bug in qeval: report it with the file",
+        }
+    }
+}
+
+fn listed(notes: &[NotCarried]) -> String {
+    let lines = notes.iter().map(|note| format!("\n  - {note}"));
+    let lines: String = lines.collect();
+    if lines.is_empty() {
+        lines
+    } else {
+        format!(":{lines}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_place_rule_and_way_out() {
+        let note = NotCarried {
+            place: "test 1".into(),
+            what: "`javascript`".into(),
+            why: "it runs a program".into(),
+        };
+        let shown: Vec<String> = [
+            ImportErrorKind::UnknownFormat.at("a.yaml"),
+            ImportErrorKind::Nothing(vec![note]).at("b.yaml"),
+            ImportErrorKind::NoDocuments("`dataset_path` is \"x\"".into()).at("c.yaml"),
+        ]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+        insta::assert_snapshot!(shown.join("\n\n"), @"");
+    }
+}

@@ -1,0 +1,96 @@
+//! Tests of a configuration and the probes that become of them.
+
+use super::*;
+
+/// `id: prompts` of every probe, and the notes, of a configuration with files beside it.
+fn probes(config: &str, files: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let source = ImportSource {
+        file: folder.path().join("shop.yaml"),
+        ..ImportSource::default()
+    };
+    let config = yaml::parse("shop.yaml", config).unwrap();
+    let mut notes = Notes::default();
+    let draft = read(&source, config.as_object().unwrap(), &mut notes).unwrap();
+    assert_eq!(draft.name, "shop");
+    let probes = draft.probes.iter().map(|probe| {
+        let system = probe.system.as_deref().unwrap_or("-");
+        format!(
+            "{} (system {system}): {:?}, {} checks",
+            probe.id,
+            probe.prompts,
+            probe.checks.len()
+        )
+    });
+    let notes = notes.into_list();
+    let notes = notes.iter().map(ToString::to_string);
+    probes.chain(notes).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn prompts_that_a_probe_cannot_hold_together_are_split() {
+    insta::assert_snapshot!(probes(
+        r#"
+prompts: ["Q: {{q}}", "Question: {{q}}", "Q: {{q}}", "问题：{{q}}",
+          '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "{{q}}"}]']
+defaultTest: {assert: [{type: contains, value: a}]}
+tests: [{vars: {q: Why?}}]
+"#,
+        &[]
+    ), @"");
+}
+
+#[test]
+fn lists_of_variables_are_tests_of_their_own() {
+    insta::assert_snapshot!(probes(
+        r#"
+prompts: ["{{a}} {{b}}"]
+tests:
+  - {vars: {a: [1, 2], b: [x, y]}, assert: [{type: contains, value: "{{a}}"}]}
+  - {vars: {a: [1, 2], b: x}, options: {disableVarExpansion: true, prefix: "> ", suffix: " <"},
+     assert: [{type: contains, value: z}]}
+"#,
+        &[]
+    ), @"");
+}
+
+#[test]
+fn tests_and_variables_come_from_files() {
+    insta::assert_snapshot!(probes(
+        r#"
+prompts: "{{q}} {{text}}"
+defaultTest: file://default.yaml
+tests: [file://more.yaml, file://more.jsonl, file://more.csv, file://more.py]
+"#,
+        &[
+            ("default.yaml", "assert: [{type: contains, value: file://wanted.txt}]"),
+            ("more.yaml", "- vars: {q: One?, text: file://long.txt}"),
+            ("more.jsonl", r#"{"vars": {"q": "Two?", "text": "{{q}}!"}}"#),
+            ("long.txt", "A long text.\n"),
+            ("wanted.txt", "yes\n"),
+        ]
+    ), @"");
+}
+
+#[test]
+fn what_a_test_cannot_say_here_is_named() {
+    insta::assert_snapshot!(probes(
+        r#"
+prompts: ["{{q}}"]
+providers: [openai:gpt-5]
+scenarios: []
+tests:
+  - {vars: {q: One?}, provider: x, metadata: {a: 1}, assert: [{type: contains, value: a}]}
+  - {vars: {q: Two?}, options: {transform: output.trim()}, assert: [{type: contains, value: a}]}
+  - {vars: {other: Three?}, assert: [{type: contains, value: a}]}
+  - {vars: {q: file://make.py}, assert: [{type: contains, value: a}]}
+  - {vars: {q: Four?}}
+  - {vars: {q: "Who is {{name}}?", name: "{% raw %}{{me}}{% endraw %}"}, assert: [{type: contains, value: a}]}
+  - !python tests.make
+"#,
+        &[]
+    ), @"");
+}

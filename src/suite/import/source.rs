@@ -1,0 +1,136 @@
+//! The files that an import reads: the named one, what stands beside it, and documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::error::{ImportError, ImportErrorKind};
+use super::yaml;
+
+/// Largest file that is read, in bytes: a suite made of more would not load.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// The folder of an imported file: names in it are meant from there.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn of(file: &Path) -> Self {
+        Folder {
+            root: file.parent().unwrap_or(Path::new("")).to_owned(),
+        }
+    }
+
+    /// A path as the file names it, `file://` in front or not.
+    pub(super) fn path(&self, written: &str) -> PathBuf {
+        self.root
+            .join(written.strip_prefix("file://").unwrap_or(written))
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub(super) fn text(&self, written: &str) -> Result<String, String> {
+        read(&self.path(written))
+    }
+}
+
+/// The text of a file, line ends made the same on every system.
+fn read(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > LARGEST_FILE {
+        return Err(format!("{size} bytes, and at most {LARGEST_FILE} are read"));
+    }
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
+    Ok(text.replace("\r\n", "\n"))
+}
+
+/// A YAML file.
+pub(super) fn read_yaml(path: &Path) -> Result<Value, ImportError> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|why| ImportErrorKind::Unreadable(why).at(&name))?;
+    yaml::parse(&name, &text)
+}
+
+/// Documents of a JSONL file, or of a JSON file with a list of them, at `field` if one is named.
+pub(super) fn read_documents(
+    path: &Path,
+    field: Option<&str>,
+) -> Result<Vec<Map<String, Value>>, ImportError> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|why| ImportErrorKind::Unreadable(why).at(&name))?;
+    let bad = |place: String, what: String| ImportErrorKind::Documents(what).at(place);
+    let whole: Option<Value> = serde_json::from_str(&text).ok();
+    let values: Vec<(usize, Value)> = match whole.map(|value| at_field(value, field)) {
+        Some(Value::Array(items)) => items.into_iter().map(|item| (1, item)).collect(),
+        Some(value) => vec![(1, value)],
+        None => {
+            let lines = text.lines().zip(1..);
+            let lines = lines.filter(|(line, _)| !line.trim().is_empty());
+            let read = lines.map(|(line, n)| match serde_json::from_str(line) {
+                Ok(value) => Ok((n, value)),
+                Err(error) => Err(bad(format!("{name}:{n}"), error.to_string())),
+            });
+            read.collect::<Result<_, _>>()?
+        }
+    };
+    if values.is_empty() {
+        return Err(bad(name, "it is empty".into()));
+    }
+    let documents = values.into_iter().map(|(n, value)| match value {
+        Value::Object(map) => Ok(map),
+        other => Err(bad(
+            format!("{name}:{n}"),
+            format!(
+                "{} is no object",
+                crate::text::ellipsize(&other.to_string(), 40)
+            ),
+        )),
+    });
+    documents.collect()
+}
+
+fn at_field(value: Value, field: Option<&str>) -> Value {
+    match (value, field) {
+        (Value::Object(mut map), Some(field)) if map.contains_key(field) => {
+            map.remove(field).unwrap_or_default()
+        }
+        (value, _) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_lines_or_a_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str, field: Option<&str>| {
+            let path = folder.path().join("docs.jsonl");
+            fs::write(&path, text).unwrap();
+            match read_documents(&path, field) {
+                Ok(documents) => serde_json::to_string(&documents).unwrap(),
+                Err(error) => error
+                    .to_string()
+                    .replace(&folder.path().display().to_string(), "FOLDER"),
+            }
+        };
+        let two = r#"[{"a":1},{"a":2}]"#;
+        assert_eq!(read("{\"a\":1}\r\n\n{\"a\":2}\n", None), two);
+        assert_eq!(read(two, None), two);
+        assert_eq!(read(&format!("{{\"data\":{two}}}"), Some("data")), two);
+        let refused = [
+            read("", None),
+            read("{\"a\":1}\n{\"a\":", None),
+            read("[1]", None),
+        ];
+        insta::assert_snapshot!(refused.join("\n\n"), @"");
+    }
+}
