@@ -16,7 +16,7 @@ use super::error::CheckError;
 use super::evidence::{Check, Evidence, Needs};
 use super::params::Params;
 
-use function_words::by_function_words;
+use function_words::{by_function_words, has_function_words};
 
 /// ISO 639-1 codes and what `whatlang` calls them.
 const LANGUAGES: &[(&str, Lang)] = &[
@@ -165,8 +165,9 @@ fn detect(text: &str, wanted: &[&'static str]) -> Result<&'static str, String> {
     };
     let known = LANGUAGES.iter().find(|(_, lang)| *lang == found.lang());
     let code = known.map(|(code, _)| *code).ok_or("an unknown language")?;
-    // Other scripts name few languages each.
-    let least = match wanted.contains(&code) || !latin {
+    // Other scripts name few languages each, and are taken for none in Latin letters.
+    let near = latin && wanted.iter().any(|code| has_function_words(code));
+    let least = match wanted.contains(&code) || !near {
         true => LEAST_CONFIDENCE,
         false => FOREIGN_CONFIDENCE,
     };

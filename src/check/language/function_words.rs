@@ -95,6 +95,11 @@ const FUNCTION_WORDS: &[(&str, &str)] = &[
 /// is none of theirs, though `a` and `is` are words of theirs too.
 const ACCENTED: [&str; 6] = ["cs", "hu", "pl", "ro", "tr", "vi"];
 
+/// Whether a language's function words are known: those written in Latin letters are.
+pub(super) fn has_function_words(code: &str) -> bool {
+    FUNCTION_WORDS.iter().any(|(known, _)| *known == code)
+}
+
 /// The language whose function words are clearly the most frequent, or, of several that are about
 /// as frequent, the one in `wanted`; `None` where no language is.
 pub(super) fn by_function_words(text: &str, wanted: &[&'static str]) -> Option<&'static str> {

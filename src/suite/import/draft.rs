@@ -184,7 +184,11 @@ mod tests {
         let ids: Vec<&str> = draft.probes.iter().map(|p| p.id.as_str()).collect();
         assert_eq!(ids, ["p", "p-2", "p-3"]);
         let shown: Vec<String> = notes.into_list().iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @"
+         : the probe: its prompt is empty
+        Use {{name}}.: the probe: its text has `{{name}}`, which a suite would fill from [vars]
+        Three?: the probe: no check is left that could score its answers
+        ");
     }
 
     #[test]
@@ -199,7 +203,12 @@ mod tests {
             refused("is-json", json!({"schema": {"const": null}})),
             refused("contains", json!({"value": "{{name}}"})),
         ];
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        `value` is no regular expression: look-around, including look-ahead and look-behind, is not supported
+        `max` is 5, half of "Paris" or more
+        a null, which TOML does not have
+        its text has `{{name}}`, which a suite would fill from [vars]
+        "#);
     }
 
     #[test]

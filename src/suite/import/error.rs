@@ -126,6 +126,19 @@ mod tests {
         .iter()
         .map(ToString::to_string)
         .collect();
-        insta::assert_snapshot!(shown.join("\n\n"), @"");
+        insta::assert_snapshot!(shown.join("\n\n"), @r#"
+        a.yaml: is neither a promptfoo configuration nor an lm-evaluation-harness task
+          rule: a promptfoo configuration has `prompts` and `tests`, a task has `doc_to_text`
+          way out: name a promptfooconfig.yaml or the YAML of a single task
+
+        b.yaml: nothing in it could be carried over:
+          - test 1: `javascript`: it runs a program
+          rule: a suite has at least one probe with a prompt and a check
+          way out: write the probes by hand: `qeval init` leaves suites to start from
+
+        c.yaml: its documents are not here: `dataset_path` is "x"
+          rule: a task's templates are filled from documents: JSON objects, one a line
+          way out: write them with Python's `datasets` (load_dataset(PATH, NAME, split=SPLIT).to_json("docs.jsonl")) and add `--docs docs.jsonl`
+        "#);
     }
 }

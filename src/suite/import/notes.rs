@@ -98,6 +98,9 @@ mod tests {
         }
         notes.add("the task", "`process_docs`", "a program");
         let shown: Vec<String> = notes.into_list().iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @"
+        document 1, document 2, document 3, and 2 more: the document: no answer
+        the task: `process_docs`: a program
+        ");
     }
 }

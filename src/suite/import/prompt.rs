@@ -279,9 +279,20 @@ mod tests {
             .iter()
             .map(|t| format!("{:?}", t.render(&renderer, &vars).unwrap()));
         let shown: Vec<String> = shown.collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        RenderedPrompt { system: None, history: [], user: "Inline kind" }
+        RenderedPrompt { system: None, history: [], user: "First kind" }
+        RenderedPrompt { system: None, history: [], user: "Second kind" }
+        RenderedPrompt { system: Some("Be kind."), history: [Exchange { user: "Hi", assistant: "Hello" }], user: "kind?" }
+        "#);
         let notes: Vec<String> = notes.into_list().iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(notes.join("\n"), @"");
+        insta::assert_snapshot!(notes.join("\n"), @"
+        prompt 3: `label: chat`: the wordings of a probe have no names
+        prompt 4: the prompt: a program makes it, and an import runs none
+        prompt 5: the prompt: file://none.txt cannot be read: No such file or directory (os error 2)
+        prompt 6: the prompt: file://many/*.txt stands for several files: name each by itself
+        prompt 7: the prompt: a chat with another role than system, user, and assistant
+        ");
     }
 
     #[test]

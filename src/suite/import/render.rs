@@ -235,6 +235,12 @@ mod tests {
         .iter()
         .map(|template| renderer.text(template, &vars).unwrap_err())
         .collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @"
+        there is no value for `b` and `c`
+        invalid operation: 'y' is not in the list
+        syntax error: unexpected end of input, expected end of variable block
+        unknown filter: filter nope is unknown
+        a part of it has no value
+        ");
     }
 }

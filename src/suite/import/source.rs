@@ -131,6 +131,18 @@ mod tests {
             read("{\"a\":1}\n{\"a\":", None),
             read("[1]", None),
         ];
-        insta::assert_snapshot!(refused.join("\n\n"), @"");
+        insta::assert_snapshot!(refused.join("\n\n"), @"
+        FOLDER/docs.jsonl: holds no documents: it is empty
+          rule: documents are JSON objects, one a line, or a JSON list of them
+          way out: name a JSONL file with `--docs`
+
+        FOLDER/docs.jsonl:2: holds no documents: EOF while parsing a value at line 1 column 5
+          rule: documents are JSON objects, one a line, or a JSON list of them
+          way out: name a JSONL file with `--docs`
+
+        FOLDER/docs.jsonl:1: holds no documents: 1 is no object
+          rule: documents are JSON objects, one a line, or a JSON list of them
+          way out: name a JSONL file with `--docs`
+        ");
     }
 }

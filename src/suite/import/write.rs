@@ -302,6 +302,40 @@ mod tests {
                   read and reviewed before a run"
                 .into(),
         };
-        insta::assert_snapshot!(toml(&draft, &[note]), @"");
+        insta::assert_snapshot!(toml(&draft, &[note]), @r#"
+        # Imported from a.yaml (promptfoo): 1 probe.
+        #
+        # Not carried over:
+        # - test 2: `javascript`: it runs a program of its own, and the checks of a suite are data, which
+        #   can be read and reviewed before a run
+
+        [suite]
+        name = "capitals"
+        description = 'Capitals of "old" Europe.'
+        goal = "keep"
+
+        [generation]
+        temperature = 0
+
+        # France
+        [[probe]]
+        id = "france"
+        system = "Be brief."
+        history = [
+          { user = "Hi.", assistant = "Hello!" },
+        ]
+        prompts = [
+          "Capital of France?",
+          '''
+        Q: France?
+        A:''',
+        ]
+        [[probe.check]]
+        type = "icontains"
+        value = "Paris"
+        [[probe.check]]
+        type = "not-regex"
+        value = '\bLyon\b'
+        "#);
     }
 }

@@ -53,7 +53,26 @@ fn kinds_of_the_same_name_are_carried() {
 - {$ref: "#/assertionTemplates/polite"}
 "##,
         None
-    ), @"");
+    ), @r#"
+    equals {"value":"Paris","case_sensitive":true}
+    equals {"value":"4","case_sensitive":true}
+    not-contains {"value":"Lyon"}
+    icontains-any {"value":["paris","capital"]}
+    contains-all {"value":["Paris","France"]}
+    starts-with {"value":"The"}
+    regex {"value":"\\d{2,}"}
+    is-json {}
+    contains-json {"schema":{"type":"object","required":["city"]}}
+    is-json {"schema":{"type":"array"}}
+    not-refusal {}
+    levenshtein {"value":"The capital is Paris.","max":4}
+    rouge-n {"value":"The capital is Paris.","min":0.75}
+    perplexity {"max":12.5}
+    word-count {"min":2,"max":3}
+    word-count {"min":5,"max":5}
+    llm-rubric {"value":"The answer names Paris."}
+    icontains {"value":"please"}
+    "#);
 }
 
 #[test]
@@ -79,7 +98,25 @@ fn what_has_no_check_is_named() {
 - contains Paris
 "##,
         None
-    ), @"");
+    ), @r#"
+    test 1: `javascript`: it runs a program of its own, and an import carries no programs
+    test 1: `python`: it runs a program of its own, and an import carries no programs
+    test 1: `webhook`: it asks a server
+    test 1: `latency`: it measures the provider and not the answer
+    test 1: `cost`: it measures the provider and not the answer
+    test 1: `similar`: its threshold is an absolute similarity, which says little across encoders: write `similar` with texts that are `accepted` and others that are `rejected`
+    test 1: `not-similar`: its threshold is an absolute similarity, which says little across encoders: write `similar` with texts that are `accepted` and others that are `rejected`
+    test 1: `contains`: a program makes its value, and an import runs none
+    test 1: `contains`: it judges what a `transform` makes of the answer
+    test 1: `contains`: there is no value for `country`
+    test 1: `regex`: `value` is no regular expression: look-around, including look-ahead and look-behind, is not supported
+    test 1: `levenshtein`: `max` is 5, half of "Paris" or more
+    test 1: `equals`: its `value` is no text
+    test 1: `perplexity`: without a `threshold` it passes every answer
+    test 1: `wonderful`: there is no check of this kind
+    test 1: `$ref: #/assertionTemplates/none`: no template has this name
+    test 1: "contains Paris": it is no assertion
+    "#);
 }
 
 #[test]
@@ -91,7 +128,16 @@ fn parts_of_a_carried_assertion_are_named() {
 - {type: contains, value: b, weight: 0}
 "##,
         None
-    ), @"");
+    ), @r#"
+    llm-rubric {"value":"It is kind."}
+    contains {"value":"a"}
+    test 1, `llm-rubric`: `provider: openai:gpt-5`: the judge of a run is the base model, with its own prompt
+    test 1, `llm-rubric`: `metric: tone`: the checks of a probe have no names of their own
+    test 1: `threshold: 0.8` of `llm-rubric`: there it is a grade that the judge gives, here the judge says yes or no
+    test 1: `weight: 2` of `contains`: outside a group the lowest check decides
+    test 1: `threshold: 1` of `contains`: this check says yes or no
+    test 1: `weight: 0` of `contains`: it never decides there, and every check does here
+    "#);
 }
 
 #[test]
@@ -114,5 +160,14 @@ fn thresholds_over_several_become_groups() {
         translated(whole, Some(0.5)),
         translated(missing, Some(0.5)),
     ];
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r#"
+    all {"checks":[{"type":"contains","value":"a","weight":1.0},{"type":"not-contains","value":"b","weight":0.5}],"min":0.5}
+    contains {"value":"c"}
+    contains {"value":"d"}
+
+    all {"checks":[{"type":"contains","value":"a"},{"type":"contains","value":"b"}],"min":0.5}
+
+    test 1: `cost`: it measures the provider and not the answer
+    test 1: the group of assertions: one of its assertions is not carried over, and its threshold counts all
+    "#);
 }

@@ -39,7 +39,11 @@ fn templates_may_be_fields_and_fixed_values() {
          doc_to_choice: ['no', 'yes']\ndescription: \"Answer yes or no.\\n\"\n\
          target_delimiter: \" -> \"",
         documents
-    ), @"");
+    ), @r#"
+    7: "Answer yes or no.\nIs ice cold? ->", choice {"options":["no","yes"],"answer":"yes"}
+    b-2: "Answer yes or no.\nIs fire cold? ->", choice {"options":["no","yes"],"answer":"no"}
+    quiz-3: "Answer yes or no.\nIs it? ->", choice {"options":["no","yes"],"answer":"no"}
+    "#);
 }
 
 #[test]
@@ -55,7 +59,15 @@ fn documents_that_give_nothing_are_named() {
         "output_type: multiple_choice\ndoc_to_text: '{{q}}'\ndoc_to_target: '{{a}}'\n\
          doc_to_choice: '{{o}}'",
         documents
-    ), @"");
+    ), @r#"
+    quiz-1: "One?", choice {"options":["x","y"],"answer":"x"}
+    document 2: the document: `options` has "x" twice
+    document 3: the document: `answer` is "z", which is not among the options; "x" is
+    document 4: the document: `doc_to_choice` gives no list: "x or y"
+    document 5: the document: `doc_to_target`: there is no value for `a`
+    document 6: the probe: its text has `{{braces}}`, which a suite would fill from [vars]
+    document 7: the probe: its prompt is empty
+    "#);
 }
 
 #[test]
@@ -64,7 +76,14 @@ fn programs_are_named_and_not_run() {
         "process_docs: !function utils.process\ndoc_to_text: !function utils.text\n\
          doc_to_target: a\nnum_fewshot: 3\nuse_prompt: all\ngen_prefix: So\nrepeats: 4",
         r#"{"a": "x"}"#
-    ), @"");
+    ), @"
+    the task: `use_prompt: all`: it names a prompt of promptsource, which is not read
+    the task: `gen_prefix: So`: an answer begins where the chat template lets it begin
+    the task: `process_docs: !function utils.process`: it runs a program on every document: give documents that are processed already
+    the task: `num_fewshot: 3`: a probe is asked without examples before it
+    the task: `repeats: 4`: write `samples` and a temperature under [generation]
+    document 1: the document: `doc_to_text: !function utils.text` runs a program
+    ");
 }
 
 #[test]
@@ -73,5 +92,5 @@ fn choice_of_contexts_is_named() {
         "output_type: multiple_choice\ndoc_to_text: '{{n}}'\ndoc_to_target: a\n\
          doc_to_choice: [a, b]",
         r#"{"n": 1, "a": "a"}"#
-    ), @"");
+    ), @"document 1: the document: `doc_to_text` gives a number: of several contexts the best is chosen, and a probe has one");
 }

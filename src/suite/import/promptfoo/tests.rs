@@ -40,7 +40,11 @@ defaultTest: {assert: [{type: contains, value: a}]}
 tests: [{vars: {q: Why?}}]
 "#,
         &[]
-    ), @"");
+    ), @r#"
+    why (system -): ["Q: Why?", "Question: Why?"], 1 checks
+    why-2 (system -): ["问题：Why?"], 1 checks
+    why-3 (system Be brief.): ["Why?"], 1 checks
+    "#);
 }
 
 #[test]
@@ -54,7 +58,13 @@ tests:
      assert: [{type: contains, value: z}]}
 "#,
         &[]
-    ), @"");
+    ), @r#"
+    1 (system -): ["1 x"], 1 checks
+    1-2 (system -): ["1 y"], 1 checks
+    2 (system -): ["2 x"], 1 checks
+    2-2 (system -): ["2 y"], 1 checks
+    x (system -): ["> [1, 2] x <"], 1 checks
+    "#);
 }
 
 #[test]
@@ -72,7 +82,12 @@ tests: [file://more.yaml, file://more.jsonl, file://more.csv, file://more.py]
             ("long.txt", "A long text.\n"),
             ("wanted.txt", "yes\n"),
         ]
-    ), @"");
+    ), @r#"
+    one (system -): ["One? A long text."], 1 checks
+    two (system -): ["Two? Two?!"], 1 checks
+    tests: `file://more.csv`: of files of tests and variables, YAML, JSON, and JSONL are read
+    tests: `file://more.py`: a program makes it, and an import runs none
+    "#);
 }
 
 #[test]
@@ -92,5 +107,18 @@ tests:
   - !python tests.make
 "#,
         &[]
-    ), @"");
+    ), @r#"
+    one (system -): ["One?"], 1 checks
+    the configuration: `providers`: who answers is a run's matter: the base and its adapters
+    the configuration: `scenarios`: write each scenario as tests
+    test 1: `provider: x`: who answers is a run's matter: the base and its adapters
+    test 1: `metadata`: it changes neither prompts nor checks
+    test 2, options: `transform: output.trim()`: it runs a program
+    test 7: {"!python":"tests.make"}: it is no test
+    test 2: the test: `transform` runs a program on what it asks or judges
+    test 3, prompt 1: the prompt: there is no value for `q`
+    test 4: the test: a program makes `q`, and an import runs none
+    test 5: the probe: no check is left that could score its answers
+    test 6: the probe: its text has `{{me}}`, which a suite would fill from [vars]
+    "#);
 }

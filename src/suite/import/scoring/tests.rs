@@ -34,7 +34,25 @@ fn options_are_counted_or_named() {
         scored("output_type: multiple_choice", &json!("maybe")),
         scored("output_type: multiple_choice", &json!([0, 1])),
     ];
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r#"
+    choice {"options":["no","yes"],"answer":"yes"}
+    {}
+
+    choice {"options":["no","yes"],"answer":"no"}
+    {}
+
+    choice {"options":["no","yes"],"answer":"no","normalize":"bytes"}
+    {}
+
+    refused: it has no option number 2
+    {}
+
+    refused: `answer` is "maybe", which is not among the options
+    {}
+
+    refused: several of its options are right
+    {}
+    "#);
 }
 
 #[test]
@@ -49,7 +67,20 @@ fn answers_are_compared_as_their_metric_says() {
             &json!("Paris"),
         ),
     ];
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r#"
+    equals {"value":"Paris","case_sensitive":true}
+    {"temperature":0}
+
+    equals {"value":["Paris","paris, France"]}
+    {"temperature":0}
+    the task: `ignore_punctuation`: marks around an answer are ignored, marks in it are not
+
+    icontains {"value":"Paris"}
+    {"temperature":0}
+
+    the task: `metric: !function utils.f`: it runs a program
+    the task: `metric: bleu`: a probe has one score, and there is no check of it
+    "#);
 }
 
 #[test]
@@ -83,7 +114,27 @@ fn filters_become_what_is_read() {
         scored(&filtered("{function: majority_vote}"), &json!("B")),
         scored(&filtered("{function: !function utils.Last}"), &json!("B")),
     ];
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r#"
+    equals {"value":"Paris"}
+    {"temperature":0}
+
+    regex {"value":"answer is (\\w+)","expected":"B"}
+    {"temperature":0}
+
+    regex {"value":"[A-D]","expected":"B","capture":0}
+    {"temperature":0}
+
+    number {"value":1000,"which":"first"}
+    {"temperature":0}
+
+    the task: the filter `f`: `(?=x)` is no regular expression of Rust's regex crate
+
+    the task: the filter `f`: it takes match -1 of `[A-D]`, and `regex` the first
+
+    the task: the filter `f`: no check does what `majority_vote` does
+
+    the task: the filter `f`: no check does what `!function utils.Last` does
+    "#);
 }
 
 #[test]
@@ -102,5 +153,17 @@ fn generation_settings_are_carried() {
             &json!(" x"),
         ),
     ];
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r#"
+    equals {"value":"x","case_sensitive":true}
+    {"temperature":0.7,"max_new_tokens":64,"top_p":0.9}
+    the task: `generation_kwargs`, `num_beams: 2`: [generation] has no such setting
+
+    equals {"value":"x","case_sensitive":true}
+    {"temperature":0}
+    the task: `until: ["\n"]`: an answer ends where the model ends its turn
+
+    likelihood {"text":"x"}
+    {}
+    the task: `generation_kwargs`: no answer is generated
+    "#);
 }
