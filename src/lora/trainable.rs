@@ -445,6 +445,16 @@ impl LowRankGradient for Trainable {
         }
     }
 
+    fn reads(&self, place: Place) -> bool {
+        let trained = |&projection: &crate::model::Projection| {
+            self.modules.contains_key(&ModuleId {
+                layer: place.layer,
+                projection,
+            })
+        };
+        place.site.projections().iter().any(trained)
+    }
+
     fn first_layer(&self) -> usize {
         self.modules.keys().next().map_or(usize::MAX, |id| id.layer)
     }

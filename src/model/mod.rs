@@ -1,11 +1,12 @@
 //! The base model: files on disk -> configuration, weights, and one decoder that runs them.
 //!
-//! Forward and backward are written by hand over the kernels of [`cpu`]. Nothing here knows of
-//! adapters but the joint [`LowRank`], which `lora` implements.
+//! Forward and backward are written by hand over the operations of a [`Device`]. Nothing here knows
+//! of adapters but the joint [`LowRank`], which `lora` implements.
 
 mod config;
 pub mod cpu;
 mod decoder;
+mod device;
 mod encoder;
 mod error;
 mod files;
@@ -23,8 +24,9 @@ mod rope;
 mod weights;
 
 pub use config::ModelConfig;
-pub use cpu::{Span, log_sum_exp};
+pub use cpu::{Cpu, Span, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};
+pub use device::{Device, HeadNorms};
 pub use encoder::SentenceEncoder;
 pub use error::ModelError;
 pub use files::ModelFiles;
