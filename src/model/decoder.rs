@@ -111,6 +111,7 @@ impl<D: Device> Decoder<D> {
     }
 
     fn build(device: D, config: &ModelConfig, source: &Source<'_>) -> Result<Self, ModelError> {
+        device.supports(config)?;
         let (hidden, heads) = (config.hidden_size, config.heads());
         let eps = config.rms_norm_eps as f32;
         // One draw of random numbers a weight, told apart by its place.
@@ -270,8 +271,12 @@ impl<D: Device> Decoder<D> {
 
     /// Final norm and head: `[rows, hidden] -> [rows, vocabulary]`.
     pub fn logits(&self, hidden: &D::Mat) -> D::Mat {
+        self.head(hidden, true)
+    }
+
+    fn head(&self, hidden: &D::Mat, exact: bool) -> D::Mat {
         let normed = self.device.norm(&self.norm, hidden);
-        self.device.logits(&self.head, &normed)
+        self.device.logits(&self.head, &normed, exact)
     }
 
     /// Runs whole sequences side by side for training: the last layer's result, and what
@@ -331,7 +336,7 @@ impl<D: Device> Decoder<D> {
         for chunk in labels.chunks(device.loss_rows()) {
             let (rows, wanted): (Vec<usize>, Vec<u32>) = chunk.iter().copied().unzip();
             let x = device.gather(hidden, &rows);
-            let mut logits = self.logits(&x);
+            let mut logits = self.head(&x, false);
             device.cross_entropy(&mut logits, &wanted, weight, &mut total);
             if let Some(target) = d_hidden.as_deref_mut() {
                 self.head_backward(&x, &logits, &rows, target);
@@ -357,7 +362,8 @@ impl<D: Device> Decoder<D> {
             let first = c * device.loss_rows();
             let x = device.gather(hidden, chunk);
             let base = base.gather(&(first..first + chunk.len()).collect::<Vec<_>>());
-            let (mut logits, mut target) = (self.logits(&x), self.logits(&device.upload(&base)));
+            let mut logits = self.head(&x, false);
+            let mut target = self.head(&device.upload(&base), false);
             device.divergence(&mut logits, &mut target, weight, &mut total);
             drop(target);
             self.head_backward(&x, &logits, chunk, d_hidden);

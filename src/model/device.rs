@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::cpu::{Heads, Span};
 use super::layers::{Linear, RmsNorm};
-use super::{Mat, ModelError};
+use super::{Mat, ModelConfig, ModelError};
 
 /// Norms and sizes of an attention block.
 pub struct HeadNorms<'a, D: Device> {
@@ -42,6 +42,12 @@ pub trait Device: Clone + Send + Sync + 'static {
 
     /// Rows whose logits are in memory together while a loss is formed.
     fn loss_rows(&self) -> usize;
+
+    /// Whether it runs a model of this shape.
+    ///
+    /// # Errors
+    /// What it cannot run, and the way out.
+    fn supports(&self, config: &ModelConfig) -> Result<(), ModelError>;
 
     /// A weight from row-major parts of `inputs` columns, stacked.
     ///
@@ -143,8 +149,9 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// `dy W`: the gradient of [`Device::product`] by `x`.
     fn product_backward(&self, weight: &Self::Weight, dy: &Self::Mat) -> Self::Mat;
 
-    /// `x W^T` for the head, in the form that losses and the choice of tokens take.
-    fn logits(&self, head: &Self::Weight, x: &Self::Mat) -> Self::Mat;
+    /// `x W^T` for the head: in F32 when `exact`, as tokens are chosen from; losses take what is
+    /// cheapest.
+    fn logits(&self, head: &Self::Weight, x: &Self::Mat, exact: bool) -> Self::Mat;
 
     /// Norms and rotates the queries and keys of `[queries | keys | values]`, stores keys and
     /// values, and attends every row to its own sequence up to itself.

@@ -5,6 +5,8 @@
 
 mod config;
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod cuda;
 mod decoder;
 mod device;
 mod encoder;
@@ -32,7 +34,7 @@ pub use error::ModelError;
 pub use files::ModelFiles;
 pub use generation::GenerationDefaults;
 pub use kv_cache::KvCache;
-pub use layers::{LowRank, LowRankGradient, NoLowRank, Place, Site};
+pub use layers::{Linear, LowRank, LowRankGradient, NoLowRank, Place, RmsNorm, Site};
 pub use mat::Mat;
 pub use module::{ModuleId, Projection};
 pub use rope::RopeScaling;

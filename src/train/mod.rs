@@ -30,7 +30,7 @@ pub use error::{
 };
 pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
 pub use labels::{Tokenized, TokenizedExample};
-pub use optim::{AdamW, Moments, clip, gradient_norm};
+pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
 pub use schedule::Schedule;
 pub use step::{StepLoss, accumulate, validate};

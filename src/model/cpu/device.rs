@@ -6,7 +6,7 @@ use super::rows;
 use super::{Heads, LayerKv, Packed, Span, attend, attend_backward, product, product_backward};
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
-use crate::model::{Mat, ModelError};
+use crate::model::{Mat, ModelConfig, ModelError};
 use crate::random::{Philox, Purpose};
 
 /// Rows whose logits are in memory together while a loss is formed.
@@ -92,6 +92,10 @@ impl Device for Cpu {
 
     fn loss_rows(&self) -> usize {
         LOSS_ROWS
+    }
+
+    fn supports(&self, _: &ModelConfig) -> Result<(), ModelError> {
+        Ok(())
     }
 
     fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Packed, ModelError> {
@@ -223,7 +227,7 @@ impl Device for Cpu {
         dx
     }
 
-    fn logits(&self, head: &Packed, x: &Mat) -> Mat {
+    fn logits(&self, head: &Packed, x: &Mat, _: bool) -> Mat {
         let mut logits = Mat::zeros(x.rows(), head.n);
         product(&x.data, x.rows(), head, &mut logits.data, false);
         logits

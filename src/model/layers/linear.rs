@@ -21,6 +21,16 @@ impl Site {
     /// Every site of a layer, in the order of computation.
     pub const ALL: [Site; 4] = [Site::Qkv, Site::O, Site::GateUp, Site::Down];
 
+    /// The product that a projection is part of.
+    pub fn of(projection: Projection) -> Self {
+        match projection {
+            Projection::Q | Projection::K | Projection::V => Site::Qkv,
+            Projection::O => Site::O,
+            Projection::Gate | Projection::Up => Site::GateUp,
+            Projection::Down => Site::Down,
+        }
+    }
+
     /// The projections whose outputs stand side by side in the product's result, in that order.
     pub fn projections(self) -> &'static [Projection] {
         match self {

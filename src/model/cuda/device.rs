@@ -1,0 +1,907 @@
+//! The operations of the layers over the kernels and cuBLASLt.
+
+use std::sync::Arc;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::context::{Arg, Context, Cuda};
+use super::gemm::{Operand, Product};
+use super::mat::CudaMat;
+use super::memory::Buffer;
+use super::rows::{CudaRows, Kind};
+use crate::model::cpu::{Heads, Span};
+use crate::model::device::{Device, HeadNorms};
+use crate::model::layers::{Linear, RmsNorm, Rotary};
+use crate::model::{Mat, ModelError};
+
+use Arg::{Float, Int, Long, Word};
+
+/// Threads of a block that works on a row.
+const ROW: usize = 256;
+/// Rows whose logits are in memory together while a loss is formed.
+const LOSS_ROWS: usize = 1024;
+/// Keys that one block of decode attention takes.
+const SPLIT: usize = 512;
+/// Rows that the algorithms of products in answers are chosen for.
+const ANSWER_ROWS: usize = 1024;
+
+/// A frozen matrix in bf16.
+pub struct CudaWeight {
+    pub(super) buffer: Buffer,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+}
+
+/// A frozen row, in F32 and bf16.
+pub struct CudaVector {
+    pub(super) single: Buffer,
+    pub(super) half: Buffer,
+}
+
+/// Tables of the rotary embedding.
+pub struct CudaRotary {
+    cos: Buffer,
+    sin: Buffer,
+}
+
+/// Keys and values, `[slot][position][head][dim]`.
+pub struct CudaKv {
+    keys: Buffer,
+    values: Buffer,
+    heads: Heads,
+    capacity: usize,
+}
+
+/// Losses of rows, still on the device.
+#[derive(Default)]
+pub struct CudaTotal(Vec<(CudaMat, usize)>);
+
+fn to_half(values: &[f32]) -> Vec<bf16> {
+    values
+        .par_iter()
+        .with_min_len(1 << 16)
+        .map(|&v| bf16::from_f32(v))
+        .collect()
+}
+
+impl CudaMat {
+    pub(super) fn operand(&self) -> Operand {
+        Operand {
+            address: self.buffer.address(),
+            stride: self.stride,
+            transposed: false,
+        }
+    }
+}
+
+impl CudaWeight {
+    /// As the right side of `x W^T` (transposed) or `dy W`.
+    fn operand(&self, transposed: bool) -> Operand {
+        Operand {
+            address: self.buffer.address(),
+            stride: self.inputs,
+            transposed,
+        }
+    }
+}
+
+impl Cuda {
+    fn context(&self) -> &Arc<Context> {
+        &self.0
+    }
+
+    pub(super) fn row_kernel(
+        &self,
+        name: &'static str,
+        rows: usize,
+        shared: usize,
+        args: &[Arg],
+    ) {
+        self.0.launch(name, (rows, 1, 1), ROW, shared, args);
+    }
+
+    pub(super) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
+        self.0
+            .launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
+    }
+
+    fn indices(&self, rows: &[usize]) -> Buffer {
+        let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
+        match self.0.upload(&rows) {
+            Ok(buffer) => buffer,
+            Err(error) => std::panic::panic_any(error),
+        }
+    }
+
+    fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
+        let pointer = |norm: Option<&RmsNorm<Cuda>>| {
+            Arg::Pointer(norm.map_or(0, |n| n.weight.single.address()))
+        };
+        [pointer(norms.queries), pointer(norms.keys)]
+    }
+
+    /// Rotated queries; keys and values go to `kv`.
+    fn place(
+        &self,
+        norms: &HeadNorms<'_, Cuda>,
+        qkv: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+        kv: &CudaKv,
+    ) -> CudaMat {
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = norms.heads;
+        let q = CudaMat::room(self.context(), qkv.rows, queries * dim);
+        let [q_norm, k_norm] = self.head_weights(norms);
+        let eps = norms.queries.map_or(0.0, |n| n.eps);
+        self.row_kernel(
+            "place_heads",
+            qkv.rows,
+            0,
+            &[
+                qkv.pointer(),
+                q.pointer(),
+                Arg::Pointer(kv.keys.address()),
+                Arg::Pointer(kv.values.address()),
+                Arg::Pointer(rows.positions.address()),
+                Arg::Pointer(rows.cache_rows.address()),
+                Arg::Pointer(rotary.cos.address()),
+                Arg::Pointer(rotary.sin.address()),
+                Arg::Pointer(0),
+                q_norm,
+                k_norm,
+                Int(queries as i32),
+                Int(kv_heads as i32),
+                Int(dim as i32),
+                Float(eps),
+                Int(qkv.planes as i32),
+                Long(qkv.plane() as u64),
+            ],
+        );
+        q
+    }
+
+    /// `x W^T (+ b)`, in bf16 or F32.
+    fn times(
+        &self,
+        x: &CudaMat,
+        weight: &CudaWeight,
+        bias: Option<&CudaVector>,
+        out_f32: bool,
+    ) -> CudaMat {
+        let y = if out_f32 {
+            CudaMat::planes(self.context(), x.rows, weight.outputs, 1)
+        } else {
+            CudaMat::room(self.context(), x.rows, weight.outputs)
+        };
+        self.0.multiply(&Product {
+            m: x.rows,
+            n: weight.outputs,
+            k: weight.inputs,
+            x: x.operand(),
+            y: weight.operand(true),
+            out: y.buffer.address(),
+            out_stride: y.stride,
+            out_f32,
+            alpha: 1.0,
+            accumulate: false,
+            bias: bias.map_or(0, |b| b.half.address()),
+            chosen_for: Some(if x.rows <= 256 { x.rows } else { ANSWER_ROWS }),
+        });
+        y
+    }
+}
+
+impl CudaKv {
+    fn room(
+        context: &Arc<Context>,
+        heads: Heads,
+        slots: usize,
+        capacity: usize,
+    ) -> Result<Self, ModelError> {
+        let bytes = slots * capacity * heads.kv * heads.dim * 2;
+        Ok(CudaKv {
+            keys: context.alloc(bytes)?,
+            values: context.alloc(bytes)?,
+            heads,
+            capacity,
+        })
+    }
+}
+
+/// The kernel's name for a head's width.
+fn by_width(dim: usize, narrow: &'static str, wide: &'static str) -> (&'static str, usize) {
+    if dim <= 64 { (narrow, 64) } else { (wide, 128) }
+}
+
+impl Device for Cuda {
+    type Mat = CudaMat;
+    type Weight = CudaWeight;
+    type Vector = CudaVector;
+    type Rotary = CudaRotary;
+    type Kv = CudaKv;
+    type Rows = CudaRows;
+    /// Logarithm of the scores' sum, of every row and head.
+    type Statistics = Option<Buffer>;
+    type Total = CudaTotal;
+
+    fn loss_rows(&self) -> usize {
+        LOSS_ROWS
+    }
+
+    fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
+        let heads = config.heads();
+        let problem = if heads.dim > 128 || heads.dim % 8 != 0 {
+            format!("heads of {} numbers; the kernels take 8 to 128", heads.dim)
+        } else if heads.group() > 16 {
+            format!("{} query heads a key head; the kernels take 16", heads.group())
+        } else if config.hidden_size % 8 != 0 || config.intermediate_size % 8 != 0 {
+            "a width that is no multiple of 8".to_owned()
+        } else if config.hidden_size > 32 << 10 {
+            "rows of more than 32768 numbers".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(ModelError::Gpu {
+            problem: format!("the model has {problem}; run it with `--device cpu`"),
+        })
+    }
+
+    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<CudaWeight, ModelError> {
+        let numbers: usize = parts.iter().map(|p| p.len()).sum();
+        let buffer = self.0.alloc(numbers * 2)?;
+        let mut at = 0;
+        for part in parts {
+            self.0.write(&buffer, at * 2, &to_half(part));
+            at += part.len();
+        }
+        Ok(CudaWeight {
+            buffer,
+            outputs: numbers / inputs,
+            inputs,
+        })
+    }
+
+    fn random_weight(
+        &self,
+        outputs: usize,
+        inputs: usize,
+        seed: u64,
+    ) -> Result<CudaWeight, ModelError> {
+        let buffer = self.0.alloc(outputs * inputs * 2)?;
+        let width = (3.0 / inputs as f32).sqrt();
+        self.0.launch(
+            "random_numbers",
+            (self.0.processors * 8, 1, 1),
+            256,
+            0,
+            &[
+                Arg::Pointer(buffer.address()),
+                Long((outputs * inputs) as u64),
+                Long(seed),
+                Float(width),
+            ],
+        );
+        Ok(CudaWeight {
+            buffer,
+            outputs,
+            inputs,
+        })
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<CudaVector, ModelError> {
+        Ok(CudaVector {
+            single: self.0.upload(values)?,
+            half: self.0.upload(&to_half(values))?,
+        })
+    }
+
+    fn rotary(&self, inv_freq: &[f32], positions: usize) -> Result<CudaRotary, ModelError> {
+        let table = Rotary::new(inv_freq, positions);
+        let (cos, sin): (Vec<&[f32]>, Vec<&[f32]>) = (0..positions).map(|p| table.at(p)).unzip();
+        Ok(CudaRotary {
+            cos: self.0.upload(&cos.concat())?,
+            sin: self.0.upload(&sin.concat())?,
+        })
+    }
+
+    fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<CudaKv, ModelError> {
+        CudaKv::room(self.context(), heads, slots, capacity)
+    }
+
+    fn copy_kv(&self, kv: &mut CudaKv, from: usize, to: usize, positions: usize) {
+        let row = kv.heads.kv * kv.heads.dim / 8;
+        let slot = kv.capacity * row;
+        let count = positions * row;
+        self.flat_kernel(
+            "copy_slot",
+            count,
+            &[
+                Arg::Pointer(kv.keys.address()),
+                Arg::Pointer(kv.values.address()),
+                Long((from * slot) as u64),
+                Long((to * slot) as u64),
+                Long(count as u64),
+            ],
+        );
+    }
+
+    fn bytes(&self, weight: &CudaWeight) -> usize {
+        weight.outputs * weight.inputs * 2
+    }
+
+    fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> CudaRows {
+        CudaRows::tiled(self.context(), tokens, spans, capacity)
+    }
+
+    fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
+        let x = CudaMat::room(self.context(), rows.count, embedding.inputs);
+        self.row_kernel(
+            "gather_rows",
+            rows.count,
+            0,
+            &[
+                Arg::Pointer(embedding.buffer.address()),
+                Arg::Pointer(rows.tokens.address()),
+                x.pointer(),
+                Int((embedding.inputs / 8) as i32),
+            ],
+        );
+        x
+    }
+
+    fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
+        let x = CudaMat::room(self.context(), rows, cols);
+        self.0.clear(&x.buffer);
+        x
+    }
+
+    fn height(&self, x: &CudaMat) -> usize {
+        x.rows
+    }
+
+    fn width(&self, x: &CudaMat) -> usize {
+        x.cols
+    }
+
+    fn share(&self, x: &CudaMat) -> CudaMat {
+        CudaMat {
+            buffer: x.buffer.clone(),
+            ..*x
+        }
+    }
+
+    fn download(&self, x: &CudaMat) -> Mat {
+        let wide: Vec<f32> = if x.planes == 0 {
+            let numbers: Vec<u16> = self.0.read(&x.buffer, 0, x.plane());
+            let wide = numbers.par_iter().with_min_len(1 << 16);
+            wide.map(|&n| bf16::from_bits(n).to_f32()).collect()
+        } else {
+            let mut sum: Vec<f32> = self.0.read(&x.buffer, 0, x.plane());
+            for plane in 1..x.planes {
+                let more: Vec<f32> = self.0.read(&x.buffer, plane * x.plane() * 4, x.plane());
+                sum.iter_mut().zip(more).for_each(|(s, m)| *s += m);
+            }
+            sum
+        };
+        let rows = wide.chunks_exact(x.stride.max(1));
+        Mat {
+            data: rows.flat_map(|row| row[..x.cols].iter().copied()).collect(),
+            cols: x.cols,
+        }
+    }
+
+    fn upload(&self, x: &Mat) -> CudaMat {
+        let to = CudaMat::room(self.context(), x.rows(), x.cols);
+        if to.stride == x.cols {
+            self.0.write(&to.buffer, 0, &to_half(&x.data));
+        } else {
+            let mut wide = vec![bf16::ZERO; to.plane()];
+            for row in 0..x.rows() {
+                wide[row * to.stride..][..x.cols].copy_from_slice(&to_half(x.row(row)));
+            }
+            self.0.write(&to.buffer, 0, &wide);
+        }
+        to
+    }
+
+    fn gather(&self, x: &CudaMat, rows: &[usize]) -> CudaMat {
+        let y = CudaMat::room(self.context(), rows.len(), x.cols);
+        let index = self.indices(rows);
+        self.row_kernel(
+            "gather_rows",
+            rows.len(),
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(index.address()),
+                y.pointer(),
+                Int((x.stride / 8) as i32),
+            ],
+        );
+        y
+    }
+
+    fn scatter_add(&self, x: &CudaMat, rows: &[usize], target: &mut CudaMat) {
+        let index = self.indices(rows);
+        self.row_kernel(
+            "scatter_add_rows",
+            rows.len(),
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(index.address()),
+                target.pointer(),
+                Int((x.stride / 8) as i32),
+            ],
+        );
+    }
+
+    fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
+        let sum = CudaMat::room(self.context(), x.rows, x.cols);
+        self.row_kernel(
+            "sum_norm_rows",
+            x.rows,
+            x.cols * 4,
+            &[
+                x.pointer(),
+                y.pointer(),
+                sum.pointer(),
+                Arg::Pointer(0),
+                Arg::Pointer(0),
+                Int(x.cols as i32),
+                Float(0.0),
+                Int(y.planes as i32),
+                Long(y.plane() as u64),
+            ],
+        );
+        sum
+    }
+
+    fn norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat) -> CudaMat {
+        let y = CudaMat::room(self.context(), x.rows, x.cols);
+        self.row_kernel(
+            "norm_rows",
+            x.rows,
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(norm.weight.single.address()),
+                y.pointer(),
+                Int(x.cols as i32),
+                Float(norm.eps),
+            ],
+        );
+        y
+    }
+
+    fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
+        let sum = CudaMat::room(self.context(), x.rows, x.cols);
+        let normed = CudaMat::room(self.context(), x.rows, x.cols);
+        self.row_kernel(
+            "sum_norm_rows",
+            x.rows,
+            x.cols * 4,
+            &[
+                x.pointer(),
+                y.pointer(),
+                sum.pointer(),
+                normed.pointer(),
+                Arg::Pointer(norm.weight.single.address()),
+                Int(x.cols as i32),
+                Float(norm.eps),
+                Int(y.planes as i32),
+                Long(y.plane() as u64),
+            ],
+        );
+        (sum, normed)
+    }
+
+    fn norm_backward(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, dy: &CudaMat, dx: &mut CudaMat) {
+        self.row_kernel(
+            "norm_backward_rows",
+            x.rows,
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(norm.weight.single.address()),
+                dy.pointer(),
+                dx.pointer(),
+                Int(x.cols as i32),
+                Float(norm.eps),
+            ],
+        );
+    }
+
+    fn product(&self, linear: &Linear<Cuda>, x: &CudaMat) -> CudaMat {
+        self.times(x, &linear.weight, linear.bias.as_ref(), false)
+    }
+
+    fn product_backward(&self, weight: &CudaWeight, dy: &CudaMat) -> CudaMat {
+        let dx = CudaMat::room(self.context(), dy.rows, weight.inputs);
+        self.0.multiply(&Product {
+            m: dy.rows,
+            n: weight.inputs,
+            k: weight.outputs,
+            x: dy.operand(),
+            y: weight.operand(false),
+            out: dx.buffer.address(),
+            out_stride: dx.stride,
+            out_f32: false,
+            alpha: 1.0,
+            accumulate: false,
+            bias: 0,
+            chosen_for: None,
+        });
+        dx
+    }
+
+    fn logits(&self, head: &CudaWeight, x: &CudaMat, exact: bool) -> CudaMat {
+        self.times(x, head, None, exact)
+    }
+
+    fn attend(
+        &self,
+        norms: HeadNorms<'_, Cuda>,
+        qkv: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+        kv: &mut CudaKv,
+    ) -> (CudaMat, Option<Buffer>) {
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = norms.heads;
+        let q = self.place(&norms, qkv, rows, rotary, kv);
+        let mixed = CudaMat::room(self.context(), qkv.rows, queries * dim);
+        let scale = Float(1.0 / (dim as f32).sqrt());
+        let sizes = [Int(queries as i32), Int(kv_heads as i32), Int(dim as i32)];
+        let (keys, values) = (
+            Arg::Pointer(kv.keys.address()),
+            Arg::Pointer(kv.values.address()),
+        );
+        match &rows.kind {
+            Kind::Tiles {
+                queries: tiles,
+                query_tiles,
+                ..
+            } => {
+                let statistics = self.0.room(qkv.rows * queries * 4);
+                let (name, wide) = by_width(dim, "attend_64", "attend_128");
+                let mut args = vec![
+                    q.pointer(),
+                    keys,
+                    values,
+                    mixed.pointer(),
+                    Arg::Pointer(statistics.address()),
+                    Arg::Pointer(tiles.address()),
+                ];
+                args.extend(sizes);
+                args.push(scale);
+                let grid = (queries, *query_tiles, 1);
+                self.0.launch(name, grid, 128, 5 * 64 * wide * 2, &args);
+                (mixed, Some(statistics))
+            }
+            Kind::Single { bases } => {
+                let (name, wide) = by_width(dim, "attend_one_64", "attend_one_128");
+                let splits = rows.capacity.div_ceil(SPLIT);
+                let parts = if splits > 1 {
+                    Some(self.0.room(qkv.rows * queries * splits * (wide + 2) * 4))
+                } else {
+                    None
+                };
+                let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
+                let position = Arg::Pointer(rows.positions.address());
+                let base = Arg::Pointer(bases.address());
+                let mut args = vec![
+                    q.pointer(),
+                    keys,
+                    values,
+                    mixed.pointer(),
+                    parts_at,
+                    position,
+                    base,
+                ];
+                args.extend(sizes);
+                args.push(scale);
+                let grid = (qkv.rows, kv_heads, splits);
+                self.0.launch(name, grid, 128, 8 * 32 * wide * 2, &args);
+                if splits > 1 {
+                    self.0.launch(
+                        "attend_join",
+                        (qkv.rows, queries, 1),
+                        wide,
+                        0,
+                        &[
+                            parts_at,
+                            mixed.pointer(),
+                            position,
+                            base,
+                            Int(queries as i32),
+                            Int(dim as i32),
+                            Int(wide as i32),
+                            Int(splits as i32),
+                        ],
+                    );
+                }
+                (mixed, None)
+            }
+        }
+    }
+
+    fn attend_backward(
+        &self,
+        norms: HeadNorms<'_, Cuda>,
+        raw: &CudaMat,
+        mixed: &CudaMat,
+        statistics: &Option<Buffer>,
+        d_mixed: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+    ) -> CudaMat {
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = norms.heads;
+        let (
+            Some(statistics),
+            Kind::Tiles {
+                queries: query_list,
+                query_tiles,
+                keys: key_list,
+                key_tiles,
+            },
+        ) = (statistics, &rows.kind)
+        else {
+            panic!("attention of single rows has no gradient");
+        };
+        let kv = match CudaKv::room(self.context(), norms.heads, rows.slots, rows.capacity) {
+            Ok(kv) => kv,
+            Err(error) => std::panic::panic_any(error),
+        };
+        let q = self.place(&norms, raw, rows, rotary, &kv);
+        let per_head = || CudaMat::room(self.context(), raw.rows, queries * dim);
+        let (dq, dk, dv) = (per_head(), per_head(), per_head());
+        let delta = self.0.room(raw.rows * queries * 4);
+        let (keys, values) = (
+            Arg::Pointer(kv.keys.address()),
+            Arg::Pointer(kv.values.address()),
+        );
+        let tail = [
+            Int(queries as i32),
+            Int(kv_heads as i32),
+            Int(dim as i32),
+            Float(1.0 / (dim as f32).sqrt()),
+        ];
+        let (name, wide) = by_width(dim, "attend_queries_64", "attend_queries_128");
+        let mut args = vec![
+            q.pointer(),
+            keys,
+            values,
+            mixed.pointer(),
+            d_mixed.pointer(),
+            Arg::Pointer(statistics.address()),
+            Arg::Pointer(delta.address()),
+            dq.pointer(),
+            Arg::Pointer(query_list.address()),
+        ];
+        args.extend(tail);
+        let grid = (queries, *query_tiles, 1);
+        self.0.launch(name, grid, 128, 6 * 64 * wide * 2, &args);
+        let (name, _) = by_width(dim, "attend_keys_64", "attend_keys_128");
+        let mut args = vec![
+            q.pointer(),
+            keys,
+            values,
+            d_mixed.pointer(),
+            Arg::Pointer(statistics.address()),
+            Arg::Pointer(delta.address()),
+            dk.pointer(),
+            dv.pointer(),
+            Arg::Pointer(key_list.address()),
+        ];
+        args.extend(tail);
+        let grid = (queries, *key_tiles, 1);
+        self.0.launch(name, grid, 128, 6 * 64 * wide * 2 + 1024, &args);
+        let d_qkv = CudaMat::room(self.context(), raw.rows, norms.heads.row());
+        let [q_norm, k_norm] = self.head_weights(&norms);
+        let eps = norms.queries.map_or(0.0, |n| n.eps);
+        self.row_kernel(
+            "place_heads_backward",
+            raw.rows,
+            0,
+            &[
+                raw.pointer(),
+                dq.pointer(),
+                dk.pointer(),
+                dv.pointer(),
+                d_qkv.pointer(),
+                Arg::Pointer(rows.positions.address()),
+                Arg::Pointer(rotary.cos.address()),
+                Arg::Pointer(rotary.sin.address()),
+                q_norm,
+                k_norm,
+                Int(queries as i32),
+                Int(kv_heads as i32),
+                Int(dim as i32),
+                Float(eps),
+            ],
+        );
+        d_qkv
+    }
+
+    fn gate(&self, gate_up: &CudaMat) -> CudaMat {
+        let n = gate_up.cols / 2;
+        let active = CudaMat::room(self.context(), gate_up.rows, n);
+        let total = gate_up.rows * n / 8;
+        self.flat_kernel(
+            "gate_rows",
+            total,
+            &[
+                gate_up.pointer(),
+                active.pointer(),
+                Int((n / 8) as i32),
+                Long(total as u64),
+            ],
+        );
+        active
+    }
+
+    fn gate_backward(&self, gate_up: &CudaMat, d_active: &CudaMat) -> CudaMat {
+        let n = gate_up.cols / 2;
+        let d = CudaMat::room(self.context(), gate_up.rows, gate_up.cols);
+        let total = gate_up.rows * n / 8;
+        self.flat_kernel(
+            "gate_backward_rows",
+            total,
+            &[
+                gate_up.pointer(),
+                d_active.pointer(),
+                d.pointer(),
+                Int((n / 8) as i32),
+                Long(total as u64),
+            ],
+        );
+        d
+    }
+
+    fn cross_entropy(
+        &self,
+        logits: &mut CudaMat,
+        labels: &[u32],
+        weight: f32,
+        total: &mut CudaTotal,
+    ) {
+        let wanted: Vec<usize> = labels.iter().map(|&l| l as usize).collect();
+        let labels = self.indices(&wanted);
+        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
+        self.0.launch(
+            "cross_entropy_rows",
+            (logits.rows, 1, 1),
+            1024,
+            0,
+            &[
+                logits.pointer(),
+                Arg::Pointer(labels.address()),
+                losses.pointer(),
+                Int(logits.cols as i32),
+                Int(logits.stride as i32),
+                Float(weight),
+            ],
+        );
+        total.0.push((losses, logits.rows));
+    }
+
+    fn divergence(
+        &self,
+        logits: &mut CudaMat,
+        target: &mut CudaMat,
+        weight: f32,
+        total: &mut CudaTotal,
+    ) {
+        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
+        self.0.launch(
+            "divergence_rows",
+            (logits.rows, 1, 1),
+            1024,
+            0,
+            &[
+                logits.pointer(),
+                target.pointer(),
+                losses.pointer(),
+                Int(logits.cols as i32),
+                Int(logits.stride as i32),
+                Float(weight),
+            ],
+        );
+        total.0.push((losses, logits.rows));
+    }
+
+    fn total(&self, total: CudaTotal) -> f64 {
+        let mut sum = 0.0;
+        for (losses, rows) in total.0 {
+            let values: Vec<f32> = self.0.read(&losses.buffer, 0, rows);
+            sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
+        }
+        sum
+    }
+}
+
+impl Cuda {
+    /// Of each row of F32 logits: the token asked for, or the likeliest of the first `usable`; and
+    /// its log-probability. `asked` has one number a row, -1 for the likeliest.
+    pub fn choose(
+        &self,
+        logits: &CudaMat,
+        asked: &super::Numbers<i32>,
+        usable: usize,
+    ) -> Chosen {
+        let tokens = super::Numbers::room(self, logits.rows);
+        let logprobs = super::Numbers::room(self, logits.rows);
+        self.0.launch(
+            "choose_rows",
+            (logits.rows, 1, 1),
+            1024,
+            0,
+            &[
+                logits.pointer(),
+                asked.pointer(),
+                tokens.pointer(),
+                logprobs.pointer(),
+                Int(logits.cols as i32),
+                Int(logits.stride as i32),
+                Int(usable.min(logits.cols) as i32),
+            ],
+        );
+        Chosen { tokens, logprobs }
+    }
+
+    /// Writes each row of `x` to the row of `target` that is named for it.
+    pub fn scatter(&self, x: &CudaMat, rows: &[usize], target: &CudaMat) {
+        let index = self.indices(rows);
+        self.row_kernel(
+            "scatter_rows",
+            rows.len(),
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(index.address()),
+                target.pointer(),
+                Int((x.stride / 8) as i32),
+            ],
+        );
+    }
+
+    /// The square of the length of a row of F32 numbers, summed in a fixed order.
+    pub(super) fn square_sum(&self, numbers: &Buffer, count: usize) -> f64 {
+        let blocks = 512;
+        let sums = self.0.room(blocks * 4);
+        self.0.launch(
+            "square_sums",
+            (blocks, 1, 1),
+            256,
+            0,
+            &[
+                Arg::Pointer(numbers.address()),
+                Arg::Pointer(sums.address()),
+                Word(count as u32),
+            ],
+        );
+        let sums: Vec<f32> = self.0.read(&sums, 0, blocks);
+        sums.iter().map(|&s| f64::from(s)).sum()
+    }
+}
+
+/// Tokens that were chosen, still on the device.
+pub struct Chosen {
+    /// One a row.
+    pub tokens: super::Numbers<i32>,
+    /// Log-probability of each, in nats.
+    pub logprobs: super::Numbers<f32>,
+}

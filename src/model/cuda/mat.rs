@@ -1,0 +1,68 @@
+//! A matrix in device memory.
+
+use std::sync::Arc;
+
+use super::context::{Arg, Context};
+use super::memory::Buffer;
+
+/// Row-major. In bf16, or in F32 as one or more planes whose sum is the matrix: a product that is
+/// split over its inner dimension leaves its parts to whoever reads it.
+pub struct CudaMat {
+    pub(super) buffer: Arc<Buffer>,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// Numbers from row to row.
+    pub(super) stride: usize,
+    /// 0 is bf16.
+    pub(super) planes: usize,
+}
+
+impl CudaMat {
+    /// A bf16 matrix, whatever is in it.
+    pub(super) fn room(context: &Arc<Context>, rows: usize, cols: usize) -> Self {
+        let stride = cols.next_multiple_of(8);
+        CudaMat {
+            buffer: Arc::new(context.room(rows * stride * 2)),
+            rows,
+            cols,
+            stride,
+            planes: 0,
+        }
+    }
+
+    /// An F32 matrix of `planes` planes, whatever is in it.
+    pub(super) fn planes(
+        context: &Arc<Context>,
+        rows: usize,
+        cols: usize,
+        planes: usize,
+    ) -> Self {
+        let stride = cols.next_multiple_of(8);
+        CudaMat {
+            buffer: Arc::new(context.room(planes * rows * stride * 4)),
+            rows,
+            cols,
+            stride,
+            planes,
+        }
+    }
+
+    pub(super) fn pointer(&self) -> Arg {
+        Arg::Pointer(self.buffer.address())
+    }
+
+    /// Numbers of a plane.
+    pub(super) fn plane(&self) -> usize {
+        self.rows * self.stride
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+}

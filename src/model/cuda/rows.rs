@@ -1,0 +1,160 @@
+//! The rows of a step on the device: tokens, positions, places in the cache, and tiles of work.
+
+use std::sync::Arc;
+
+use super::context::{Context, Cuda};
+use super::memory::Buffer;
+use crate::model::cpu::Span;
+
+/// Query rows of a tile, and keys of one.
+const TILE: usize = 64;
+
+/// See [`crate::model::Device::Rows`].
+pub struct CudaRows {
+    pub(super) count: usize,
+    pub(super) tokens: Arc<Buffer>,
+    pub(super) positions: Arc<Buffer>,
+    /// Row of the cache where a row's keys and values go; negative stores nothing.
+    pub(super) cache_rows: Arc<Buffer>,
+    pub(super) slots: usize,
+    pub(super) capacity: usize,
+    pub(super) kind: Kind,
+}
+
+pub(super) enum Kind {
+    /// Several positions of a sequence: attention in tiles.
+    Tiles {
+        queries: Buffer,
+        query_tiles: usize,
+        keys: Buffer,
+        key_tiles: usize,
+    },
+    /// One position of each sequence, which is on the device and changes between replays of a
+    /// graph; row of the cache where each sequence begins.
+    Single { bases: Arc<Buffer> },
+}
+
+/// Rows of one position each, whose tokens and positions are written anew before each step.
+pub struct SingleRows {
+    context: Arc<Context>,
+    tokens: Arc<Buffer>,
+    positions: Arc<Buffer>,
+    cache_rows: Arc<Buffer>,
+    bases: Arc<Buffer>,
+    count: usize,
+    capacity: usize,
+}
+
+fn must_upload<T: Copy>(context: &Arc<Context>, values: &[T]) -> Buffer {
+    match context.upload(values) {
+        Ok(buffer) => buffer,
+        Err(error) => std::panic::panic_any(error),
+    }
+}
+
+impl CudaRows {
+    pub(super) fn tiled(
+        context: &Arc<Context>,
+        tokens: &[u32],
+        spans: &[Span],
+        capacity: usize,
+    ) -> Self {
+        let count = tokens.len();
+        let mut positions = vec![0i32; count];
+        let mut cache_rows = vec![-1i32; count];
+        let (mut queries, mut keys) = (Vec::new(), Vec::new());
+        for span in spans {
+            let base = span.slot * capacity;
+            for (i, row) in span.rows.clone().enumerate() {
+                positions[row] = (span.position + i) as i32;
+                cache_rows[row] = (base + span.position + i) as i32;
+            }
+            let (first, len) = (span.rows.start, span.rows.len());
+            for at in (0..len).step_by(TILE) {
+                let rows = (len - at).min(TILE);
+                queries.push([first + at, rows, span.position + at, base]);
+            }
+            // Whole sequences alone have a backward.
+            for at in (0..len).step_by(TILE) {
+                keys.push([first, len, at, base]);
+            }
+        }
+        // The longest work first, so that the last tiles to run are short.
+        queries.sort_by_key(|t| std::cmp::Reverse(t[2] + t[1]));
+        keys.sort_by_key(|t| std::cmp::Reverse(t[1] - t[2]));
+        let flat = |tiles: &[[usize; 4]]| -> Vec<i32> {
+            tiles.iter().flatten().map(|&n| n as i32).collect()
+        };
+        let slots = spans.iter().map(|s| s.slot + 1).max().unwrap_or(0);
+        CudaRows {
+            count,
+            tokens: Arc::new(must_upload(context, tokens)),
+            positions: Arc::new(must_upload(context, &positions)),
+            cache_rows: Arc::new(must_upload(context, &cache_rows)),
+            slots,
+            capacity,
+            kind: Kind::Tiles {
+                query_tiles: queries.len(),
+                queries: must_upload(context, &flat(&queries)),
+                key_tiles: keys.len(),
+                keys: must_upload(context, &flat(&keys)),
+            },
+        }
+    }
+}
+
+impl SingleRows {
+    /// Rows for `count` slots of a cache of `capacity` positions; row i is of slot i.
+    pub fn new(cuda: &Cuda, count: usize, capacity: usize) -> Self {
+        let context = cuda.0.clone();
+        let room = || Arc::new(context.room(count * 4));
+        SingleRows {
+            tokens: room(),
+            positions: room(),
+            cache_rows: room(),
+            bases: room(),
+            count,
+            capacity,
+            context,
+        }
+    }
+
+    /// Sets what the next step runs: token and position of each slot, `None` for a slot that rests.
+    ///
+    /// # Panics
+    /// When there are not as many as rows.
+    pub fn set(&self, next: &[Option<(u32, usize)>]) {
+        assert_eq!(next.len(), self.count);
+        let mut columns: [Vec<i32>; 4] = Default::default();
+        for (slot, next) in next.iter().enumerate() {
+            let base = (slot * self.capacity) as i32;
+            let row = match next {
+                Some((token, position)) => {
+                    let position = *position as i32;
+                    [*token as i32, position, base + position, base]
+                }
+                None => [0, 0, -1, -1],
+            };
+            columns.iter_mut().zip(row).for_each(|(c, v)| c.push(v));
+        }
+        let buffers = [&self.tokens, &self.positions, &self.cache_rows, &self.bases];
+        for (buffer, column) in buffers.into_iter().zip(&columns) {
+            self.context.write(buffer, 0, column);
+        }
+    }
+
+    /// As the layers take them.
+    pub fn rows(&self) -> CudaRows {
+        CudaRows {
+            count: self.count,
+            tokens: self.tokens.clone(),
+            positions: self.positions.clone(),
+            cache_rows: self.cache_rows.clone(),
+            slots: self.count,
+            capacity: self.capacity,
+            kind: Kind::Single {
+                bases: self.bases.clone(),
+            },
+        }
+    }
+}
