@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::exit::{EXIT_CODES, Outcome};
+use crate::model::DeviceChoice;
 use crate::suite::Shard;
 
 const SUBJECTS: &str = "\
@@ -83,6 +84,42 @@ pub enum Command {
          Written by `cargo test` and `qeval gate`."
     ))]
     Snapshot(SnapshotArgs),
+    /// Measure how fast this machine answers and trains, beside what its hardware allows
+    #[command(after_help = after(
+        "The floor of a measurement is the longer of two times: the bytes that must be read over \
+         the rate of a copy, and the operations over the rate of a large product, both measured \
+         at start."
+    ))]
+    Bench(BenchArgs),
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct BenchArgs {
+    /// Random weights of a shape: qwen2.5-7b, 0.5b, or smollm2
+    #[arg(long, value_name = "SHAPE", default_value = "smollm2", help_heading = "Model")]
+    pub shape: String,
+    /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
+    #[arg(long, value_name = "MODEL", help_heading = "Model")]
+    pub model: Option<String>,
+    /// Only these measurements; may be repeated [default: all]
+    #[arg(long, value_name = "decode|prefill|train", hide_possible_values = true, value_enum, value_delimiter = ',')]
+    pub only: Vec<BenchPart>,
+    /// How to compute.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// A kind of measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum BenchPart {
+    /// Tokens of many answers.
+    Decode,
+    /// Prompts.
+    Prefill,
+    /// Steps of training.
+    Train,
 }
 
 fn after(details: &str) -> String {
@@ -243,6 +280,7 @@ impl MeasureArgs {
             },
             select: SelectArgs::default(),
             compute: ComputeArgs {
+                device: DeviceChoice::Auto,
                 slots: None,
                 threads: None,
                 seed: None,
@@ -295,7 +333,11 @@ pub struct SelectArgs {
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
-    /// Answers in work at once; an answer does not depend on it [default: 32]
+    /// Where the model runs: auto, cpu, gpu, or gpu:N; auto is a GPU if there is one that can
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: DeviceChoice,
+    /// Answers in work at once; on the CPU an answer does not depend on it [default: 32, on a GPU
+    /// 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub slots: Option<u32>,
     /// Worker threads; an answer does not depend on it [default: one a core]
@@ -305,6 +347,19 @@ pub struct ComputeArgs {
     /// configuration, else 42]
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
+}
+
+/// Reads the name of a device.
+fn device(name: &str) -> Result<DeviceChoice, String> {
+    match name {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "gpu" => Ok(DeviceChoice::Gpu(0)),
+        _ => match name.strip_prefix("gpu:").map(str::parse) {
+            Some(Ok(ordinal)) => Ok(DeviceChoice::Gpu(ordinal)),
+            _ => Err("give auto, cpu, gpu, or gpu:1 for the second GPU".into()),
+        },
+    }
 }
 
 /// Where runs are kept.
@@ -581,6 +636,7 @@ mod tests {
             shard: "2/4".parse().ok(),
         };
         let compute = ComputeArgs {
+            device: DeviceChoice::Auto,
             slots: Some(8),
             threads: Some(2),
             seed: Some(7),
@@ -620,6 +676,7 @@ mod tests {
         assert_eq!(
             cli.command,
             Command::Gate(GateArgs {
+                junit: None,
                 candidate: None,
                 measure
             })
@@ -660,12 +717,13 @@ mod tests {
         Usage: qeval [OPTIONS] <COMMAND>
 
         Commands:
-          init   Write a commented qeval.toml, the built-in suites, and sample data into a folder
-          demo   Show the whole loop on a real small model, with no other set-up
-          train  Train; every checkpoint goes through the suites
-          run    Answer the suites, score the answers, and store the records
-          diff   Compare subjects with a base, probe by probe
-          gate   Print the verdict alone, for CI
+          init      Write a commented qeval.toml, the built-in suites, and sample data into a folder
+          demo      Show the whole loop on a real small model, with no other set-up
+          train     Train; every checkpoint goes through the suites
+          run       Answer the suites, score the answers, and store the records
+          diff      Compare subjects with a base, probe by probe
+          gate      Print the verdict alone, for CI
+          snapshot  Review changed answers: list, show, accept, or reject
 
         Options:
           -h, --help     Print help
@@ -710,6 +768,10 @@ mod tests {
 
         Options:
           -h, --help  Print help
+
+        Reports:
+              --junit <FILE>  Also write the verdict as JUnit XML: a test a probe, one a suite, and one for
+                              all
 
         Model:
               --config <FILE>  The configuration; the default may be missing, a named one may not [default:

@@ -10,7 +10,7 @@ use crate::exit::{Outcome, install_panic_hook};
 use super::args::{Cli, Command, parse};
 use super::error::CliError;
 use super::init::{InitFiles, init};
-use super::{demo, judge, snapshot, train};
+use super::{bench, demo, judge, snapshot, train};
 
 /// Runs the program. A process that was started to run an answer's code does only that.
 pub fn main() -> ExitCode {
@@ -63,6 +63,7 @@ fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Diff(args) => judge::diff(args, &cli.output),
         Command::Gate(args) => judge::gate(args, &cli.output),
         Command::Snapshot(args) => snapshot::snapshot(args, &cli.output),
+        Command::Bench(args) => bench::bench(args, &cli.output),
     }
 }
 

@@ -2,6 +2,7 @@
 //! and what came of it into a report and an outcome.
 
 mod args;
+mod bench;
 mod demo;
 mod dispatch;
 mod error;

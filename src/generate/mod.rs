@@ -2,9 +2,12 @@
 
 mod divergence;
 mod engine;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod request;
 mod sampler;
 mod slots;
+mod stepper;
 
 pub use divergence::{Divergence, divergence};
 pub use engine::{Engine, EngineOptions, StepReport};

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cpu::{Cpu, Span};
-use super::device::{Device, whole};
+use super::device::Device;
 use super::layers::{
     Attention, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
 };
@@ -292,7 +292,7 @@ impl<D: Device> Decoder<D> {
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, Tape<D>) {
         let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
-        let rows = self.device.rows(tokens, &whole(sequences), longest);
+        let rows = self.device.sequences(tokens, sequences);
         let mut kv = self.passing_kv(sequences.len(), longest);
         let mut stream = Stream::new(self.device.embed(&self.embedding, &rows));
         let mut layers = Vec::with_capacity(self.layers.len());

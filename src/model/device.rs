@@ -93,6 +93,13 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// Describes the rows of a step. `capacity` is that of the cache they go to.
     fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> Self::Rows;
 
+    /// Describes whole sequences side by side, as training runs them: a row's bits may depend on
+    /// the shape of the batch.
+    fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> Self::Rows {
+        let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
+        self.rows(tokens, &whole(sequences), longest)
+    }
+
     /// The rows' tokens as rows of the embedding.
     fn embed(&self, embedding: &Self::Weight, rows: &Self::Rows) -> Self::Mat;
 

@@ -3,6 +3,7 @@
 //! Forward and backward are written by hand over the operations of a [`Device`]. Nothing here knows
 //! of adapters but the joint [`LowRank`], which `lora` implements.
 
+mod any;
 mod config;
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -25,6 +26,7 @@ mod module;
 mod rope;
 mod weights;
 
+pub use any::{DeviceChoice, Model, ModelRef};
 pub use config::ModelConfig;
 pub use cpu::{Cpu, Span, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};

@@ -3,6 +3,7 @@
 //! every checkpoint, and [`rehearse`] has the base answer prompts that are then trained on.
 
 mod ask;
+mod bench;
 mod comparison;
 mod drift;
 pub mod embed;
@@ -20,6 +21,7 @@ mod stored;
 mod training;
 
 pub use ask::ask;
+pub use bench::{Bench, Measured, Part, Rates, shape};
 pub use comparison::compare_probes;
 pub use drift::{Changed, drifts};
 pub use embed::Embeddings;

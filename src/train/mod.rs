@@ -11,7 +11,10 @@ mod config;
 mod data;
 mod error;
 mod example;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod labels;
+mod learner;
 mod optim;
 mod preflight;
 mod schedule;
@@ -29,6 +32,7 @@ pub use error::{
     DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError,
 };
 pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
+pub(crate) use learner::learner;
 pub use labels::{Tokenized, TokenizedExample};
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};

@@ -126,9 +126,14 @@ pub fn gradient_norm(trainable: &Trainable) -> f64 {
 /// 0 leaves them. Returns the norm before.
 pub fn clip(trainable: &mut Trainable, max_norm: f64) -> f64 {
     let norm = gradient_norm(trainable);
-    let factor = max_norm / (norm + 1e-6);
-    if max_norm > 0.0 && factor < 1.0 {
+    if let Some(factor) = clip_factor(norm, max_norm) {
         trainable.scale_gradients(factor as f32);
     }
     norm
+}
+
+/// What gradients of this norm are multiplied with; `None` leaves them.
+pub(super) fn clip_factor(norm: f64, max_norm: f64) -> Option<f64> {
+    let factor = max_norm / (norm + 1e-6);
+    (max_norm > 0.0 && factor < 1.0).then_some(factor)
 }

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "how far apart the devices are is worth seeing")]
 
+mod answers;
 mod decoder;
 mod operations;
 mod support;
+mod training;

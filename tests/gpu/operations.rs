@@ -253,12 +253,12 @@ fn products_of_answers_do_not_depend_on_other_rows() {
         let g = linear(&cuda, &numbers(n, k, 1), None);
         let x = numbers(2048, k, 2);
         let bits = |rows: &[usize], row: usize| -> Vec<u32> {
-            let y = cuda.product(&g, &cuda.upload(&x.gather(rows)));
+            let y = cuda.product(&g, &cuda.of_answers(cuda.upload(&x.gather(rows))));
             cuda.download(&y).row(row).iter().map(|v| v.to_bits()).collect()
         };
         let many: Vec<usize> = (0..2048).collect();
         let expected = bits(&many, 5);
-        for m in [257, 300, 511, 512, 700, 1024, 1500] {
+        for m in [1, 17, 100, 257, 300, 511, 512, 700, 1024, 1500] {
             let mut rows: Vec<usize> = (100..100 + m).collect();
             rows[m - 3] = 5;
             assert_eq!(bits(&rows, m - 3), expected, "{n} x {k}, {m} rows");

@@ -1,5 +1,6 @@
 //! The operations of the layers over the kernels and cuBLASLt.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
@@ -11,7 +12,7 @@ use super::mat::CudaMat;
 use super::memory::Buffer;
 use super::rows::{CudaRows, Kind};
 use crate::model::cpu::{Heads, Span};
-use crate::model::device::{Device, HeadNorms};
+use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
 use crate::model::{Mat, ModelError};
 
@@ -135,7 +136,7 @@ impl Cuda {
             kv: kv_heads,
             dim,
         } = norms.heads;
-        let q = CudaMat::room(self.context(), qkv.rows, queries * dim);
+        let q = qkv.beside(self.context(), queries * dim);
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         self.row_kernel(
@@ -176,7 +177,7 @@ impl Cuda {
         let y = if out_f32 {
             CudaMat::planes(self.context(), x.rows, weight.outputs, 1)
         } else {
-            CudaMat::room(self.context(), x.rows, weight.outputs)
+            x.beside(self.context(), weight.outputs)
         };
         self.0.multiply(&Product {
             m: x.rows,
@@ -190,7 +191,7 @@ impl Cuda {
             alpha: 1.0,
             accumulate: false,
             bias: bias.map_or(0, |b| b.half.address()),
-            chosen_for: Some(if x.rows <= 256 { x.rows } else { ANSWER_ROWS }),
+            chosen_for: x.any_height.then_some(ANSWER_ROWS),
         });
         y
     }
@@ -338,8 +339,19 @@ impl Device for Cuda {
         CudaRows::tiled(self.context(), tokens, spans, capacity)
     }
 
+    fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> CudaRows {
+        let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
+        CudaRows {
+            any_height: false,
+            ..self.rows(tokens, &whole(sequences), longest)
+        }
+    }
+
     fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
-        let x = CudaMat::room(self.context(), rows.count, embedding.inputs);
+        let x = CudaMat {
+            any_height: rows.any_height,
+            ..CudaMat::room(self.context(), rows.count, embedding.inputs)
+        };
         self.row_kernel(
             "gather_rows",
             rows.count,
@@ -442,7 +454,7 @@ impl Device for Cuda {
     }
 
     fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
-        let sum = CudaMat::room(self.context(), x.rows, x.cols);
+        let sum = x.beside(self.context(), x.cols);
         self.row_kernel(
             "sum_norm_rows",
             x.rows,
@@ -463,7 +475,7 @@ impl Device for Cuda {
     }
 
     fn norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat) -> CudaMat {
-        let y = CudaMat::room(self.context(), x.rows, x.cols);
+        let y = x.beside(self.context(), x.cols);
         self.row_kernel(
             "norm_rows",
             x.rows,
@@ -480,8 +492,8 @@ impl Device for Cuda {
     }
 
     fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
-        let sum = CudaMat::room(self.context(), x.rows, x.cols);
-        let normed = CudaMat::room(self.context(), x.rows, x.cols);
+        let sum = x.beside(self.context(), x.cols);
+        let normed = x.beside(self.context(), x.cols);
         self.row_kernel(
             "sum_norm_rows",
             x.rows,
@@ -558,7 +570,7 @@ impl Device for Cuda {
             dim,
         } = norms.heads;
         let q = self.place(&norms, qkv, rows, rotary, kv);
-        let mixed = CudaMat::room(self.context(), qkv.rows, queries * dim);
+        let mixed = qkv.beside(self.context(), queries * dim);
         let scale = Float(1.0 / (dim as f32).sqrt());
         let sizes = [Int(queries as i32), Int(kv_heads as i32), Int(dim as i32)];
         let (keys, values) = (
@@ -738,7 +750,7 @@ impl Device for Cuda {
 
     fn gate(&self, gate_up: &CudaMat) -> CudaMat {
         let n = gate_up.cols / 2;
-        let active = CudaMat::room(self.context(), gate_up.rows, n);
+        let active = gate_up.beside(self.context(), n);
         let total = gate_up.rows * n / 8;
         self.flat_kernel(
             "gate_rows",
@@ -860,6 +872,39 @@ impl Cuda {
             ],
         );
         Chosen { tokens, logprobs }
+    }
+
+    /// The rows named, in that order; a negative one gives zeros.
+    pub fn pick(&self, x: &CudaMat, rows: &[i64]) -> CudaMat {
+        let index: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
+        let index = super::Numbers::of(self, &index);
+        let y = CudaMat::room(self.context(), rows.len(), x.cols);
+        self.row_kernel(
+            "gather_rows",
+            rows.len(),
+            0,
+            &[
+                x.pointer(),
+                index.pointer(),
+                y.pointer(),
+                Int((x.stride / 8) as i32),
+            ],
+        );
+        y
+    }
+
+    /// The same rows as those of answers: what a product gives for one does not depend on how
+    /// many there are.
+    pub fn of_answers(&self, x: CudaMat) -> CudaMat {
+        CudaMat {
+            any_height: true,
+            ..x
+        }
+    }
+
+    /// One row of an F32 matrix in the host's memory.
+    pub fn row(&self, x: &CudaMat, row: usize) -> Vec<f32> {
+        self.0.read(&x.buffer, row * x.stride * 4, x.cols)
     }
 
     /// Writes each row of `x` to the row of `target` that is named for it.

@@ -15,6 +15,8 @@ pub struct CudaMat {
     pub(super) stride: usize,
     /// 0 is bf16.
     pub(super) planes: usize,
+    /// A row's bits must not depend on how many rows there are.
+    pub(super) any_height: bool,
 }
 
 impl CudaMat {
@@ -27,6 +29,7 @@ impl CudaMat {
             cols,
             stride,
             planes: 0,
+            any_height: false,
         }
     }
 
@@ -44,6 +47,15 @@ impl CudaMat {
             cols,
             stride,
             planes,
+            any_height: false,
+        }
+    }
+
+    /// A bf16 matrix of the same rows.
+    pub(super) fn beside(&self, context: &Arc<Context>, cols: usize) -> Self {
+        CudaMat {
+            any_height: self.any_height,
+            ..CudaMat::room(context, self.rows, cols)
         }
     }
 

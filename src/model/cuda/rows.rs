@@ -18,6 +18,8 @@ pub struct CudaRows {
     pub(super) cache_rows: Arc<Buffer>,
     pub(super) slots: usize,
     pub(super) capacity: usize,
+    /// See [`CudaMat`](super::CudaMat).
+    pub(super) any_height: bool,
     pub(super) kind: Kind,
 }
 
@@ -93,6 +95,7 @@ impl CudaRows {
             cache_rows: Arc::new(must_upload(context, &cache_rows)),
             slots,
             capacity,
+            any_height: true,
             kind: Kind::Tiles {
                 query_tiles: queries.len(),
                 queries: must_upload(context, &flat(&queries)),
@@ -152,6 +155,7 @@ impl SingleRows {
             cache_rows: self.cache_rows.clone(),
             slots: self.count,
             capacity: self.capacity,
+            any_height: false,
             kind: Kind::Single {
                 bases: self.bases.clone(),
             },
