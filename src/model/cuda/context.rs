@@ -37,6 +37,8 @@ pub(super) struct Context {
     name: String,
     /// Streaming multiprocessors.
     pub(super) processors: usize,
+    /// Hopper's products of four warps are there.
+    pub(super) warp_groups: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -142,6 +144,7 @@ impl Cuda {
             blas: Mutex::new(blas),
             name,
             processors,
+            warp_groups: (major, minor) == (9, 0),
         })))
     }
 

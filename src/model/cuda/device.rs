@@ -8,12 +8,12 @@ use rayon::prelude::*;
 
 use super::context::{Arg, Context, Cuda};
 use super::gemm::{Operand, Product};
-use super::mat::CudaMat;
+use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
 use super::rows::{CudaRows, Kind};
 use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
-use crate::model::layers::{Linear, RmsNorm, Rotary};
+use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
 use crate::model::{Mat, ModelError};
 
 use Arg::{Float, Int, Long, Word};
@@ -24,6 +24,8 @@ const ROW: usize = 256;
 const LOSS_ROWS: usize = 1024;
 /// Keys that one block of decode attention takes.
 const SPLIT: usize = 512;
+/// Most rows that the kernel for few of them takes.
+const SKINNY_ROWS: usize = 128;
 /// Rows that the algorithms of products in answers are chosen for.
 const ANSWER_ROWS: usize = 1024;
 
@@ -166,18 +168,20 @@ impl Cuda {
         q
     }
 
-    /// `x W^T (+ b)`, in bf16 or F32.
+    /// `x W^T (+ b)`, in bf16 or F32; in parts, where that is quicker and the reader adds them.
     fn times(
         &self,
         x: &CudaMat,
         weight: &CudaWeight,
         bias: Option<&CudaVector>,
-        out_f32: bool,
+        out: Form,
     ) -> CudaMat {
-        let y = if out_f32 {
-            CudaMat::planes(self.context(), x.rows, weight.outputs, 1)
-        } else {
-            x.beside(self.context(), weight.outputs)
+        if x.height == Height::Slots && x.rows <= SKINNY_ROWS && self.0.warp_groups {
+            return self.few_rows(x, weight, bias, out);
+        }
+        let y = match out {
+            Form::Single => CudaMat::planes(self.context(), x.rows, weight.outputs, 1),
+            Form::Half | Form::Parts => x.beside(self.context(), weight.outputs),
         };
         self.0.multiply(&Product {
             m: x.rows,
@@ -187,14 +191,77 @@ impl Cuda {
             y: weight.operand(true),
             out: y.buffer.address(),
             out_stride: y.stride,
-            out_f32,
+            out_f32: out == Form::Single,
             alpha: 1.0,
             accumulate: false,
             bias: bias.map_or(0, |b| b.half.address()),
-            chosen_for: x.any_height.then_some(ANSWER_ROWS),
+            chosen_for: (x.height == Height::Any).then_some(ANSWER_ROWS),
         });
         y
     }
+
+    /// A product of one row a slot, bound by the weight's bytes.
+    fn few_rows(
+        &self,
+        x: &CudaMat,
+        weight: &CudaWeight,
+        bias: Option<&CudaVector>,
+        out: Form,
+    ) -> CudaMat {
+        let blocks = weight.outputs.div_ceil(128);
+        let inner = weight.inputs.div_ceil(64);
+        let wanted = if out == Form::Parts {
+            (2 * self.0.processors / blocks).clamp(1, inner.div_ceil(4))
+        } else {
+            1
+        };
+        let tiles = inner.div_ceil(wanted);
+        let splits = inner.div_ceil(tiles);
+        let y = if out == Form::Half || (out == Form::Parts && splits == 1) {
+            x.beside(self.context(), weight.outputs)
+        } else {
+            CudaMat {
+                height: x.height,
+                ..CudaMat::planes(self.context(), x.rows, weight.outputs, splits)
+            }
+        };
+        let (name, height) = match x.rows {
+            ..=16 => ("skinny_16", 16),
+            17..=32 => ("skinny_32", 32),
+            33..=64 => ("skinny_64", 64),
+            _ => ("skinny_128", 128),
+        };
+        self.0.launch(
+            name,
+            (blocks, splits, 1),
+            256,
+            4 * 128 * (128 + height),
+            &[
+                x.pointer(),
+                Arg::Pointer(weight.buffer.address()),
+                y.pointer(),
+                Arg::Pointer(bias.map_or(0, |b| b.single.address())),
+                Int(x.rows as i32),
+                Int(weight.outputs as i32),
+                Int(weight.inputs as i32),
+                Int(y.stride as i32),
+                Int(tiles as i32),
+                Int(i32::from(y.planes > 0)),
+            ],
+        );
+        y
+    }
+}
+
+/// The form of a product's result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// bf16.
+    Half,
+    /// F32.
+    Single,
+    /// bf16, or F32 in planes.
+    Parts,
 }
 
 impl CudaKv {
@@ -342,14 +409,14 @@ impl Device for Cuda {
     fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> CudaRows {
         let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
         CudaRows {
-            any_height: false,
+            height: Height::Shape,
             ..self.rows(tokens, &whole(sequences), longest)
         }
     }
 
     fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
         let x = CudaMat {
-            any_height: rows.any_height,
+            height: rows.height,
             ..CudaMat::room(self.context(), rows.count, embedding.inputs)
         };
         self.row_kernel(
@@ -530,7 +597,12 @@ impl Device for Cuda {
     }
 
     fn product(&self, linear: &Linear<Cuda>, x: &CudaMat) -> CudaMat {
-        self.times(x, &linear.weight, linear.bias.as_ref(), false)
+        // The activation reads whole numbers; norms and attention add up parts.
+        let out = match linear.place.site {
+            Site::GateUp => Form::Half,
+            Site::Qkv | Site::O | Site::Down => Form::Parts,
+        };
+        self.times(x, &linear.weight, linear.bias.as_ref(), out)
     }
 
     fn product_backward(&self, weight: &CudaWeight, dy: &CudaMat) -> CudaMat {
@@ -553,7 +625,8 @@ impl Device for Cuda {
     }
 
     fn logits(&self, head: &CudaWeight, x: &CudaMat, exact: bool) -> CudaMat {
-        self.times(x, head, None, exact)
+        let out = if exact { Form::Single } else { Form::Half };
+        self.times(x, head, None, out)
     }
 
     fn attend(
@@ -897,7 +970,15 @@ impl Cuda {
     /// many there are.
     pub fn of_answers(&self, x: CudaMat) -> CudaMat {
         CudaMat {
-            any_height: true,
+            height: Height::Any,
+            ..x
+        }
+    }
+
+    /// The same rows as one a slot.
+    pub fn of_slots(&self, x: CudaMat) -> CudaMat {
+        CudaMat {
+            height: Height::Slots,
             ..x
         }
     }

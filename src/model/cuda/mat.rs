@@ -15,8 +15,18 @@ pub struct CudaMat {
     pub(super) stride: usize,
     /// 0 is bf16.
     pub(super) planes: usize,
-    /// A row's bits must not depend on how many rows there are.
-    pub(super) any_height: bool,
+    pub(super) height: Height,
+}
+
+/// What a product's algorithm may depend on, for rows of this kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Height {
+    /// The shape: training, where a batch is what it is.
+    Shape,
+    /// Not the number of rows: prompts, each with whatever stands beside it.
+    Any,
+    /// One row a slot: as many in every step.
+    Slots,
 }
 
 impl CudaMat {
@@ -29,7 +39,7 @@ impl CudaMat {
             cols,
             stride,
             planes: 0,
-            any_height: false,
+            height: Height::Shape,
         }
     }
 
@@ -47,14 +57,14 @@ impl CudaMat {
             cols,
             stride,
             planes,
-            any_height: false,
+            height: Height::Shape,
         }
     }
 
     /// A bf16 matrix of the same rows.
     pub(super) fn beside(&self, context: &Arc<Context>, cols: usize) -> Self {
         CudaMat {
-            any_height: self.any_height,
+            height: self.height,
             ..CudaMat::room(context, self.rows, cols)
         }
     }

@@ -55,6 +55,10 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("half_copy_of", 0),
     ("square_sums", 0),
     ("dropped", 0),
+    ("skinny_16", 4 * 128 * (128 + 16)),
+    ("skinny_32", 4 * 128 * (128 + 32)),
+    ("skinny_64", 4 * 128 * (128 + 64)),
+    ("skinny_128", 4 * 128 * (128 + 128)),
 ];
 
 /// The kernels as PTX for a compute capability. Compiled once a machine: the text on disk is named

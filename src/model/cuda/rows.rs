@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::context::{Context, Cuda};
+use super::mat::Height;
 use super::memory::Buffer;
 use crate::model::cpu::Span;
 
@@ -19,7 +20,7 @@ pub struct CudaRows {
     pub(super) slots: usize,
     pub(super) capacity: usize,
     /// See [`CudaMat`](super::CudaMat).
-    pub(super) any_height: bool,
+    pub(super) height: Height,
     pub(super) kind: Kind,
 }
 
@@ -95,7 +96,7 @@ impl CudaRows {
             cache_rows: Arc::new(must_upload(context, &cache_rows)),
             slots,
             capacity,
-            any_height: true,
+            height: Height::Any,
             kind: Kind::Tiles {
                 query_tiles: queries.len(),
                 queries: must_upload(context, &flat(&queries)),
@@ -155,7 +156,7 @@ impl SingleRows {
             cache_rows: self.cache_rows.clone(),
             slots: self.count,
             capacity: self.capacity,
-            any_height: false,
+            height: Height::Slots,
             kind: Kind::Single {
                 bases: self.bases.clone(),
             },
