@@ -48,7 +48,7 @@ pub fn divergence<'a>(
             let table = crate::lora::adapter_table(decoder.device(), adapters)?;
             let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
             let rows = Numbers::of(decoder.device(), &rows);
-            measure(decoder, &mut RowAdapters::new(table.into(), rows.into()), prompt, text)
+            measure(decoder, &mut RowAdapters::new(table.into(), rows), prompt, text)
         }
     }
 }

@@ -88,20 +88,39 @@ impl<'a> Engine<'a> {
         let capacity = requests.iter().map(Self::positions).max().unwrap_or(1);
         let (mut stepper, count, step_rows) = self.stepper(count, capacity);
         let mut slots = Slots::new(count, requests);
+        // What a step finished is heard while the next one runs.
+        let mut heard: Option<(StepReport, Vec<Finished>)> = None;
         loop {
             slots.fill(|from, to, positions| stepper.copy(from, to, positions));
-            if slots.idle() {
-                return;
-            }
-            let (report, finished) = self.step(&mut slots, stepper.as_mut(), step_rows);
-            for result in finished {
-                if on_finished(result).is_break() {
+            let begun = (!slots.idle()).then(|| {
+                let mut report = StepReport {
+                    slots: count,
+                    ..StepReport::default()
+                };
+                let mut plan = self.plan(&slots, step_rows, &mut report);
+                let purposes = self.collect(&mut slots, &mut plan);
+                stepper.start(&plan);
+                (plan, purposes, report)
+            });
+            if let Some((report, finished)) = heard.take() {
+                for result in finished {
+                    if on_finished(result).is_break() {
+                        return;
+                    }
+                }
+                if on_step(report).is_break() {
                     return;
                 }
             }
-            if on_step(report).is_break() {
+            let Some((plan, purposes, mut report)) = begun else {
                 return;
+            };
+            let answers = stepper.finish(&plan);
+            let mut finished = Vec::new();
+            for (purpose, (token, logprob)) in purposes.iter().zip(answers) {
+                self.advance(&mut slots, purpose, token, logprob, &mut report, &mut finished);
             }
+            heard = Some((report, finished));
         }
     }
 
@@ -136,26 +155,6 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-    }
-
-    fn step(
-        &self,
-        slots: &mut Slots,
-        stepper: &mut dyn Stepper,
-        step_rows: usize,
-    ) -> (StepReport, Vec<Finished>) {
-        let mut report = StepReport {
-            slots: slots.states.len(),
-            ..StepReport::default()
-        };
-        let mut plan = self.plan(slots, step_rows, &mut report);
-        let purposes = self.collect(slots, &mut plan);
-        let answers = stepper.step(&plan);
-        let mut finished = Vec::new();
-        for (purpose, (token, logprob)) in purposes.iter().zip(answers) {
-            self.advance(slots, purpose, token, logprob, &mut report, &mut finished);
-        }
-        (report, finished)
     }
 
     /// The rows of the next step, and each row's adapter. Rows of one adapter stand together.

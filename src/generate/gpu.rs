@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::stepper::{Ask, Plan, Row, Stepper};
 use crate::lora::{LoadedAdapter, adapter_table};
-use crate::model::cuda::{AdapterTable, Chosen, Cuda, CudaMat, Graph, Numbers, RowAdapters, SingleRows};
+use crate::model::cuda::{
+    AdapterTable, Chosen, Cuda, CudaMat, Graph, Next, Numbers, RowAdapters, SingleRows,
+};
 use crate::model::{
     Batch, Decoder, Device, KvCache, LowRank, ModelError, NoLowRank, Span,
 };
@@ -34,11 +36,23 @@ pub(super) struct GpuStepper<'a> {
     /// The last row of each slot's prompt.
     kept: CudaMat,
     single: SingleRows,
-    /// Adapter of each slot.
-    whose: Arc<Numbers<i32>>,
     /// The graph of a token of every slot, with its logits and what it chose.
     graph: Option<(Graph, CudaMat, Chosen)>,
     greedy: Numbers<i32>,
+    /// How each slot's token is drawn, and whether any is.
+    settings: (Numbers<f32>, bool),
+    /// What the step under way has begun.
+    begun: Begun,
+}
+
+/// A step under way.
+#[derive(Default)]
+struct Begun {
+    /// The graph runs.
+    graph: bool,
+    /// Wanted rows beside the graph, in groups of one height: places in the plan, logits, and what
+    /// they chose.
+    beside: Vec<(Vec<usize>, CudaMat, Chosen)>,
 }
 
 impl<'a> GpuStepper<'a> {
@@ -59,21 +73,15 @@ impl<'a> GpuStepper<'a> {
             cache: KvCache::on(cuda, decoder.config(), slots, capacity)?,
             kept: cuda.zeros(slots, decoder.config().hidden_size),
             single: SingleRows::new(cuda, slots, capacity),
-            whose: Arc::new(Numbers::room(cuda, slots)),
             greedy: Numbers::of(cuda, &vec![-1; slots.max(LOGIT_ROWS)]),
+            settings: (Numbers::of(cuda, &vec![0.0; 4 * slots]), false),
             graph: None,
+            begun: Begun::default(),
             table,
             usable,
             slots,
             decoder,
         })
-    }
-
-    fn low_rank(&self, rows: Arc<Numbers<i32>>) -> Box<dyn LowRank<Cuda>> {
-        match &self.table {
-            Some(table) => Box::new(RowAdapters::new(table.clone(), rows)),
-            None => Box::new(NoLowRank),
-        }
     }
 
     /// Runs the spans that are no single tokens of answers. Returns their results, and where each
@@ -99,8 +107,11 @@ impl<'a> GpuStepper<'a> {
         if batch.tokens.is_empty() {
             return (None, places);
         }
-        let rows = Arc::new(Numbers::of(self.decoder.device(), &adapters));
-        let mut low_rank = self.low_rank(rows);
+        let rows = Numbers::of(self.decoder.device(), &adapters);
+        let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
+            Some(table) => Box::new(RowAdapters::new(table.clone(), rows)),
+            None => Box::new(NoLowRank),
+        };
         let hidden = self
             .decoder
             .forward(&batch, &mut self.cache, low_rank.as_mut());
@@ -110,26 +121,45 @@ impl<'a> GpuStepper<'a> {
     /// Starts a token of every answer that is being written; whether there is any.
     fn start_tokens(&mut self, plan: &Plan) -> bool {
         let mut next = vec![None; self.slots];
-        let mut whose = vec![-1i32; self.slots];
         for (span, _) in plan.batch.spans.iter().zip(&plan.writes).filter(|(_, w)| **w) {
             let row = span.rows.start;
-            next[span.slot] = Some((plan.batch.tokens[row], span.position));
-            whose[span.slot] = plan.adapters[row].map_or(-1, |a| a as i32);
+            next[span.slot] = Some(Next {
+                token: plan.batch.tokens[row],
+                position: span.position,
+                adapter: plan.adapters[row].map_or(-1, |a| a as i32),
+            });
         }
         if next.iter().all(Option::is_none) {
             return false;
         }
         self.single.set(&next);
-        self.whose.set(&whose);
+        let mut asks = vec![None; self.slots];
+        for wanted in &plan.wanted {
+            let Row::Now(row) = wanted.row else { continue };
+            let spans = plan.batch.spans.iter().zip(&plan.writes);
+            if let Some((span, _)) = spans.into_iter().find(|(s, w)| **w && s.rows.start == row) {
+                asks[span.slot] = Some(&wanted.ask);
+            }
+        }
+        let settings = settings(&asks);
+        let drawn = settings.iter().any(|s| *s != 0.0);
+        if drawn || self.settings.1 {
+            self.settings.0.set(&settings);
+            self.settings.1 = drawn;
+        }
         if self.graph.is_none() {
             let rows = self.single.rows();
-            let mut low_rank = self.low_rank(self.whose.clone());
+            let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
+                Some(table) => Box::new(RowAdapters::of_slots(table.clone(), &self.single)),
+                None => Box::new(NoLowRank),
+            };
             let (decoder, usable) = (self.decoder, self.usable);
-            let (cache, greedy) = (&mut self.cache, &self.greedy);
+            let (cache, greedy, settings) = (&mut self.cache, &self.greedy, &self.settings.0);
             let (graph, (logits, chosen)) = decoder.device().record(|| {
                 let hidden = decoder.forward_rows(&rows, cache, low_rank.as_mut());
                 let logits = decoder.logits(&hidden);
                 let chosen = decoder.device().choose(&logits, greedy, usable);
+                decoder.device().draw(&logits, &chosen, settings, usable);
                 (logits, chosen)
             });
             self.graph = Some((graph, logits, chosen));
@@ -139,26 +169,13 @@ impl<'a> GpuStepper<'a> {
         }
         true
     }
-}
 
-impl Stepper for GpuStepper<'_> {
-    fn copy(&mut self, from: usize, to: usize, positions: usize) {
-        self.cache.copy(from, to, positions);
-    }
-
-    fn step(&mut self, plan: &Plan) -> Vec<(u32, f32)> {
-        let (hidden, places) = self.run_tiles(plan);
-        let written = self.start_tokens(plan);
-        let cuda = self.decoder.device().clone();
-        let mut answers = vec![(0, 0.0); plan.wanted.len()];
-        // Rows beside the graph, in groups of one height.
-        let slot_of = |row: usize| {
-            let spans = plan.batch.spans.iter().zip(&plan.writes);
-            let mut mine = spans.filter(|(s, w)| **w && s.rows.start == row);
-            mine.next().map(|(s, _)| s.slot)
-        };
+    /// Starts the head over wanted rows that are not the graph's.
+    fn start_beside(&mut self, plan: &Plan, hidden: Option<&CudaMat>, places: &[usize]) {
+        let cuda = self.decoder.device();
+        let is_beside = |row: Row| !matches!(row, Row::Now(row) if places[row] == usize::MAX);
         let beside: Vec<usize> = (0..plan.wanted.len())
-            .filter(|&i| !matches!(plan.wanted[i].row, Row::Now(row) if places[row] == usize::MAX))
+            .filter(|&i| is_beside(plan.wanted[i].row))
             .collect();
         for chunk in beside.chunks(LOGIT_ROWS) {
             let (mut now, mut kept) = (vec![-1i64; LOGIT_ROWS], vec![-1i64; LOGIT_ROWS]);
@@ -173,47 +190,104 @@ impl Stepper for GpuStepper<'_> {
                 }
             }
             let mut rows = cuda.pick(&self.kept, &kept);
-            if let Some(hidden) = &hidden {
+            if let Some(hidden) = hidden {
                 rows = cuda.sum(&rows, cuda.pick(hidden, &now));
             }
             let logits = self.decoder.logits(&rows);
-            let chosen = cuda.choose(&logits, &Numbers::of(&cuda, &asked), self.usable);
-            let (tokens, logprobs) = (chosen.tokens.get(), chosen.logprobs.get());
+            let chosen = cuda.choose(&logits, &Numbers::of(cuda, &asked), self.usable);
+            let mut asks = vec![None; LOGIT_ROWS];
             for (at, &i) in chunk.iter().enumerate() {
-                answers[i] = match &plan.wanted[i].ask {
-                    ask if drawn(ask) => ask.answer(&cuda.row(&logits, at), self.usable),
-                    _ => (tokens[at] as u32, logprobs[at]),
-                };
+                asks[at] = Some(&plan.wanted[i].ask);
             }
-        }
-        if let (true, Some((_, logits, chosen))) = (written, &self.graph) {
-            let (tokens, logprobs) = (chosen.tokens.get(), chosen.logprobs.get());
-            for (i, wanted) in plan.wanted.iter().enumerate() {
-                let Row::Now(row) = wanted.row else { continue };
-                let Some(slot) = slot_of(row) else { continue };
-                answers[i] = match &wanted.ask {
-                    ask if drawn(ask) => ask.answer(&cuda.row(logits, slot), self.usable),
-                    _ => (tokens[slot] as u32, logprobs[slot]),
-                };
+            let settings = settings(&asks);
+            if settings.iter().any(|s| *s != 0.0) {
+                cuda.draw(&logits, &chosen, &Numbers::of(cuda, &settings), self.usable);
             }
+            self.begun.beside.push((chunk.to_vec(), logits, chosen));
         }
+    }
+
+    /// A token, by the device or, where it cannot, by the host from its row of logits.
+    fn answer(&self, ask: &Ask, logits: &CudaMat, row: usize, found: (u32, f32)) -> (u32, f32) {
+        if penalized(ask) || found.0 == u32::MAX {
+            ask.answer(&self.decoder.device().row(logits, row), self.usable)
+        } else {
+            found
+        }
+    }
+}
+
+impl Stepper for GpuStepper<'_> {
+    fn copy(&mut self, from: usize, to: usize, positions: usize) {
+        self.cache.copy(from, to, positions);
+    }
+
+    fn start(&mut self, plan: &Plan) {
+        self.begun = Begun::default();
+        let (hidden, places) = self.run_tiles(plan);
+        self.begun.graph = self.start_tokens(plan);
+        self.start_beside(plan, hidden.as_ref(), &places);
         if let Some(hidden) = &hidden
             && !plan.keep.is_empty()
         {
-            let (rows, slots): (Vec<usize>, Vec<usize>) =
-                plan.keep.iter().map(|&(row, slot)| (places[row], slot)).unzip();
+            let cuda = self.decoder.device();
+            let kept = plan.keep.iter().map(|&(row, slot)| (places[row], slot));
+            let (rows, slots): (Vec<usize>, Vec<usize>) = kept.unzip();
             cuda.scatter(&cuda.gather(hidden, &rows), &slots, &self.kept);
+        }
+    }
+
+    fn finish(&mut self, plan: &Plan) -> Vec<(u32, f32)> {
+        let begun = std::mem::take(&mut self.begun);
+        let mut answers = vec![(0, 0.0); plan.wanted.len()];
+        for (places, logits, chosen) in begun.beside {
+            for (at, (&i, found)) in places.iter().zip(chosen.get()).enumerate() {
+                answers[i] = self.answer(&plan.wanted[i].ask, &logits, at, found);
+            }
+        }
+        if let (true, Some((_, logits, chosen))) = (begun.graph, &self.graph) {
+            let found = chosen.get();
+            let mut slot_of = vec![usize::MAX; plan.batch.tokens.len()];
+            for (span, writes) in plan.batch.spans.iter().zip(&plan.writes) {
+                if *writes {
+                    slot_of[span.rows.start] = span.slot;
+                }
+            }
+            for (i, wanted) in plan.wanted.iter().enumerate() {
+                let Row::Now(row) = wanted.row else { continue };
+                if slot_of[row] != usize::MAX {
+                    let slot = slot_of[row];
+                    answers[i] = self.answer(&wanted.ask, logits, slot, found[slot]);
+                }
+            }
         }
         answers
     }
 }
 
-/// Whether the host draws the token: it needs the whole row of logits.
-fn drawn(ask: &Ask) -> bool {
-    match ask {
-        Ask::Choose { sampling, .. } => {
-            sampling.temperature > 0.0 || sampling.repetition_penalty != 1.0
+/// Whether the token depends on those before it beyond the logits.
+fn penalized(ask: &Ask) -> bool {
+    matches!(ask, Ask::Choose { sampling, .. } if sampling.repetition_penalty != 1.0)
+}
+
+/// How the device draws each row's token: all temperatures, then top-p, numbers in [0, 1), top-k.
+fn settings(asks: &[Option<&Ask>]) -> Vec<f32> {
+    let mut settings = vec![0.0; 4 * asks.len()];
+    for (row, ask) in asks.iter().enumerate() {
+        if let Some(ask @ Ask::Choose { sampling, draw, .. }) = ask
+            && sampling.temperature > 0.0
+            && !penalized(ask)
+        {
+            let of_row = [
+                sampling.temperature,
+                sampling.top_p,
+                *draw,
+                sampling.top_k as f32,
+            ];
+            for (column, value) in of_row.into_iter().enumerate() {
+                settings[column * asks.len() + row] = value;
+            }
         }
-        Ask::Score(_) => false,
     }
+    settings
 }

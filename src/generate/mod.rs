@@ -12,4 +12,4 @@ mod stepper;
 pub use divergence::{Divergence, divergence};
 pub use engine::{Engine, EngineOptions, StepReport};
 pub use request::{Finished, Request, Work};
-pub use sampler::Sampling;
+pub use sampler::{Sampling, draw};

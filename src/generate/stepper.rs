@@ -79,8 +79,11 @@ pub(super) trait Stepper {
     /// Copies the first `positions` of one slot to another.
     fn copy(&mut self, from: usize, to: usize, positions: usize);
 
-    /// Runs a step: a token and its log-probability for every row that is wanted.
-    fn step(&mut self, plan: &Plan) -> Vec<(u32, f32)>;
+    /// Begins a step, without waiting for it: the host has other work meanwhile.
+    fn start(&mut self, plan: &Plan);
+
+    /// Ends the step that was begun: a token and its log-probability for every row that is wanted.
+    fn finish(&mut self, plan: &Plan) -> Vec<(u32, f32)>;
 }
 
 /// Steps on the CPU.
@@ -115,7 +118,9 @@ impl Stepper for CpuStepper<'_> {
         self.cache.copy(from, to, positions);
     }
 
-    fn step(&mut self, plan: &Plan) -> Vec<(u32, f32)> {
+    fn start(&mut self, _: &Plan) {}
+
+    fn finish(&mut self, plan: &Plan) -> Vec<(u32, f32)> {
         let hidden = if plan.batch.tokens.is_empty() {
             Mat::zeros(0, self.decoder.config().hidden_size)
         } else {

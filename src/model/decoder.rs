@@ -380,7 +380,7 @@ impl<D: Device> Decoder<D> {
         target: &mut D::Mat,
     ) {
         let device = &self.device;
-        let d_normed = device.product_backward(&self.head, d_logits);
+        let d_normed = device.product_backward(&self.head, d_logits, None);
         let mut dx = device.zeros(device.height(x), device.width(x));
         device.norm_backward(&self.norm, x, &d_normed, &mut dx);
         device.scatter_add(&dx, rows, target);

@@ -150,11 +150,21 @@ pub trait Device: Clone + Send + Sync + 'static {
         dx: &mut Self::Mat,
     );
 
-    /// `x W^T + b`.
-    fn product(&self, linear: &Linear<Self>, x: &Self::Mat) -> Self::Mat;
+    /// `x W^T + b`, added to `onto` when it is there.
+    fn product(
+        &self,
+        linear: &Linear<Self>,
+        x: &Self::Mat,
+        onto: Option<Self::Mat>,
+    ) -> Self::Mat;
 
-    /// `dy W`: the gradient of [`Device::product`] by `x`.
-    fn product_backward(&self, weight: &Self::Weight, dy: &Self::Mat) -> Self::Mat;
+    /// `dy W`, the gradient of [`Device::product`] by `x`, added to `onto` when it is there.
+    fn product_backward(
+        &self,
+        weight: &Self::Weight,
+        dy: &Self::Mat,
+        onto: Option<Self::Mat>,
+    ) -> Self::Mat;
 
     /// `x W^T` for the head: in F32 when `exact`, as tokens are chosen from; losses take what is
     /// cheapest.

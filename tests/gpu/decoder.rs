@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use qeval::lora::{BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, Trainable, adapter_table};
-use qeval::model::cuda::{Numbers, RowAdapters};
+use qeval::model::cuda::{Next, Numbers, RowAdapters};
 use qeval::model::{Batch, Keep, KvCache, LowRank, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{assert_close, down, gpu, lora_config, matrices, numbers, pair, tokens, trainable};
@@ -28,7 +28,7 @@ fn logits_of_base_and_adapters_in_one_batch() {
             let hidden = pair.cpu.forward(&batch, &mut cache, &mut BatchAdapters::new(&adapters, &which));
             let table = Arc::new(adapter_table(&cuda, &adapters).unwrap());
             let numbers: Vec<i32> = which.iter().map(|w| w.map_or(-1, |w| w as i32)).collect();
-            let mut rows = RowAdapters::new(table, Arc::new(Numbers::of(&cuda, &numbers)));
+            let mut rows = RowAdapters::new(table, Numbers::of(&cuda, &numbers));
             let mut cache = KvCache::on(&cuda, &pair.config, 3, len).unwrap();
             let found = pair.gpu.forward(&batch, &mut cache, &mut rows);
             assert_close(&format!("{kind} {label} hidden"), &down(&cuda, &found), &hidden.data, 3e-2);
@@ -92,7 +92,7 @@ fn gradients_are_those_of_the_cpu() {
             let mut host = trainable(&pair.config, names, dropout);
             let key = DropoutKey { seed: 5, step: 3, micro_batch: 2 };
             host.dropout_key = Some(key);
-            let mut card = GpuTrainable::new(&cuda, &host).unwrap();
+            let mut card = GpuTrainable::new(&cuda, &host, &pair.config).unwrap();
             card.set_dropout(Some(key));
             let (loss, nats) = step(&pair.cpu, &data, Keep::Products, Some(&base), &mut host);
             let mut bits: Vec<Vec<Vec<f32>>> = Vec::new();
@@ -126,7 +126,7 @@ fn adamw_is_that_of_the_cpu() {
     let section = qeval::train::TrainSection { weight_decay: 0.1, ..Default::default() };
     let mut host: Trainable = trainable(&pair.config, &["q_proj", "down_proj"], 0.0);
     let mut optimizer = qeval::train::AdamW::new(&section, &host);
-    let mut card = GpuTrainable::new(&cuda, &host).unwrap();
+    let mut card = GpuTrainable::new(&cuda, &host, &pair.config).unwrap();
     let mut updates = qeval::train::AdamW::new(&section, &host);
     for round in 0..3 {
         let gradients: Vec<Vec<f32>> = host
@@ -155,7 +155,8 @@ fn a_graph_repeats_its_work() {
     let rows = qeval::model::cuda::SingleRows::new(&cuda, 4, 64);
     let mut cache = KvCache::on(&cuda, &pair.config, 4, 64).unwrap();
     let ids = tokens(12, &pair.config, 4);
-    let next = |position: usize| vec![Some((ids[position], position)), None, Some((ids[11 - position], position)), None];
+    let row = |token: u32, position: usize| Some(Next { token, position, adapter: -1 });
+    let next = |position: usize| vec![row(ids[position], position), None, row(ids[11 - position], position), None];
     rows.set(&next(0));
     let described = rows.rows();
     let (graph, hidden) = cuda.record(|| pair.gpu.forward_rows(&described, &mut cache, &mut NoLowRank));

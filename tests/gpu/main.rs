@@ -8,5 +8,6 @@
 mod answers;
 mod decoder;
 mod operations;
+mod real_model;
 mod support;
 mod training;

@@ -1,7 +1,8 @@
 //! One operation at a time, on random numbers that both devices hold exactly.
 
+use qeval::generate::Sampling;
 use qeval::model::cpu::Heads;
-use qeval::model::cuda::{Numbers, SingleRows};
+use qeval::model::cuda::{Next, Numbers, SingleRows};
 use qeval::model::{Cpu, Device, HeadNorms, Linear, Mat, Place, RmsNorm, Site, Span};
 
 use crate::support::{assert_close, down, gpu, numbers};
@@ -66,10 +67,10 @@ fn products_both_ways() {
         let bias = numbers(1, n, 4).data;
         let bias = biased.then_some(&bias[..]);
         let (c, g) = (linear(&Cpu, &w, bias), linear(&cuda, &w, bias));
-        let found = down(&cuda, &cuda.product(&g, &cuda.upload(&x)));
-        assert_close("product", &found, &Cpu.product(&c, &x).data, 4e-3);
-        let found = down(&cuda, &cuda.product_backward(&g.weight, &cuda.upload(&dy)));
-        assert_close("product backward", &found, &Cpu.product_backward(&c.weight, &dy).data, 4e-3);
+        let found = down(&cuda, &cuda.product(&g, &cuda.upload(&x), None));
+        assert_close("product", &found, &Cpu.product(&c, &x, None).data, 4e-3);
+        let found = down(&cuda, &cuda.product_backward(&g.weight, &cuda.upload(&dy), None));
+        assert_close("product backward", &found, &Cpu.product_backward(&c.weight, &dy, None).data, 4e-3);
         let exact = down(&cuda, &cuda.logits(&g.weight, &cuda.upload(&x), true));
         assert_close("logits", &exact, &Cpu.logits(&c.weight, &x, true).data, 1e-4);
     }
@@ -173,7 +174,7 @@ fn chunks_of_a_prompt_and_single_rows_continue_it() {
         assert_eq!(pieces, at_once[..pieces.len()], "chunks have the bits of the whole");
         let single = SingleRows::new(&cuda, 3, capacity);
         for position in 690..len {
-            single.set(&[None, Some((0, position)), None]);
+            single.set(&[None, Some(Next { token: 0, position, adapter: -1 }), None]);
             let part = qkv.gather(&[0, position, 0]);
             let (mixed, _) = cuda.attend(g.norms(), &cuda.upload(&part), &single.rows(), &ga, &mut gpu_kv);
             let mixed = cuda.download(&mixed);
@@ -221,10 +222,10 @@ fn tokens_are_chosen_as_on_the_cpu() {
     let mut asked = vec![-1i32; rows];
     asked[3] = 17;
     let chosen = cuda.choose(&logits, &Numbers::of(&cuda, &asked), usable);
-    let (tokens, logprobs) = (chosen.tokens.get(), chosen.logprobs.get());
+    let (tokens, logprobs): (Vec<u32>, Vec<f32>) = chosen.get().into_iter().unzip();
     for row in 0..rows {
         let x = host.row(row);
-        let best = (0..usable).rev().max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap() as i32;
+        let best = (0..usable).rev().max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap() as u32;
         let expected = if row == 3 { 17 } else { best };
         assert_eq!(tokens[row], expected);
         let sum = qeval::model::log_sum_exp(x);
@@ -253,15 +254,16 @@ fn products_of_answers_do_not_depend_on_other_rows() {
         let g = linear(&cuda, &numbers(n, k, 1), None);
         let x = numbers(2048, k, 2);
         let bits = |rows: &[usize], row: usize| -> Vec<u32> {
-            let y = cuda.product(&g, &cuda.of_answers(cuda.upload(&x.gather(rows))));
+            let y = cuda.product(&g, &cuda.of_answers(cuda.upload(&x.gather(rows))), None);
             cuda.download(&y).row(row).iter().map(|v| v.to_bits()).collect()
         };
         let many: Vec<usize> = (0..2048).collect();
         let expected = bits(&many, 5);
         for m in [1, 17, 100, 257, 300, 511, 512, 700, 1024, 1500] {
             let mut rows: Vec<usize> = (100..100 + m).collect();
-            rows[m - 3] = 5;
-            assert_eq!(bits(&rows, m - 3), expected, "{n} x {k}, {m} rows");
+            let place = m - m.min(3);
+            rows[place] = 5;
+            assert_eq!(bits(&rows, place), expected, "{n} x {k}, {m} rows");
         }
     }
 }
@@ -279,13 +281,59 @@ fn products_of_few_rows() {
             g.place.site = site;
             for rows in [1, 16, 20, 64, 80, 128] {
                 let x = numbers(rows, k, 2);
-                let found = cuda.product(&g, &cuda.of_slots(cuda.upload(&x)));
-                let expected = Cpu.product(&c, &x).data;
+                let found = cuda.product(&g, &cuda.of_slots(cuda.upload(&x)), None);
+                let expected = Cpu.product(&c, &x, None).data;
                 assert_close(&format!("{rows} x {n} x {k}"), &down(&cuda, &found), &expected, 4e-3);
             }
             let x = numbers(3, k, 2);
             let found = cuda.logits(&g.weight, &cuda.of_slots(cuda.upload(&x)), true);
             assert_close("F32", &down(&cuda, &found), &Cpu.logits(&c.weight, &x, true).data, 1e-4);
         }
+    }
+}
+
+/// The device's draws are those of the host's sampler, over whole rows of logits.
+#[test]
+fn draws_are_those_of_the_host() {
+    let Some(cuda) = gpu() else { return };
+    let (rows, k) = (64, 64);
+    for n in [5003, 49152, 152_064] {
+        let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));
+        let weight = cuda.weight(&[&w.data], k).unwrap();
+        let logits = cuda.logits(&weight, &cuda.upload(&x), true);
+        let host = cuda.download(&logits);
+        let usable = n - 3;
+        let chosen = cuda.choose(&logits, &Numbers::of(&cuda, &vec![-1; rows]), usable);
+        let greedy = chosen.get();
+        let samplings: Vec<Sampling> = (0..rows)
+            .map(|i| Sampling {
+                temperature: [0.0, 0.3, 0.7, 1.0, 1.5][i % 5],
+                top_k: [0, 1, 40, 1000][i % 4],
+                top_p: [1.0, 0.9, 0.5][i % 3],
+                repetition_penalty: 1.0,
+            })
+            .collect();
+        let draws: Vec<f32> = (0..rows).map(|i| qeval::generate::draw(9, i)).collect();
+        let mut settings = vec![0.0; 4 * rows];
+        for (i, s) in samplings.iter().enumerate() {
+            for (c, v) in [s.temperature, s.top_p, draws[i], s.top_k as f32].into_iter().enumerate() {
+                settings[c * rows + i] = v;
+            }
+        }
+        cuda.draw(&logits, &chosen, &Numbers::of(&cuda, &settings), usable);
+        let (mut other, found) = (0, chosen.get());
+        for i in 0..rows {
+            let expected = samplings[i].choose(&host.row(i)[..usable], std::iter::empty(), draws[i]);
+            let (token, logprob) = found[i];
+            assert_ne!(token, u32::MAX, "{n}: row {i} was left to the host");
+            other += usize::from(token != expected);
+            let x = host.row(i);
+            assert!((logprob - (x[token as usize] - qeval::model::log_sum_exp(x))).abs() < 1e-3);
+            if samplings[i].temperature == 0.0 {
+                assert_eq!(found[i], greedy[i]);
+            }
+        }
+        // A draw within a rounding of the border between two tokens may go to either.
+        assert!(other <= 1, "{n}: {other} of {rows} draws differ");
     }
 }

@@ -44,8 +44,9 @@ fn train(model: ModelRef<'_>, keep: Keep, dropout: f64, folder: &std::path::Path
     let examples = examples(model.config());
     let section = TrainSection {
         learning_rate: 2e-3,
-        num_train_epochs: 10.0,
+        num_train_epochs: 11.0,
         per_device_train_batch_size: 8,
+        gradient_accumulation_steps: 1,
         micro_batch_tokens: 300,
         ..TrainSection::default()
     };
@@ -81,7 +82,7 @@ fn loss_falls_as_on_the_cpu_and_bits_repeat() {
         let (a, b, c) = (folder(), folder(), folder());
         let host = train((&pair.cpu).into(), Keep::Products, dropout, a.path());
         let card = train((&pair.gpu).into(), Keep::Products, dropout, b.path());
-        assert!(host.0.len() >= 45);
+        assert!(host.0.len() >= 20);
         assert!(host.0.last() < host.0.first());
         for (i, (h, c)) in host.0.iter().zip(&card.0).enumerate() {
             assert!((h - c).abs() < 0.02 * h, "step {i}: {c}, on the CPU {h}");

@@ -212,18 +212,20 @@ impl Device for Cpu {
         rows::rms_norm_backward(&x.data, &norm.weight, norm.eps, &dy.data, &mut dx.data);
     }
 
-    fn product(&self, linear: &Linear<Cpu>, x: &Mat) -> Mat {
-        let mut y = Mat::zeros(x.rows(), linear.weight.n);
-        product(&x.data, x.rows(), &linear.weight, &mut y.data, false);
+    fn product(&self, linear: &Linear<Cpu>, x: &Mat, onto: Option<Mat>) -> Mat {
+        let add = onto.is_some();
+        let mut y = onto.unwrap_or_else(|| Mat::zeros(x.rows(), linear.weight.n));
+        product(&x.data, x.rows(), &linear.weight, &mut y.data, add);
         if let Some(bias) = &linear.bias {
             rows::add_bias(bias, &mut y.data);
         }
         y
     }
 
-    fn product_backward(&self, weight: &Packed, dy: &Mat) -> Mat {
-        let mut dx = Mat::zeros(dy.rows(), weight.k);
-        product_backward(&dy.data, dy.rows(), weight, &mut dx.data, false);
+    fn product_backward(&self, weight: &Packed, dy: &Mat, onto: Option<Mat>) -> Mat {
+        let add = onto.is_some();
+        let mut dx = onto.unwrap_or_else(|| Mat::zeros(dy.rows(), weight.k));
+        product_backward(&dy.data, dy.rows(), weight, &mut dx.data, add);
         dx
     }
 

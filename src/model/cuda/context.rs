@@ -274,23 +274,66 @@ impl Context {
         shared: usize,
         args: &[Arg],
     ) {
+        self.start(name, grid, block, shared, args, false);
+    }
+
+    /// Launches a kernel that may begin while the one before still runs, and waits for it itself
+    /// before it reads what that one writes.
+    pub(super) fn launch_early(
+        &self,
+        name: &'static str,
+        grid: (usize, usize, usize),
+        block: usize,
+        shared: usize,
+        args: &[Arg],
+    ) {
+        self.start(name, grid, block, shared, args, true);
+    }
+
+    fn start(
+        &self,
+        name: &'static str,
+        grid: (usize, usize, usize),
+        block: usize,
+        shared: usize,
+        args: &[Arg],
+        early: bool,
+    ) {
         if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
             return;
         }
         self.bind();
         let mut params: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
+        let mut attribute = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid.0 as u32,
+            gridDimY: grid.1 as u32,
+            gridDimZ: grid.2 as u32,
+            blockDimX: block as u32,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: shared as u32,
+            hStream: self.stream,
+            attrs: &raw mut attribute,
+            numAttrs: u32::from(early),
+        };
         let function = self.functions[name].0;
-        // SAFETY: every kernel of `FUNCTIONS` is called from one place each, with the arguments
-        // that its signature has; the stream orders it after whatever wrote its operands.
+        // SAFETY: every kernel of `FUNCTIONS` is called with the arguments that its signature has;
+        // the stream orders it after whatever wrote its operands, or the kernel does.
         must(unsafe {
-            result::launch_kernel(
+            sys::cuLaunchKernelEx(
+                &raw const config,
                 function,
-                (grid.0 as u32, grid.1 as u32, grid.2 as u32),
-                (block as u32, 1, 1),
-                shared as u32,
-                self.stream,
-                &mut params,
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
             )
+            .result()
         });
     }
 

@@ -10,6 +10,7 @@ use super::context::{Arg, Context, Cuda};
 use super::gemm::{Operand, Product};
 use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
+use super::ptx;
 use super::rows::{CudaRows, Kind};
 use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
@@ -26,6 +27,8 @@ const LOSS_ROWS: usize = 1024;
 const SPLIT: usize = 512;
 /// Most rows that the kernel for few of them takes.
 const SKINNY_ROWS: usize = 128;
+/// Outputs from which on a product is so long that its start and end do not matter.
+const HEAD_OUTPUTS: usize = 100_000;
 /// Rows that the algorithms of products in answers are chosen for.
 const ANSWER_ROWS: usize = 1024;
 
@@ -141,20 +144,27 @@ impl Cuda {
         let q = qkv.beside(self.context(), queries * dim);
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
-        self.row_kernel(
+        // Few rows need their heads side by side, many fill the device as they are.
+        let shares = if qkv.rows < 4 * self.0.processors {
+            norms.heads.row().div_ceil(4 * dim)
+        } else {
+            1
+        };
+        let block = if shares > 1 { 128 } else { ROW };
+        self.0.launch(
             "place_heads",
-            qkv.rows,
+            (qkv.rows, shares, 1),
+            block,
             0,
             &[
                 qkv.pointer(),
                 q.pointer(),
                 Arg::Pointer(kv.keys.address()),
                 Arg::Pointer(kv.values.address()),
-                Arg::Pointer(rows.positions.address()),
-                Arg::Pointer(rows.cache_rows.address()),
+                rows.positions.pointer(),
+                rows.cache_rows.pointer(),
                 Arg::Pointer(rotary.cos.address()),
                 Arg::Pointer(rotary.sin.address()),
-                Arg::Pointer(0),
                 q_norm,
                 k_norm,
                 Int(queries as i32),
@@ -176,7 +186,12 @@ impl Cuda {
         bias: Option<&CudaVector>,
         out: Form,
     ) -> CudaMat {
-        if x.height == Height::Slots && x.rows <= SKINNY_ROWS && self.0.warp_groups {
+        // From some rows on, cuBLASLt streams a wide weight quicker than the kernel for few rows,
+        // which reads the rows again for every 128 outputs; split sums are the kernel's alone.
+        let wide = (out != Form::Parts && x.rows > 16 && weight.outputs < HEAD_OUTPUTS)
+            || (out != Form::Parts && x.rows > 64)
+            || (x.rows > 64 && weight.outputs > weight.inputs);
+        if x.height == Height::Slots && x.rows <= SKINNY_ROWS && !wide && self.0.warp_groups {
             return self.few_rows(x, weight, bias, out);
         }
         let y = match out {
@@ -231,11 +246,11 @@ impl Cuda {
             33..=64 => ("skinny_64", 64),
             _ => ("skinny_128", 128),
         };
-        self.0.launch(
+        self.0.launch_early(
             name,
             (blocks, splits, 1),
             256,
-            4 * 128 * (128 + height),
+            ptx::skinny_shared(height),
             &[
                 x.pointer(),
                 Arg::Pointer(weight.buffer.address()),
@@ -425,7 +440,7 @@ impl Device for Cuda {
             0,
             &[
                 Arg::Pointer(embedding.buffer.address()),
-                Arg::Pointer(rows.tokens.address()),
+                rows.tokens.pointer(),
                 x.pointer(),
                 Int((embedding.inputs / 8) as i32),
             ],
@@ -596,7 +611,24 @@ impl Device for Cuda {
         );
     }
 
-    fn product(&self, linear: &Linear<Cuda>, x: &CudaMat) -> CudaMat {
+    fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, onto: Option<CudaMat>) -> CudaMat {
+        if let Some(y) = onto {
+            self.0.multiply(&Product {
+                m: x.rows,
+                n: linear.weight.outputs,
+                k: linear.weight.inputs,
+                x: x.operand(),
+                y: linear.weight.operand(true),
+                out: y.buffer.address(),
+                out_stride: y.stride,
+                out_f32: false,
+                alpha: 1.0,
+                accumulate: true,
+                bias: linear.bias.as_ref().map_or(0, |b| b.half.address()),
+                chosen_for: None,
+            });
+            return y;
+        }
         // The activation reads whole numbers; norms and attention add up parts.
         let out = match linear.place.site {
             Site::GateUp => Form::Half,
@@ -605,8 +637,15 @@ impl Device for Cuda {
         self.times(x, &linear.weight, linear.bias.as_ref(), out)
     }
 
-    fn product_backward(&self, weight: &CudaWeight, dy: &CudaMat) -> CudaMat {
-        let dx = CudaMat::room(self.context(), dy.rows, weight.inputs);
+    fn product_backward(
+        &self,
+        weight: &CudaWeight,
+        dy: &CudaMat,
+        onto: Option<CudaMat>,
+    ) -> CudaMat {
+        let accumulate = onto.is_some();
+        let dx =
+            onto.unwrap_or_else(|| CudaMat::room(self.context(), dy.rows, weight.inputs));
         self.0.multiply(&Product {
             m: dy.rows,
             n: weight.inputs,
@@ -617,7 +656,7 @@ impl Device for Cuda {
             out_stride: dx.stride,
             out_f32: false,
             alpha: 1.0,
-            accumulate: false,
+            accumulate,
             bias: 0,
             chosen_for: None,
         });
@@ -681,8 +720,8 @@ impl Device for Cuda {
                     None
                 };
                 let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
-                let position = Arg::Pointer(rows.positions.address());
-                let base = Arg::Pointer(bases.address());
+                let position = rows.positions.pointer();
+                let base = bases.pointer();
                 let mut args = vec![
                     q.pointer(),
                     keys,
@@ -695,7 +734,8 @@ impl Device for Cuda {
                 args.extend(sizes);
                 args.push(scale);
                 let grid = (qkv.rows, kv_heads, splits);
-                self.0.launch(name, grid, 128, 8 * 32 * wide * 2, &args);
+                self.0
+                    .launch(name, grid, 128, ptx::one_shared(wide), &args);
                 if splits > 1 {
                     self.0.launch(
                         "attend_join",
@@ -807,7 +847,7 @@ impl Device for Cuda {
                 dk.pointer(),
                 dv.pointer(),
                 d_qkv.pointer(),
-                Arg::Pointer(rows.positions.address()),
+                rows.positions.pointer(),
                 Arg::Pointer(rotary.cos.address()),
                 Arg::Pointer(rotary.sin.address()),
                 q_norm,
@@ -927,8 +967,8 @@ impl Cuda {
         asked: &super::Numbers<i32>,
         usable: usize,
     ) -> Chosen {
-        let tokens = super::Numbers::room(self, logits.rows);
-        let logprobs = super::Numbers::room(self, logits.rows);
+        let rows = logits.rows;
+        let found = super::Numbers::room(self, 2 * rows);
         self.0.launch(
             "choose_rows",
             (logits.rows, 1, 1),
@@ -937,14 +977,41 @@ impl Cuda {
             &[
                 logits.pointer(),
                 asked.pointer(),
-                tokens.pointer(),
-                logprobs.pointer(),
+                found.pointer(),
+                found.pointer_at(rows),
                 Int(logits.cols as i32),
                 Int(logits.stride as i32),
                 Int(usable.min(logits.cols) as i32),
             ],
         );
-        Chosen { tokens, logprobs }
+        Chosen { found, rows }
+    }
+
+    /// Draws the token of every row of F32 logits whose temperature is above 0, in place of the one
+    /// that was chosen. `settings` has all rows' temperatures, then top-p, numbers in [0, 1), and
+    /// top-k. A token of `u32::MAX` leaves the draw to the host.
+    pub fn draw(
+        &self,
+        logits: &CudaMat,
+        chosen: &Chosen,
+        settings: &super::Numbers<f32>,
+        usable: usize,
+    ) {
+        self.0.launch(
+            "draw_rows",
+            (logits.rows, 1, 1),
+            1024,
+            0,
+            &[
+                logits.pointer(),
+                settings.pointer(),
+                chosen.found.pointer(),
+                chosen.found.pointer_at(chosen.rows),
+                Int(logits.rows as i32),
+                Int(logits.stride as i32),
+                Int(usable.min(logits.cols) as i32),
+            ],
+        );
     }
 
     /// The rows named, in that order; a negative one gives zeros.
@@ -1026,8 +1093,17 @@ impl Cuda {
 
 /// Tokens that were chosen, still on the device.
 pub struct Chosen {
-    /// One a row.
-    pub tokens: super::Numbers<i32>,
-    /// Log-probability of each, in nats.
-    pub logprobs: super::Numbers<f32>,
+    /// Tokens, then the bits of their log-probabilities.
+    found: super::Numbers<u32>,
+    rows: usize,
+}
+
+impl Chosen {
+    /// Token and log-probability of every row, in nats.
+    pub fn get(&self) -> Vec<(u32, f32)> {
+        let found = self.found.get();
+        let (tokens, logprobs) = found.split_at(self.rows);
+        let pairs = tokens.iter().zip(logprobs);
+        pairs.map(|(&t, &l)| (t, f32::from_bits(l))).collect()
+    }
 }

@@ -20,6 +20,8 @@ pub struct FactorPart {
     pub place: Place,
     /// First of its columns in the product's result.
     pub output: usize,
+    /// Columns of the product's result.
+    pub all_outputs: usize,
     /// alpha / rank, or alpha / sqrt(rank).
     pub scale: f32,
     /// Names the projection in dropout's draws.
@@ -47,6 +49,8 @@ struct Part {
 
 struct Site {
     inputs: usize,
+    /// Columns of the product's result.
+    outputs: usize,
     /// Sum of the ranks.
     width: usize,
     parts: Vec<Part>,
@@ -127,6 +131,7 @@ impl Factors {
             }
             let mut site = Site {
                 inputs: parts[members[0]].a.len() / parts[members[0]].rank,
+                outputs: parts[members[0]].all_outputs,
                 width: 0,
                 parts: Vec::new(),
             };
@@ -373,11 +378,9 @@ fn columns(x: &CudaMat, first: usize, transposed: bool) -> Operand {
     }
 }
 
-impl LowRank<Cuda> for Factors {
-    fn add(&mut self, place: Place, x: &CudaMat, y: &mut CudaMat) {
-        let Some(site) = self.sites.get(&place) else {
-            return;
-        };
+impl Factors {
+    /// Adds the low-rank product to `y`, or writes it.
+    fn add_to(&self, site: &Site, x: &CudaMat, y: &CudaMat, accumulate: bool) {
         for (x, parts) in self.inputs(site, x) {
             let t = self.inner(site, parts, &x);
             for part in parts {
@@ -391,24 +394,25 @@ impl LowRank<Cuda> for Factors {
                         false,
                     ),
                     part.scale,
-                    true,
+                    accumulate,
                 );
             }
         }
     }
-}
 
-impl LowRankGradient<Cuda> for Factors {
-    fn backward(
-        &mut self,
-        place: Place,
+    fn without_dropout(&self) -> bool {
+        self.dropout.is_none_or(|d| d.rate == 0.0)
+    }
+
+    /// Adds up the gradients of a site; the share of `dx` is added to it, or written.
+    fn gradients_of(
+        &self,
+        site: &Site,
         x: &CudaMat,
         dy: &CudaMat,
-        mut dx: Option<&mut CudaMat>,
+        dx: Option<&CudaMat>,
+        accumulate: bool,
     ) {
-        let Some(site) = self.sites.get(&place) else {
-            return;
-        };
         let rows = x.rows;
         let gradient = |at: usize| self.gradients.address() + 4 * at as u64;
         for (x, parts) in self.inputs(site, x) {
@@ -446,7 +450,7 @@ impl LowRankGradient<Cuda> for Factors {
                 1.0,
                 true,
             );
-            let Some(dx) = dx.as_deref_mut() else {
+            let Some(dx) = dx else {
                 continue;
             };
             let a = self.half_at(parts[0].a_at, site.inputs, false);
@@ -458,7 +462,7 @@ impl LowRankGradient<Cuda> for Factors {
                     a,
                     (dx.buffer.address(), dx.stride, false),
                     1.0,
-                    true,
+                    accumulate,
                 ),
                 Some(dropout) => {
                     let share = CudaMat::room(&self.cuda.0, rows, site.inputs);
@@ -474,6 +478,38 @@ impl LowRankGradient<Cuda> for Factors {
                 }
             }
         }
+    }
+
+}
+
+impl LowRank<Cuda> for Factors {
+    fn add(&mut self, place: Place, x: &CudaMat, y: &mut CudaMat) {
+        if let Some(site) = self.sites.get(&place) {
+            self.add_to(site, x, y, true);
+        }
+    }
+
+    fn begin(&mut self, place: Place, x: &CudaMat) -> Option<CudaMat> {
+        let site = self.sites.get(&place)?;
+        let covered: usize = site.parts.iter().map(|p| p.outputs).sum();
+        let y = (covered == site.outputs).then(|| CudaMat::room(&self.cuda.0, x.rows, covered))?;
+        self.add_to(site, x, &y, false);
+        Some(y)
+    }
+}
+
+impl LowRankGradient<Cuda> for Factors {
+    fn backward(&mut self, place: Place, x: &CudaMat, dy: &CudaMat, dx: Option<&mut CudaMat>) {
+        if let Some(site) = self.sites.get(&place) {
+            self.gradients_of(site, x, dy, dx.as_deref(), true);
+        }
+    }
+
+    fn begin_backward(&mut self, place: Place, x: &CudaMat, dy: &CudaMat) -> Option<CudaMat> {
+        let site = self.sites.get(&place).filter(|_| self.without_dropout())?;
+        let dx = CudaMat::room(&self.cuda.0, x.rows, site.inputs);
+        self.gradients_of(site, x, dy, Some(&dx), false);
+        Some(dx)
     }
 
     fn reads(&self, place: Place) -> bool {

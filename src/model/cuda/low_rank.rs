@@ -9,6 +9,7 @@ use super::Numbers;
 use super::context::{Arg, Cuda};
 use super::mat::CudaMat;
 use super::memory::Buffer;
+use super::rows::{SingleRows, Slice};
 use crate::model::ModelError;
 use crate::model::layers::{LowRank, Place};
 
@@ -108,14 +109,32 @@ fn words(address: u64) -> [u32; 2] {
 /// Which adapter each row of a step has.
 pub struct RowAdapters {
     table: Arc<AdapterTable>,
-    /// One number a row, -1 for the base.
-    rows: Arc<Numbers<i32>>,
+    rows: Which,
+}
+
+enum Which {
+    Numbers(Numbers<i32>),
+    Slots(Slice),
 }
 
 impl RowAdapters {
     /// `rows` has one number a row: a place in the table's list, or -1 for the base.
-    pub fn new(table: Arc<AdapterTable>, rows: Arc<Numbers<i32>>) -> Self {
+    pub fn new(table: Arc<AdapterTable>, rows: Numbers<i32>) -> Self {
+        let rows = Which::Numbers(rows);
         RowAdapters { table, rows }
+    }
+
+    /// As each step's rows say themselves.
+    pub fn of_slots(table: Arc<AdapterTable>, rows: &SingleRows) -> Self {
+        let rows = Which::Slots(rows.adapters());
+        RowAdapters { table, rows }
+    }
+
+    fn pointer(&self) -> Arg {
+        match &self.rows {
+            Which::Numbers(numbers) => numbers.pointer(),
+            Which::Slots(slots) => slots.pointer(),
+        }
     }
 }
 
@@ -139,7 +158,7 @@ impl LowRank<Cuda> for RowAdapters {
                 x.pointer(),
                 inner.pointer(),
                 Arg::Pointer(site.table.address()),
-                self.rows.pointer(),
+                self.pointer(),
                 Arg::Int(x.rows as i32),
                 Arg::Int(site.inputs as i32),
                 Arg::Int(inner.stride as i32),
@@ -154,7 +173,7 @@ impl LowRank<Cuda> for RowAdapters {
                 inner.pointer(),
                 y.pointer(),
                 Arg::Pointer(site.table.address()),
-                self.rows.pointer(),
+                self.pointer(),
                 Arg::Int(y.cols as i32),
                 Arg::Int(inner.stride as i32),
                 Arg::Int(i32::from(y.planes > 0)),

@@ -28,5 +28,5 @@ pub use low_rank::{AdapterTable, RowAdapters, SiteFactors};
 pub use mat::CudaMat;
 pub use memory::Buffer;
 pub use numbers::Numbers;
-pub use rows::{CudaRows, SingleRows};
+pub use rows::{CudaRows, Next, SingleRows};
 pub use speed::Ceilings;

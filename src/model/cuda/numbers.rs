@@ -56,6 +56,10 @@ impl<T: Copy + Default> Numbers<T> {
     }
 
     pub(super) fn pointer(&self) -> Arg {
-        Arg::Pointer(self.buffer.address())
+        self.pointer_at(0)
+    }
+
+    pub(super) fn pointer_at(&self, place: usize) -> Arg {
+        Arg::Pointer(self.buffer.address() + (place * size_of::<T>()) as u64)
     }
 }

@@ -9,13 +9,14 @@ use crate::atomic_file;
 use crate::digest;
 use crate::model::ModelError;
 
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
     include_str!("kernels/attention.cu"),
     include_str!("kernels/attention_backward.cu"),
     include_str!("kernels/loss.cu"),
+    include_str!("kernels/draw.cu"),
     include_str!("kernels/low_rank.cu"),
     include_str!("kernels/optimizer.cu"),
     include_str!("kernels/skinny.cu"),
@@ -38,8 +39,8 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("place_heads_backward", 0),
     ("attend_64", 5 * 64 * 64 * 2),
     ("attend_128", 5 * 64 * 128 * 2),
-    ("attend_one_64", 8 * 32 * 64 * 2),
-    ("attend_one_128", 8 * 32 * 128 * 2),
+    ("attend_one_64", one_shared(64)),
+    ("attend_one_128", one_shared(128)),
     ("attend_join", 0),
     ("attend_queries_64", 6 * 64 * 64 * 2),
     ("attend_queries_128", 6 * 64 * 128 * 2),
@@ -48,6 +49,7 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("cross_entropy_rows", 0),
     ("divergence_rows", 0),
     ("choose_rows", 0),
+    ("draw_rows", 0),
     ("low_rank_down_1", 0),
     ("low_rank_down_8", 0),
     ("low_rank_up", 0),
@@ -55,11 +57,22 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("half_copy_of", 0),
     ("square_sums", 0),
     ("dropped", 0),
-    ("skinny_16", 4 * 128 * (128 + 16)),
-    ("skinny_32", 4 * 128 * (128 + 32)),
-    ("skinny_64", 4 * 128 * (128 + 64)),
-    ("skinny_128", 4 * 128 * (128 + 128)),
+    ("skinny_16", skinny_shared(16)),
+    ("skinny_32", skinny_shared(32)),
+    ("skinny_64", skinny_shared(64)),
+    ("skinny_128", skinny_shared(128)),
 ];
+
+/// Shared memory of attention of one token: tiles of four warps, then their sums.
+pub(super) const fn one_shared(dim: usize) -> usize {
+    4 * 16 * dim * 4 + 512
+}
+
+/// Shared memory of a product of up to `rows` rows.
+pub(super) const fn skinny_shared(rows: usize) -> usize {
+    let stages = if rows > 64 { 3 } else { 4 };
+    stages * 128 * (128 + rows)
+}
 
 /// The kernels as PTX for a compute capability. Compiled once a machine: the text on disk is named
 /// after source, compiler, and GPU.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{Context, Cuda};
+use super::context::{Arg, Context, Cuda};
 use super::mat::Height;
 use super::memory::Buffer;
 use crate::model::cpu::Span;
@@ -13,10 +13,10 @@ const TILE: usize = 64;
 /// See [`crate::model::Device::Rows`].
 pub struct CudaRows {
     pub(super) count: usize,
-    pub(super) tokens: Arc<Buffer>,
-    pub(super) positions: Arc<Buffer>,
+    pub(super) tokens: Slice,
+    pub(super) positions: Slice,
     /// Row of the cache where a row's keys and values go; negative stores nothing.
-    pub(super) cache_rows: Arc<Buffer>,
+    pub(super) cache_rows: Slice,
     pub(super) slots: usize,
     pub(super) capacity: usize,
     /// See [`CudaMat`](super::CudaMat).
@@ -34,18 +34,51 @@ pub(super) enum Kind {
     },
     /// One position of each sequence, which is on the device and changes between replays of a
     /// graph; row of the cache where each sequence begins.
-    Single { bases: Arc<Buffer> },
+    Single { bases: Slice },
 }
 
-/// Rows of one position each, whose tokens and positions are written anew before each step.
+/// Part of a buffer.
+#[derive(Clone)]
+pub(super) struct Slice {
+    buffer: Arc<Buffer>,
+    offset: u64,
+}
+
+impl Slice {
+    fn whole(buffer: Buffer) -> Self {
+        Slice {
+            buffer: Arc::new(buffer),
+            offset: 0,
+        }
+    }
+
+    pub(super) fn pointer(&self) -> Arg {
+        Arg::Pointer(self.buffer.address() + self.offset)
+    }
+}
+
+/// Numbers of a row that are written before each step: token, position, row of the cache, first
+/// row of its sequence, adapter.
+const COLUMNS: usize = 5;
+
+/// Rows of one position each, whose tokens and positions are written anew before each step, all in
+/// one copy.
 pub struct SingleRows {
     context: Arc<Context>,
-    tokens: Arc<Buffer>,
-    positions: Arc<Buffer>,
-    cache_rows: Arc<Buffer>,
-    bases: Arc<Buffer>,
+    columns: Arc<Buffer>,
     count: usize,
     capacity: usize,
+}
+
+/// What a slot's row of the next step is.
+#[derive(Debug, Clone, Copy)]
+pub struct Next {
+    /// The token.
+    pub token: u32,
+    /// Its position.
+    pub position: usize,
+    /// Place of its adapter, -1 for the base.
+    pub adapter: i32,
 }
 
 fn must_upload<T: Copy>(context: &Arc<Context>, values: &[T]) -> Buffer {
@@ -91,9 +124,9 @@ impl CudaRows {
         let slots = spans.iter().map(|s| s.slot + 1).max().unwrap_or(0);
         CudaRows {
             count,
-            tokens: Arc::new(must_upload(context, tokens)),
-            positions: Arc::new(must_upload(context, &positions)),
-            cache_rows: Arc::new(must_upload(context, &cache_rows)),
+            tokens: Slice::whole(must_upload(context, tokens)),
+            positions: Slice::whole(must_upload(context, &positions)),
+            cache_rows: Slice::whole(must_upload(context, &cache_rows)),
             slots,
             capacity,
             height: Height::Any,
@@ -111,54 +144,62 @@ impl SingleRows {
     /// Rows for `count` slots of a cache of `capacity` positions; row i is of slot i.
     pub fn new(cuda: &Cuda, count: usize, capacity: usize) -> Self {
         let context = cuda.0.clone();
-        let room = || Arc::new(context.room(count * 4));
         SingleRows {
-            tokens: room(),
-            positions: room(),
-            cache_rows: room(),
-            bases: room(),
+            columns: Arc::new(context.room(COLUMNS * count * 4)),
             count,
             capacity,
             context,
         }
     }
 
-    /// Sets what the next step runs: token and position of each slot, `None` for a slot that rests.
+    /// Sets what the next step runs, `None` for a slot that rests.
     ///
     /// # Panics
     /// When there are not as many as rows.
-    pub fn set(&self, next: &[Option<(u32, usize)>]) {
+    pub fn set(&self, next: &[Option<Next>]) {
         assert_eq!(next.len(), self.count);
-        let mut columns: [Vec<i32>; 4] = Default::default();
+        let mut columns = vec![0i32; COLUMNS * self.count];
         for (slot, next) in next.iter().enumerate() {
             let base = (slot * self.capacity) as i32;
             let row = match next {
-                Some((token, position)) => {
-                    let position = *position as i32;
-                    [*token as i32, position, base + position, base]
+                Some(next) => {
+                    let position = next.position as i32;
+                    let token = next.token as i32;
+                    [token, position, base + position, base, next.adapter]
                 }
-                None => [0, 0, -1, -1],
+                None => [0, 0, -1, -1, -1],
             };
-            columns.iter_mut().zip(row).for_each(|(c, v)| c.push(v));
+            for (column, value) in row.into_iter().enumerate() {
+                columns[column * self.count + slot] = value;
+            }
         }
-        let buffers = [&self.tokens, &self.positions, &self.cache_rows, &self.bases];
-        for (buffer, column) in buffers.into_iter().zip(&columns) {
-            self.context.write(buffer, 0, column);
+        self.context.write(&self.columns, 0, &columns);
+    }
+
+    fn column(&self, which: usize) -> Slice {
+        Slice {
+            buffer: self.columns.clone(),
+            offset: (which * self.count * 4) as u64,
         }
+    }
+
+    /// Each row's adapter.
+    pub(super) fn adapters(&self) -> Slice {
+        self.column(4)
     }
 
     /// As the layers take them.
     pub fn rows(&self) -> CudaRows {
         CudaRows {
             count: self.count,
-            tokens: self.tokens.clone(),
-            positions: self.positions.clone(),
-            cache_rows: self.cache_rows.clone(),
+            tokens: self.column(0),
+            positions: self.column(1),
+            cache_rows: self.column(2),
             slots: self.count,
             capacity: self.capacity,
             height: Height::Slots,
             kind: Kind::Single {
-                bases: self.bases.clone(),
+                bases: self.column(3),
             },
         }
     }

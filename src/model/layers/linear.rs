@@ -56,6 +56,12 @@ pub trait LowRank<D: Device = Cpu> {
     /// `y += scale * (x A^T) B^T` for every row that has an adapter at this place. Rows without
     /// one keep their bits.
     fn add(&mut self, place: Place, x: &D::Mat, y: &mut D::Mat);
+
+    /// The low-rank product alone, for the frozen one to be added to, which is quicker where both
+    /// fill the result; `None` leaves it to [`LowRank::add`].
+    fn begin(&mut self, _: Place, _: &D::Mat) -> Option<D::Mat> {
+        None
+    }
 }
 
 /// A low-rank part that is being trained.
@@ -63,6 +69,12 @@ pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
     /// Given the gradient `dy` by the product's result: adds up the gradients of A and B, and
     /// adds the low-rank part's share to `dx` when it is wanted.
     fn backward(&mut self, place: Place, x: &D::Mat, dy: &D::Mat, dx: Option<&mut D::Mat>);
+
+    /// As [`LowRankGradient::backward`], returning the low-rank part's share of `dx` for the frozen
+    /// part's to be added to; `None` has done nothing, and leaves it to `backward`.
+    fn begin_backward(&mut self, _: Place, _: &D::Mat, _: &D::Mat) -> Option<D::Mat> {
+        None
+    }
 
     /// Whether [`LowRankGradient::backward`] reads `x` at this place: what it does not read need
     /// not be computed again.
@@ -92,7 +104,10 @@ pub struct Linear<D: Device> {
 impl<D: Device> Linear<D> {
     /// `[rows, in] -> [rows, out]`.
     pub fn forward(&self, device: &D, x: &D::Mat, low_rank: &mut dyn LowRank<D>) -> D::Mat {
-        let mut y = device.product(self, x);
+        if let Some(share) = low_rank.begin(self.place, x) {
+            return device.product(self, x, Some(share));
+        }
+        let mut y = device.product(self, x, None);
         low_rank.add(self.place, x, &mut y);
         y
     }
@@ -107,10 +122,16 @@ impl<D: Device> Linear<D> {
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
-        let mut dx = device.product_backward(&self.weight, dy);
-        if low_rank.reads(self.place) {
-            low_rank.backward(self.place, &x(), dy, Some(&mut dx));
+        if !low_rank.reads(self.place) {
+            return device.product_backward(&self.weight, dy, None);
         }
+        let x = x();
+        if let Some(share) = low_rank.begin_backward(self.place, &x, dy) {
+            drop(x);
+            return device.product_backward(&self.weight, dy, Some(share));
+        }
+        let mut dx = device.product_backward(&self.weight, dy, None);
+        low_rank.backward(self.place, &x, dy, Some(&mut dx));
         dx
     }
 }

@@ -169,15 +169,18 @@ ATTEND(128)
 // One token of each row against its live keys: grid (rows, key heads, splits of SPLIT keys). All
 // query heads of a key head are the rows of one tile; four warps share the keys.
 #define SPLIT 512
+// Keys that a warp takes at a time: few, so that many blocks fit a processor.
+#define KEYS 16
 
 template <int D>
 DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, float *parts,
                        const int *position, const int *cache_base, int queries, int kv, int dim,
                        float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
-  constexpr int BYTES = 32 * D * 2;
+  constexpr int BYTES = KEYS * D * 2;
   int row = blockIdx.x, kv_head = blockIdx.y, group = queries / kv;
   int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  let_next_start();
   int base = cache_base[row], live = base < 0 ? 0 : position[row] + 1;
   int start = blockIdx.z * SPLIT, end = min(live, start + SPLIT);
   if (start > 0 && start >= live) return;
@@ -187,6 +190,20 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
   const bf *mine = q + ((u64)row * queries + kv_head * group) * dim;
   u32 k_tile = shared_address(room) + warp * 2 * BYTES, v_tile = k_tile + BYTES;
 
+  auto load = [&](int key) {
+    for (int kind = 0; kind < 2; kind++) {
+      const bf *from = (kind ? v_from : k_from) + key * stride;
+#pragma unroll
+      for (int i = lane; i < KEYS * D / 8; i += 32) {
+        int r = i / (D / 8), c = i % (D / 8);
+        bool valid = r < end - key && c * 8 < dim;
+        copy16(chunk_at<D>(kind ? v_tile : k_tile, r, c), valid ? from + r * stride + c * 8 : from, valid);
+      }
+      copy_commit();
+    }
+  };
+  // Keys and values are on their way while the queries are read.
+  if (start + warp * KEYS < end) load(start + warp * KEYS);
   u32 a[D / 16][4];
   for (int d = 0; d < D / 16; d++)
     for (int j = 0; j < 4; j++) {
@@ -197,35 +214,25 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
   for (int i = 0; i < D / 8; i++)
     for (int j = 0; j < 4; j++) mixed[i][j] = 0.f;
   float to2 = scale * LOG2E;
-  for (int key = start + warp * 32; key < end; key += 128) {
+  for (int key = start + warp * KEYS; key < end; key += 4 * KEYS) {
     int rows = end - key;
-    for (int kind = 0; kind < 2; kind++) {
-      const bf *from = (kind ? v_from : k_from) + key * stride;
-      for (int i = lane; i < 32 * D / 8; i += 32) {
-        int r = i / (D / 8), c = i % (D / 8);
-        bool valid = r < rows && c * 8 < dim;
-        copy16(chunk_at<D>(kind ? v_tile : k_tile, r, c), valid ? from + r * stride + c * 8 : from, valid);
-      }
-      copy_commit();
-    }
+    if (key > start + warp * KEYS) load(key);
     copy_wait<1>();
     __syncwarp();
-    float s[4][4];
-    for (int i = 0; i < 4; i++)
+    float s[2][4];
+    for (int i = 0; i < 2; i++)
       for (int j = 0; j < 4; j++) s[i][j] = 0.f;
 #pragma unroll
-    for (int d = 0; d < D; d += 16)
-#pragma unroll
-      for (int n = 0; n < 2; n++) {
-        u32 k[4];
-        right_rows<D>(k, k_tile, n * 16, d);
-        multiply(s[2 * n], a[d / 16], k[0], k[1]);
-        multiply(s[2 * n + 1], a[d / 16], k[2], k[3]);
-      }
-    u32 p[4][2];
+    for (int d = 0; d < D; d += 16) {
+      u32 k[4];
+      right_rows<D>(k, k_tile, 0, d);
+      multiply(s[0], a[d / 16], k[0], k[1]);
+      multiply(s[1], a[d / 16], k[2], k[3]);
+    }
+    u32 p[2][2];
     for (int r = 0; r < 2; r++) {
       float m = top[r];
-      for (int n = 0; n < 4; n++)
+      for (int n = 0; n < 2; n++)
         for (int j = 0; j < 2; j++) {
           if (n * 8 + (lane & 3) * 2 + j >= rows) s[n][2 * r + j] = -3e38f;
           m = fmaxf(m, s[n][2 * r + j]);
@@ -234,7 +241,7 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
       m = fmaxf(m, __shfl_xor_sync(~0u, m, 2));
       float shrink = exp2_fast((top[r] - m) * to2), add = 0.f;
       top[r] = m;
-      for (int n = 0; n < 4; n++) {
+      for (int n = 0; n < 2; n++) {
         float x = s[n][2 * r] <= -1e38f ? 0.f : exp2_fast((s[n][2 * r] - m) * to2);
         float y = s[n][2 * r + 1] <= -1e38f ? 0.f : exp2_fast((s[n][2 * r + 1] - m) * to2);
         add += x + y;
@@ -248,16 +255,13 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
     }
     copy_wait<0>();
     __syncwarp();
+    u32 w[4] = {p[0][0], p[0][1], p[1][0], p[1][1]};
 #pragma unroll
-    for (int k = 0; k < 2; k++) {
-      u32 w[4] = {p[2 * k][0], p[2 * k][1], p[2 * k + 1][0], p[2 * k + 1][1]};
-#pragma unroll
-      for (int d = 0; d < D; d += 16) {
-        u32 v[4];
-        right_columns<D>(v, v_tile, k * 16, d);
-        multiply(mixed[d / 8], w, v[0], v[1]);
-        multiply(mixed[d / 8 + 1], w, v[2], v[3]);
-      }
+    for (int d = 0; d < D; d += 16) {
+      u32 v[4];
+      right_columns<D>(v, v_tile, 0, d);
+      multiply(mixed[d / 8], w, v[0], v[1]);
+      multiply(mixed[d / 8 + 1], w, v[2], v[3]);
     }
     __syncwarp();
   }
@@ -304,7 +308,7 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
 }
 
 #define ATTEND_ONE(D)                                                                             \
-  KERNEL __launch_bounds__(128)                                                                   \
+  KERNEL __launch_bounds__(128, 4)                                                                \
       attend_one_##D(const bf *q, const bf *keys, const bf *values, bf *out, float *parts,        \
                      const int *position, const int *cache_base, int queries, int kv, int dim,    \
                      float scale) {                                                               \

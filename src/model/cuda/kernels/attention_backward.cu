@@ -25,21 +25,26 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
   load_tile<D, TILE, 128>(v_tile, v_from, kv_stride, seen, dim);
   copy_commit();
 
-  // Each warp sums its own 16 rows.
-  float mine[2] = {0.f, 0.f}, log_sum[2] = {0.f, 0.f};
-  for (int r = 0; r < 16; r++) {
-    int row = warp * 16 + r;
+  // Each warp sums its own 16 rows, two lanes a row.
+  float mine[2], log_sum[2] = {0.f, 0.f};
+  {
+    int row = warp * 16 + (lane >> 1);
     float d = 0.f;
-    if (row < tile.y)
-      for (int c = lane * 2; c < dim; c += 64) {
-        u32 x = *(const u32 *)(out + at + row * q_stride + c);
-        u32 y = *(const u32 *)(d_out + at + row * q_stride + c);
-        d += wide(x & 0xffff) * wide(y & 0xffff) + wide(x >> 16) * wide(y >> 16);
+    if (row < tile.y) {
+      const bf *x = out + at + row * q_stride, *y = d_out + at + row * q_stride;
+#pragma unroll
+      for (int c = (lane & 1) * 8; c < D; c += 16) {
+        if (c >= dim) break;
+        Eight a, b;
+        a.v = *(const uint4 *)(x + c);
+        b.v = *(const uint4 *)(y + c);
+        for (int j = 0; j < 8; j++) d += wide(a.h[j]) * wide(b.h[j]);
       }
-    d = warp_sum(d);
-    if (r == (lane >> 2)) mine[0] = d;
-    if (r == (lane >> 2) + 8) mine[1] = d;
-    if (lane == 0 && row < tile.y) delta[(u64)(tile.x + row) * queries + head] = d;
+    }
+    d += __shfl_xor_sync(~0u, d, 1);
+    if ((lane & 1) == 0 && row < tile.y) delta[(u64)(tile.x + row) * queries + head] = d;
+    mine[0] = __shfl_sync(~0u, d, (lane >> 2) * 2);
+    mine[1] = __shfl_sync(~0u, d, (lane >> 2) * 2 + 16);
   }
   for (int r = 0; r < 2; r++) {
     int row = warp * 16 + (lane >> 2) + r * 8;

@@ -1,12 +1,5 @@
 // Kernels of one row at a time: norms, gated activation, embedding, gathering.
 
-// A number of a product that is still in `planes` partial sums, added in order.
-DEVICE float planes_sum(const float *y, u64 at, int planes, u64 plane) {
-  float v = y[at];
-  for (int s = 1; s < planes; s++) v += y[at + s * plane];
-  return v;
-}
-
 KERNEL norm_rows(const bf *x, const float *w, bf *y, int n, float eps) {
   __shared__ float room[32];
   const uint4 *xr = (const uint4 *)(x + (u64)blockIdx.x * n);
@@ -31,6 +24,7 @@ KERNEL sum_norm_rows(const bf *x, const void *y, bf *sum, bf *normed, const floa
                      float eps, int planes, u64 plane) {
   extern __shared__ float row[];
   __shared__ float room[32];
+  let_next_start();
   u64 at = (u64)blockIdx.x * n;
   float s = 0;
   for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
@@ -41,6 +35,7 @@ KERNEL sum_norm_rows(const bf *x, const void *y, bf *sum, bf *normed, const floa
     if (planes > 0) {
       const float4 *p = (const float4 *)((const float *)y + at + i * 8);
       float4 lo = p[0], hi = p[1];
+#pragma unroll 8
       for (int q = 1; q < planes; q++) {
         const float4 *more = (const float4 *)((const float *)y + at + i * 8 + q * plane);
         float4 l = more[0], h = more[1];
@@ -103,6 +98,7 @@ KERNEL norm_backward_rows(const bf *x, const float *w, const bf *dy, bf *dx, int
 DEVICE float sigmoid(float x) { return 1.f / (1.f + __expf(-x)); }
 
 KERNEL gate_rows(const bf *gate_up, bf *y, int n8, u64 total8) {
+  let_next_start();
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
   u64 row = i / n8, col = i % n8;

@@ -12,9 +12,7 @@
 #define WARP_GROUPS 0
 #endif
 
-#define OUTPUTS 128
 #define INNER 64
-#define STAGES 4
 
 #if WARP_GROUPS
 template <int N> struct Group;
@@ -68,83 +66,105 @@ DEVICE void copy16_ahead(u32 to, const void *from, bool valid) {
                "r"(bytes));
 }
 
-template <int M>
+// GROUPS warp groups take BLOCKS times 64 outputs each.
+template <int M, int GROUPS, int BLOCKS, int STAGES>
 DEVICE void skinny(const bf *x, const bf *w, void *y, const float *bias, int m, int n, int k,
                    int y_stride, int tiles, int is_f32) {
   extern __shared__ __align__(1024) unsigned char room[];
+  constexpr int OUTPUTS = 64 * GROUPS * BLOCKS, THREADS = 128 * GROUPS;
   constexpr int W_BYTES = OUTPUTS * INNER * 2, X_BYTES = M * INNER * 2, STAGE = W_BYTES + X_BYTES;
   u32 base = shared_address(room);
   int first = blockIdx.x * OUTPUTS, group = threadIdx.x >> 7, lane = threadIdx.x & 31;
   // Tiles of the inner dimension that this block takes.
   int from = blockIdx.y * tiles, to = min(from + tiles, (k + INNER - 1) / INNER);
 
-  auto load = [&](int tile) {
+  auto load_weights = [&](int tile) {
+    if (tile >= to) return;
+    u32 at = base + ((tile - from) % STAGES) * STAGE;
+    int c = threadIdx.x & 7, column = tile * INNER + c * 8;
+#pragma unroll
+    for (int r = threadIdx.x >> 3; r < OUTPUTS; r += THREADS / 8) {
+      bool valid = first + r < n && column < k;
+      copy16_ahead(at + r * 128 + ((c ^ (r & 7)) << 4),
+                   valid ? w + (u64)(first + r) * k + column : w, valid);
+    }
+  };
+  auto load_rows = [&](int tile) {
     if (tile < to) {
-      u32 at = base + ((tile - from) % STAGES) * STAGE;
-      for (int i = threadIdx.x; i < OUTPUTS * 8; i += 256) {
-        int r = i >> 3, c = i & 7, column = tile * INNER + c * 8;
-        bool valid = first + r < n && column < k;
-        copy16_ahead(at + r * 128 + ((c ^ (r & 7)) << 4),
-                     valid ? w + (u64)(first + r) * k + column : w, valid);
-      }
-      for (int i = threadIdx.x; i < M * 8; i += 256) {
-        int r = i >> 3, c = i & 7, column = tile * INNER + c * 8;
+      u32 at = base + ((tile - from) % STAGES) * STAGE + W_BYTES;
+      int c = threadIdx.x & 7, column = tile * INNER + c * 8;
+#pragma unroll
+      for (int r = threadIdx.x >> 3; r < M; r += THREADS / 8) {
         bool valid = r < m && column < k;
-        copy16(at + W_BYTES + r * 128 + ((c ^ (r & 7)) << 4),
-               valid ? x + (u64)r * k + column : x, valid);
+        copy16(at + r * 128 + ((c ^ (r & 7)) << 4), valid ? x + (u64)r * k + column : x, valid);
       }
     }
     copy_commit();
   };
-  float sum[M / 2];
-  for (int i = 0; i < M / 2; i++) sum[i] = 0.f;
-  for (int s = 0; s < STAGES - 1; s++) load(from + s);
+  float sum[BLOCKS][M / 2];
+#pragma unroll
+  for (int o = 0; o < BLOCKS; o++)
+#pragma unroll
+    for (int i = 0; i < M / 2; i++) sum[o][i] = 0.f;
+  // The weight does not wait for the kernel before, the rows are what it wrote.
+  for (int s = 0; s < STAGES - 1; s++) load_weights(from + s);
+  wait_for_previous();
+  for (int s = 0; s < STAGES - 1; s++) load_rows(from + s);
   for (int tile = from; tile < to; tile++) {
     copy_wait<STAGES - 2>();
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     __syncthreads();
     // The stage of the tile before: every group has finished it.
-    load(tile + STAGES - 1);
+    load_weights(tile + STAGES - 1);
+    load_rows(tile + STAGES - 1);
     u32 at = base + ((tile - from) % STAGES) * STAGE;
-    u64 a = describe(at + group * 64 * 128), b = describe(at + W_BYTES);
+    u64 b = describe(at + W_BYTES);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-    for (int i = 0; i < INNER / 16; i++) Group<M>::multiply(sum, a + 2 * i, b + 2 * i);
+    for (int o = 0; o < BLOCKS; o++) {
+      u64 a = describe(at + (group * BLOCKS + o) * 64 * 128);
+#pragma unroll
+      for (int i = 0; i < INNER / 16; i++) Group<M>::multiply(sum[o], a + 2 * i, b + 2 * i);
+    }
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
   }
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    int column = first + group * 64 + ((threadIdx.x >> 5) & 3) * 16 + (lane >> 2) + half * 8;
-    if (column >= n) continue;
-    float add = bias && blockIdx.y == 0 ? bias[column] : 0.f;
+  for (int o = 0; o < BLOCKS; o++)
 #pragma unroll
-    for (int j = 0; j < M / 8; j++)
+    for (int half = 0; half < 2; half++) {
+      int column = first + (group * BLOCKS + o) * 64 + ((threadIdx.x >> 5) & 3) * 16 +
+                   (lane >> 2) + half * 8;
+      if (column >= n) continue;
+      float add = bias && blockIdx.y == 0 ? bias[column] : 0.f;
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        int row = j * 8 + (lane & 3) * 2 + e;
-        if (row >= m) continue;
-        float v = sum[j * 4 + half * 2 + e] + add;
-        u64 at = (u64)row * y_stride + column;
-        if (is_f32)
-          ((float *)y)[(u64)blockIdx.y * m * y_stride + at] = v;
-        else
-          ((bf *)y)[at] = narrow(v);
-      }
-  }
+      for (int j = 0; j < M / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          int row = j * 8 + (lane & 3) * 2 + e;
+          if (row >= m) continue;
+          float v = sum[o][j * 4 + half * 2 + e] + add;
+          u64 at = (u64)row * y_stride + column;
+          if (is_f32)
+            ((float *)y)[(u64)blockIdx.y * m * y_stride + at] = v;
+          else
+            ((bf *)y)[at] = narrow(v);
+        }
+    }
 }
 #else
-template <int M>
+template <int M, int GROUPS, int BLOCKS, int STAGES>
 DEVICE void skinny(const bf *, const bf *, void *, const float *, int, int, int, int, int, int) {}
 #endif
 
-#define SKINNY(M)                                                                                  \
+#define SKINNY(M, STAGES)                                                                          \
   KERNEL __launch_bounds__(256) skinny_##M(const bf *x, const bf *w, void *y, const float *bias,   \
                                            int m, int n, int k, int y_stride, int tiles,           \
                                            int is_f32) {                                           \
-    skinny<M>(x, w, y, bias, m, n, k, y_stride, tiles, is_f32);                                    \
+    skinny<M, 2, 1, STAGES>(x, w, y, bias, m, n, k, y_stride, tiles, is_f32);                                    \
   }
-SKINNY(16)
-SKINNY(32)
-SKINNY(64)
-SKINNY(128)
+// Two blocks fit a processor.
+SKINNY(16, 4)
+SKINNY(32, 4)
+SKINNY(64, 4)
+SKINNY(128, 3)
