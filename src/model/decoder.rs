@@ -363,7 +363,7 @@ impl<D: Device> Decoder<D> {
             let x = device.gather(hidden, chunk);
             let base = base.gather(&(first..first + chunk.len()).collect::<Vec<_>>());
             let mut logits = self.head(&x, false);
-            let mut target = self.head(&device.upload(&base), false);
+            let mut target = self.head(&device.upload_stream(&base), false);
             device.divergence(&mut logits, &mut target, weight, &mut total);
             drop(target);
             self.head_backward(&x, &logits, chunk, d_hidden);

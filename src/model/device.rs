@@ -121,6 +121,11 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// Numbers from the host's memory.
     fn upload(&self, x: &Mat) -> Self::Mat;
 
+    /// Rows of the residual stream from the host's memory, as [`Device::download`] gave them.
+    fn upload_stream(&self, x: &Mat) -> Self::Mat {
+        self.upload(x)
+    }
+
     /// The rows named, in that order.
     fn gather(&self, x: &Self::Mat, rows: &[usize]) -> Self::Mat;
 

@@ -10,27 +10,20 @@ use super::context::{Arg, Context, Cuda};
 use super::gemm::{Operand, Product};
 use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
-use super::ptx;
-use super::rows::{CudaRows, Kind};
+use super::attention::Forward;
+use super::products::Form;
+use super::rows::CudaRows;
 use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
 use crate::model::{Mat, ModelError};
 
-use Arg::{Float, Int, Long, Word};
+use Arg::{Float, Int, Long};
 
 /// Threads of a block that works on a row.
 const ROW: usize = 256;
 /// Rows whose logits are in memory together while a loss is formed.
-const LOSS_ROWS: usize = 1024;
-/// Keys that one block of decode attention takes.
-const SPLIT: usize = 512;
-/// Most rows that the kernel for few of them takes.
-const SKINNY_ROWS: usize = 128;
-/// Outputs from which on a product is so long that its start and end do not matter.
-const HEAD_OUTPUTS: usize = 100_000;
-/// Rows that the algorithms of products in answers are chosen for.
-const ANSWER_ROWS: usize = 1024;
+const LOSS_ROWS: usize = 512;
 
 /// A frozen matrix in bf16.
 pub struct CudaWeight {
@@ -47,14 +40,14 @@ pub struct CudaVector {
 
 /// Tables of the rotary embedding.
 pub struct CudaRotary {
-    cos: Buffer,
-    sin: Buffer,
+    pub(super) cos: Buffer,
+    pub(super) sin: Buffer,
 }
 
 /// Keys and values, `[slot][position][head][dim]`.
 pub struct CudaKv {
-    keys: Buffer,
-    values: Buffer,
+    pub(super) keys: Buffer,
+    pub(super) values: Buffer,
     heads: Heads,
     capacity: usize,
 }
@@ -73,8 +66,9 @@ fn to_half(values: &[f32]) -> Vec<bf16> {
 
 impl CudaMat {
     pub(super) fn operand(&self) -> Operand {
+        let half = self.half.as_ref().unwrap_or(&self.buffer);
         Operand {
-            address: self.buffer.address(),
+            address: half.address(),
             stride: self.stride,
             transposed: false,
         }
@@ -83,7 +77,7 @@ impl CudaMat {
 
 impl CudaWeight {
     /// As the right side of `x W^T` (transposed) or `dy W`.
-    fn operand(&self, transposed: bool) -> Operand {
+    pub(super) fn operand(&self, transposed: bool) -> Operand {
         Operand {
             address: self.buffer.address(),
             stride: self.inputs,
@@ -112,175 +106,17 @@ impl Cuda {
             .launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
     }
 
-    fn indices(&self, rows: &[usize]) -> Buffer {
+    pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
         let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
         match self.0.upload(&rows) {
             Ok(buffer) => buffer,
             Err(error) => std::panic::panic_any(error),
         }
     }
-
-    fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
-        let pointer = |norm: Option<&RmsNorm<Cuda>>| {
-            Arg::Pointer(norm.map_or(0, |n| n.weight.single.address()))
-        };
-        [pointer(norms.queries), pointer(norms.keys)]
-    }
-
-    /// Rotated queries; keys and values go to `kv`.
-    fn place(
-        &self,
-        norms: &HeadNorms<'_, Cuda>,
-        qkv: &CudaMat,
-        rows: &CudaRows,
-        rotary: &CudaRotary,
-        kv: &CudaKv,
-    ) -> CudaMat {
-        let Heads {
-            queries,
-            kv: kv_heads,
-            dim,
-        } = norms.heads;
-        let q = qkv.beside(self.context(), queries * dim);
-        let [q_norm, k_norm] = self.head_weights(norms);
-        let eps = norms.queries.map_or(0.0, |n| n.eps);
-        // Few rows need their heads side by side, many fill the device as they are.
-        let shares = if qkv.rows < 4 * self.0.processors {
-            norms.heads.row().div_ceil(4 * dim)
-        } else {
-            1
-        };
-        let block = if shares > 1 { 128 } else { ROW };
-        self.0.launch(
-            "place_heads",
-            (qkv.rows, shares, 1),
-            block,
-            0,
-            &[
-                qkv.pointer(),
-                q.pointer(),
-                Arg::Pointer(kv.keys.address()),
-                Arg::Pointer(kv.values.address()),
-                rows.positions.pointer(),
-                rows.cache_rows.pointer(),
-                Arg::Pointer(rotary.cos.address()),
-                Arg::Pointer(rotary.sin.address()),
-                q_norm,
-                k_norm,
-                Int(queries as i32),
-                Int(kv_heads as i32),
-                Int(dim as i32),
-                Float(eps),
-                Int(qkv.planes as i32),
-                Long(qkv.plane() as u64),
-            ],
-        );
-        q
-    }
-
-    /// `x W^T (+ b)`, in bf16 or F32; in parts, where that is quicker and the reader adds them.
-    fn times(
-        &self,
-        x: &CudaMat,
-        weight: &CudaWeight,
-        bias: Option<&CudaVector>,
-        out: Form,
-    ) -> CudaMat {
-        // From some rows on, cuBLASLt streams a wide weight quicker than the kernel for few rows,
-        // which reads the rows again for every 128 outputs; split sums are the kernel's alone.
-        let wide = (out != Form::Parts && x.rows > 16 && weight.outputs < HEAD_OUTPUTS)
-            || (out != Form::Parts && x.rows > 64)
-            || (x.rows > 64 && weight.outputs > weight.inputs);
-        if x.height == Height::Slots && x.rows <= SKINNY_ROWS && !wide && self.0.warp_groups {
-            return self.few_rows(x, weight, bias, out);
-        }
-        let y = match out {
-            Form::Single => CudaMat::planes(self.context(), x.rows, weight.outputs, 1),
-            Form::Half | Form::Parts => x.beside(self.context(), weight.outputs),
-        };
-        self.0.multiply(&Product {
-            m: x.rows,
-            n: weight.outputs,
-            k: weight.inputs,
-            x: x.operand(),
-            y: weight.operand(true),
-            out: y.buffer.address(),
-            out_stride: y.stride,
-            out_f32: out == Form::Single,
-            alpha: 1.0,
-            accumulate: false,
-            bias: bias.map_or(0, |b| b.half.address()),
-            chosen_for: (x.height == Height::Any).then_some(ANSWER_ROWS),
-        });
-        y
-    }
-
-    /// A product of one row a slot, bound by the weight's bytes.
-    fn few_rows(
-        &self,
-        x: &CudaMat,
-        weight: &CudaWeight,
-        bias: Option<&CudaVector>,
-        out: Form,
-    ) -> CudaMat {
-        let blocks = weight.outputs.div_ceil(128);
-        let inner = weight.inputs.div_ceil(64);
-        let wanted = if out == Form::Parts {
-            (2 * self.0.processors / blocks).clamp(1, inner.div_ceil(4))
-        } else {
-            1
-        };
-        let tiles = inner.div_ceil(wanted);
-        let splits = inner.div_ceil(tiles);
-        let y = if out == Form::Half || (out == Form::Parts && splits == 1) {
-            x.beside(self.context(), weight.outputs)
-        } else {
-            CudaMat {
-                height: x.height,
-                ..CudaMat::planes(self.context(), x.rows, weight.outputs, splits)
-            }
-        };
-        let (name, height) = match x.rows {
-            ..=16 => ("skinny_16", 16),
-            17..=32 => ("skinny_32", 32),
-            33..=64 => ("skinny_64", 64),
-            _ => ("skinny_128", 128),
-        };
-        self.0.launch_early(
-            name,
-            (blocks, splits, 1),
-            256,
-            ptx::skinny_shared(height),
-            &[
-                x.pointer(),
-                Arg::Pointer(weight.buffer.address()),
-                y.pointer(),
-                Arg::Pointer(bias.map_or(0, |b| b.single.address())),
-                Int(x.rows as i32),
-                Int(weight.outputs as i32),
-                Int(weight.inputs as i32),
-                Int(y.stride as i32),
-                Int(tiles as i32),
-                Int(i32::from(y.planes > 0)),
-            ],
-        );
-        y
-    }
-}
-
-/// The form of a product's result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// bf16.
-    Half,
-    /// F32.
-    Single,
-    /// bf16, or F32 in planes.
-    Parts,
 }
 
 impl CudaKv {
-    fn room(
+    pub(super) fn room(
         context: &Arc<Context>,
         heads: Heads,
         slots: usize,
@@ -294,11 +130,6 @@ impl CudaKv {
             capacity,
         })
     }
-}
-
-/// The kernel's name for a head's width.
-fn by_width(dim: usize, narrow: &'static str, wide: &'static str) -> (&'static str, usize) {
-    if dim <= 64 { (narrow, 64) } else { (wide, 128) }
 }
 
 impl Device for Cuda {
@@ -430,27 +261,33 @@ impl Device for Cuda {
     }
 
     fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
+        // The residual stream is F32: every layer adds to it, and bf16 would round each time.
         let x = CudaMat {
             height: rows.height,
-            ..CudaMat::room(self.context(), rows.count, embedding.inputs)
+            ..CudaMat::planes(self.context(), rows.count, embedding.inputs, 1)
         };
         self.row_kernel(
-            "gather_rows",
+            "embed_rows",
             rows.count,
             0,
             &[
                 Arg::Pointer(embedding.buffer.address()),
                 rows.tokens.pointer(),
                 x.pointer(),
-                Int((embedding.inputs / 8) as i32),
+                Int(embedding.inputs as i32),
             ],
         );
         x
     }
 
     fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
-        let x = CudaMat::room(self.context(), rows, cols);
+        // What is added up from zeros is the gradient of the residual stream: F32, and bf16 for
+        // the products that read it.
+        let mut x = CudaMat::planes(self.context(), rows, cols, 1);
+        let half = self.0.room(x.plane() * 2);
         self.0.clear(&x.buffer);
+        self.0.clear(&half);
+        x.half = Some(Arc::new(half));
         x
     }
 
@@ -463,10 +300,7 @@ impl Device for Cuda {
     }
 
     fn share(&self, x: &CudaMat) -> CudaMat {
-        CudaMat {
-            buffer: x.buffer.clone(),
-            ..*x
-        }
+        x.same()
     }
 
     fn download(&self, x: &CudaMat) -> Mat {
@@ -503,8 +337,17 @@ impl Device for Cuda {
         to
     }
 
+    fn upload_stream(&self, x: &Mat) -> CudaMat {
+        let to = CudaMat::planes(self.context(), x.rows(), x.cols, 1);
+        self.0.write(&to.buffer, 0, &x.data);
+        to
+    }
+
     fn gather(&self, x: &CudaMat, rows: &[usize]) -> CudaMat {
-        let y = CudaMat::room(self.context(), rows.len(), x.cols);
+        let y = CudaMat {
+            height: Height::Shape,
+            ..x.like(self.context(), rows.len())
+        };
         let index = self.indices(rows);
         self.row_kernel(
             "gather_rows",
@@ -514,7 +357,7 @@ impl Device for Cuda {
                 x.pointer(),
                 Arg::Pointer(index.address()),
                 y.pointer(),
-                Int((x.stride / 8) as i32),
+                x.pieces(),
             ],
         );
         y
@@ -530,13 +373,15 @@ impl Device for Cuda {
                 x.pointer(),
                 Arg::Pointer(index.address()),
                 target.pointer(),
-                Int((x.stride / 8) as i32),
+                target.half_pointer(),
+                Int(x.cols as i32),
+                target.is_f32(),
             ],
         );
     }
 
     fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
-        let sum = x.beside(self.context(), x.cols);
+        let sum = x.like(self.context(), x.rows);
         self.row_kernel(
             "sum_norm_rows",
             x.rows,
@@ -551,6 +396,7 @@ impl Device for Cuda {
                 Float(0.0),
                 Int(y.planes as i32),
                 Long(y.plane() as u64),
+                x.is_f32(),
             ],
         );
         sum
@@ -568,13 +414,14 @@ impl Device for Cuda {
                 y.pointer(),
                 Int(x.cols as i32),
                 Float(norm.eps),
+                x.is_f32(),
             ],
         );
         y
     }
 
     fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
-        let sum = x.beside(self.context(), x.cols);
+        let sum = x.like(self.context(), x.rows);
         let normed = x.beside(self.context(), x.cols);
         self.row_kernel(
             "sum_norm_rows",
@@ -590,6 +437,7 @@ impl Device for Cuda {
                 Float(norm.eps),
                 Int(y.planes as i32),
                 Long(y.plane() as u64),
+                x.is_f32(),
             ],
         );
         (sum, normed)
@@ -605,8 +453,11 @@ impl Device for Cuda {
                 Arg::Pointer(norm.weight.single.address()),
                 dy.pointer(),
                 dx.pointer(),
+                dx.half_pointer(),
                 Int(x.cols as i32),
                 Float(norm.eps),
+                x.is_f32(),
+                dx.is_f32(),
             ],
         );
     }
@@ -676,87 +527,7 @@ impl Device for Cuda {
         rotary: &CudaRotary,
         kv: &mut CudaKv,
     ) -> (CudaMat, Option<Buffer>) {
-        let Heads {
-            queries,
-            kv: kv_heads,
-            dim,
-        } = norms.heads;
-        let q = self.place(&norms, qkv, rows, rotary, kv);
-        let mixed = qkv.beside(self.context(), queries * dim);
-        let scale = Float(1.0 / (dim as f32).sqrt());
-        let sizes = [Int(queries as i32), Int(kv_heads as i32), Int(dim as i32)];
-        let (keys, values) = (
-            Arg::Pointer(kv.keys.address()),
-            Arg::Pointer(kv.values.address()),
-        );
-        match &rows.kind {
-            Kind::Tiles {
-                queries: tiles,
-                query_tiles,
-                ..
-            } => {
-                let statistics = self.0.room(qkv.rows * queries * 4);
-                let (name, wide) = by_width(dim, "attend_64", "attend_128");
-                let mut args = vec![
-                    q.pointer(),
-                    keys,
-                    values,
-                    mixed.pointer(),
-                    Arg::Pointer(statistics.address()),
-                    Arg::Pointer(tiles.address()),
-                ];
-                args.extend(sizes);
-                args.push(scale);
-                let grid = (queries, *query_tiles, 1);
-                self.0.launch(name, grid, 128, 5 * 64 * wide * 2, &args);
-                (mixed, Some(statistics))
-            }
-            Kind::Single { bases } => {
-                let (name, wide) = by_width(dim, "attend_one_64", "attend_one_128");
-                let splits = rows.capacity.div_ceil(SPLIT);
-                let parts = if splits > 1 {
-                    Some(self.0.room(qkv.rows * queries * splits * (wide + 2) * 4))
-                } else {
-                    None
-                };
-                let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
-                let position = rows.positions.pointer();
-                let base = bases.pointer();
-                let mut args = vec![
-                    q.pointer(),
-                    keys,
-                    values,
-                    mixed.pointer(),
-                    parts_at,
-                    position,
-                    base,
-                ];
-                args.extend(sizes);
-                args.push(scale);
-                let grid = (qkv.rows, kv_heads, splits);
-                self.0
-                    .launch(name, grid, 128, ptx::one_shared(wide), &args);
-                if splits > 1 {
-                    self.0.launch(
-                        "attend_join",
-                        (qkv.rows, queries, 1),
-                        wide,
-                        0,
-                        &[
-                            parts_at,
-                            mixed.pointer(),
-                            position,
-                            base,
-                            Int(queries as i32),
-                            Int(dim as i32),
-                            Int(wide as i32),
-                            Int(splits as i32),
-                        ],
-                    );
-                }
-                (mixed, None)
-            }
-        }
+        self.attention(&norms, qkv, rows, rotary, kv)
     }
 
     fn attend_backward(
@@ -769,96 +540,12 @@ impl Device for Cuda {
         rows: &CudaRows,
         rotary: &CudaRotary,
     ) -> CudaMat {
-        let Heads {
-            queries,
-            kv: kv_heads,
-            dim,
-        } = norms.heads;
-        let (
-            Some(statistics),
-            Kind::Tiles {
-                queries: query_list,
-                query_tiles,
-                keys: key_list,
-                key_tiles,
-            },
-        ) = (statistics, &rows.kind)
-        else {
-            panic!("attention of single rows has no gradient");
+        let of = Forward {
+            raw,
+            mixed,
+            statistics: statistics.as_ref(),
         };
-        let kv = match CudaKv::room(self.context(), norms.heads, rows.slots, rows.capacity) {
-            Ok(kv) => kv,
-            Err(error) => std::panic::panic_any(error),
-        };
-        let q = self.place(&norms, raw, rows, rotary, &kv);
-        let per_head = || CudaMat::room(self.context(), raw.rows, queries * dim);
-        let (dq, dk, dv) = (per_head(), per_head(), per_head());
-        let delta = self.0.room(raw.rows * queries * 4);
-        let (keys, values) = (
-            Arg::Pointer(kv.keys.address()),
-            Arg::Pointer(kv.values.address()),
-        );
-        let tail = [
-            Int(queries as i32),
-            Int(kv_heads as i32),
-            Int(dim as i32),
-            Float(1.0 / (dim as f32).sqrt()),
-        ];
-        let (name, wide) = by_width(dim, "attend_queries_64", "attend_queries_128");
-        let mut args = vec![
-            q.pointer(),
-            keys,
-            values,
-            mixed.pointer(),
-            d_mixed.pointer(),
-            Arg::Pointer(statistics.address()),
-            Arg::Pointer(delta.address()),
-            dq.pointer(),
-            Arg::Pointer(query_list.address()),
-        ];
-        args.extend(tail);
-        let grid = (queries, *query_tiles, 1);
-        self.0.launch(name, grid, 128, 6 * 64 * wide * 2, &args);
-        let (name, _) = by_width(dim, "attend_keys_64", "attend_keys_128");
-        let mut args = vec![
-            q.pointer(),
-            keys,
-            values,
-            d_mixed.pointer(),
-            Arg::Pointer(statistics.address()),
-            Arg::Pointer(delta.address()),
-            dk.pointer(),
-            dv.pointer(),
-            Arg::Pointer(key_list.address()),
-        ];
-        args.extend(tail);
-        let grid = (queries, *key_tiles, 1);
-        self.0.launch(name, grid, 128, 6 * 64 * wide * 2 + 1024, &args);
-        let d_qkv = CudaMat::room(self.context(), raw.rows, norms.heads.row());
-        let [q_norm, k_norm] = self.head_weights(&norms);
-        let eps = norms.queries.map_or(0.0, |n| n.eps);
-        self.row_kernel(
-            "place_heads_backward",
-            raw.rows,
-            0,
-            &[
-                raw.pointer(),
-                dq.pointer(),
-                dk.pointer(),
-                dv.pointer(),
-                d_qkv.pointer(),
-                rows.positions.pointer(),
-                Arg::Pointer(rotary.cos.address()),
-                Arg::Pointer(rotary.sin.address()),
-                q_norm,
-                k_norm,
-                Int(queries as i32),
-                Int(kv_heads as i32),
-                Int(dim as i32),
-                Float(eps),
-            ],
-        );
-        d_qkv
+        self.attention_backward(&norms, &of, d_mixed, rows, rotary)
     }
 
     fn gate(&self, gate_up: &CudaMat) -> CudaMat {
@@ -955,155 +642,5 @@ impl Device for Cuda {
             sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
         }
         sum
-    }
-}
-
-impl Cuda {
-    /// Of each row of F32 logits: the token asked for, or the likeliest of the first `usable`; and
-    /// its log-probability. `asked` has one number a row, -1 for the likeliest.
-    pub fn choose(
-        &self,
-        logits: &CudaMat,
-        asked: &super::Numbers<i32>,
-        usable: usize,
-    ) -> Chosen {
-        let rows = logits.rows;
-        let found = super::Numbers::room(self, 2 * rows);
-        self.0.launch(
-            "choose_rows",
-            (logits.rows, 1, 1),
-            1024,
-            0,
-            &[
-                logits.pointer(),
-                asked.pointer(),
-                found.pointer(),
-                found.pointer_at(rows),
-                Int(logits.cols as i32),
-                Int(logits.stride as i32),
-                Int(usable.min(logits.cols) as i32),
-            ],
-        );
-        Chosen { found, rows }
-    }
-
-    /// Draws the token of every row of F32 logits whose temperature is above 0, in place of the one
-    /// that was chosen. `settings` has all rows' temperatures, then top-p, numbers in [0, 1), and
-    /// top-k. A token of `u32::MAX` leaves the draw to the host.
-    pub fn draw(
-        &self,
-        logits: &CudaMat,
-        chosen: &Chosen,
-        settings: &super::Numbers<f32>,
-        usable: usize,
-    ) {
-        self.0.launch(
-            "draw_rows",
-            (logits.rows, 1, 1),
-            1024,
-            0,
-            &[
-                logits.pointer(),
-                settings.pointer(),
-                chosen.found.pointer(),
-                chosen.found.pointer_at(chosen.rows),
-                Int(logits.rows as i32),
-                Int(logits.stride as i32),
-                Int(usable.min(logits.cols) as i32),
-            ],
-        );
-    }
-
-    /// The rows named, in that order; a negative one gives zeros.
-    pub fn pick(&self, x: &CudaMat, rows: &[i64]) -> CudaMat {
-        let index: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
-        let index = super::Numbers::of(self, &index);
-        let y = CudaMat::room(self.context(), rows.len(), x.cols);
-        self.row_kernel(
-            "gather_rows",
-            rows.len(),
-            0,
-            &[
-                x.pointer(),
-                index.pointer(),
-                y.pointer(),
-                Int((x.stride / 8) as i32),
-            ],
-        );
-        y
-    }
-
-    /// The same rows as those of answers: what a product gives for one does not depend on how
-    /// many there are.
-    pub fn of_answers(&self, x: CudaMat) -> CudaMat {
-        CudaMat {
-            height: Height::Any,
-            ..x
-        }
-    }
-
-    /// The same rows as one a slot.
-    pub fn of_slots(&self, x: CudaMat) -> CudaMat {
-        CudaMat {
-            height: Height::Slots,
-            ..x
-        }
-    }
-
-    /// One row of an F32 matrix in the host's memory.
-    pub fn row(&self, x: &CudaMat, row: usize) -> Vec<f32> {
-        self.0.read(&x.buffer, row * x.stride * 4, x.cols)
-    }
-
-    /// Writes each row of `x` to the row of `target` that is named for it.
-    pub fn scatter(&self, x: &CudaMat, rows: &[usize], target: &CudaMat) {
-        let index = self.indices(rows);
-        self.row_kernel(
-            "scatter_rows",
-            rows.len(),
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(index.address()),
-                target.pointer(),
-                Int((x.stride / 8) as i32),
-            ],
-        );
-    }
-
-    /// The square of the length of a row of F32 numbers, summed in a fixed order.
-    pub(super) fn square_sum(&self, numbers: &Buffer, count: usize) -> f64 {
-        let blocks = 512;
-        let sums = self.0.room(blocks * 4);
-        self.0.launch(
-            "square_sums",
-            (blocks, 1, 1),
-            256,
-            0,
-            &[
-                Arg::Pointer(numbers.address()),
-                Arg::Pointer(sums.address()),
-                Word(count as u32),
-            ],
-        );
-        let sums: Vec<f32> = self.0.read(&sums, 0, blocks);
-        sums.iter().map(|&s| f64::from(s)).sum()
-    }
-}
-
-/// Tokens that were chosen, still on the device.
-pub struct Chosen {
-    /// Tokens, then the bits of their log-probabilities.
-    found: super::Numbers<u32>,
-    rows: usize,
-}
-
-impl Chosen {
-    /// Token and log-probability of every row, in nats.
-    pub fn get(&self) -> Vec<(u32, f32)> {
-        let found = self.found.get();
-        let (tokens, logprobs) = found.split_at(self.rows);
-        let pairs = tokens.iter().zip(logprobs);
-        pairs.map(|(&t, &l)| (t, f32::from_bits(l))).collect()
     }
 }

@@ -306,20 +306,13 @@ impl Factors {
                 Arg::Int(accumulate),
             ],
         );
-        CudaMat {
-            buffer: y.buffer.clone(),
-            ..*y
-        }
+        y.same()
     }
 
     /// Groups of parts that share their input: all of a site, or with dropout each its own.
     fn inputs<'a>(&self, site: &'a Site, x: &CudaMat) -> Vec<(CudaMat, &'a [Part])> {
-        let same = CudaMat {
-            buffer: x.buffer.clone(),
-            ..*x
-        };
         match self.dropout.filter(|d| d.rate > 0.0) {
-            None => vec![(same, &site.parts[..])],
+            None => vec![(x.same(), &site.parts[..])],
             Some(dropout) => site
                 .parts
                 .iter()
@@ -371,10 +364,11 @@ impl Factors {
 
 /// Columns of a bf16 matrix from one on.
 fn columns(x: &CudaMat, first: usize, transposed: bool) -> Operand {
+    let whole = x.operand();
     Operand {
-        address: x.buffer.address() + 2 * first as u64,
-        stride: x.stride,
+        address: whole.address + 2 * first as u64,
         transposed,
+        ..whole
     }
 }
 

@@ -15,6 +15,8 @@ pub struct CudaMat {
     pub(super) stride: usize,
     /// 0 is bf16.
     pub(super) planes: usize,
+    /// An F32 matrix as bf16, for the products that read it.
+    pub(super) half: Option<Arc<Buffer>>,
     pub(super) height: Height,
 }
 
@@ -39,6 +41,7 @@ impl CudaMat {
             cols,
             stride,
             planes: 0,
+            half: None,
             height: Height::Shape,
         }
     }
@@ -57,8 +60,45 @@ impl CudaMat {
             cols,
             stride,
             planes,
+            half: None,
             height: Height::Shape,
         }
+    }
+
+    /// A matrix of the same kind.
+    pub(super) fn like(&self, context: &Arc<Context>, rows: usize) -> Self {
+        CudaMat {
+            height: self.height,
+            ..match self.planes {
+                0 => CudaMat::room(context, rows, self.cols),
+                _ => CudaMat::planes(context, rows, self.cols, 1),
+            }
+        }
+    }
+
+    /// The same numbers.
+    pub(super) fn same(&self) -> Self {
+        CudaMat {
+            buffer: self.buffer.clone(),
+            half: self.half.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether it is F32, as kernels are told.
+    pub(super) fn is_f32(&self) -> Arg {
+        Arg::Int(i32::from(self.planes > 0))
+    }
+
+    /// Its bf16 copy, or nothing.
+    pub(super) fn half_pointer(&self) -> Arg {
+        Arg::Pointer(self.half.as_ref().map_or(0, |h| h.address()))
+    }
+
+    /// Sixteen-byte pieces of a row.
+    pub(super) fn pieces(&self) -> Arg {
+        let size = if self.planes == 0 { 2 } else { 4 };
+        Arg::Int((self.stride * size / 16) as i32)
     }
 
     /// A bf16 matrix of the same rows.

@@ -7,6 +7,8 @@
 //! The same input gives the same bits: no kernel sums with atomics, a product's algorithm is fixed
 //! by its shape, and a row of an answer is computed by kernels that do not look at other rows.
 
+mod answers;
+mod attention;
 mod context;
 mod device;
 mod factors;
@@ -16,12 +18,14 @@ mod low_rank;
 mod mat;
 mod memory;
 mod numbers;
+mod products;
 mod ptx;
 mod rows;
 mod speed;
 
 pub use context::{Cuda, Memory};
-pub use device::{Chosen, CudaKv, CudaRotary, CudaTotal, CudaVector, CudaWeight};
+pub use answers::Chosen;
+pub use device::{CudaKv, CudaRotary, CudaTotal, CudaVector, CudaWeight};
 pub use factors::{Dropout, FactorPart, Factors, Update};
 pub use graph::Graph;
 pub use low_rank::{AdapterTable, RowAdapters, SiteFactors};

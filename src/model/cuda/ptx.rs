@@ -29,6 +29,7 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("norm_backward_rows", 0),
     ("gate_rows", 0),
     ("gate_backward_rows", 0),
+    ("embed_rows", 0),
     ("gather_rows", 0),
     ("scatter_rows", 0),
     ("scatter_add_rows", 0),

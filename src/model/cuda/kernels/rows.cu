@@ -1,97 +1,108 @@
 // Kernels of one row at a time: norms, gated activation, embedding, gathering.
 
-KERNEL norm_rows(const bf *x, const float *w, bf *y, int n, float eps) {
-  __shared__ float room[32];
-  const uint4 *xr = (const uint4 *)(x + (u64)blockIdx.x * n);
-  uint4 *yr = (uint4 *)(y + (u64)blockIdx.x * n);
-  float s = 0;
-  for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
+// Eight numbers of a row that is F32 (the residual stream and its gradient) or bf16.
+DEVICE void read8(const void *x, u64 at, int f32, float *v) {
+  if (f32) {
+    float4 low = ((const float4 *)((const float *)x + at))[0];
+    float4 high = ((const float4 *)((const float *)x + at))[1];
+    v[0] = low.x; v[1] = low.y; v[2] = low.z; v[3] = low.w;
+    v[4] = high.x; v[5] = high.y; v[6] = high.z; v[7] = high.w;
+  } else {
     Eight a;
-    a.v = xr[i];
-    for (int j = 0; j < 8; j++) s += wide(a.h[j]) * wide(a.h[j]);
+    a.v = *(const uint4 *)((const bf *)x + at);
+    for (int j = 0; j < 8; j++) v[j] = wide(a.h[j]);
   }
-  float r = rsqrtf(block_sum(s, room) / n + eps);
-  for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
-    Eight a, c;
-    a.v = xr[i];
-    for (int j = 0; j < 8; j++) c.h[j] = narrow(wide(a.h[j]) * r * w[i * 8 + j]);
-    yr[i] = c.v;
+}
+DEVICE void write8_half(bf *x, u64 at, const float *v) {
+  Eight a;
+  for (int j = 0; j < 8; j++) a.h[j] = narrow(v[j]);
+  *(uint4 *)(x + at) = a.v;
+}
+DEVICE void write8(void *x, u64 at, int f32, const float *v) {
+  if (f32) {
+    ((float4 *)((float *)x + at))[0] = make_float4(v[0], v[1], v[2], v[3]);
+    ((float4 *)((float *)x + at))[1] = make_float4(v[4], v[5], v[6], v[7]);
+  } else {
+    write8_half((bf *)x, at, v);
   }
 }
 
-// sum = x + y; normed = norm(sum). `planes` > 0: y is F32 in that many partial sums.
-KERNEL sum_norm_rows(const bf *x, const void *y, bf *sum, bf *normed, const float *w, int n,
-                     float eps, int planes, u64 plane) {
+KERNEL norm_rows(const void *x, const float *w, bf *y, int n, float eps, int f32) {
+  __shared__ float room[32];
+  u64 at = (u64)blockIdx.x * n;
+  float s = 0, v[8];
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    read8(x, at + i, f32, v);
+    for (int j = 0; j < 8; j++) s += v[j] * v[j];
+  }
+  float r = rsqrtf(block_sum(s, room) / n + eps);
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    read8(x, at + i, f32, v);
+    for (int j = 0; j < 8; j++) v[j] *= r * w[i + j];
+    write8_half(y, at + i, v);
+  }
+}
+
+// sum = x + y; normed = norm(sum). `planes` > 0: y is F32 in that many partial sums. x and sum are
+// of one kind.
+KERNEL sum_norm_rows(const void *x, const void *y, void *sum, bf *normed, const float *w, int n,
+                     float eps, int planes, u64 plane, int f32) {
   extern __shared__ float row[];
   __shared__ float room[32];
   let_next_start();
   u64 at = (u64)blockIdx.x * n;
   float s = 0;
-  for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
-    Eight a, b, c;
-    a.v = ((const uint4 *)(x + at))[i];
-    if (planes == 0) b.v = ((const uint4 *)((const bf *)y + at))[i];
-    float add[8];
-    if (planes > 0) {
-      const float4 *p = (const float4 *)((const float *)y + at + i * 8);
-      float4 lo = p[0], hi = p[1];
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    float v[8], add[8];
+    read8(x, at + i, f32, v);
+    read8(y, at + i, planes > 0, add);
 #pragma unroll 8
-      for (int q = 1; q < planes; q++) {
-        const float4 *more = (const float4 *)((const float *)y + at + i * 8 + q * plane);
-        float4 l = more[0], h = more[1];
-        lo.x += l.x; lo.y += l.y; lo.z += l.z; lo.w += l.w;
-        hi.x += h.x; hi.y += h.y; hi.z += h.z; hi.w += h.w;
-      }
-      add[0] = lo.x; add[1] = lo.y; add[2] = lo.z; add[3] = lo.w;
-      add[4] = hi.x; add[5] = hi.y; add[6] = hi.z; add[7] = hi.w;
-    } else {
-      for (int j = 0; j < 8; j++) add[j] = wide(b.h[j]);
+    for (int q = 1; q < planes; q++) {
+      float more[8];
+      read8(y, at + i + q * plane, 1, more);
+      for (int j = 0; j < 8; j++) add[j] += more[j];
     }
     for (int j = 0; j < 8; j++) {
-      c.h[j] = narrow(wide(a.h[j]) + add[j]);
-      float v = wide(c.h[j]);
-      row[i * 8 + j] = v;
-      s += v * v;
+      v[j] += add[j];
+      if (!f32) v[j] = wide(narrow(v[j]));
+      row[i + j] = v[j];
+      s += v[j] * v[j];
     }
-    ((uint4 *)(sum + at))[i] = c.v;
+    write8(sum, at + i, f32, v);
   }
   if (normed == 0) return;
   float r = rsqrtf(block_sum(s, room) / n + eps);
-  for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
-    Eight c;
-    for (int j = 0; j < 8; j++) c.h[j] = narrow(row[i * 8 + j] * r * w[i * 8 + j]);
-    ((uint4 *)(normed + at))[i] = c.v;
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    float v[8];
+    for (int j = 0; j < 8; j++) v[j] = row[i + j] * r * w[i + j];
+    write8_half(normed, at + i, v);
   }
 }
 
-// dx += the gradient of a norm by x.
-KERNEL norm_backward_rows(const bf *x, const float *w, const bf *dy, bf *dx, int n, float eps) {
+// dx += the gradient of a norm by x; `half` gets dx as bf16 for the products that read it.
+KERNEL norm_backward_rows(const void *x, const float *w, const bf *dy, void *dx, bf *half, int n,
+                          float eps, int x_f32, int dx_f32) {
   __shared__ float room[32];
   u64 at = (u64)blockIdx.x * n;
-  const uint4 *xr = (const uint4 *)(x + at), *gr = (const uint4 *)(dy + at);
-  uint4 *out = (uint4 *)(dx + at);
-  float s = 0, d = 0;
-  for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
-    Eight a, g;
-    a.v = xr[i];
-    g.v = gr[i];
+  float s = 0, d = 0, v[8], g[8], t[8];
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    read8(x, at + i, x_f32, v);
+    read8(dy, at + i, 0, g);
     for (int j = 0; j < 8; j++) {
-      float f = wide(a.h[j]);
-      s += f * f;
-      d += f * w[i * 8 + j] * wide(g.h[j]);
+      s += v[j] * v[j];
+      d += v[j] * w[i + j] * g[j];
     }
   }
   s = block_sum(s, room);
   d = block_sum(d, room);
   float r = rsqrtf(s / n + eps), k = r * r * r * d / n;
-  for (int i = threadIdx.x; i < n / 8; i += blockDim.x) {
-    Eight a, g, c;
-    a.v = xr[i];
-    g.v = gr[i];
-    c.v = out[i];
-    for (int j = 0; j < 8; j++)
-      c.h[j] = narrow(wide(c.h[j]) + r * w[i * 8 + j] * wide(g.h[j]) - k * wide(a.h[j]));
-    out[i] = c.v;
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    read8(x, at + i, x_f32, v);
+    read8(dy, at + i, 0, g);
+    read8(dx, at + i, dx_f32, t);
+    for (int j = 0; j < 8; j++) t[j] += r * w[i + j] * g[j] - k * v[j];
+    write8(dx, at + i, dx_f32, t);
+    if (half) write8_half(half, at + i, t);
   }
 }
 
@@ -129,7 +140,7 @@ KERNEL gate_backward_rows(const bf *gate_up, const bf *dy, bf *d, int n8, u64 to
   ((uint4 *)d)[row * 2 * n8 + n8 + col] = du.v;
 }
 
-// y[row] = x[index[row]], of n8 * 8 numbers; a negative index gives zeros.
+// y[row] = x[index[row]], of n8 times 16 bytes; a negative index gives zeros.
 KERNEL gather_rows(const bf *x, const int *index, bf *y, int n8) {
   int from = index[blockIdx.x];
   uint4 zero = make_uint4(0, 0, 0, 0);
@@ -145,15 +156,26 @@ KERNEL scatter_rows(const bf *x, const int *index, bf *y, int n8) {
     ((uint4 *)y)[(u64)to * n8 + i] = ((const uint4 *)x)[(u64)blockIdx.x * n8 + i];
 }
 
-// y[index[row]] += x[row]
-KERNEL scatter_add_rows(const bf *x, const int *index, bf *y, int n8) {
-  u64 to = index[blockIdx.x];
-  for (int i = threadIdx.x; i < n8; i += blockDim.x) {
-    Eight a, b;
-    a.v = ((const uint4 *)x)[(u64)blockIdx.x * n8 + i];
-    b.v = ((const uint4 *)y)[to * n8 + i];
-    for (int j = 0; j < 8; j++) b.h[j] = narrow(wide(a.h[j]) + wide(b.h[j]));
-    ((uint4 *)y)[to * n8 + i] = b.v;
+// y[index[row]] += x[row], and its bf16 copy.
+KERNEL scatter_add_rows(const void *x, const int *index, void *y, bf *half, int n, int f32) {
+  u64 to = (u64)index[blockIdx.x] * n, from = (u64)blockIdx.x * n;
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    float a[8], b[8];
+    read8(x, from + i, f32, a);
+    read8(y, to + i, f32, b);
+    for (int j = 0; j < 8; j++) b[j] += a[j];
+    write8(y, to + i, f32, b);
+    if (half) write8_half(half, to + i, b);
+  }
+}
+
+// The tokens' rows of the embedding as F32.
+KERNEL embed_rows(const bf *embedding, const int *tokens, float *x, int n) {
+  u64 from = (u64)tokens[blockIdx.x] * n, to = (u64)blockIdx.x * n;
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    float v[8];
+    read8(embedding, from + i, 0, v);
+    write8(x, to + i, 1, v);
   }
 }
 
