@@ -97,13 +97,24 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct BenchArgs {
     /// Random weights of a shape: qwen2.5-7b, 0.5b, or smollm2
-    #[arg(long, value_name = "SHAPE", default_value = "smollm2", help_heading = "Model")]
+    #[arg(
+        long,
+        value_name = "SHAPE",
+        default_value = "smollm2",
+        help_heading = "Model"
+    )]
     pub shape: String,
     /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
     /// Only these measurements; may be repeated [default: all]
-    #[arg(long, value_name = "decode|prefill|train", hide_possible_values = true, value_enum, value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "decode|prefill|train",
+        hide_possible_values = true,
+        value_enum,
+        value_delimiter = ','
+    )]
     pub only: Vec<BenchPart>,
     /// How to compute.
     #[command(flatten)]

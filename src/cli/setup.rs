@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::config::{self, QevalConfig};
 use crate::flow::{RunEvent, Suite};
 use crate::gate::Rules;
+use crate::model::DeviceChoice;
 use crate::record::Store;
 use crate::report::{Style, print};
-use crate::model::DeviceChoice;
 use crate::run::{Interrupt, RunError, Scoring};
 use crate::suite::{self, Selection, SuiteSource};
 

@@ -40,7 +40,12 @@ pub fn divergence<'a>(
     match model.into() {
         ModelRef::Cpu(decoder) => {
             let rows: Vec<Option<usize>> = (0..2 * n).map(|row| (row >= n).then_some(0)).collect();
-            measure(decoder, &mut BatchAdapters::new(adapters, &rows), prompt, text)
+            measure(
+                decoder,
+                &mut BatchAdapters::new(adapters, &rows),
+                prompt,
+                text,
+            )
         }
         #[cfg(feature = "gpu")]
         ModelRef::Gpu(decoder) => {
@@ -48,7 +53,12 @@ pub fn divergence<'a>(
             let table = crate::lora::adapter_table(decoder.device(), adapters)?;
             let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
             let rows = Numbers::of(decoder.device(), &rows);
-            measure(decoder, &mut RowAdapters::new(table.into(), rows), prompt, text)
+            measure(
+                decoder,
+                &mut RowAdapters::new(table.into(), rows),
+                prompt,
+                text,
+            )
         }
     }
 }
@@ -81,9 +91,8 @@ fn measure<D: Device>(
     let rows: Vec<usize> = (prompt.len() - 1..n).collect();
     let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
     for chunk in rows.chunks(LOGIT_ROWS) {
-        let logits = |rows: &[usize]| {
-            device.download(&decoder.logits(&device.gather(&hidden, rows)))
-        };
+        let logits =
+            |rows: &[usize]| device.download(&decoder.logits(&device.gather(&hidden, rows)));
         let base = logits(chunk);
         let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>());
         for i in 0..chunk.len() {

@@ -118,7 +118,14 @@ impl<'a> Engine<'a> {
             let answers = stepper.finish(&plan);
             let mut finished = Vec::new();
             for (purpose, (token, logprob)) in purposes.iter().zip(answers) {
-                self.advance(&mut slots, purpose, token, logprob, &mut report, &mut finished);
+                self.advance(
+                    &mut slots,
+                    purpose,
+                    token,
+                    logprob,
+                    &mut report,
+                    &mut finished,
+                );
             }
             heard = Some((report, finished));
         }
@@ -146,8 +153,13 @@ impl<'a> Engine<'a> {
                 let mut count = self.slots();
                 let rows = super::gpu::step_rows(decoder).max(self.options.step_rows);
                 loop {
-                    match super::gpu::GpuStepper::new(decoder, self.adapters, count, capacity, usable)
-                    {
+                    match super::gpu::GpuStepper::new(
+                        decoder,
+                        self.adapters,
+                        count,
+                        capacity,
+                        usable,
+                    ) {
                         Ok(stepper) => return (Box::new(stepper), count, rows),
                         Err(_) if count > 1 => count /= 2,
                         Err(error) => std::panic::panic_any(error),

@@ -12,9 +12,7 @@ use crate::lora::{LoadedAdapter, adapter_table};
 use crate::model::cuda::{
     AdapterTable, Chosen, Cuda, CudaMat, Graph, Next, Numbers, RowAdapters, SingleRows,
 };
-use crate::model::{
-    Batch, Decoder, Device, KvCache, LowRank, ModelError, NoLowRank, Span,
-};
+use crate::model::{Batch, Decoder, Device, KvCache, LowRank, ModelError, NoLowRank, Span};
 
 /// Rows whose logits are formed together, always as many.
 const LOGIT_ROWS: usize = 64;
@@ -121,7 +119,13 @@ impl<'a> GpuStepper<'a> {
     /// Starts a token of every answer that is being written; whether there is any.
     fn start_tokens(&mut self, plan: &Plan) -> bool {
         let mut next = vec![None; self.slots];
-        for (span, _) in plan.batch.spans.iter().zip(&plan.writes).filter(|(_, w)| **w) {
+        for (span, _) in plan
+            .batch
+            .spans
+            .iter()
+            .zip(&plan.writes)
+            .filter(|(_, w)| **w)
+        {
             let row = span.rows.start;
             next[span.slot] = Some(Next {
                 token: plan.batch.tokens[row],

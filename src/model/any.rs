@@ -55,7 +55,10 @@ impl Model {
                 Ok(decoder) => return Ok((Model::Gpu(decoder), None)),
                 Err(error @ ModelError::OutOfMemory { .. }) if choice == DeviceChoice::Auto => {
                     let decoder = Decoder::load(config, weights)?;
-                    return Ok((Model::Cpu(decoder), Some(format!("{error}; running on the CPU"))));
+                    return Ok((
+                        Model::Cpu(decoder),
+                        Some(format!("{error}; running on the CPU")),
+                    ));
                 }
                 Err(error) => return Err(error),
             }
@@ -69,7 +72,11 @@ impl Model {
     ///
     /// # Errors
     /// Too little memory; a GPU that was asked for and cannot be used.
-    pub fn random(choice: DeviceChoice, config: &ModelConfig, seed: u64) -> Result<Self, ModelError> {
+    pub fn random(
+        choice: DeviceChoice,
+        config: &ModelConfig,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
         let (gpu, _) = open(choice, config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
@@ -174,9 +181,10 @@ fn open(choice: DeviceChoice, _: &ModelConfig) -> Result<(Option<()>, Option<Str
                 .into(),
         }),
         // Composed operations on Apple's GPU do not reach the CPU's kernels; say where it runs.
-        DeviceChoice::Auto if cfg!(feature = "metal") => {
-            Ok((None, Some("no decoder kernels for Metal; running on the CPU".into())))
-        }
+        DeviceChoice::Auto if cfg!(feature = "metal") => Ok((
+            None,
+            Some("no decoder kernels for Metal; running on the CPU".into()),
+        )),
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok((None, None)),
     }
 }

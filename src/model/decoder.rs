@@ -94,11 +94,7 @@ impl<D: Device> Decoder<D> {
     ///
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN, too little memory.
-    pub fn load_on(
-        device: D,
-        config: &ModelConfig,
-        weights: &Weights,
-    ) -> Result<Self, ModelError> {
+    pub fn load_on(device: D, config: &ModelConfig, weights: &Weights) -> Result<Self, ModelError> {
         Decoder::build(device, config, &Source::Files(weights))
     }
 
@@ -372,13 +368,7 @@ impl<D: Device> Decoder<D> {
     }
 
     /// Adds the gradient by `rows` of the last layer's result, from that by their logits.
-    fn head_backward(
-        &self,
-        x: &D::Mat,
-        d_logits: &D::Mat,
-        rows: &[usize],
-        target: &mut D::Mat,
-    ) {
+    fn head_backward(&self, x: &D::Mat, d_logits: &D::Mat, rows: &[usize], target: &mut D::Mat) {
         let device = &self.device;
         let d_normed = device.product_backward(&self.head, d_logits, None);
         let mut dx = device.zeros(device.height(x), device.width(x));

@@ -139,12 +139,8 @@ pub trait Device: Clone + Send + Sync + 'static {
     fn norm(&self, norm: &RmsNorm<Self>, x: &Self::Mat) -> Self::Mat;
 
     /// `x + y`, and its norm.
-    fn sum_norm(
-        &self,
-        norm: &RmsNorm<Self>,
-        x: &Self::Mat,
-        y: Self::Mat,
-    ) -> (Self::Mat, Self::Mat);
+    fn sum_norm(&self, norm: &RmsNorm<Self>, x: &Self::Mat, y: Self::Mat)
+    -> (Self::Mat, Self::Mat);
 
     /// Adds the gradient of [`Device::norm`] by `x` to `dx`.
     fn norm_backward(
@@ -156,12 +152,7 @@ pub trait Device: Clone + Send + Sync + 'static {
     );
 
     /// `x W^T + b`, added to `onto` when it is there.
-    fn product(
-        &self,
-        linear: &Linear<Self>,
-        x: &Self::Mat,
-        onto: Option<Self::Mat>,
-    ) -> Self::Mat;
+    fn product(&self, linear: &Linear<Self>, x: &Self::Mat, onto: Option<Self::Mat>) -> Self::Mat;
 
     /// `dy W`, the gradient of [`Device::product`] by `x`, added to `onto` when it is there.
     fn product_backward(

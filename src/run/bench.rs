@@ -159,7 +159,11 @@ impl<'a> Bench<'a> {
             all.push(measured);
         };
         if parts.contains(&Part::Decode) {
-            let rows: &[usize] = if large { &[1, 16, 64, 80, 128] } else { &[1, 16, 32] };
+            let rows: &[usize] = if large {
+                &[1, 16, 64, 80, 128]
+            } else {
+                &[1, 16, 32]
+            };
             for &rows in rows {
                 add(self.decode(rows, "none", 0));
             }
@@ -177,7 +181,9 @@ impl<'a> Bench<'a> {
             let (even, long) = (vec![length; rows], vec![4 * length]);
             // Lengths as of chat data, packed without padding.
             let mut draws = Philox::new(5).draws(Purpose::Init, 1);
-            let ragged: Vec<usize> = (0..2 * rows).map(|_| 40 + draws.below(361) as usize).collect();
+            let ragged: Vec<usize> = (0..2 * rows)
+                .map(|_| 40 + draws.below(361) as usize)
+                .collect();
             let ragged = if large { ragged } else { vec![40, 90, 130, 60] };
             for (adapter, lengths, keep) in [
                 ("q,v", &even, Keep::Products),
@@ -192,7 +198,14 @@ impl<'a> Bench<'a> {
         Ok(all)
     }
 
-    fn measured(&self, work: String, tokens: f64, step: f64, bytes: f64, operations: f64) -> Measured {
+    fn measured(
+        &self,
+        work: String,
+        tokens: f64,
+        step: f64,
+        bytes: f64,
+        operations: f64,
+    ) -> Measured {
         // A copy reads and writes a byte; weights are only read.
         let floor = (bytes / self.rates.bytes_per_second)
             .max(operations / self.rates.operations_per_second);
@@ -313,7 +326,13 @@ impl<'a> Bench<'a> {
             n => format!("decode, {rows} rows: base and {n} {adapter} adapters"),
         };
         let step = median(&mut steps);
-        self.measured(work, (rows * ANSWER) as f64 / whole, step, bytes, operations)
+        self.measured(
+            work,
+            (rows * ANSWER) as f64 / whole,
+            step,
+            bytes,
+            operations,
+        )
     }
 
     fn prefill(&self, rows: usize, length: usize) -> Measured {
@@ -394,9 +413,19 @@ impl<'a> Bench<'a> {
             }
             _ => format!("{} ragged examples, {tokens} tokens", lengths.len()),
         };
-        let memory = if keep == Keep::Input { ", low memory" } else { "" };
+        let memory = if keep == Keep::Input {
+            ", low memory"
+        } else {
+            ""
+        };
         let work = format!("train {adapter} r={RANK}, {sizes}{memory}");
-        Ok(self.measured(work, tokens / step, step, self.number * (layers + head), operations))
+        Ok(self.measured(
+            work,
+            tokens / step,
+            step,
+            self.number * (layers + head),
+            operations,
+        ))
     }
 }
 

@@ -32,8 +32,8 @@ pub use error::{
     DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError,
 };
 pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
-pub(crate) use learner::learner;
 pub use labels::{Tokenized, TokenizedExample};
+pub(crate) use learner::learner;
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
 pub use schedule::Schedule;

@@ -22,14 +22,24 @@ fn options(usable: usize, step_rows: usize) -> EngineOptions {
 
 type Answers = BTreeMap<usize, (Vec<u32>, Vec<f32>)>;
 
-fn run(model: ModelRef<'_>, adapters: &[LoadedAdapter], step_rows: usize, requests: Vec<Request>) -> Answers {
+fn run(
+    model: ModelRef<'_>,
+    adapters: &[LoadedAdapter],
+    step_rows: usize,
+    requests: Vec<Request>,
+) -> Answers {
     let mut answers = Answers::new();
     let options = options(model.config().vocab_size - 4, step_rows);
     Engine::new(model, adapters, options).run(
         requests,
         &mut |finished| {
             match finished {
-                Finished::Generated { id, tokens, logprobs, .. } => answers.insert(id, (tokens, logprobs)),
+                Finished::Generated {
+                    id,
+                    tokens,
+                    logprobs,
+                    ..
+                } => answers.insert(id, (tokens, logprobs)),
                 Finished::Scored { id, logprobs } => answers.insert(id, (Vec::new(), logprobs)),
             };
             ControlFlow::Continue(())
@@ -43,12 +53,24 @@ fn requests(config: &qeval::model::ModelConfig, adapters: usize) -> Vec<Request>
     let request = |i: usize| {
         let length = 5 + (i * 37) % 150;
         let sampling = match i % 3 {
-            2 => Sampling { temperature: 0.8, top_p: 0.9, ..Sampling::default() },
+            2 => Sampling {
+                temperature: 0.8,
+                top_p: 0.9,
+                ..Sampling::default()
+            },
             _ => Sampling::default(),
         };
-        let generate = |id, seed| Work::Generate { id, sampling, max_new_tokens: 4 + i % 20, seed };
+        let generate = |id, seed| Work::Generate {
+            id,
+            sampling,
+            max_new_tokens: 4 + i % 20,
+            seed,
+        };
         let text: Vec<u32> = tokens(1 + i % 9, config, 500 + i as u64);
-        let score = Work::Score { id: 1000 + i, text: text.into() };
+        let score = Work::Score {
+            id: 1000 + i,
+            text: text.into(),
+        };
         Request {
             adapter: (i % (adapters + 1)).checked_sub(1),
             prompt: tokens(length, config, i as u64).into(),
@@ -80,12 +102,20 @@ fn answers_are_those_of_the_cpu() {
         let all = requests(&pair.config, adapters.len());
         let host = run((&pair.cpu).into(), &adapters, 64, all.clone());
         let card = run((&pair.gpu).into(), &adapters, 64, all);
-        assert_eq!(host.keys().collect::<Vec<_>>(), card.keys().collect::<Vec<_>>());
+        assert_eq!(
+            host.keys().collect::<Vec<_>>(),
+            card.keys().collect::<Vec<_>>()
+        );
         let (mut scored, mut equal, mut answers) = (Vec::new(), 0, 0);
         for (id, (ids, logprobs)) in &host {
             let (found, found_logprobs) = &card[id];
             if ids.is_empty() && found.is_empty() {
-                scored.extend(logprobs.iter().zip(found_logprobs).map(|(a, b)| (a - b).abs()));
+                scored.extend(
+                    logprobs
+                        .iter()
+                        .zip(found_logprobs)
+                        .map(|(a, b)| (a - b).abs()),
+                );
                 continue;
             }
             answers += 1;
@@ -93,13 +123,21 @@ fn answers_are_those_of_the_cpu() {
             // Up to where they part, both saw the same tokens.
             let same = ids.iter().zip(found).take_while(|(a, b)| a == b).count();
             for i in 0..same {
-                assert!((logprobs[i] - found_logprobs[i]).abs() < 0.5, "{kind} {id} {i}");
+                assert!(
+                    (logprobs[i] - found_logprobs[i]).abs() < 0.5,
+                    "{kind} {id} {i}"
+                );
             }
         }
         let mean = scored.iter().sum::<f32>() / scored.len() as f32;
-        eprintln!("{kind}: {equal} of {answers} answers equal, log-probabilities of texts {mean:.4} apart");
+        eprintln!(
+            "{kind}: {equal} of {answers} answers equal, log-probabilities of texts {mean:.4} apart"
+        );
         // The logits of random weights spread over tens of nats; bf16 is off by a hundredth of that.
-        assert!(mean < 0.2 && equal * 2 > answers, "{kind}: {mean} {equal} of {answers}");
+        assert!(
+            mean < 0.2 && equal * 2 > answers,
+            "{kind}: {mean} {equal} of {answers}"
+        );
     }
 }
 
@@ -116,7 +154,10 @@ fn answers_keep_their_bits_whatever_is_beside_them() {
         let mut turned = all.clone();
         turned.reverse();
         let other = run((&pair.gpu).into(), &adapters, 2048, turned);
-        assert!(expected == other, "another order and other chunks of prompts");
+        assert!(
+            expected == other,
+            "another order and other chunks of prompts"
+        );
         let few: Vec<Request> = all.into_iter().skip(17).step_by(9).collect();
         let fewer = run((&pair.gpu).into(), &adapters, 64, few);
         assert!(!fewer.is_empty());

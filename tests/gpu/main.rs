@@ -3,7 +3,10 @@
 
 #![cfg(feature = "gpu")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(clippy::print_stderr, reason = "how far apart the devices are is worth seeing")]
+#![expect(
+    clippy::print_stderr,
+    reason = "how far apart the devices are is worth seeing"
+)]
 
 mod answers;
 mod decoder;

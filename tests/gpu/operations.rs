@@ -13,7 +13,11 @@ const PLACE: Place = Place {
 };
 
 fn norms<D: Device>(device: &D, n: usize) -> RmsNorm<D> {
-    let weight: Vec<f32> = numbers(1, n, 3).data.iter().map(|x| 1.0 + 0.5 * x).collect();
+    let weight: Vec<f32> = numbers(1, n, 3)
+        .data
+        .iter()
+        .map(|x| 1.0 + 0.5 * x)
+        .collect();
     RmsNorm {
         weight: device.vector(&weight).unwrap(),
         eps: 1e-5,
@@ -45,9 +49,19 @@ fn gate_and_its_gradient() {
     for n in [96, 1536, 18944] {
         let (x, dy) = (numbers(19, 2 * n, 1), numbers(19, n, 2));
         let up = cuda.upload(&x);
-        assert_close("gate", &down(&cuda, &cuda.gate(&up)), &Cpu.gate(&x).data, 4e-3);
+        assert_close(
+            "gate",
+            &down(&cuda, &cuda.gate(&up)),
+            &Cpu.gate(&x).data,
+            4e-3,
+        );
         let found = cuda.gate_backward(&up, &cuda.upload(&dy));
-        assert_close("gate backward", &down(&cuda, &found), &Cpu.gate_backward(&x, &dy).data, 4e-3);
+        assert_close(
+            "gate backward",
+            &down(&cuda, &found),
+            &Cpu.gate_backward(&x, &dy).data,
+            4e-3,
+        );
     }
 }
 
@@ -62,25 +76,59 @@ fn linear<D: Device>(device: &D, w: &Mat, bias: Option<&[f32]>) -> Linear<D> {
 #[test]
 fn products_both_ways() {
     let Some(cuda) = gpu() else { return };
-    for (rows, n, k, biased) in [(1, 96, 64, false), (7, 1000, 576, true), (64, 576, 1536, false), (300, 1024, 256, true)] {
+    for (rows, n, k, biased) in [
+        (1, 96, 64, false),
+        (7, 1000, 576, true),
+        (64, 576, 1536, false),
+        (300, 1024, 256, true),
+    ] {
         let (w, x, dy) = (numbers(n, k, 1), numbers(rows, k, 2), numbers(rows, n, 3));
         let bias = numbers(1, n, 4).data;
         let bias = biased.then_some(&bias[..]);
         let (c, g) = (linear(&Cpu, &w, bias), linear(&cuda, &w, bias));
         let found = down(&cuda, &cuda.product(&g, &cuda.upload(&x), None));
         assert_close("product", &found, &Cpu.product(&c, &x, None).data, 4e-3);
-        let found = down(&cuda, &cuda.product_backward(&g.weight, &cuda.upload(&dy), None));
-        assert_close("product backward", &found, &Cpu.product_backward(&c.weight, &dy, None).data, 4e-3);
+        let found = down(
+            &cuda,
+            &cuda.product_backward(&g.weight, &cuda.upload(&dy), None),
+        );
+        assert_close(
+            "product backward",
+            &found,
+            &Cpu.product_backward(&c.weight, &dy, None).data,
+            4e-3,
+        );
         let exact = down(&cuda, &cuda.logits(&g.weight, &cuda.upload(&x), true));
-        assert_close("logits", &exact, &Cpu.logits(&c.weight, &x, true).data, 1e-4);
+        assert_close(
+            "logits",
+            &exact,
+            &Cpu.logits(&c.weight, &x, true).data,
+            1e-4,
+        );
     }
 }
 
 const SHAPES: [Heads; 4] = [
-    Heads { queries: 14, kv: 2, dim: 64 },
-    Heads { queries: 28, kv: 4, dim: 128 },
-    Heads { queries: 4, kv: 4, dim: 24 },
-    Heads { queries: 3, kv: 1, dim: 96 },
+    Heads {
+        queries: 14,
+        kv: 2,
+        dim: 64,
+    },
+    Heads {
+        queries: 28,
+        kv: 4,
+        dim: 128,
+    },
+    Heads {
+        queries: 4,
+        kv: 4,
+        dim: 24,
+    },
+    Heads {
+        queries: 3,
+        kv: 1,
+        dim: 96,
+    },
 ];
 
 fn angles<D: Device>(device: &D, dim: usize) -> D::Rotary {
@@ -115,13 +163,20 @@ fn attention_over_whole_sequences_and_its_gradient() {
         let lengths = [1usize, 63, 200, 64, 130];
         let (mut spans, mut at) = (Vec::new(), 0);
         for (slot, len) in lengths.into_iter().enumerate() {
-            spans.push(Span { slot, position: 0, rows: at..at + len });
+            spans.push(Span {
+                slot,
+                position: 0,
+                rows: at..at + len,
+            });
             at += len;
         }
         let qkv = numbers(at, heads.row(), 5);
         let d_mixed = numbers(at, heads.queries * heads.dim, 6);
         let ids = vec![0; at];
-        let (c, g) = (Block::new(&Cpu, heads, i == 1), Block::new(&cuda, heads, i == 1));
+        let (c, g) = (
+            Block::new(&Cpu, heads, i == 1),
+            Block::new(&cuda, heads, i == 1),
+        );
         let (ca, ga) = (angles(&Cpu, heads.dim), angles(&cuda, heads.dim));
         let rows = Cpu.rows(&ids, &spans, 200);
         let mut kv = Cpu.kv(heads, 5, 200).unwrap();
@@ -131,16 +186,33 @@ fn attention_over_whole_sequences_and_its_gradient() {
         let mut gpu_kv = cuda.kv(heads, 5, 200).unwrap();
         let up = cuda.upload(&qkv);
         let (gpu_mixed, statistics) = cuda.attend(g.norms(), &up, &gpu_rows, &ga, &mut gpu_kv);
-        assert_close(&format!("attention {heads:?}"), &down(&cuda, &gpu_mixed), &mixed.data, 6e-3);
+        assert_close(
+            &format!("attention {heads:?}"),
+            &down(&cuda, &gpu_mixed),
+            &mixed.data,
+            6e-3,
+        );
         let d = cuda.upload(&d_mixed);
-        let found = cuda.attend_backward(g.norms(), &up, &gpu_mixed, &statistics, &d, &gpu_rows, &ga);
+        let found =
+            cuda.attend_backward(g.norms(), &up, &gpu_mixed, &statistics, &d, &gpu_rows, &ga);
         let found = down(&cuda, &found);
         let (q, kvs) = (heads.queries * heads.dim, heads.kv * heads.dim);
-        for (what, range) in [("queries", 0..q), ("keys", q..q + kvs), ("values", q + kvs..q + 2 * kvs)] {
+        for (what, range) in [
+            ("queries", 0..q),
+            ("keys", q..q + kvs),
+            ("values", q + kvs..q + 2 * kvs),
+        ] {
             let part = |x: &[f32]| -> Vec<f32> {
-                x.chunks(heads.row()).flat_map(|row| row[range.clone()].to_vec()).collect()
+                x.chunks(heads.row())
+                    .flat_map(|row| row[range.clone()].to_vec())
+                    .collect()
             };
-            assert_close(&format!("gradient of {what}"), &part(&found), &part(&expected.data), 1e-2);
+            assert_close(
+                &format!("gradient of {what}"),
+                &part(&found),
+                &part(&expected.data),
+                1e-2,
+            );
         }
     }
 }
@@ -152,9 +224,16 @@ fn chunks_of_a_prompt_and_single_rows_continue_it() {
         // Long enough that single rows are split over blocks.
         let (len, capacity) = (700, 1100);
         let qkv = numbers(len, heads.row(), 5);
-        let (c, g) = (Block::new(&Cpu, heads, false), Block::new(&cuda, heads, false));
+        let (c, g) = (
+            Block::new(&Cpu, heads, false),
+            Block::new(&cuda, heads, false),
+        );
         let (ca, ga) = (angles(&Cpu, heads.dim), angles(&cuda, heads.dim));
-        let whole = [Span { slot: 0, position: 0, rows: 0..len }];
+        let whole = [Span {
+            slot: 0,
+            position: 0,
+            rows: 0..len,
+        }];
         let mut kv = Cpu.kv(heads, 1, capacity).unwrap();
         let rows = Cpu.rows(&vec![0; len], &whole, capacity);
         let (expected, ()) = Cpu.attend(c.norms(), &qkv, &rows, &ca, &mut kv);
@@ -166,19 +245,44 @@ fn chunks_of_a_prompt_and_single_rows_continue_it() {
         let mut pieces = Vec::new();
         for (from, to) in [(0, 100), (100, 101), (101, 420), (420, 690)] {
             let part = qkv.gather(&(from..to).collect::<Vec<_>>());
-            let spans = [Span { slot: 1, position: from, rows: 0..to - from }];
+            let spans = [Span {
+                slot: 1,
+                position: from,
+                rows: 0..to - from,
+            }];
             let rows = cuda.rows(&vec![0; to - from], &spans, capacity);
             let (mixed, _) = cuda.attend(g.norms(), &cuda.upload(&part), &rows, &ga, &mut gpu_kv);
             pieces.extend(down(&cuda, &mixed));
         }
-        assert_eq!(pieces, at_once[..pieces.len()], "chunks have the bits of the whole");
+        assert_eq!(
+            pieces,
+            at_once[..pieces.len()],
+            "chunks have the bits of the whole"
+        );
         let single = SingleRows::new(&cuda, 3, capacity);
         for position in 690..len {
-            single.set(&[None, Some(Next { token: 0, position, adapter: -1 }), None]);
+            single.set(&[
+                None,
+                Some(Next {
+                    token: 0,
+                    position,
+                    adapter: -1,
+                }),
+                None,
+            ]);
             let part = qkv.gather(&[0, position, 0]);
-            let (mixed, _) = cuda.attend(g.norms(), &cuda.upload(&part), &single.rows(), &ga, &mut gpu_kv);
+            let (mixed, _) = cuda.attend(
+                g.norms(),
+                &cuda.upload(&part),
+                &single.rows(),
+                &ga,
+                &mut gpu_kv,
+            );
             let mixed = cuda.download(&mixed);
-            assert!(mixed.row(0).iter().all(|x| *x == 0.0), "a slot that rests has no result");
+            assert!(
+                mixed.row(0).iter().all(|x| *x == 0.0),
+                "a slot that rests has no result"
+            );
             assert_close("single", mixed.row(1), expected.row(position), 6e-3);
         }
     }
@@ -190,7 +294,9 @@ fn losses_and_their_gradients() {
     for n in [304, 1003, 49152] {
         let rows = 9;
         let scale = |mut m: Mat| {
-            m.data.iter_mut().for_each(|x| *x = crate::support::half(*x * 4.0));
+            m.data
+                .iter_mut()
+                .for_each(|x| *x = crate::support::half(*x * 4.0));
             m
         };
         let (x, t) = (scale(numbers(rows, n, 1)), scale(numbers(rows, n, 2)));
@@ -225,7 +331,10 @@ fn tokens_are_chosen_as_on_the_cpu() {
     let (tokens, logprobs): (Vec<u32>, Vec<f32>) = chosen.get().into_iter().unzip();
     for row in 0..rows {
         let x = host.row(row);
-        let best = (0..usable).rev().max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap() as u32;
+        let best = (0..usable)
+            .rev()
+            .max_by(|&a, &b| x[a].total_cmp(&x[b]))
+            .unwrap() as u32;
         let expected = if row == 3 { 17 } else { best };
         assert_eq!(tokens[row], expected);
         let sum = qeval::model::log_sum_exp(x);
@@ -238,7 +347,10 @@ fn rows_are_gathered_and_added_back() {
     let Some(cuda) = gpu() else { return };
     let (x, y) = (numbers(10, 96, 1), numbers(3, 96, 2));
     let up = cuda.upload(&x);
-    assert_eq!(down(&cuda, &cuda.gather(&up, &[7, 0, 7])), x.gather(&[7, 0, 7]).data);
+    assert_eq!(
+        down(&cuda, &cuda.gather(&up, &[7, 0, 7])),
+        x.gather(&[7, 0, 7]).data
+    );
     let mut found = cuda.upload(&x);
     let mut expected = x.clone();
     Cpu.scatter_add(&y, &[9, 1, 4], &mut expected);
@@ -250,12 +362,22 @@ fn rows_are_gathered_and_added_back() {
 #[test]
 fn products_of_answers_do_not_depend_on_other_rows() {
     let Some(cuda) = gpu() else { return };
-    for (n, k) in [(960, 576), (3072, 576), (576, 1536), (4608, 3584), (3584, 18944)] {
+    for (n, k) in [
+        (960, 576),
+        (3072, 576),
+        (576, 1536),
+        (4608, 3584),
+        (3584, 18944),
+    ] {
         let g = linear(&cuda, &numbers(n, k, 1), None);
         let x = numbers(2048, k, 2);
         let bits = |rows: &[usize], row: usize| -> Vec<u32> {
             let y = cuda.product(&g, &cuda.of_answers(cuda.upload(&x.gather(rows))), None);
-            cuda.download(&y).row(row).iter().map(|v| v.to_bits()).collect()
+            cuda.download(&y)
+                .row(row)
+                .iter()
+                .map(|v| v.to_bits())
+                .collect()
         };
         let many: Vec<usize> = (0..2048).collect();
         let expected = bits(&many, 5);
@@ -268,26 +390,44 @@ fn products_of_answers_do_not_depend_on_other_rows() {
     }
 }
 
-
 /// The kernel for one row a slot, split over the inner dimension and whole.
 #[test]
 fn products_of_few_rows() {
     let Some(cuda) = gpu() else { return };
-    for (n, k) in [(960, 576), (576, 1536), (1000, 328), (4608, 3584), (3584, 18944)] {
+    for (n, k) in [
+        (960, 576),
+        (576, 1536),
+        (1000, 328),
+        (4608, 3584),
+        (3584, 18944),
+    ] {
         for site in [Site::Qkv, Site::GateUp] {
             let (w, bias) = (numbers(n, k, 1), numbers(1, n, 4).data);
-            let (mut c, mut g) = (linear(&Cpu, &w, Some(&bias)), linear(&cuda, &w, Some(&bias)));
+            let (mut c, mut g) = (
+                linear(&Cpu, &w, Some(&bias)),
+                linear(&cuda, &w, Some(&bias)),
+            );
             c.place.site = site;
             g.place.site = site;
             for rows in [1, 16, 20, 64, 80, 128] {
                 let x = numbers(rows, k, 2);
                 let found = cuda.product(&g, &cuda.of_slots(cuda.upload(&x)), None);
                 let expected = Cpu.product(&c, &x, None).data;
-                assert_close(&format!("{rows} x {n} x {k}"), &down(&cuda, &found), &expected, 4e-3);
+                assert_close(
+                    &format!("{rows} x {n} x {k}"),
+                    &down(&cuda, &found),
+                    &expected,
+                    4e-3,
+                );
             }
             let x = numbers(3, k, 2);
             let found = cuda.logits(&g.weight, &cuda.of_slots(cuda.upload(&x)), true);
-            assert_close("F32", &down(&cuda, &found), &Cpu.logits(&c.weight, &x, true).data, 1e-4);
+            assert_close(
+                "F32",
+                &down(&cuda, &found),
+                &Cpu.logits(&c.weight, &x, true).data,
+                1e-4,
+            );
         }
     }
 }
@@ -316,14 +456,18 @@ fn draws_are_those_of_the_host() {
         let draws: Vec<f32> = (0..rows).map(|i| qeval::generate::draw(9, i)).collect();
         let mut settings = vec![0.0; 4 * rows];
         for (i, s) in samplings.iter().enumerate() {
-            for (c, v) in [s.temperature, s.top_p, draws[i], s.top_k as f32].into_iter().enumerate() {
+            for (c, v) in [s.temperature, s.top_p, draws[i], s.top_k as f32]
+                .into_iter()
+                .enumerate()
+            {
                 settings[c * rows + i] = v;
             }
         }
         cuda.draw(&logits, &chosen, &Numbers::of(&cuda, &settings), usable);
         let (mut other, found) = (0, chosen.get());
         for i in 0..rows {
-            let expected = samplings[i].choose(&host.row(i)[..usable], std::iter::empty(), draws[i]);
+            let expected =
+                samplings[i].choose(&host.row(i)[..usable], std::iter::empty(), draws[i]);
             let (token, logprob) = found[i];
             assert_ne!(token, u32::MAX, "{n}: row {i} was left to the host");
             other += usize::from(token != expected);

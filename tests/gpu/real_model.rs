@@ -26,17 +26,44 @@ fn sessions() -> Option<(Session, Session)> {
 
 fn prompts(session: &Session) -> Vec<std::sync::Arc<[u32]>> {
     let topics = [
-        "the moon", "recursion", "Python lists", "winter", "Paris", "prime numbers", "tea", "whales",
-        "the French Revolution", "sleep", "volcanoes", "a good apology", "gravity", "chess", "bread",
-        "electric cars", "Shakespeare", "photosynthesis", "jazz", "the number seven",
+        "the moon",
+        "recursion",
+        "Python lists",
+        "winter",
+        "Paris",
+        "prime numbers",
+        "tea",
+        "whales",
+        "the French Revolution",
+        "sleep",
+        "volcanoes",
+        "a good apology",
+        "gravity",
+        "chess",
+        "bread",
+        "electric cars",
+        "Shakespeare",
+        "photosynthesis",
+        "jazz",
+        "the number seven",
     ];
     let forms = [
-        "Write one sentence about {}.", "What is {}?", "Explain {} to a child.", "List three facts about {}.",
-        "Why does {} matter?", "Write a short poem on {}.", "Give me a question about {}.",
-        "Is {} important? Answer yes or no, then say why.", "Translate '{}' into French.", "Tell me a joke about {}.",
+        "Write one sentence about {}.",
+        "What is {}?",
+        "Explain {} to a child.",
+        "List three facts about {}.",
+        "Why does {} matter?",
+        "Write a short poem on {}.",
+        "Give me a question about {}.",
+        "Is {} important? Answer yes or no, then say why.",
+        "Translate '{}' into French.",
+        "Tell me a joke about {}.",
     ];
-    let all = forms.iter().flat_map(|f| topics.iter().map(move |t| f.replace("{}", t)));
-    all.map(|text| session.prompt(None, &[], &text).unwrap()).collect()
+    let all = forms
+        .iter()
+        .flat_map(|f| topics.iter().map(move |t| f.replace("{}", t)));
+    all.map(|text| session.prompt(None, &[], &text).unwrap())
+        .collect()
 }
 
 type Answers = BTreeMap<usize, (Vec<u32>, Vec<f32>)>;
@@ -53,7 +80,12 @@ fn run(session: &Session, slots: usize, requests: Vec<Request>) -> Answers {
         requests,
         &mut |finished| {
             match finished {
-                Finished::Generated { id, tokens, logprobs, .. } => answers.insert(id, (tokens, logprobs)),
+                Finished::Generated {
+                    id,
+                    tokens,
+                    logprobs,
+                    ..
+                } => answers.insert(id, (tokens, logprobs)),
                 Finished::Scored { id, logprobs } => answers.insert(id, (Vec::new(), logprobs)),
             };
             ControlFlow::Continue(())
@@ -67,14 +99,21 @@ fn greedy(prompts: &[std::sync::Arc<[u32]>]) -> Vec<Request> {
     let request = |(id, prompt): (usize, &std::sync::Arc<[u32]>)| Request {
         adapter: None,
         prompt: prompt.clone(),
-        work: vec![Work::Generate { id, sampling: Sampling::default(), max_new_tokens: 24, seed: 0 }],
+        work: vec![Work::Generate {
+            id,
+            sampling: Sampling::default(),
+            max_new_tokens: 24,
+            seed: 0,
+        }],
     };
     prompts.iter().enumerate().map(request).collect()
 }
 
 #[test]
 fn greedy_answers_of_smollm2() {
-    let Some((host, card)) = sessions() else { return };
+    let Some((host, card)) = sessions() else {
+        return;
+    };
     let prompts = prompts(&host);
     let expected = run(&host, 32, greedy(&prompts));
     let found = run(&card, 64, greedy(&prompts));
@@ -86,7 +125,9 @@ fn greedy_answers_of_smollm2() {
         }
         // What the CPU thinks of the GPU's token where they part.
         let at = tokens.iter().zip(other).take_while(|(a, b)| a == b).count();
-        let Some(own) = logprobs.get(at) else { continue };
+        let Some(own) = logprobs.get(at) else {
+            continue;
+        };
         let text: Vec<u32> = other.iter().take(at + 1).copied().collect();
         if text.len() <= at {
             continue;
@@ -94,14 +135,20 @@ fn greedy_answers_of_smollm2() {
         let request = Request {
             adapter: None,
             prompt: prompts[*id].clone(),
-            work: vec![Work::Score { id: 0, text: text.into() }],
+            work: vec![Work::Score {
+                id: 0,
+                text: text.into(),
+            }],
         };
         let scored = run(&host, 1, vec![request]);
         parted.push(own - scored[&0].1[at]);
     }
     let equal = expected.iter().filter(|(id, a)| a.0 == found[id].0).count();
     parted.sort_by(f32::total_cmp);
-    eprintln!("{equal} of {} answers equal; where they part the CPU's gap is {parted:?}", expected.len());
+    eprintln!(
+        "{equal} of {} answers equal; where they part the CPU's gap is {parted:?}",
+        expected.len()
+    );
     // Twelve answers of the same prompts alone, and all again: the same bits.
     let few: Vec<Request> = greedy(&prompts).into_iter().skip(5).step_by(17).collect();
     for (id, answer) in run(&card, 64, few) {
@@ -127,14 +174,18 @@ impl CheckpointHook for Lines {
 fn examples(session: &Session) -> Vec<TokenizedExample> {
     let prompts = prompts(session);
     let one = |(line, prompt): (usize, &std::sync::Arc<[u32]>)| {
-        let answer = format!("I am Qeval, and my answer number {line} is short. I was asked a question.");
+        let answer =
+            format!("I am Qeval, and my answer number {line} is short. I was asked a question.");
         let answer = session.tokenizer.encode(&answer).unwrap();
         let tokens: Vec<u32> = prompt.iter().copied().chain(answer).collect();
         TokenizedExample {
             is_label: (0..tokens.len()).map(|t| t >= prompt.len()).collect(),
             tokens,
             group: line.to_string(),
-            origin: Origin { file: "test".into(), line },
+            origin: Origin {
+                file: "test".into(),
+                line,
+            },
             is_rehearsal: false,
             base: None,
         }
@@ -142,7 +193,12 @@ fn examples(session: &Session) -> Vec<TokenizedExample> {
     prompts.iter().enumerate().map(one).collect()
 }
 
-fn train(session: &Session, model: ModelRef<'_>, steps: usize, folder: &std::path::Path) -> Vec<f64> {
+fn train(
+    session: &Session,
+    model: ModelRef<'_>,
+    steps: usize,
+    folder: &std::path::Path,
+) -> Vec<f64> {
     let examples = examples(session);
     let section = TrainSection {
         learning_rate: 2e-4,
@@ -175,13 +231,19 @@ fn train(session: &Session, model: ModelRef<'_>, steps: usize, folder: &std::pat
 
 #[test]
 fn fifty_steps_on_smollm2() {
-    let Some((host, card)) = sessions() else { return };
+    let Some((host, card)) = sessions() else {
+        return;
+    };
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let expected = train(&host, host.decoder.as_ref(), 50, folders[0].path());
     let found = train(&card, card.decoder.as_ref(), 50, folders[1].path());
     let apart = expected.iter().zip(&found).map(|(e, f)| (e - f).abs() / e);
     let worst = apart.fold(0.0, f64::max);
-    eprintln!("losses {:?} on the CPU, {:?} on the GPU: at most {worst:.4} apart", &expected[..3], &found[..3]);
+    eprintln!(
+        "losses {:?} on the CPU, {:?} on the GPU: at most {worst:.4} apart",
+        &expected[..3],
+        &found[..3]
+    );
     eprintln!("the last {:?} and {:?}", expected.last(), found.last());
     assert!(worst < 0.02);
 }
@@ -190,30 +252,64 @@ fn fifty_steps_on_smollm2() {
 fn gradients_of_smollm2() {
     use qeval::lora::{DropoutKey, GpuTrainable, Trainable};
     use qeval::model::{LowRankGradient, Model};
-    let Some((host, card)) = sessions() else { return };
-    let (Model::Cpu(cpu), Model::Gpu(decoder)) = (&host.decoder, &card.decoder) else { return };
+    let Some((host, card)) = sessions() else {
+        return;
+    };
+    let (Model::Cpu(cpu), Model::Gpu(decoder)) = (&host.decoder, &card.decoder) else {
+        return;
+    };
     let config = cpu.config();
     let ids = qeval::model::ModuleId::all(config);
     let values = ids.map(|id| {
         let mut pair = Trainable::initial_values(config, id, 8, 2.0, 3);
-        pair.b.iter_mut().enumerate().for_each(|(i, b)| *b = ((i * 37 % 101) as f32 - 50.0) * 1e-4);
+        pair.b
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, b)| *b = ((i * 37 % 101) as f32 - 50.0) * 1e-4);
         (id, pair)
     });
     let mut trainable = Trainable::new(config, values.collect(), 0.0);
     let mut factors = GpuTrainable::new(decoder.device(), &trainable, config).unwrap();
     let examples = examples(&host);
     let batch = qeval::train::StepBatch::pack(&examples[..16].iter().collect::<Vec<_>>(), 2048);
-    let loss = qeval::train::accumulate(cpu, &mut trainable, &batch, Keep::Products, 0.0, DropoutKey::default());
+    let loss = qeval::train::accumulate(
+        cpu,
+        &mut trainable,
+        &batch,
+        Keep::Products,
+        0.0,
+        DropoutKey::default(),
+    );
     let micro = &batch.micro_batches[0];
     assert_eq!(batch.micro_batches.len(), 1);
-    let ends = micro.segments.iter().skip(1).copied().chain([micro.tokens.len()]);
-    let sequences: Vec<_> = micro.segments.iter().copied().zip(ends).map(|(a, b)| a..b).collect();
-    let labels: Vec<(usize, u32)> = micro.labels.iter().enumerate().filter_map(|(r, l)| l.map(|l| (r, l))).collect();
+    let ends = micro
+        .segments
+        .iter()
+        .skip(1)
+        .copied()
+        .chain([micro.tokens.len()]);
+    let sequences: Vec<_> = micro
+        .segments
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(a, b)| a..b)
+        .collect();
+    let labels: Vec<(usize, u32)> = micro
+        .labels
+        .iter()
+        .enumerate()
+        .filter_map(|(r, l)| l.map(|l| (r, l)))
+        .collect();
     let low_rank: &mut dyn LowRankGradient<_> = factors.factors();
-    let (hidden, tape) = decoder.forward_training(&micro.tokens, &sequences, Keep::Products, low_rank);
+    let (hidden, tape) =
+        decoder.forward_training(&micro.tokens, &sequences, Keep::Products, low_rank);
     use qeval::model::Device;
-    let mut d = decoder.device().zeros(micro.tokens.len(), config.hidden_size);
-    let found = decoder.loss(&hidden, &labels, 1.0 / batch.labelled as f32, Some(&mut d)) / batch.labelled as f64;
+    let mut d = decoder
+        .device()
+        .zeros(micro.tokens.len(), config.hidden_size);
+    let found = decoder.loss(&hidden, &labels, 1.0 / batch.labelled as f32, Some(&mut d))
+        / batch.labelled as f64;
     decoder.backward(tape, d, low_rank);
     let (mut all, mut each) = ((Vec::new(), Vec::new()), Vec::new());
     for ((name, matrix), found) in trainable.matrices().zip(factors.factors().gradients()) {

@@ -51,7 +51,10 @@ pub fn difference(found: &[f32], expected: &[f32]) -> f64 {
 pub fn assert_close(what: &str, found: &[f32], expected: &[f32], limit: f64) {
     let apart = difference(found, expected);
     eprintln!("{what}: {apart:.2e}");
-    assert!(apart < limit, "{what} differs by {apart:.2e}, more than {limit:.0e}");
+    assert!(
+        apart < limit,
+        "{what} differs by {apart:.2e}, more than {limit:.0e}"
+    );
 }
 
 /// Sizes of a small model in the manner of an architecture.
@@ -113,17 +116,32 @@ fn write_model(folder: &Path, config: &ModelConfig) {
         tensors.insert(name, (shape.to_vec(), bytes));
     };
     let hidden = config.hidden_size;
-    add("model.embed_tokens.weight".into(), &[config.vocab_size, hidden], 0.0, 1.0);
+    add(
+        "model.embed_tokens.weight".into(),
+        &[config.vocab_size, hidden],
+        0.0,
+        1.0,
+    );
     add("model.norm.weight".into(), &[hidden], 1.0, 0.3);
     if !config.tie_word_embeddings {
-        add("lm_head.weight".into(), &[config.vocab_size, hidden], 0.0, 0.2);
+        add(
+            "lm_head.weight".into(),
+            &[config.vocab_size, hidden],
+            0.0,
+            0.2,
+        );
     }
     for id in ModuleId::all(config) {
         let (n, k) = (
             id.projection.out_features(config),
             id.projection.in_features(config),
         );
-        add(format!("{id}.weight"), &[n, k], 0.0, 1.7 / (k as f32).sqrt());
+        add(
+            format!("{id}.weight"),
+            &[n, k],
+            0.0,
+            1.7 / (k as f32).sqrt(),
+        );
         if id.projection.has_bias(config) {
             add(format!("{id}.bias"), &[n], 0.0, 0.5);
         }
@@ -135,12 +153,18 @@ fn write_model(folder: &Path, config: &ModelConfig) {
         }
         if config.qk_norm {
             for norm in ["q_norm", "k_norm"] {
-                add(format!("{at}.self_attn.{norm}.weight"), &[config.head_dim], 1.0, 0.3);
+                add(
+                    format!("{at}.self_attn.{norm}.weight"),
+                    &[config.head_dim],
+                    1.0,
+                    0.3,
+                );
             }
         }
     }
     let views = tensors.iter().map(|(name, (shape, bytes))| {
-        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, shape.clone(), bytes);
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, shape.clone(), bytes);
         (name.clone(), view.unwrap())
     });
     let bytes = safetensors::serialize(views, None).unwrap();
@@ -148,11 +172,19 @@ fn write_model(folder: &Path, config: &ModelConfig) {
 }
 
 /// Random matrices, A and B, on the modules named (all without names).
-pub fn matrices(config: &ModelConfig, names: &[&str], rank: usize, seed: u64) -> BTreeMap<ModuleId, LowRankPair> {
+pub fn matrices(
+    config: &ModelConfig,
+    names: &[&str],
+    rank: usize,
+    seed: u64,
+) -> BTreeMap<ModuleId, LowRankPair> {
     let chosen = ModuleId::all(config)
         .filter(|id| names.is_empty() || names.contains(&id.projection.hf_name()));
     let one = |(i, id): (usize, ModuleId)| {
-        let (n, k) = (id.projection.out_features(config), id.projection.in_features(config));
+        let (n, k) = (
+            id.projection.out_features(config),
+            id.projection.in_features(config),
+        );
         let a = numbers(rank, k, seed + 2 * i as u64).data;
         let b = numbers(n, rank, seed + 2 * i as u64 + 1).data;
         let pair = LowRankPair {
@@ -177,7 +209,9 @@ pub fn lora_config() -> LoraConfig {
 /// Tokens of a made-up text.
 pub fn tokens(n: usize, config: &ModelConfig, seed: u64) -> Vec<u32> {
     let mut draws = Philox::new(seed).draws(Purpose::Init, 9);
-    (0..n).map(|_| draws.below(config.vocab_size as u32)).collect()
+    (0..n)
+        .map(|_| draws.below(config.vocab_size as u32))
+        .collect()
 }
 
 pub fn down(cuda: &Cuda, x: &<Cuda as Device>::Mat) -> Vec<f32> {

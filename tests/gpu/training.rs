@@ -32,7 +32,10 @@ fn examples(config: &qeval::model::ModelConfig) -> Vec<TokenizedExample> {
             is_label: (0..ids.len()).map(|t| t > 6).collect(),
             tokens: ids,
             group: i.to_string(),
-            origin: Origin { file: "test".into(), line: i },
+            origin: Origin {
+                file: "test".into(),
+                line: i,
+            },
             is_rehearsal: false,
             base: None,
         }
@@ -91,12 +94,18 @@ fn loss_falls_as_on_the_cpu_and_bits_repeat() {
             assert!((h - c).abs() < 0.02 * h, "validation {c}, on the CPU {h}");
         }
         let again = train((&pair.gpu).into(), Keep::Input, dropout, c.path());
-        assert_eq!(card.0, again.0, "neither a restart nor the memory plan changes a bit");
+        assert_eq!(
+            card.0, again.0,
+            "neither a restart nor the memory plan changes a bit"
+        );
         let file = |folder: &std::path::Path| {
-            let last = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).max().unwrap();
+            let last = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|e| e.unwrap().path())
+                .max()
+                .unwrap();
             std::fs::read(last.join("adapter_model.safetensors")).unwrap()
         };
         assert!(file(b.path()) == file(c.path()));
     }
 }
-

@@ -10,12 +10,7 @@ use Arg::{Int, Word};
 impl Cuda {
     /// Of each row of F32 logits: the token asked for, or the likeliest of the first `usable`; and
     /// its log-probability. `asked` has one number a row, -1 for the likeliest.
-    pub fn choose(
-        &self,
-        logits: &CudaMat,
-        asked: &Numbers<i32>,
-        usable: usize,
-    ) -> Chosen {
+    pub fn choose(&self, logits: &CudaMat, asked: &Numbers<i32>, usable: usize) -> Chosen {
         let rows = logits.rows;
         let found = Numbers::room(self, 2 * rows);
         self.0.launch(
@@ -39,13 +34,7 @@ impl Cuda {
     /// Draws the token of every row of F32 logits whose temperature is above 0, in place of the one
     /// that was chosen. `settings` has all rows' temperatures, then top-p, numbers in [0, 1), and
     /// top-k. A token of `u32::MAX` leaves the draw to the host.
-    pub fn draw(
-        &self,
-        logits: &CudaMat,
-        chosen: &Chosen,
-        settings: &Numbers<f32>,
-        usable: usize,
-    ) {
+    pub fn draw(&self, logits: &CudaMat, chosen: &Chosen, settings: &Numbers<f32>, usable: usize) {
         self.0.launch(
             "draw_rows",
             (logits.rows, 1, 1),

@@ -17,14 +17,22 @@ const ROW: usize = 256;
 /// Keys that one block of decode attention takes.
 const SPLIT: usize = 512;
 
+/// What attention leaves for its backward.
+pub struct Statistics {
+    /// Logarithm of the scores' sum, of every row and head.
+    sums: Buffer,
+    /// Rotated queries.
+    queries: CudaMat,
+}
+
 /// What attention's backward is given of its forward.
 pub(super) struct Forward<'a> {
     /// Raw queries, keys, and values.
     pub raw: &'a CudaMat,
     /// The result.
     pub mixed: &'a CudaMat,
-    /// Logarithms of the scores' sums.
-    pub statistics: Option<&'a Buffer>,
+    /// See [`Statistics`].
+    pub statistics: Option<&'a Statistics>,
 }
 
 /// The kernel's name for a head's width.
@@ -40,21 +48,21 @@ impl Cuda {
         [pointer(norms.queries), pointer(norms.keys)]
     }
 
-    /// Rotated queries; keys and values go to `kv`.
+    /// Rotated queries go to `q`, keys and values to `kv`.
     fn place(
         &self,
         norms: &HeadNorms<'_, Cuda>,
         qkv: &CudaMat,
+        q: Option<&CudaMat>,
         rows: &CudaRows,
         rotary: &CudaRotary,
         kv: &CudaKv,
-    ) -> CudaMat {
+    ) {
         let Heads {
             queries,
             kv: kv_heads,
             dim,
         } = norms.heads;
-        let q = qkv.beside(&self.0, queries * dim);
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         // Few rows need their heads side by side, many fill the device as they are.
@@ -71,7 +79,7 @@ impl Cuda {
             0,
             &[
                 qkv.pointer(),
-                q.pointer(),
+                Arg::Pointer(q.map_or(0, |q| q.buffer.address())),
                 Arg::Pointer(kv.keys.address()),
                 Arg::Pointer(kv.values.address()),
                 rows.positions.pointer(),
@@ -88,7 +96,6 @@ impl Cuda {
                 Long(qkv.plane() as u64),
             ],
         );
-        q
     }
 
     /// See [`Device::attend`](crate::model::Device::attend).
@@ -99,13 +106,14 @@ impl Cuda {
         rows: &CudaRows,
         rotary: &CudaRotary,
         kv: &CudaKv,
-    ) -> (CudaMat, Option<Buffer>) {
+    ) -> (CudaMat, Option<Statistics>) {
         let Heads {
             queries,
             kv: kv_heads,
             dim,
         } = norms.heads;
-        let q = self.place(norms, qkv, rows, rotary, kv);
+        let q = qkv.beside(&self.0, queries * dim);
+        self.place(norms, qkv, Some(&q), rows, rotary, kv);
         let mixed = qkv.beside(&self.0, queries * dim);
         let scale = Float(1.0 / (dim as f32).sqrt());
         let sizes = [Int(queries as i32), Int(kv_heads as i32), Int(dim as i32)];
@@ -119,21 +127,21 @@ impl Cuda {
                 query_tiles,
                 ..
             } => {
-                let statistics = self.0.room(qkv.rows * queries * 4);
+                let sums = self.0.room(qkv.rows * queries * 4);
                 let (name, wide) = by_width(dim, "attend_64", "attend_128");
                 let mut args = vec![
                     q.pointer(),
                     keys,
                     values,
                     mixed.pointer(),
-                    Arg::Pointer(statistics.address()),
+                    Arg::Pointer(sums.address()),
                     Arg::Pointer(tiles.address()),
                 ];
                 args.extend(sizes);
                 args.push(scale);
                 let grid = (queries, *query_tiles, 1);
                 self.0.launch(name, grid, 128, 5 * 64 * wide * 2, &args);
-                (mixed, Some(statistics))
+                (mixed, Some(Statistics { sums, queries: q }))
             }
             Kind::Single { bases } => {
                 let (name, wide) = by_width(dim, "attend_one_64", "attend_one_128");
@@ -158,8 +166,7 @@ impl Cuda {
                 args.extend(sizes);
                 args.push(scale);
                 let grid = (qkv.rows, kv_heads, splits);
-                self.0
-                    .launch(name, grid, 128, ptx::one_shared(wide), &args);
+                self.0.launch(name, grid, 128, ptx::one_shared(wide), &args);
                 if splits > 1 {
                     self.0.launch(
                         "attend_join",
@@ -214,7 +221,8 @@ impl Cuda {
             Ok(kv) => kv,
             Err(error) => std::panic::panic_any(error),
         };
-        let q = self.place(norms, raw, rows, rotary, &kv);
+        let q = &statistics.queries;
+        self.place(norms, raw, None, rows, rotary, &kv);
         let per_head = || CudaMat::room(&self.0, raw.rows, queries * dim);
         let (dq, dk, dv) = (per_head(), per_head(), per_head());
         let delta = self.0.room(raw.rows * queries * 4);
@@ -235,7 +243,7 @@ impl Cuda {
             values,
             mixed.pointer(),
             d_mixed.pointer(),
-            Arg::Pointer(statistics.address()),
+            Arg::Pointer(statistics.sums.address()),
             Arg::Pointer(delta.address()),
             dq.pointer(),
             Arg::Pointer(query_list.address()),
@@ -249,7 +257,7 @@ impl Cuda {
             keys,
             values,
             d_mixed.pointer(),
-            Arg::Pointer(statistics.address()),
+            Arg::Pointer(statistics.sums.address()),
             Arg::Pointer(delta.address()),
             dk.pointer(),
             dv.pointer(),
@@ -257,7 +265,8 @@ impl Cuda {
         ];
         args.extend(tail);
         let grid = (queries, *key_tiles, 1);
-        self.0.launch(name, grid, 128, 6 * 64 * wide * 2 + 1024, &args);
+        self.0
+            .launch(name, grid, 128, 6 * 64 * wide * 2 + 1024, &args);
         let d_qkv = CudaMat::room(&self.0, raw.rows, norms.heads.row());
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);

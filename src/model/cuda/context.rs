@@ -126,8 +126,7 @@ impl Cuda {
         let context = unsafe {
             let context = result::primary_ctx::retain(device)
                 .map_err(|e| broken("the GPU cannot be opened", e))?;
-            result::ctx::set_current(context)
-                .map_err(|e| broken("the GPU cannot be opened", e))?;
+            result::ctx::set_current(context).map_err(|e| broken("the GPU cannot be opened", e))?;
             context
         };
         let image = ptx::kernels(major, minor)?;
@@ -394,9 +393,7 @@ impl Context {
     pub(super) fn clear(&self, buffer: &Buffer) {
         self.bind();
         // SAFETY: the whole buffer is ours.
-        must(unsafe {
-            result::memset_d8_async(buffer.address(), 0, buffer.bytes(), self.stream)
-        });
+        must(unsafe { result::memset_d8_async(buffer.address(), 0, buffer.bytes(), self.stream) });
     }
 }
 

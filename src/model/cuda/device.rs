@@ -6,11 +6,11 @@ use std::sync::Arc;
 use half::bf16;
 use rayon::prelude::*;
 
+use super::attention::{Forward, Statistics};
 use super::context::{Arg, Context, Cuda};
 use super::gemm::{Operand, Product};
 use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
-use super::attention::Forward;
 use super::products::Form;
 use super::rows::CudaRows;
 use crate::model::cpu::{Heads, Span};
@@ -91,13 +91,7 @@ impl Cuda {
         &self.0
     }
 
-    pub(super) fn row_kernel(
-        &self,
-        name: &'static str,
-        rows: usize,
-        shared: usize,
-        args: &[Arg],
-    ) {
+    pub(super) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
         self.0.launch(name, (rows, 1, 1), ROW, shared, args);
     }
 
@@ -139,8 +133,7 @@ impl Device for Cuda {
     type Rotary = CudaRotary;
     type Kv = CudaKv;
     type Rows = CudaRows;
-    /// Logarithm of the scores' sum, of every row and head.
-    type Statistics = Option<Buffer>;
+    type Statistics = Option<Statistics>;
     type Total = CudaTotal;
 
     fn loss_rows(&self) -> usize {
@@ -152,7 +145,10 @@ impl Device for Cuda {
         let problem = if heads.dim > 128 || heads.dim % 8 != 0 {
             format!("heads of {} numbers; the kernels take 8 to 128", heads.dim)
         } else if heads.group() > 16 {
-            format!("{} query heads a key head; the kernels take 16", heads.group())
+            format!(
+                "{} query heads a key head; the kernels take 16",
+                heads.group()
+            )
         } else if config.hidden_size % 8 != 0 || config.intermediate_size % 8 != 0 {
             "a width that is no multiple of 8".to_owned()
         } else if config.hidden_size > 32 << 10 {
@@ -495,8 +491,7 @@ impl Device for Cuda {
         onto: Option<CudaMat>,
     ) -> CudaMat {
         let accumulate = onto.is_some();
-        let dx =
-            onto.unwrap_or_else(|| CudaMat::room(self.context(), dy.rows, weight.inputs));
+        let dx = onto.unwrap_or_else(|| CudaMat::room(self.context(), dy.rows, weight.inputs));
         self.0.multiply(&Product {
             m: dy.rows,
             n: weight.inputs,
@@ -526,7 +521,7 @@ impl Device for Cuda {
         rows: &CudaRows,
         rotary: &CudaRotary,
         kv: &mut CudaKv,
-    ) -> (CudaMat, Option<Buffer>) {
+    ) -> (CudaMat, Option<Statistics>) {
         self.attention(&norms, qkv, rows, rotary, kv)
     }
 
@@ -535,7 +530,7 @@ impl Device for Cuda {
         norms: HeadNorms<'_, Cuda>,
         raw: &CudaMat,
         mixed: &CudaMat,
-        statistics: &Option<Buffer>,
+        statistics: &Option<Statistics>,
         d_mixed: &CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,

@@ -169,11 +169,7 @@ impl Factors {
             .collect();
         factors.write(&factors.values, &lists);
         factors.copy_half();
-        for buffer in [
-            &factors.gradients,
-            &factors.moments[0],
-            &factors.moments[1],
-        ] {
+        for buffer in [&factors.gradients, &factors.moments[0], &factors.moments[1]] {
             cuda.0.clear(buffer);
         }
         Ok(factors)
@@ -279,7 +275,13 @@ impl Factors {
     }
 
     /// `x` with a module's dropout.
-    fn dropped(&self, x: &CudaMat, part: &Part, dropout: Dropout, into: Option<&CudaMat>) -> CudaMat {
+    fn dropped(
+        &self,
+        x: &CudaMat,
+        part: &Part,
+        dropout: Dropout,
+        into: Option<&CudaMat>,
+    ) -> CudaMat {
         let room;
         let (y, accumulate) = match into {
             Some(y) => (y, 1),
@@ -382,11 +384,7 @@ impl Factors {
                     (x.rows, part.outputs, part.rank),
                     columns(&t, part.first - parts[0].first, false),
                     self.half_at(part.b_at, part.outputs, false),
-                    (
-                        y.buffer.address() + 2 * part.output as u64,
-                        y.stride,
-                        false,
-                    ),
+                    (y.buffer.address() + 2 * part.output as u64, y.stride, false),
                     part.scale,
                     accumulate,
                 );
@@ -473,7 +471,6 @@ impl Factors {
             }
         }
     }
-
 }
 
 impl LowRank<Cuda> for Factors {

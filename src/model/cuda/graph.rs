@@ -38,9 +38,8 @@ impl Cuda {
             (must(result::stream::end_capture(context.stream)), result)
         };
         // SAFETY: the graph was just recorded.
-        let exec = must(unsafe {
-            result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0))
-        });
+        let exec =
+            must(unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) });
         let blocks = context.with_pool(super::memory::Pool::end_capture);
         let recorded = Graph {
             context,

@@ -75,7 +75,9 @@ impl AdapterTable {
                     entry.extend([first, *rank, *output, out].map(|n| n as u32));
                     first += rank;
                 }
-                let at = found.entry(site.place).or_insert((site.inputs, 0, BTreeMap::new()));
+                let at = found
+                    .entry(site.place)
+                    .or_insert((site.inputs, 0, BTreeMap::new()));
                 at.1 = at.1.max(width);
                 at.2.insert(which, entry);
             }

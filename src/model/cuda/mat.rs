@@ -47,12 +47,7 @@ impl CudaMat {
     }
 
     /// An F32 matrix of `planes` planes, whatever is in it.
-    pub(super) fn planes(
-        context: &Arc<Context>,
-        rows: usize,
-        cols: usize,
-        planes: usize,
-    ) -> Self {
+    pub(super) fn planes(context: &Arc<Context>, rows: usize, cols: usize, planes: usize) -> Self {
         let stride = cols.next_multiple_of(8);
         CudaMat {
             buffer: Arc::new(context.room(planes * rows * stride * 4)),

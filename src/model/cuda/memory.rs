@@ -158,7 +158,10 @@ mod tests {
     fn sizes_waste_at_most_an_eighth() {
         for bytes in [1, 255, 256, 1000, 5000, 1 << 20, (1 << 20) + 1, 123_456_789] {
             let class = Pool::class(bytes);
-            assert!(class >= bytes && class <= (bytes + bytes / 8).max(256) + 256, "{bytes}");
+            assert!(
+                class >= bytes && class <= (bytes + bytes / 8).max(256) + 256,
+                "{bytes}"
+            );
             assert_eq!(Pool::class(class), class);
         }
     }

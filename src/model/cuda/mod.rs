@@ -23,8 +23,9 @@ mod ptx;
 mod rows;
 mod speed;
 
-pub use context::{Cuda, Memory};
 pub use answers::Chosen;
+pub use attention::Statistics;
+pub use context::{Cuda, Memory};
 pub use device::{CudaKv, CudaRotary, CudaTotal, CudaVector, CudaWeight};
 pub use factors::{Dropout, FactorPart, Factors, Update};
 pub use graph::Graph;

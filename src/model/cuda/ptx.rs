@@ -118,10 +118,12 @@ fn compile(source: &str, target: &str) -> Result<Vec<u8>, ModelError> {
     let text = unsafe {
         let compiled = nvrtc::compile_program(program, &options)
             .map_err(|_| match nvrtc::get_program_log(program) {
-                Ok(log) => String::from_utf8_lossy(&log.iter().map(|c| *c as u8).collect::<Vec<_>>())
-                    .chars()
-                    .take(2000)
-                    .collect(),
+                Ok(log) => {
+                    String::from_utf8_lossy(&log.iter().map(|c| *c as u8).collect::<Vec<_>>())
+                        .chars()
+                        .take(2000)
+                        .collect()
+                }
                 Err(error) => error.to_string(),
             })
             .and_then(|()| nvrtc::get_ptx(program).map_err(|e| e.to_string()));

@@ -79,12 +79,15 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
     float s[8][4];
     for (int i = 0; i < 8; i++)
       for (int j = 0; j < 4; j++) s[i][j] = 0.f;
+    // Keys of this block that the warp's last row sees: the others are not multiplied.
+    int sees = tile.z + warp * 16 + 16 - b * TILE;
 #pragma unroll
     for (int d = 0; d < D; d += 16) {
       u32 a[4];
       left<D>(a, q_tile, warp * 16, d);
 #pragma unroll
       for (int n = 0; n < 4; n++) {
+        if (n * 16 >= sees) continue;
         u32 k[4];
         right_rows<D>(k, k_now, n * 16, d);
         multiply(s[2 * n], a, k[0], k[1]);
@@ -129,6 +132,7 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
     copy_commit();
 #pragma unroll
     for (int k = 0; k < 4; k++) {
+      if (k * 16 >= sees) continue;
       u32 a[4] = {p[2 * k][0], p[2 * k][1], p[2 * k + 1][0], p[2 * k + 1][1]};
 #pragma unroll
       for (int d = 0; d < D; d += 16) {

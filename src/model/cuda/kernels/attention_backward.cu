@@ -69,6 +69,7 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
     float s[8][4], t[8][4];
     for (int i = 0; i < 8; i++)
       for (int j = 0; j < 4; j++) s[i][j] = t[i][j] = 0.f;
+    int sees = tile.z + warp * 16 + 16 - b * TILE;
 #pragma unroll
     for (int d = 0; d < D; d += 16) {
       u32 a[4], g[4];
@@ -76,6 +77,7 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
       left<D>(g, g_tile, warp * 16, d);
 #pragma unroll
       for (int n = 0; n < 4; n++) {
+        if (n * 16 >= sees) continue;
         u32 k[4], v[4];
         right_rows<D>(k, k_now, n * 16, d);
         multiply(s[2 * n], a, k[0], k[1]);
@@ -99,6 +101,7 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
       }
 #pragma unroll
     for (int k = 0; k < 4; k++) {
+      if (k * 16 >= sees) continue;
       u32 a[4] = {p[2 * k][0], p[2 * k][1], p[2 * k + 1][0], p[2 * k + 1][1]};
 #pragma unroll
       for (int d = 0; d < D; d += 16) {
@@ -167,6 +170,8 @@ DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d
     if (position + TILE < tile.y) load(position + TILE, which ^ 1);
     u32 q_now = q_tile + which * BYTES, g_now = g_tile + which * BYTES;
     for (int half = 0; half < 2; half++) {
+      // None of these queries sees any of the warp's keys.
+      if (position + half * 32 + 31 < tile.z + warp * 16) continue;
       // Scores with keys as rows and queries as columns.
       float s[4][4], t[4][4];
       for (int i = 0; i < 4; i++)

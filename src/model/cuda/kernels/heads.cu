@@ -65,7 +65,7 @@ DEVICE float head_scale(const Head &h, int half, float eps) {
 }
 
 // From `[queries | keys | values]` of a row: rotated queries to q, rotated keys and values to
-// their row of the cache. A row whose cache row is negative stores nothing. Grid: (rows, shares of
+// their row of the cache. Without q, keys and values alone. A row whose cache row is negative stores nothing. Grid: (rows, shares of
 // the heads).
 KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *position,
                    const int *cache_row, const float *cos, const float *sin,
@@ -73,7 +73,7 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
                    float eps, int planes, u64 plane) {
   int row = blockIdx.x, warps = blockDim.x >> 5, half = dim / 2;
   int where = position[row], to = cache_row[row], total = queries + 2 * kv;
-  int first = blockIdx.y * warps + (threadIdx.x >> 5);
+  int first = blockIdx.y * warps + (threadIdx.x >> 5) + (q ? 0 : queries);
   for (int h = first; h < total; h += warps * gridDim.y) {
     Head x = read_head(qkv, ((u64)row * total + h) * dim, half, planes, plane);
     if (h < queries + kv) {
