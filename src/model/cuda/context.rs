@@ -242,10 +242,25 @@ impl Context {
     pub(super) fn alloc(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
         self.bind();
         let taken = self.pool().take(bytes);
+        self.buffer(taken, bytes)
+    }
+
+    /// As [`Context::alloc`], for what stays as long as the model: not a byte to spare.
+    pub(super) fn keep(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
+        self.bind();
+        let taken = self.pool().take_exactly(bytes);
+        self.buffer(taken, bytes)
+    }
+
+    fn buffer(
+        self: &Arc<Self>,
+        taken: Option<(u64, usize)>,
+        wanted: usize,
+    ) -> Result<Buffer, ModelError> {
         match taken {
             Some((address, size)) => Ok(Buffer::new(self.clone(), address, size)),
             None => Err(ModelError::OutOfMemory {
-                wanted: bytes,
+                wanted,
                 used: self.pool().used(),
             }),
         }

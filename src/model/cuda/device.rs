@@ -163,7 +163,7 @@ impl Device for Cuda {
 
     fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<CudaWeight, ModelError> {
         let numbers: usize = parts.iter().map(|p| p.len()).sum();
-        let buffer = self.0.alloc(numbers * 2)?;
+        let buffer = self.0.keep(numbers * 2)?;
         let mut at = 0;
         for part in parts {
             self.0.write(&buffer, at * 2, &to_half(part));
@@ -182,7 +182,7 @@ impl Device for Cuda {
         inputs: usize,
         seed: u64,
     ) -> Result<CudaWeight, ModelError> {
-        let buffer = self.0.alloc(outputs * inputs * 2)?;
+        let buffer = self.0.keep(outputs * inputs * 2)?;
         let width = (3.0 / inputs as f32).sqrt();
         self.0.launch(
             "random_numbers",

@@ -35,7 +35,15 @@ impl Pool {
 
     /// Address and size of a block, or `None` when the device is full.
     pub(super) fn take(&mut self, bytes: usize) -> Option<(u64, usize)> {
-        let size = Self::class(bytes);
+        self.take_size(Self::class(bytes))
+    }
+
+    /// As [`Pool::take`], without room to spare: for what stays.
+    pub(super) fn take_exactly(&mut self, bytes: usize) -> Option<(u64, usize)> {
+        self.take_size(bytes.next_multiple_of(512).max(512))
+    }
+
+    fn take_size(&mut self, size: usize) -> Option<(u64, usize)> {
         let found = self.idle.get_mut(&size).and_then(Vec::pop);
         let address = match found {
             Some(address) => {

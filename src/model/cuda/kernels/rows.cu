@@ -38,7 +38,8 @@ KERNEL norm_rows(const void *x, const float *w, bf *y, int n, float eps, int f32
   float r = rsqrtf(block_sum(s, room) / n + eps);
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     read8(x, at + i, f32, v);
-    for (int j = 0; j < 8; j++) v[j] *= r * w[i + j];
+    // In the order of sum_norm_rows: a layer that is computed again has the same bits.
+    for (int j = 0; j < 8; j++) v[j] = v[j] * r * w[i + j];
     write8_half(y, at + i, v);
   }
 }
