@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::bench_args::BenchArgs;
 use crate::exit::{EXIT_CODES, Outcome};
 use crate::model::DeviceChoice;
 use crate::suite::Shard;
@@ -91,46 +92,6 @@ pub enum Command {
          at start."
     ))]
     Bench(BenchArgs),
-}
-
-/// Arguments of `bench`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct BenchArgs {
-    /// Random weights of a shape: qwen2.5-7b, 0.5b, or smollm2
-    #[arg(
-        long,
-        value_name = "SHAPE",
-        default_value = "smollm2",
-        help_heading = "Model"
-    )]
-    pub shape: String,
-    /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
-    #[arg(long, value_name = "MODEL", help_heading = "Model")]
-    pub model: Option<String>,
-    /// Only these measurements; may be repeated [default: all]
-    #[arg(
-        long,
-        value_name = "decode|prefill|train",
-        hide_possible_values = true,
-        value_enum,
-        value_delimiter = ','
-    )]
-    pub only: Vec<BenchPart>,
-    /// How to compute.
-    #[command(flatten)]
-    pub compute: ComputeArgs,
-}
-
-/// A kind of measurement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "lower")]
-pub enum BenchPart {
-    /// Tokens of many answers.
-    Decode,
-    /// Prompts.
-    Prefill,
-    /// Steps of training.
-    Train,
 }
 
 fn after(details: &str) -> String {
@@ -345,7 +306,7 @@ pub struct SelectArgs {
 #[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
     /// Where the model runs: auto, cpu, gpu, or gpu:N; auto is a GPU if there is one that can
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::bench_args::device)]
     pub device: DeviceChoice,
     /// Answers in work at once; on the CPU an answer does not depend on it [default: 32, on a GPU
     /// 64]
@@ -358,19 +319,6 @@ pub struct ComputeArgs {
     /// configuration, else 42]
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-}
-
-/// Reads the name of a device.
-fn device(name: &str) -> Result<DeviceChoice, String> {
-    match name {
-        "auto" => Ok(DeviceChoice::Auto),
-        "cpu" => Ok(DeviceChoice::Cpu),
-        "gpu" => Ok(DeviceChoice::Gpu(0)),
-        _ => match name.strip_prefix("gpu:").map(str::parse) {
-            Some(Ok(ordinal)) => Ok(DeviceChoice::Gpu(ordinal)),
-            _ => Err("give auto, cpu, gpu, or gpu:1 for the second GPU".into()),
-        },
-    }
 }
 
 /// Where runs are kept.
@@ -735,6 +683,7 @@ mod tests {
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
+          bench     Measure how fast this machine answers and trains, beside what its hardware allows
 
         Options:
           -h, --help     Print help
@@ -803,10 +752,13 @@ mod tests {
               --shard <K/N>    Only the K-th of N parts of the probes, as in 2/4 [default: 1/1]
 
         Computing:
-              --slots <N>    Answers in work at once; an answer does not depend on it [default: 32]
-              --threads <N>  Worker threads; an answer does not depend on it [default: one a core]
-              --seed <SEED>  The seed that every random draw is derived from [default: that of the run or
-                             the configuration, else 42]
+              --device <DEVICE>  Where the model runs: auto, cpu, gpu, or gpu:N; auto is a GPU if there is
+                                 one that can [default: auto]
+              --slots <N>        Answers in work at once; on the CPU an answer does not depend on it
+                                 [default: 32, on a GPU 64]
+              --threads <N>      Worker threads; an answer does not depend on it [default: one a core]
+              --seed <SEED>      The seed that every random draw is derived from [default: that of the run
+                                 or the configuration, else 42]
 
         Records:
               --runs <DIR>  The folder of runs: records, checkpoints, and provenance [default: runs]

@@ -7,7 +7,8 @@ use crate::hub;
 use crate::model::{Model, ModelFiles};
 use crate::run::{Bench, Measured, Part, RunError, shape};
 
-use super::args::{BenchArgs, BenchPart, Format, OutputArgs};
+use super::args::{Format, OutputArgs};
+use super::bench_args::{BenchArgs, BenchPart};
 use super::error::CliError;
 use super::setup::Setup;
 

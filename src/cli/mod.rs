@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod bench_args;
 mod demo;
 mod dispatch;
 mod error;

@@ -6,7 +6,7 @@ use qeval::lora::{
     BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, Trainable, adapter_table,
 };
 use qeval::model::cuda::{Next, Numbers, RowAdapters};
-use qeval::model::{Batch, Keep, KvCache, LowRank, LowRankGradient, NoLowRank, Span};
+use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{
     assert_close, down, gpu, lora_config, matrices, numbers, pair, tokens, trainable,
@@ -103,7 +103,7 @@ fn step<D: qeval::model::Device>(
     step: &Step,
     keep: Keep,
     rehearsed: Option<&qeval::model::Mat>,
-    low_rank: &mut (impl LowRankGradient<D> + LowRank<D>),
+    low_rank: &mut impl LowRankGradient<D>,
 ) -> (f64, f64) {
     let (hidden, tape) = decoder.forward_training(&step.ids, &step.sequences, keep, low_rank);
     let device = decoder.device();

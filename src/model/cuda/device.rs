@@ -142,14 +142,16 @@ impl Device for Cuda {
 
     fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
         let heads = config.heads();
-        let problem = if heads.dim > 128 || heads.dim % 8 != 0 {
+        let problem = if heads.dim > 128 || !heads.dim.is_multiple_of(8) {
             format!("heads of {} numbers; the kernels take 8 to 128", heads.dim)
         } else if heads.group() > 16 {
             format!(
                 "{} query heads a key head; the kernels take 16",
                 heads.group()
             )
-        } else if config.hidden_size % 8 != 0 || config.intermediate_size % 8 != 0 {
+        } else if !config.hidden_size.is_multiple_of(8)
+            || !config.intermediate_size.is_multiple_of(8)
+        {
             "a width that is no multiple of 8".to_owned()
         } else if config.hidden_size > 32 << 10 {
             "rows of more than 32768 numbers".to_owned()

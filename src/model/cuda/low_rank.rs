@@ -36,6 +36,9 @@ struct Site {
     width: usize,
 }
 
+/// A site's inputs, widest adapter, and table entries by adapter.
+type Found = (usize, usize, BTreeMap<usize, Vec<u32>>);
+
 /// Adapters in device memory.
 pub struct AdapterTable {
     cuda: Cuda,
@@ -58,7 +61,7 @@ impl AdapterTable {
             matrices.push(buffer);
             Ok::<_, ModelError>(address)
         };
-        let mut found: BTreeMap<Place, (usize, usize, BTreeMap<usize, Vec<u32>>)> = BTreeMap::new();
+        let mut found: BTreeMap<Place, Found> = BTreeMap::new();
         for (which, adapter) in adapters.iter().enumerate() {
             for site in adapter {
                 let width = site.a.len() / site.inputs;
