@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::EXIT_CODES;
+use crate::model::DeviceChoice;
 use crate::suite::Shard;
+
+use super::bench_args::BenchArgs;
 
 const SUBJECTS: &str = "\
 Subjects:
@@ -83,6 +86,13 @@ pub enum Command {
     Snapshot(SnapshotArgs),
     /// Test the suites themselves
     Suite(SuiteArgs),
+    /// Measure how fast this machine answers and trains, beside what its hardware allows
+    #[command(after_help = after(
+        "The floor of a measurement is the longer of two times: the bytes that must be read over \
+         the rate of a copy, and the operations over the rate of a large product, both measured \
+         at start."
+    ))]
+    Bench(BenchArgs),
 }
 
 fn after(details: &str) -> String {
@@ -303,6 +313,7 @@ impl MeasureArgs {
             },
             select: SelectArgs::default(),
             compute: ComputeArgs {
+                device: DeviceChoice::Auto,
                 slots: None,
                 threads: None,
                 seed: None,
@@ -355,7 +366,11 @@ pub struct SelectArgs {
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
-    /// Answers in work at once; an answer does not depend on it [default: 32]
+    /// Where the model runs: auto, cpu, gpu, or gpu:N; auto is a GPU if there is one that can
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::bench_args::device)]
+    pub device: DeviceChoice,
+    /// Answers in work at once; on the CPU an answer does not depend on it [default: 32, on a GPU
+    /// 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub slots: Option<u32>,
     /// Worker threads; an answer does not depend on it [default: one a core]

@@ -101,7 +101,8 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     };
     let before = preview(&suites, &rules).map_err(CliError::Gate)?;
     let mut on_event = setup.listener();
-    let session = Session::open(args.model.as_deref().unwrap_or(MODEL), None, &mut on_event)?;
+    let model = args.model.as_deref().unwrap_or(MODEL);
+    let session = Session::open(model, None, setup.device, &mut on_event)?;
     let loaded = Instant::now();
     session
         .notices

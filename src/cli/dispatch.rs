@@ -11,7 +11,7 @@ use super::args::{Cli, Command};
 use super::error::CliError;
 use super::init::{InitFiles, init};
 use super::parse::parse;
-use super::{demo, judge, snapshot, suite, train};
+use super::{bench, demo, judge, snapshot, suite, train};
 
 /// Runs the program. A process that was started to run an answer's code does only that.
 pub fn main() -> ExitCode {
@@ -65,6 +65,7 @@ fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Gate(args) => judge::gate(args, &cli.output),
         Command::Suite(args) => suite::suite(args, &cli.output),
         Command::Snapshot(args) => snapshot::snapshot(args, &cli.output),
+        Command::Bench(args) => bench::bench(args, &cli.output),
     }
 }
 

@@ -65,6 +65,12 @@ pub enum CliError {
     /// The gate's settings.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Gate(Vec<GateError>),
+    /// `bench` knows no such shape.
+    #[error("no shape {name:?}; `--shape` is qwen2.5-7b, 0.5b, or smollm2")]
+    NoShape {
+        /// As written.
+        name: String,
+    },
     /// A suite that is neither a path nor built in.
     #[error(
         "no suite {name:?}: it is no file or folder ({}), and the built-in suites are {known}",

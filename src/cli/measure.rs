@@ -271,7 +271,8 @@ fn floor(
 /// It cannot be found, fetched, or loaded.
 pub fn open(setup: &Setup, assignment: &Assignment) -> Result<Session, CliError> {
     let mut on_event = setup.listener();
-    let session = Session::open(&assignment.model, assignment.system.clone(), &mut on_event)?;
+    let system = assignment.system.clone();
+    let session = Session::open(&assignment.model, system, setup.device, &mut on_event)?;
     session
         .notices
         .iter()
@@ -340,7 +341,7 @@ fn evaluation_run(
             digest: s.digest.clone(),
         })
         .collect();
-    provenance.device = Session::engine_name();
+    provenance.device = session.engine_name();
     provenance.threads = rayon::current_num_threads();
     provenance.seed = assignment.seed;
     provenance.config = serde_json::json!({ "identity": identity });

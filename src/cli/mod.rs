@@ -2,6 +2,8 @@
 //! and what came of it into a report and an outcome.
 
 mod args;
+mod bench;
+mod bench_args;
 mod demo;
 mod dispatch;
 mod error;

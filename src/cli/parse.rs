@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::cli::args::*;
     use crate::exit::EXIT_CODES;
+    use crate::model::DeviceChoice;
 
     /// Help depends on the terminal's width: here it is fixed.
     fn early(arguments: &str) -> EarlyExit {
@@ -227,6 +228,7 @@ mod tests {
             shard: "2/4".parse().ok(),
         };
         let compute = ComputeArgs {
+            device: DeviceChoice::Auto,
             slots: Some(8),
             threads: Some(2),
             seed: Some(7),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::{self, QevalConfig};
 use crate::flow::{RunEvent, Suite};
 use crate::gate::Rules;
+use crate::model::DeviceChoice;
 use crate::record::Store;
 use crate::report::{Style, print};
 use crate::run::{CheckSettings, Interrupt, JudgeSettings, RunError, Scoring};
@@ -16,8 +17,6 @@ use super::args::{ComputeArgs, Format, MeasureArgs, OutputArgs, SelectArgs};
 use super::error::CliError;
 use super::progress::Progress;
 
-/// Sequences answered at once when nothing else is asked for.
-const SLOTS: usize = 32;
 /// The file that is read when no other is named.
 const CONFIG: &str = "qeval.toml";
 
@@ -35,8 +34,10 @@ pub struct Setup {
     pub interrupt: Interrupt,
     /// All records.
     pub store: Store,
-    /// Sequences answered at once.
+    /// Sequences answered at once; 0 is as many as suit the device.
     pub slots: usize,
+    /// Where the model runs.
+    pub device: DeviceChoice,
 }
 
 impl Setup {
@@ -68,7 +69,8 @@ impl Setup {
             runtime,
             interrupt,
             store: Store::open(runs)?,
-            slots: compute.slots.map_or(SLOTS, |n| n as usize),
+            slots: compute.slots.map_or(0, |n| n as usize),
+            device: compute.device,
         })
     }
 

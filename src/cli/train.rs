@@ -41,6 +41,7 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
     let session = Session::open(
         &model_path(&config),
         config.train.system.clone(),
+        setup.device,
         &mut on_event,
     )?;
     session

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::sampler::Sampling;
 use crate::lora::{BatchAdapters, LoadedAdapter};
-use crate::model::{Batch, Decoder, KvCache, Span, log_sum_exp};
+use crate::model::{
+    Batch, Decoder, Device, KvCache, LowRank, ModelError, ModelRef, Span, log_sum_exp,
+};
 
 /// Rows whose logits are in memory together, for each of the two.
 const LOGIT_ROWS: usize = 32;
@@ -22,21 +24,60 @@ pub struct Divergence {
 /// and its use as a sign of forgetting: Shenfeld et al. 2025 (RL's Razor). It is a cause that is
 /// reported, never a verdict.
 ///
+/// # Errors
+/// The device's memory is full.
+///
 /// # Panics
 /// When prompt or text is empty or they exceed the model's positions.
-pub fn divergence(
-    decoder: &Decoder,
+pub fn divergence<'a>(
+    model: impl Into<ModelRef<'a>>,
     adapter: &LoadedAdapter,
     prompt: &[u32],
     text: &[u32],
-) -> Divergence {
+) -> Result<Divergence, ModelError> {
+    let n = prompt.len() + text.len() - 1;
+    let adapters = std::slice::from_ref(adapter);
+    match model.into() {
+        ModelRef::Cpu(decoder) => {
+            let rows: Vec<Option<usize>> = (0..2 * n).map(|row| (row >= n).then_some(0)).collect();
+            measure(
+                decoder,
+                &mut BatchAdapters::new(adapters, &rows),
+                prompt,
+                text,
+            )
+        }
+        #[cfg(feature = "gpu")]
+        ModelRef::Gpu(decoder) => {
+            use crate::model::cuda::{Numbers, RowAdapters};
+            let table = crate::lora::adapter_table(decoder.device(), adapters)?;
+            let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
+            let rows = Numbers::of(decoder.device(), &rows);
+            measure(
+                decoder,
+                &mut RowAdapters::new(table.into(), rows),
+                prompt,
+                text,
+            )
+        }
+    }
+}
+
+/// Runs the text twice in one batch; `low_rank` is of the second half's rows.
+fn measure<D: Device>(
+    decoder: &Decoder<D>,
+    low_rank: &mut dyn LowRank<D>,
+    prompt: &[u32],
+    text: &[u32],
+) -> Result<Divergence, ModelError> {
     let tokens: Vec<u32> = prompt
         .iter()
         .chain(&text[..text.len() - 1])
         .copied()
         .collect();
     let n = tokens.len();
-    let mut cache = KvCache::new(decoder.config(), 2, n);
+    let device = decoder.device();
+    let mut cache = KvCache::on(device, decoder.config(), 2, n)?;
     let span = |slot: usize, rows: Range<usize>| Span {
         slot,
         position: 0,
@@ -46,15 +87,14 @@ pub fn divergence(
         tokens: tokens.repeat(2),
         spans: vec![span(0, 0..n), span(1, n..2 * n)],
     };
-    let adapters: Vec<Option<usize>> = (0..2 * n).map(|row| (row >= n).then_some(0)).collect();
-    let mut low_rank = BatchAdapters::new(std::slice::from_ref(adapter), &adapters);
-    let hidden = decoder.forward(&batch, &mut cache, &mut low_rank);
+    let hidden = decoder.forward(&batch, &mut cache, low_rank);
     let rows: Vec<usize> = (prompt.len() - 1..n).collect();
     let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
     for chunk in rows.chunks(LOGIT_ROWS) {
-        let base = decoder.logits(&hidden.gather(chunk));
-        let other =
-            decoder.logits(&hidden.gather(&chunk.iter().map(|r| r + n).collect::<Vec<_>>()));
+        let logits =
+            |rows: &[usize]| device.download(&decoder.logits(&device.gather(&hidden, rows)));
+        let base = logits(chunk);
+        let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>());
         for i in 0..chunk.len() {
             let (p, q) = (base.row(i), other.row(i));
             let (p_sum, q_sum) = (log_sum_exp(p), log_sum_exp(q));
@@ -67,8 +107,8 @@ pub fn divergence(
             agreed += usize::from(best(p) == best(q));
         }
     }
-    Divergence {
+    Ok(Divergence {
         agreement: agreed as f64 / nats.len() as f64,
         nats,
-    }
+    })
 }

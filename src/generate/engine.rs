@@ -4,24 +4,19 @@
 //! row-wise, so slots, chunks, and neighbours only decide when a row is computed.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-
-use rayon::prelude::*;
 
 use super::request::{Finished, Request, Work};
 use super::sampler::draw;
 use super::slots::{Active, Pending, Slots, State};
+use super::stepper::{Ask, CpuStepper, Plan, Row, Stepper, Wanted};
 use crate::flow::Finish;
-use crate::lora::{BatchAdapters, LoadedAdapter};
-use crate::model::{Batch, Decoder, KvCache, Mat, Span, log_sum_exp};
-
-/// Rows whose logits are in memory together.
-const LOGIT_ROWS: usize = 64;
+use crate::lora::LoadedAdapter;
+use crate::model::{ModelRef, Span};
 
 /// How the engine runs. None of it changes an answer.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Sequences in the cache at once, at least 1.
+    /// Sequences in the cache at once; 0 is as many as suit the device.
     pub slots: usize,
     /// Most rows of a step; prompts are cut into chunks that fit.
     pub step_rows: usize,
@@ -33,7 +28,7 @@ pub struct EngineOptions {
 
 /// A base with adapters, ready to answer.
 pub struct Engine<'a> {
-    decoder: &'a Decoder,
+    model: ModelRef<'a>,
     adapters: &'a [LoadedAdapter],
     options: EngineOptions,
 }
@@ -45,10 +40,12 @@ pub struct StepReport {
     pub prompt_rows: usize,
     /// Tokens chosen.
     pub generated: usize,
+    /// Sequences at once: fewer than asked for when there is no more work, or no more memory.
+    pub slots: usize,
 }
 
 /// What a row of a step is for.
-enum Wanted {
+enum Purpose {
     /// Chooses the next token of an answer.
     Choose { slot: usize },
     /// The log-probability of token `place` of a given text.
@@ -56,14 +53,14 @@ enum Wanted {
 }
 
 impl<'a> Engine<'a> {
-    /// An engine over a decoder and its adapters.
+    /// An engine over a model and its adapters.
     pub fn new(
-        decoder: &'a Decoder,
+        model: impl Into<ModelRef<'a>>,
         adapters: &'a [LoadedAdapter],
         options: EngineOptions,
     ) -> Self {
         Engine {
-            decoder,
+            model: model.into(),
             adapters,
             options,
         }
@@ -79,7 +76,7 @@ impl<'a> Engine<'a> {
     ///
     /// # Panics
     /// When a prompt is empty, an adapter is not loaded, or a request needs more positions than
-    /// the model has: the caller checks.
+    /// the model has: the caller checks. When not even one sequence fits the device's memory.
     pub fn run(
         &self,
         requests: Vec<Request>,
@@ -87,57 +84,93 @@ impl<'a> Engine<'a> {
         on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) {
         let pieces: usize = requests.iter().map(|r| r.work.len()).sum();
-        let count = self.options.slots.min(pieces.max(requests.len())).max(1);
+        let count = self.slots().min(pieces.max(requests.len())).max(1);
         let capacity = requests.iter().map(Self::positions).max().unwrap_or(1);
-        let mut cache = KvCache::new(self.decoder.config(), count, capacity);
+        let (mut stepper, count, step_rows) = self.stepper(count, capacity);
         let mut slots = Slots::new(count, requests);
+        // What a step finished is heard while the next one runs.
+        let mut heard: Option<(StepReport, Vec<Finished>)> = None;
         loop {
-            slots.fill(|from, to, positions| cache.copy(from, to, positions));
-            if slots.idle() {
-                return;
-            }
-            let (report, finished) = self.step(&mut slots, &mut cache);
-            for result in finished {
-                if on_finished(result).is_break() {
+            slots.fill(|from, to, positions| stepper.copy(from, to, positions));
+            let begun = (!slots.idle()).then(|| {
+                let mut report = StepReport {
+                    slots: count,
+                    ..StepReport::default()
+                };
+                let mut plan = self.plan(&slots, step_rows, &mut report);
+                let purposes = self.collect(&mut slots, &mut plan);
+                stepper.start(&plan);
+                (plan, purposes, report)
+            });
+            if let Some((report, finished)) = heard.take() {
+                for result in finished {
+                    if on_finished(result).is_break() {
+                        return;
+                    }
+                }
+                if on_step(report).is_break() {
                     return;
                 }
             }
-            if on_step(report).is_break() {
+            let Some((plan, purposes, mut report)) = begun else {
                 return;
+            };
+            let answers = stepper.finish(&plan);
+            let mut finished = Vec::new();
+            for (purpose, (token, logprob)) in purposes.iter().zip(answers) {
+                self.advance(
+                    &mut slots,
+                    purpose,
+                    token,
+                    logprob,
+                    &mut report,
+                    &mut finished,
+                );
             }
+            heard = Some((report, finished));
         }
     }
 
-    fn step(&self, slots: &mut Slots, cache: &mut KvCache) -> (StepReport, Vec<Finished>) {
-        let mut report = StepReport::default();
-        let (plan, rows_of) = self.plan(slots, &mut report);
-        let hidden = if plan.tokens.is_empty() {
-            Mat::zeros(0, self.decoder.config().hidden_size)
-        } else {
-            let mut adapters = BatchAdapters::new(self.adapters, &rows_of);
-            self.decoder.forward(&plan, cache, &mut adapters)
-        };
-        let wanted = self.collect(slots, &plan, &hidden);
-        let mut finished = Vec::new();
-        for chunk in wanted.chunks(LOGIT_ROWS) {
-            let mut rows = Mat::zeros(chunk.len(), hidden.cols);
-            for (i, (_, row)) in chunk.iter().enumerate() {
-                rows.row_mut(i).copy_from_slice(row);
+    fn slots(&self) -> usize {
+        match self.options.slots {
+            0 => self.model.usual_slots(),
+            slots => slots,
+        }
+    }
+
+    /// A stepper for `count` slots or, where memory is short, for fewer; and the rows of a step.
+    fn stepper(&self, count: usize, capacity: usize) -> (Box<dyn Stepper + 'a>, usize, usize) {
+        let usable = self.options.usable_vocab;
+        match self.model {
+            ModelRef::Cpu(decoder) => {
+                let stepper = CpuStepper::new(decoder, self.adapters, count, capacity, usable);
+                (Box::new(stepper), count, self.options.step_rows)
             }
-            let logits = self.decoder.logits(&rows);
-            let chosen: Vec<(u32, f32)> = (0..chunk.len())
-                .into_par_iter()
-                .map(|i| self.choose(slots, &chunk[i].0, logits.row(i)))
-                .collect();
-            for ((want, _), (token, logprob)) in chunk.iter().zip(chosen) {
-                self.advance(slots, want, token, logprob, &mut report, &mut finished);
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(decoder) => {
+                // The number of slots is the height of the graph's products: by what was asked
+                // for, not by how much work there happens to be, so that answers keep their bits.
+                let mut count = self.slots();
+                let rows = super::gpu::step_rows(decoder).max(self.options.step_rows);
+                loop {
+                    match super::gpu::GpuStepper::new(
+                        decoder,
+                        self.adapters,
+                        count,
+                        capacity,
+                        usable,
+                    ) {
+                        Ok(stepper) => return (Box::new(stepper), count, rows),
+                        Err(_) if count > 1 => count /= 2,
+                        Err(error) => std::panic::panic_any(error),
+                    }
+                }
             }
         }
-        (report, finished)
     }
 
     /// The rows of the next step, and each row's adapter. Rows of one adapter stand together.
-    fn plan(&self, slots: &Slots, report: &mut StepReport) -> (Batch, Vec<Option<usize>>) {
+    fn plan(&self, slots: &Slots, step_rows: usize, report: &mut StepReport) -> Plan {
         let mut order: Vec<usize> = (0..slots.states.len()).collect();
         order.sort_by_key(|&slot| match &slots.states[slot] {
             State::Prompt { request, .. } => request.adapter,
@@ -150,9 +183,8 @@ impl<'a> Engine<'a> {
             .filter(|s| matches!(s, State::Active(a) if a.next_row().is_some()))
             .count();
         // Room for prompts beside the rows that decode; one row at least, so that they end.
-        let mut room = self.options.step_rows.saturating_sub(decoding).max(1);
-        let mut batch = Batch::default();
-        let mut adapters = Vec::new();
+        let mut room = step_rows.saturating_sub(decoding).max(1);
+        let mut plan = Plan::default();
         for slot in order {
             let (request, position, tokens): (&Pending, usize, &[u32]) = match &slots.states[slot] {
                 State::Prompt { request, done } if room > 0 => {
@@ -169,48 +201,47 @@ impl<'a> Engine<'a> {
                 }
                 _ => continue,
             };
+            let batch = &mut plan.batch;
             let rows = batch.tokens.len()..batch.tokens.len() + tokens.len();
             batch.tokens.extend_from_slice(tokens);
-            adapters.resize(rows.end, request.adapter);
+            plan.adapters.resize(rows.end, request.adapter);
+            plan.writes
+                .push(matches!(&slots.states[slot], State::Active(a) if a.writes()));
             batch.spans.push(Span {
                 slot,
                 position,
                 rows,
             });
         }
-        (batch, adapters)
+        plan
     }
 
-    /// Marks what the step computed, and gathers the rows whose logits are wanted.
-    fn collect(&self, slots: &mut Slots, batch: &Batch, hidden: &Mat) -> Vec<(Wanted, Arc<[f32]>)> {
-        let mut wanted = Vec::new();
-        for span in &batch.spans {
-            let row = |i: usize| Arc::<[f32]>::from(hidden.row(span.rows.start + i));
-            match &mut slots.states[span.slot] {
+    /// Marks what the step will have computed, and names the rows whose logits are wanted.
+    fn collect(&self, slots: &mut Slots, plan: &mut Plan) -> Vec<Purpose> {
+        let mut purposes = Vec::new();
+        let mut rows = Vec::new();
+        for span in &plan.batch.spans {
+            let row = |i: usize| Row::Now(span.rows.start + i);
+            let slot = span.slot;
+            match &mut slots.states[slot] {
                 State::Prompt { request, done } => {
                     *done += span.rows.len();
                     if *done == request.prompt.len() {
                         let request = request.clone();
-                        slots.prompt_done(span.slot, request, row(span.rows.len() - 1));
+                        slots.prompt_done(slot, request);
+                        plan.keep.push((span.rows.end - 1, slot));
                     }
                 }
-                State::Active(active) => match &active.request.work[active.piece] {
-                    Work::Generate { .. } => {
-                        wanted.push((Wanted::Choose { slot: span.slot }, row(0)))
+                State::Active(active) if active.writes() => {
+                    purposes.push(Purpose::Choose { slot });
+                    rows.push(row(0));
+                }
+                State::Active(_) => {
+                    for i in 0..span.rows.len() {
+                        purposes.push(Purpose::Score { slot, place: i + 1 });
+                        rows.push(row(i));
                     }
-                    Work::Score { .. } => {
-                        let rows = (0..span.rows.len()).map(|i| {
-                            (
-                                Wanted::Score {
-                                    slot: span.slot,
-                                    place: i + 1,
-                                },
-                                row(i),
-                            )
-                        });
-                        wanted.extend(rows);
-                    }
-                },
+                }
                 State::Free | State::Waiting => {}
             }
         }
@@ -221,42 +252,30 @@ impl<'a> Engine<'a> {
             let Some(start) = active.start.take() else {
                 continue;
             };
-            match &active.request.work[active.piece] {
-                Work::Generate { .. } => wanted.push((Wanted::Choose { slot }, start)),
-                Work::Score { .. } => wanted.push((Wanted::Score { slot, place: 0 }, start)),
-            }
+            purposes.push(match active.writes() {
+                true => Purpose::Choose { slot },
+                false => Purpose::Score { slot, place: 0 },
+            });
+            rows.push(Row::Kept(start));
         }
-        wanted
-    }
-
-    /// The token that a row of logits gives, and its log-probability.
-    fn choose(&self, slots: &Slots, want: &Wanted, logits: &[f32]) -> (u32, f32) {
-        let (Wanted::Choose { slot } | Wanted::Score { slot, .. }) = want;
-        let State::Active(active) = &slots.states[*slot] else {
-            return (0, 0.0);
-        };
-        let token = match (&active.request.work[active.piece], want) {
-            (Work::Generate { sampling, seed, .. }, _) => {
-                let context = active.request.prompt.iter().chain(&active.tokens).copied();
-                let usable = &logits[..self.options.usable_vocab.min(logits.len())];
-                sampling.choose(usable, context, draw(*seed, active.tokens.len()))
-            }
-            (Work::Score { text, .. }, Wanted::Score { place, .. }) => text[*place],
-            (Work::Score { .. }, Wanted::Choose { .. }) => return (0, 0.0),
-        };
-        (token, logits[token as usize] - log_sum_exp(logits))
+        let wanted = purposes.iter().zip(rows).map(|(purpose, row)| Wanted {
+            row,
+            ask: ask(slots, purpose),
+        });
+        plan.wanted = wanted.collect();
+        purposes
     }
 
     fn advance(
         &self,
         slots: &mut Slots,
-        want: &Wanted,
+        want: &Purpose,
         token: u32,
         logprob: f32,
         report: &mut StepReport,
         finished: &mut Vec<Finished>,
     ) {
-        let (Wanted::Choose { slot } | Wanted::Score { slot, .. }) = want;
+        let (Purpose::Choose { slot } | Purpose::Score { slot, .. }) = want;
         let State::Active(active) = &mut slots.states[*slot] else {
             return;
         };
@@ -284,7 +303,7 @@ impl<'a> Engine<'a> {
                     finish,
                 })
             }
-            (Work::Score { id, .. }, Wanted::Score { place, .. }) => {
+            (Work::Score { id, .. }, Purpose::Score { place, .. }) => {
                 report.prompt_rows += 1;
                 active.logprobs[*place] = logprob;
                 active.open -= 1;
@@ -293,7 +312,7 @@ impl<'a> Engine<'a> {
                     logprobs: std::mem::take(&mut active.logprobs),
                 })
             }
-            (Work::Score { .. }, Wanted::Choose { .. }) => None,
+            (Work::Score { .. }, Purpose::Choose { .. }) => None,
         };
         if let Some(done) = done {
             finished.push(done);
@@ -302,7 +321,35 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// What a row of logits is asked.
+fn ask(slots: &Slots, purpose: &Purpose) -> Ask {
+    let (Purpose::Choose { slot } | Purpose::Score { slot, .. }) = purpose;
+    let State::Active(active) = &slots.states[*slot] else {
+        return Ask::Score(0);
+    };
+    match (&active.request.work[active.piece], purpose) {
+        (Work::Generate { sampling, seed, .. }, _) => {
+            let context = active.request.prompt.iter().chain(&active.tokens);
+            Ask::Choose {
+                sampling: *sampling,
+                draw: draw(*seed, active.tokens.len()),
+                context: match sampling.repetition_penalty == 1.0 {
+                    true => Vec::new(),
+                    false => context.copied().collect(),
+                },
+            }
+        }
+        (Work::Score { text, .. }, Purpose::Score { place, .. }) => Ask::Score(text[*place]),
+        (Work::Score { .. }, Purpose::Choose { .. }) => Ask::Score(0),
+    }
+}
+
 impl Active {
+    /// Whether it is an answer that is being written, not a text that is given.
+    fn writes(&self) -> bool {
+        matches!(self.request.work[self.piece], Work::Generate { .. })
+    }
+
     /// Position and tokens of its rows in the next step; `None` when its first token comes from
     /// the prompt's row alone.
     fn next_row(&self) -> Option<(usize, &[u32])> {

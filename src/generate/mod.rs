@@ -2,11 +2,14 @@
 
 mod divergence;
 mod engine;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod request;
 mod sampler;
 mod slots;
+mod stepper;
 
 pub use divergence::{Divergence, divergence};
 pub use engine::{Engine, EngineOptions, StepReport};
 pub use request::{Finished, Request, Work};
-pub use sampler::Sampling;
+pub use sampler::{Sampling, draw};

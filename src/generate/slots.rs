@@ -61,8 +61,9 @@ pub(super) struct Active {
     pub logprobs: Vec<f32>,
     /// Tokens of a given text that are not measured yet.
     pub open: usize,
-    /// The prompt's last row, while the first token has not been chosen from it.
-    pub start: Option<Arc<[f32]>>,
+    /// The slot that keeps the prompt's last row, while the first token has not been chosen from
+    /// it. The row stays there: a slot's next prompt begins after its last piece has started.
+    pub start: Option<usize>,
 }
 
 /// A request whose prompt is in a slot, with pieces still to start.
@@ -70,8 +71,6 @@ pub(super) struct Prefix {
     pub request: Arc<Pending>,
     pub slot: usize,
     pub next: usize,
-    /// The last layer's result for the prompt's last token.
-    pub last: Arc<[f32]>,
 }
 
 /// All slots, and what waits for one.
@@ -146,7 +145,7 @@ impl Slots {
             logprobs: vec![0.0; tokens.len()],
             open: tokens.len(),
             tokens,
-            start: Some(prefix.last.clone()),
+            start: Some(prefix.slot),
         });
         if prefix.next == prefix.request.work.len() {
             self.prefixes.remove(which);
@@ -154,7 +153,7 @@ impl Slots {
     }
 
     /// The prompt in `slot` is complete: its pieces can start.
-    pub fn prompt_done(&mut self, slot: usize, request: Arc<Pending>, last: Arc<[f32]>) {
+    pub fn prompt_done(&mut self, slot: usize, request: Arc<Pending>) {
         self.states[slot] = State::Waiting;
         self.resident[slot] = Some(request.clone());
         if request.work.is_empty() {
@@ -165,7 +164,6 @@ impl Slots {
             request,
             slot,
             next: 0,
-            last,
         });
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::Adapter;
+use super::{Adapter, LowRankPair};
 use crate::model::cpu::{Strided, small_product};
-use crate::model::{LowRank, Mat, ModelConfig, ModuleId, Place, Site};
+use crate::model::{LowRank, Mat, ModelConfig, ModuleId, Place, Projection, Site};
 
 /// Lanes of the kernel that a rank is padded to.
 pub(super) const LANES: usize = 16;
@@ -34,52 +35,100 @@ struct SiteParts {
     parts: Vec<Part>,
 }
 
-/// An adapter laid out for the kernels.
+/// An adapter in memory, laid out for a device's kernels when it is first used there.
 pub struct LoadedAdapter {
-    places: BTreeMap<Place, SiteParts>,
+    modules: BTreeMap<ModuleId, LowRankPair>,
+    config: ModelConfig,
+    places: OnceLock<BTreeMap<Place, SiteParts>>,
 }
 
 impl LoadedAdapter {
-    /// Lays out an adapter; `scale` multiplies the adapter's own.
+    /// Takes over an adapter; `scale` multiplies the adapter's own.
     pub fn new(adapter: &Adapter, config: &ModelConfig, scale: f32) -> Self {
-        let mut places = BTreeMap::new();
-        for layer in 0..config.num_hidden_layers {
-            for site in Site::ALL {
-                let (mut parts, mut matrices) = (Vec::new(), Vec::new());
-                let (mut first, mut output) = (0, 0);
-                for &projection in site.projections() {
-                    let out = projection.out_features(config);
-                    if let Some(module) = adapter.modules.get(&ModuleId { layer, projection }) {
-                        let b = transposed(&module.b, module.rank);
-                        parts.push(Part {
-                            first,
-                            rank: module.rank,
-                            output,
-                            b,
-                            out,
-                        });
-                        matrices.push((first, module, module.scale * scale));
-                        first += module.rank;
-                    }
-                    output += out;
-                }
-                if parts.is_empty() {
+        let mut modules = adapter.modules.clone();
+        modules.values_mut().for_each(|m| m.scale *= scale);
+        LoadedAdapter {
+            modules,
+            config: config.clone(),
+            places: OnceLock::new(),
+        }
+    }
+
+    /// Its projections at a place, each with the first of its columns in the site's result.
+    fn at(&self, place: Place) -> Vec<(usize, Projection, &LowRankPair)> {
+        let mut output = 0;
+        let mut found = Vec::new();
+        for &projection in place.site.projections() {
+            let id = ModuleId {
+                layer: place.layer,
+                projection,
+            };
+            if let Some(module) = self.modules.get(&id) {
+                found.push((output, projection, module));
+            }
+            output += projection.out_features(&self.config);
+        }
+        found
+    }
+
+    fn all_places(&self) -> impl Iterator<Item = Place> {
+        (0..self.config.num_hidden_layers)
+            .flat_map(|layer| Site::ALL.map(|site| Place { layer, site }))
+    }
+
+    /// The layout of the CPU's kernels.
+    fn places(&self) -> &BTreeMap<Place, SiteParts> {
+        self.places.get_or_init(|| {
+            let mut places = BTreeMap::new();
+            for place in self.all_places() {
+                let found = self.at(place);
+                if found.is_empty() {
                     continue;
                 }
-                let inputs = site.projections()[0].in_features(config);
-                let width = first.next_multiple_of(LANES);
-                let mut a = vec![0.0; inputs * width];
-                for (first, module, scale) in matrices {
+                let inputs = place.site.projections()[0].in_features(&self.config);
+                let ranks: usize = found.iter().map(|(_, _, m)| m.rank).sum();
+                let width = ranks.next_multiple_of(LANES);
+                let (mut a, mut parts, mut first) = (vec![0.0; inputs * width], Vec::new(), 0);
+                for (output, projection, module) in found {
                     for (r, row) in module.a.chunks_exact(inputs).enumerate() {
                         for (i, value) in row.iter().enumerate() {
-                            a[i * width + first + r] = value * scale;
+                            a[i * width + first + r] = value * module.scale;
                         }
                     }
+                    parts.push(Part {
+                        first,
+                        rank: module.rank,
+                        output,
+                        b: transposed(&module.b, module.rank),
+                        out: projection.out_features(&self.config),
+                    });
+                    first += module.rank;
                 }
-                places.insert(Place { layer, site }, SiteParts { a, width, parts });
+                places.insert(place, SiteParts { a, width, parts });
             }
-        }
-        LoadedAdapter { places }
+            places
+        })
+    }
+
+    /// The matrices as a GPU takes them.
+    #[cfg(feature = "gpu")]
+    pub(super) fn site_factors(&self) -> Vec<crate::model::cuda::SiteFactors> {
+        let site = |place: Place| {
+            let found = self.at(place);
+            let scaled = |(_, _, m): &(usize, Projection, &LowRankPair)| -> Vec<f32> {
+                m.a.iter().map(|value| value * m.scale).collect()
+            };
+            (!found.is_empty()).then(|| crate::model::cuda::SiteFactors {
+                place,
+                inputs: place.site.projections()[0].in_features(&self.config),
+                a: found.iter().flat_map(scaled).collect(),
+                parts: found
+                    .iter()
+                    .map(|(output, _, m)| (m.rank, *output, transposed(&m.b, m.rank)))
+                    .collect(),
+            })
+        };
+        self.all_places().filter_map(site).collect()
     }
 }
 
@@ -127,7 +176,7 @@ impl LowRank for BatchAdapters<'_> {
             let (_, tail) = rest.split_at_mut((rows.start - at) * cols);
             let (mine, tail) = tail.split_at_mut(rows.len() * cols);
             (rest, at) = (tail, rows.end);
-            if let Some(parts) = self.adapters[*adapter].places.get(&place) {
+            if let Some(parts) = self.adapters[*adapter].places().get(&place) {
                 jobs.push((parts, rows.clone(), mine));
             }
         }

@@ -4,6 +4,8 @@
 mod adapter;
 mod config;
 mod error;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod loaded;
 mod targets;
 mod trainable;
@@ -11,6 +13,8 @@ mod trainable;
 pub use adapter::{Adapter, LowRank as LowRankPair, TrainedOn};
 pub use config::LoraConfig;
 pub use error::LoraError;
+#[cfg(feature = "gpu")]
+pub use gpu::{GpuTrainable, adapter_table};
 pub use loaded::{BatchAdapters, LoadedAdapter};
 pub use targets::TargetModules;
 pub use trainable::{DropoutKey, Trainable, TrainableModule, Trained};

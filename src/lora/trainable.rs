@@ -88,13 +88,8 @@ impl Trainable {
                 id.projection.in_features(config),
                 id.projection.out_features(config),
             );
-            let site = crate::model::Site::ALL
-                .into_iter()
-                .find(|s| s.projections().contains(&id.projection));
-            let before = site
-                .map_or(&[][..], |s| s.projections())
-                .iter()
-                .take_while(|p| **p != id.projection);
+            let projections = crate::model::Site::of(id.projection).projections();
+            let before = projections.iter().take_while(|p| **p != id.projection);
             let mut module = TrainableModule {
                 rank: v.rank,
                 scale: v.scale,
@@ -137,6 +132,11 @@ impl Trainable {
             a,
             b: vec![0.0; rank * id.projection.out_features(config)],
         }
+    }
+
+    /// The share of A's inputs that training drops.
+    pub fn dropout(&self) -> f32 {
+        self.dropout
     }
 
     /// Every module in order.
@@ -231,6 +231,11 @@ impl Trainable {
 }
 
 impl TrainableModule {
+    /// First of its columns in the result of the product that it is part of.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
     fn lanes(&self) -> usize {
         self.rank.next_multiple_of(LANES)
     }
@@ -443,6 +448,16 @@ impl LowRankGradient for Trainable {
                 }
             });
         }
+    }
+
+    fn reads(&self, place: Place) -> bool {
+        let trained = |&projection: &crate::model::Projection| {
+            self.modules.contains_key(&ModuleId {
+                layer: place.layer,
+                projection,
+            })
+        };
+        place.site.projections().iter().any(trained)
     }
 
     fn first_layer(&self) -> usize {

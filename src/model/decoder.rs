@@ -7,14 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cpu::{self, Packed, Span};
+use super::cpu::{Cpu, Span};
+use super::device::Device;
 use super::layers::{
-    Attention, Linear, LowRank, LowRankGradient, Mlp, Place, RmsNorm, Rotary, Site,
+    Attention, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
 };
-use super::{KvCache, Mat, ModelConfig, ModelError, Weights};
-
-/// Rows whose logits are in memory together while a loss is formed.
-const LOSS_ROWS: usize = 128;
+use super::{KvCache, ModelConfig, ModelError, Weights};
 
 /// What of a layer's inner activations stays in memory between forward and backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -26,21 +24,22 @@ pub enum Keep {
     Input,
 }
 
-struct Layer {
-    input_norm: RmsNorm,
-    attention: Attention,
-    post_norm: RmsNorm,
-    mlp: Mlp,
+struct Layer<D: Device> {
+    input_norm: RmsNorm<D>,
+    attention: Attention<D>,
+    post_norm: RmsNorm<D>,
+    mlp: Mlp<D>,
 }
 
 /// A loaded base model.
-pub struct Decoder {
+pub struct Decoder<D: Device = Cpu> {
+    device: D,
     config: ModelConfig,
-    embedding: Arc<Packed>,
-    head: Arc<Packed>,
-    layers: Vec<Layer>,
-    norm: RmsNorm,
-    rotary: Rotary,
+    embedding: Arc<D::Weight>,
+    head: Arc<D::Weight>,
+    layers: Vec<Layer<D>>,
+    norm: RmsNorm<D>,
+    rotary: D::Rotary,
 }
 
 /// The rows of one step: tokens, and which positions of which slots they are.
@@ -53,88 +52,134 @@ pub struct Batch {
 }
 
 /// What the backward needs of one layer.
-struct Saved {
-    input: Mat,
-    inner: Option<Inner>,
+struct Saved<D: Device> {
+    input: D::Mat,
+    inner: Option<Inner<D>>,
 }
 
-struct Inner {
-    /// Raw queries, keys, and values.
-    qkv: Mat,
-    /// Attention's result before the output projection.
-    mixed: Mat,
+struct Inner<D: Device> {
+    mixed: Mixed<D>,
     /// The residual stream between attention and MLP.
-    middle: Mat,
-    gate_up: Mat,
+    middle: D::Mat,
+    gate_up: D::Mat,
 }
 
 /// What a training forward leaves for its backward.
-pub struct Tape {
-    sequences: Vec<Range<usize>>,
-    layers: Vec<Saved>,
+pub struct Tape<D: Device = Cpu> {
+    rows: D::Rows,
+    sequences: usize,
+    longest: usize,
+    layers: Vec<Saved<D>>,
+}
+
+/// Where a decoder's numbers come from.
+enum Source<'a> {
+    Files(&'a Weights),
+    /// Random ones, for measuring without a model.
+    Random(u64),
 }
 
 impl Decoder {
-    /// Reads and packs every weight.
+    /// Reads and packs every weight for the CPU.
     ///
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN.
     pub fn load(config: &ModelConfig, weights: &Weights) -> Result<Self, ModelError> {
+        Decoder::load_on(Cpu, config, weights)
+    }
+}
+
+impl<D: Device> Decoder<D> {
+    /// Reads every weight into a device's memory.
+    ///
+    /// # Errors
+    /// A missing tensor, a wrong shape, a NaN, too little memory.
+    pub fn load_on(device: D, config: &ModelConfig, weights: &Weights) -> Result<Self, ModelError> {
+        Decoder::build(device, config, &Source::Files(weights))
+    }
+
+    /// A decoder of random weights, for measuring a shape without its model.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn random(device: D, config: &ModelConfig, seed: u64) -> Result<Self, ModelError> {
+        Decoder::build(device, config, &Source::Random(seed))
+    }
+
+    fn build(device: D, config: &ModelConfig, source: &Source<'_>) -> Result<Self, ModelError> {
+        device.supports(config)?;
         let (hidden, heads) = (config.hidden_size, config.heads());
-        let get = |name: &str, shape: &[usize]| weights.get(name, shape);
         let eps = config.rms_norm_eps as f32;
-        let embedding = get("model.embed_tokens.weight", &[config.vocab_size, hidden])?;
-        let embedding = Arc::new(Packed::stack(&[&embedding], hidden));
+        // One draw of random numbers a weight, told apart by its place.
+        let mut place = 0u64;
+        let mut matrix = |names: &[(String, usize)], inputs: usize| match source {
+            Source::Files(weights) => {
+                let parts = names
+                    .iter()
+                    .map(|(name, outputs)| weights.get(name, &[*outputs, inputs]))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+                device.weight(&parts, inputs)
+            }
+            Source::Random(seed) => {
+                place += 1;
+                let outputs = names.iter().map(|(_, n)| n).sum();
+                device.random_weight(outputs, inputs, seed ^ (place << 32))
+            }
+        };
+        let vector = |names: &[(String, usize)], random: f32| {
+            let mut values = Vec::new();
+            for (name, n) in names {
+                match source {
+                    Source::Files(weights) => values.extend(weights.get(name, &[*n])?),
+                    Source::Random(_) => values.resize(values.len() + n, random),
+                }
+            }
+            device.vector(&values)
+        };
+        let norm = |name: String, n: usize| {
+            let weight = vector(&[(name + ".weight", n)], 1.0)?;
+            Ok::<_, ModelError>(RmsNorm { weight, eps })
+        };
+        let vocabulary = |name: &str| [(name.to_owned(), config.vocab_size)];
+        let embedding = Arc::new(matrix(&vocabulary("model.embed_tokens.weight"), hidden)?);
         let head = if config.tie_word_embeddings {
             embedding.clone()
         } else {
-            let head = get("lm_head.weight", &[config.vocab_size, hidden])?;
-            Arc::new(Packed::stack(&[&head], hidden))
+            Arc::new(matrix(&vocabulary("lm_head.weight"), hidden)?)
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for layer in 0..config.num_hidden_layers {
-            let norm = |name: &str, n: usize| {
-                let weight = get(&format!("model.layers.{layer}.{name}.weight"), &[n])?;
-                Ok::<_, ModelError>(RmsNorm { weight, eps })
+            let in_layer = |name: &str, n: usize| norm(format!("model.layers.{layer}.{name}"), n);
+            let head_norm = |name| {
+                config
+                    .qk_norm
+                    .then(|| in_layer(name, heads.dim))
+                    .transpose()
             };
-            let input_norm = norm("input_layernorm", hidden)?;
-            let post_norm = norm("post_attention_layernorm", hidden)?;
-            let head_norm = |name| config.qk_norm.then(|| norm(name, heads.dim)).transpose();
-            let (q_norm, k_norm) = (
-                head_norm("self_attn.q_norm")?,
-                head_norm("self_attn.k_norm")?,
-            );
-            let linear = |site: Site, has_bias: bool| {
-                let (mut parts, mut bias) = (Vec::new(), Vec::new());
+            let mut linear = |site: Site, has_bias: bool| {
+                let of = |kind: &str| -> Vec<(String, usize)> {
+                    let name = |p: &super::Projection| {
+                        let path = format!("model.layers.{layer}.{}.{}", p.block(), p.hf_name());
+                        (format!("{path}.{kind}"), p.out_features(config))
+                    };
+                    site.projections().iter().map(name).collect()
+                };
                 let inputs = site.projections()[0].in_features(config);
-                for projection in site.projections() {
-                    let path = format!(
-                        "model.layers.{layer}.{}.{}",
-                        projection.block(),
-                        projection.hf_name()
-                    );
-                    let outputs = projection.out_features(config);
-                    parts.push(get(&format!("{path}.weight"), &[outputs, inputs])?);
-                    if has_bias {
-                        bias.extend(get(&format!("{path}.bias"), &[outputs])?);
-                    }
-                }
-                let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-                let weight = Packed::stack(&parts, inputs);
                 Ok::<_, ModelError>(Linear {
-                    weight,
-                    bias: has_bias.then_some(bias),
+                    weight: matrix(&of("weight"), inputs)?,
+                    bias: has_bias.then(|| vector(&of("bias"), 0.0)).transpose()?,
                     place: Place { layer, site },
                 })
             };
             layers.push(Layer {
-                input_norm,
-                post_norm,
+                input_norm: in_layer("input_layernorm", hidden)?,
+                post_norm: in_layer("post_attention_layernorm", hidden)?,
                 attention: Attention {
+                    q_norm: head_norm("self_attn.q_norm")?,
+                    k_norm: head_norm("self_attn.k_norm")?,
                     qkv: linear(Site::Qkv, config.qkv_bias)?,
                     o: linear(Site::O, config.o_bias)?,
-                    q_norm,
-                    k_norm,
                     heads,
                 },
                 mlp: Mlp {
@@ -143,11 +188,8 @@ impl Decoder {
                 },
             });
         }
-        let norm = RmsNorm {
-            weight: get("model.norm.weight", &[hidden])?,
-            eps,
-        };
-        let rotary = Rotary::new(&config.inv_freq(), config.max_position_embeddings);
+        let norm = norm("model.norm".into(), hidden)?;
+        let rotary = device.rotary(&config.inv_freq(), config.max_position_embeddings)?;
         Ok(Decoder {
             config: config.clone(),
             embedding,
@@ -155,6 +197,7 @@ impl Decoder {
             layers,
             norm,
             rotary,
+            device,
         })
     }
 
@@ -163,33 +206,31 @@ impl Decoder {
         &self.config
     }
 
+    /// Where it runs.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
     /// Bytes of weights in memory.
     pub fn bytes(&self) -> usize {
-        let layer = |l: &Layer| {
+        let device = &self.device;
+        let layer = |l: &Layer<D>| {
             [
                 &l.attention.qkv,
                 &l.attention.o,
                 &l.mlp.gate_up,
                 &l.mlp.down,
             ]
-            .map(|w| w.weight.bytes())
+            .map(|w| device.bytes(&w.weight))
             .iter()
             .sum::<usize>()
         };
         let head = if Arc::ptr_eq(&self.head, &self.embedding) {
             0
         } else {
-            self.head.bytes()
+            device.bytes(&self.head)
         };
-        self.embedding.bytes() + head + self.layers.iter().map(layer).sum::<usize>()
-    }
-
-    fn embed(&self, tokens: &[u32]) -> Mat {
-        let mut x = Mat::zeros(tokens.len(), self.config.hidden_size);
-        for (row, &token) in tokens.iter().enumerate() {
-            self.embedding.read_row(token as usize, x.row_mut(row));
-        }
-        x
+        device.bytes(&self.embedding) + head + self.layers.iter().map(layer).sum::<usize>()
     }
 
     /// Runs one step: stores the rows' keys and values, and returns the last layer's result,
@@ -197,58 +238,83 @@ impl Decoder {
     ///
     /// # Panics
     /// When a token is outside the vocabulary or a position outside the cache.
-    pub fn forward(&self, batch: &Batch, cache: &mut KvCache, low_rank: &mut dyn LowRank) -> Mat {
-        let mut x = self.embed(&batch.tokens);
+    pub fn forward(
+        &self,
+        batch: &Batch,
+        cache: &mut KvCache<D>,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> D::Mat {
+        let rows = self
+            .device
+            .rows(&batch.tokens, &batch.spans, cache.capacity());
+        self.forward_rows(&rows, cache, low_rank)
+    }
+
+    /// As [`Decoder::forward`], of rows that are on the device already.
+    pub fn forward_rows(
+        &self,
+        rows: &D::Rows,
+        cache: &mut KvCache<D>,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> D::Mat {
+        let mut stream = Stream::new(self.device.embed(&self.embedding, rows));
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            layer.forward(&mut x, &batch.spans, &self.rotary, kv, low_rank);
+            let (_, next, _) = layer.forward(self, stream, rows, kv, low_rank);
+            stream = next;
         }
-        x
+        stream.settle(&self.device)
     }
 
     /// Final norm and head: `[rows, hidden] -> [rows, vocabulary]`.
-    pub fn logits(&self, hidden: &Mat) -> Mat {
-        let normed = self.norm.forward(hidden);
-        let mut logits = Mat::zeros(hidden.rows(), self.config.vocab_size);
-        cpu::product(
-            &normed.data,
-            normed.rows(),
-            &self.head,
-            &mut logits.data,
-            false,
-        );
-        logits
+    pub fn logits(&self, hidden: &D::Mat) -> D::Mat {
+        self.head(hidden, true)
+    }
+
+    fn head(&self, hidden: &D::Mat, exact: bool) -> D::Mat {
+        let normed = self.device.norm(&self.norm, hidden);
+        self.device.logits(&self.head, &normed, exact)
     }
 
     /// Runs whole sequences side by side for training: the last layer's result, and what
     /// [`Decoder::backward`] needs.
+    ///
+    /// # Panics
+    /// When a token is outside the vocabulary or the device's memory is full.
     pub fn forward_training(
         &self,
         tokens: &[u32],
         sequences: &[Range<usize>],
         keep: Keep,
-        low_rank: &mut dyn LowRank,
-    ) -> (Mat, Tape) {
-        let spans = super::layers::whole(sequences);
+        low_rank: &mut dyn LowRank<D>,
+    ) -> (D::Mat, Tape<D>) {
         let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
-        // Keys and values are used inside a layer only: one layer's room serves all.
-        let mut kv = cpu::LayerKv::new(self.config.heads(), sequences.len(), longest);
-        let mut x = self.embed(tokens);
+        let rows = self.device.sequences(tokens, sequences);
+        let mut kv = self.passing_kv(sequences.len(), longest);
+        let mut stream = Stream::new(self.device.embed(&self.embedding, &rows));
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let input = x.clone();
-            let inner = layer.forward(&mut x, &spans, &self.rotary, &mut kv, low_rank);
+            let (input, next, inner) = layer.forward(self, stream, &rows, &mut kv, low_rank);
+            stream = next;
             layers.push(Saved {
                 input,
                 inner: (keep == Keep::Products).then_some(inner),
             });
         }
-        (
-            x,
-            Tape {
-                sequences: sequences.to_vec(),
-                layers,
-            },
-        )
+        let tape = Tape {
+            rows,
+            sequences: sequences.len(),
+            longest,
+            layers,
+        };
+        (stream.settle(&self.device), tape)
+    }
+
+    /// Keys and values that are used inside a layer only: one layer's room serves all.
+    fn passing_kv(&self, sequences: usize, longest: usize) -> D::Kv {
+        match self.device.kv(self.config.heads(), sequences, longest) {
+            Ok(kv) => kv,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Cross-entropy of the rows named against their labels, in nats, summed; each row's gradient
@@ -256,29 +322,23 @@ impl Decoder {
     /// time, and over no others.
     pub fn loss(
         &self,
-        hidden: &Mat,
+        hidden: &D::Mat,
         labels: &[(usize, u32)],
         weight: f32,
-        mut d_hidden: Option<&mut Mat>,
+        mut d_hidden: Option<&mut D::Mat>,
     ) -> f64 {
-        let mut total = 0.0;
-        for chunk in labels.chunks(LOSS_ROWS) {
-            let rows: Vec<usize> = chunk.iter().map(|(row, _)| *row).collect();
-            let x = hidden.gather(&rows);
-            let mut logits = self.logits(&x);
-            let losses: Vec<f32> = {
-                use rayon::prelude::*;
-                let cols = logits.cols;
-                let rows = logits.data.par_chunks_exact_mut(cols).zip(chunk.par_iter());
-                rows.map(|(row, (_, label))| cpu::cross_entropy(row, *label as usize, weight))
-                    .collect()
-            };
-            total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+        let device = &self.device;
+        let mut total = D::Total::default();
+        for chunk in labels.chunks(device.loss_rows()) {
+            let (rows, wanted): (Vec<usize>, Vec<u32>) = chunk.iter().copied().unzip();
+            let x = device.gather(hidden, &rows);
+            let mut logits = self.head(&x, false);
+            device.cross_entropy(&mut logits, &wanted, weight, &mut total);
             if let Some(target) = d_hidden.as_deref_mut() {
                 self.head_backward(&x, &logits, &rows, target);
             }
         }
-        total
+        device.total(total)
     }
 
     /// KL(base || this) of the next-token distributions of the rows named, in nats, summed; each
@@ -286,76 +346,66 @@ impl Decoder {
     /// result at the same rows, `[rows, hidden]`: a row of it stands for a whole distribution.
     pub fn divergence(
         &self,
-        hidden: &Mat,
+        hidden: &D::Mat,
         rows: &[usize],
-        base: &Mat,
+        base: &super::Mat,
         weight: f32,
-        d_hidden: &mut Mat,
+        d_hidden: &mut D::Mat,
     ) -> f64 {
-        use rayon::prelude::*;
-        let mut total = 0.0;
-        for (c, chunk) in rows.chunks(LOSS_ROWS).enumerate() {
-            let first = c * LOSS_ROWS;
-            let x = hidden.gather(chunk);
+        let device = &self.device;
+        let mut total = D::Total::default();
+        for (c, chunk) in rows.chunks(device.loss_rows()).enumerate() {
+            let first = c * device.loss_rows();
+            let x = device.gather(hidden, chunk);
             let base = base.gather(&(first..first + chunk.len()).collect::<Vec<_>>());
-            let (mut logits, mut target) = (self.logits(&x), self.logits(&base));
-            let cols = logits.cols;
-            let pairs = logits.data.par_chunks_exact_mut(cols);
-            let pairs = pairs.zip(target.data.par_chunks_exact_mut(cols));
-            let losses: Vec<f32> = pairs
-                .map(|(row, target)| cpu::divergence(row, target, weight))
-                .collect();
-            total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+            let mut logits = self.head(&x, false);
+            let mut target = self.head(&device.upload_stream(&base), false);
+            device.divergence(&mut logits, &mut target, weight, &mut total);
+            drop(target);
             self.head_backward(&x, &logits, chunk, d_hidden);
         }
-        total
+        device.total(total)
     }
 
     /// Adds the gradient by `rows` of the last layer's result, from that by their logits.
-    fn head_backward(&self, x: &Mat, d_logits: &Mat, rows: &[usize], target: &mut Mat) {
-        let mut d_normed = Mat::zeros(x.rows(), x.cols);
-        cpu::product_backward(
-            &d_logits.data,
-            d_logits.rows(),
-            &self.head,
-            &mut d_normed.data,
-            false,
-        );
-        let mut dx = Mat::zeros(x.rows(), x.cols);
-        self.norm.backward(x, &d_normed, &mut dx);
-        for (i, &row) in rows.iter().enumerate() {
-            cpu::add(dx.row(i), target.row_mut(row));
-        }
+    fn head_backward(&self, x: &D::Mat, d_logits: &D::Mat, rows: &[usize], target: &mut D::Mat) {
+        let device = &self.device;
+        let d_normed = device.product_backward(&self.head, d_logits, None);
+        let mut dx = device.zeros(device.height(x), device.width(x));
+        device.norm_backward(&self.norm, x, &d_normed, &mut dx);
+        device.scatter_add(&dx, rows, target);
     }
 
     /// Walks back through the layers from the gradient by the last layer's result, adding up the
     /// low-rank gradients. Stops at the first layer that is trained.
-    pub fn backward(&self, tape: Tape, mut gradient: Mat, low_rank: &mut dyn LowRankGradient) {
-        let Tape { sequences, layers } = tape;
-        let spans = super::layers::whole(&sequences);
+    pub fn backward(
+        &self,
+        tape: Tape<D>,
+        mut gradient: D::Mat,
+        low_rank: &mut dyn LowRankGradient<D>,
+    ) {
+        let Tape {
+            rows,
+            sequences,
+            longest,
+            layers,
+        } = tape;
+        let mut kv = None;
         for (layer, saved) in self.layers.iter().zip(layers).rev() {
             if layer.attention.qkv.place.layer < low_rank.first_layer() {
                 return;
             }
-            let inner = saved.inner.unwrap_or_else(|| {
-                let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
-                let mut kv = cpu::LayerKv::new(self.config.heads(), sequences.len(), longest);
-                layer.forward(
-                    &mut saved.input.clone(),
-                    &spans,
-                    &self.rotary,
-                    &mut kv,
-                    low_rank,
-                )
+            let Saved { mut input, inner } = saved;
+            let inner = inner.unwrap_or_else(|| {
+                let kv = kv.get_or_insert_with(|| self.passing_kv(sequences, longest));
+                let empty = self.device.zeros(0, self.config.hidden_size);
+                let stream = Stream::new(std::mem::replace(&mut input, empty));
+                let inner;
+                (input, _, inner) = layer.forward(self, stream, &rows, kv, low_rank);
+                inner
             });
-            let Some(below) = layer.backward(
-                &saved.input,
-                inner,
-                gradient,
-                &sequences,
-                &self.rotary,
-                low_rank,
-            ) else {
+            let below = layer.backward(self, &input, inner, gradient, &rows, low_rank);
+            let Some(below) = below else {
                 return;
             };
             gradient = below;
@@ -363,63 +413,103 @@ impl Decoder {
     }
 }
 
-impl Layer {
-    /// `x` becomes the layer's result.
+/// The residual stream: its numbers, and what a block has still to add. Adding and the norm that
+/// follows are one pass over memory.
+struct Stream<D: Device> {
+    x: D::Mat,
+    pending: Option<D::Mat>,
+}
+
+impl<D: Device> Stream<D> {
+    fn new(x: D::Mat) -> Self {
+        Stream { x, pending: None }
+    }
+
+    /// The stream and its norm.
+    fn norm(self, device: &D, norm: &RmsNorm<D>) -> (D::Mat, D::Mat) {
+        match self.pending {
+            Some(y) => device.sum_norm(norm, &self.x, y),
+            None => {
+                let normed = device.norm(norm, &self.x);
+                (self.x, normed)
+            }
+        }
+    }
+
+    fn settle(self, device: &D) -> D::Mat {
+        match self.pending {
+            Some(y) => device.sum(&self.x, y),
+            None => self.x,
+        }
+    }
+}
+
+impl<D: Device> Layer<D> {
+    /// The layer's input, the stream after it, and what its backward needs beside the input.
     fn forward(
         &self,
-        x: &mut Mat,
-        spans: &[Span],
-        rotary: &Rotary,
-        kv: &mut cpu::LayerKv,
-        low_rank: &mut dyn LowRank,
-    ) -> Inner {
-        let (qkv, mixed) =
-            self.attention
-                .mix(&self.input_norm.forward(x), spans, rotary, kv, low_rank);
-        let attended = self.attention.o.forward(&mixed, low_rank);
-        cpu::add(&attended.data, &mut x.data);
-        let middle = x.clone();
-        let (gate_up, y) = self.mlp.forward(&self.post_norm.forward(&middle), low_rank);
-        cpu::add(&y.data, &mut x.data);
-        Inner {
-            qkv,
+        decoder: &Decoder<D>,
+        stream: Stream<D>,
+        rows: &D::Rows,
+        kv: &mut D::Kv,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> (D::Mat, Stream<D>, Inner<D>) {
+        let device = &decoder.device;
+        let (input, normed) = stream.norm(device, &self.input_norm);
+        let mixed = self
+            .attention
+            .mix(device, &normed, rows, &decoder.rotary, kv, low_rank);
+        drop(normed);
+        let attended = self.attention.o.forward(device, &mixed.mixed, low_rank);
+        let (middle, normed) = device.sum_norm(&self.post_norm, &input, attended);
+        let (gate_up, y) = self.mlp.forward(device, &normed, low_rank);
+        let stream = Stream {
+            x: device.share(&middle),
+            pending: Some(y),
+        };
+        let inner = Inner {
             mixed,
             middle,
             gate_up,
-        }
+        };
+        (input, stream, inner)
     }
 
     /// The gradient by the layer's input, or `None` when nothing below is trained.
     fn backward(
         &self,
-        input: &Mat,
-        inner: Inner,
-        mut gradient: Mat,
-        sequences: &[Range<usize>],
-        rotary: &Rotary,
-        low_rank: &mut dyn LowRankGradient,
-    ) -> Option<Mat> {
+        decoder: &Decoder<D>,
+        input: &D::Mat,
+        inner: Inner<D>,
+        mut gradient: D::Mat,
+        rows: &D::Rows,
+        low_rank: &mut dyn LowRankGradient<D>,
+    ) -> Option<D::Mat> {
+        let device = &decoder.device;
         let Inner {
-            qkv,
             mixed,
             middle,
             gate_up,
         } = inner;
-        let d_normed = self.mlp.backward(
-            &self.post_norm.forward(&middle),
-            &gate_up,
-            &gradient,
-            low_rank,
-        );
-        drop(gate_up);
-        self.post_norm.backward(&middle, &d_normed, &mut gradient);
-        drop((d_normed, middle));
-        let d_mixed = self.attention.o.backward(&mixed, &gradient, low_rank);
-        let normed = self.input_norm.forward(input);
+        let normed = || device.norm(&self.post_norm, &middle);
         let d_normed = self
-            .attention
-            .mix_backward(&normed, &qkv, &d_mixed, sequences, rotary, low_rank)?;
-        self.input_norm.backward(input, &d_normed, &mut gradient);
+            .mlp
+            .backward(device, normed, &gate_up, &gradient, low_rank);
+        drop(gate_up);
+        device.norm_backward(&self.post_norm, &middle, &d_normed, &mut gradient);
+        drop((d_normed, middle));
+        let o = &self.attention.o;
+        let d_mixed = o.backward(device, || device.share(&mixed.mixed), &gradient, low_rank);
+        let d_normed = self.attention.mix_backward(
+            device,
+            || device.norm(&self.input_norm, input),
+            mixed,
+            d_mixed,
+            rows,
+            &decoder.rotary,
+            low_rank,
+        )?;
+        device.norm_backward(&self.input_norm, input, &d_normed, &mut gradient);
         Some(gradient)
     }
 }

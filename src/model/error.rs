@@ -8,6 +8,24 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// The GPU cannot be used.
+    #[error("the GPU cannot be used: {problem}")]
+    Gpu {
+        /// Why, and the way out.
+        problem: String,
+    },
+    /// The GPU's memory is full.
+    #[error(
+        "the GPU's memory is full: {} MB are in use and {} MB more were wanted; ask for fewer \
+         `--slots`, a smaller `micro_batch_tokens`, or `recompute = \"full\"`",
+        used >> 20, wanted >> 20
+    )]
+    OutOfMemory {
+        /// Bytes of the allocation that failed.
+        wanted: usize,
+        /// Bytes in use.
+        used: usize,
+    },
     /// A file or folder cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {

@@ -1,24 +1,49 @@
 //! Keys and values of every layer for a fixed number of sequences, allocated once.
 
-use super::ModelConfig;
-use super::cpu::{Heads, LayerKv};
+use super::cpu::{Cpu, Heads};
+use super::device::Device;
+use super::{ModelConfig, ModelError};
 
 /// The cache of one engine: `slots` sequences of up to `capacity` positions.
 ///
 /// Nothing is cleared between sequences: a row sees only positions that its own sequence stored.
-pub struct KvCache {
-    pub(super) layers: Vec<LayerKv>,
+pub struct KvCache<D: Device = Cpu> {
+    device: D,
+    pub(super) layers: Vec<D::Kv>,
     capacity: usize,
 }
 
 impl KvCache {
-    /// Room for `slots` sequences of `capacity` positions.
+    /// Room for `slots` sequences of `capacity` positions in the host's memory.
     pub fn new(config: &ModelConfig, slots: usize, capacity: usize) -> Self {
-        let layer = LayerKv::new(config.heads(), slots, capacity);
+        let layer = super::cpu::LayerKv::new(config.heads(), slots, capacity);
         KvCache {
+            device: Cpu,
             layers: vec![layer; config.num_hidden_layers],
             capacity,
         }
+    }
+}
+
+impl<D: Device> KvCache<D> {
+    /// Room for `slots` sequences of `capacity` positions on a device.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    pub fn on(
+        device: &D,
+        config: &ModelConfig,
+        slots: usize,
+        capacity: usize,
+    ) -> Result<Self, ModelError> {
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| device.kv(config.heads(), slots, capacity))
+            .collect::<Result<_, _>>()?;
+        Ok(KvCache {
+            device: device.clone(),
+            layers,
+            capacity,
+        })
     }
 
     /// Most positions of a sequence.
@@ -30,18 +55,8 @@ impl KvCache {
     /// its prefill.
     pub fn copy(&mut self, from: usize, to: usize, positions: usize) {
         for layer in &mut self.layers {
-            layer.copy(from, to, positions);
+            self.device.copy_kv(layer, from, to, positions);
         }
-    }
-
-    /// Bytes that such a cache takes.
-    pub fn bytes(config: &ModelConfig, slots: usize, capacity: usize) -> usize {
-        2 * 4
-            * slots
-            * capacity
-            * config.num_key_value_heads
-            * config.head_dim
-            * config.num_hidden_layers
     }
 }
 

@@ -1,11 +1,15 @@
 //! The base model: files on disk -> configuration, weights, and one decoder that runs them.
 //!
-//! Forward and backward are written by hand over the kernels of [`cpu`]. Nothing here knows of
-//! adapters but the joint [`LowRank`], which `lora` implements.
+//! Forward and backward are written by hand over the operations of a [`Device`]. Nothing here knows
+//! of adapters but the joint [`LowRank`], which `lora` implements.
 
+mod any;
 mod config;
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod cuda;
 mod decoder;
+mod device;
 mod encoder;
 mod error;
 mod files;
@@ -22,15 +26,17 @@ mod module;
 mod rope;
 mod weights;
 
+pub use any::{DeviceChoice, Model, ModelRef};
 pub use config::ModelConfig;
-pub use cpu::{Span, log_sum_exp};
+pub use cpu::{Cpu, Span, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};
+pub use device::{Device, HeadNorms};
 pub use encoder::SentenceEncoder;
 pub use error::ModelError;
 pub use files::ModelFiles;
 pub use generation::GenerationDefaults;
 pub use kv_cache::KvCache;
-pub use layers::{LowRank, LowRankGradient, NoLowRank, Place, Site};
+pub use layers::{Linear, LowRank, LowRankGradient, NoLowRank, Place, RmsNorm, Site};
 pub use mat::Mat;
 pub use module::{ModuleId, Projection};
 pub use rope::RopeScaling;

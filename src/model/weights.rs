@@ -25,6 +25,8 @@ pub struct Weights {
     path: PathBuf,
     source: Source,
     progress: Option<Progress>,
+    /// Numbers are rounded to bf16.
+    rounded: bool,
 }
 
 enum Source {
@@ -58,6 +60,7 @@ impl Weights {
             path: folder.to_path_buf(),
             source,
             progress: None,
+            rounded: false,
         })
     }
 
@@ -66,6 +69,7 @@ impl Weights {
             path: file.path().to_path_buf(),
             source: Source::Gguf(file),
             progress: None,
+            rounded: false,
         }
     }
 
@@ -73,6 +77,13 @@ impl Weights {
     /// All tensors together are [`Weights::stored_bytes`]; a model may leave some unused.
     pub fn on_progress(&mut self, report: impl Fn(u64) + Send + Sync + 'static) {
         self.progress = Some(Box::new(report));
+    }
+
+    /// Rounds every number to bf16, as a GPU holds it: what a comparison of devices begins from.
+    /// Weights that are stored as bf16 stay as they are; those of a quantized file move by up to
+    /// 0.4 percent.
+    pub fn round_to_bf16(&mut self) {
+        self.rounded = true;
     }
 
     /// Names of all tensors, sorted.
@@ -134,6 +145,10 @@ impl Weights {
         };
         if let Some(report) = &self.progress {
             report(bytes.unwrap_or(0));
+        }
+        if self.rounded {
+            let half = |v: &f32| bf16::from_f32(*v).to_f32();
+            return Ok(values.par_iter().with_min_len(1 << 16).map(half).collect());
         }
         Ok(values)
     }

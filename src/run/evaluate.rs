@@ -122,7 +122,7 @@ impl Evaluation<'_> {
             .map(|s| {
                 Header::new(
                     (*s).clone(),
-                    Session::engine_name(),
+                    self.session.engine_name(),
                     &self.session.base.digest,
                 )
             })

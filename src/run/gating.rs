@@ -196,6 +196,10 @@ impl CheckpointHook for Gate<'_, '_> {
         }
     }
 
+    fn at_notice(&mut self, text: &str) {
+        (self.on_event)(RunEvent::Notice(text.to_owned()));
+    }
+
     fn at_line(&mut self, line: &TrainLine, _seconds: f64) -> ControlFlow<String> {
         let loss = line.loss.or(line.eval_loss).unwrap_or_default();
         let kind = if line.loss.is_some() {

@@ -4,6 +4,7 @@
 
 mod ask;
 mod audit;
+mod bench;
 mod comparison;
 mod drift;
 pub mod embed;
@@ -25,6 +26,7 @@ mod training;
 
 pub use ask::ask;
 pub use audit::{audit, leaked, questions_of};
+pub use bench::{Bench, Measured, Part, Rates, shape};
 pub use comparison::compare_probes;
 pub use drift::{Changed, drifts};
 pub use embed::Embeddings;

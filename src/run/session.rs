@@ -9,7 +9,7 @@ use crate::flow::{Exchange, Generation, Phase, RunEvent};
 use crate::generate::Sampling;
 use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
-use crate::model::{Decoder, GenerationDefaults, ModelFiles};
+use crate::model::{DeviceChoice, GenerationDefaults, Model, ModelFiles};
 use crate::record::BaseProvenance;
 
 use super::error::RunError;
@@ -17,7 +17,7 @@ use super::error::RunError;
 /// A loaded base.
 pub struct Session {
     /// The model.
-    pub decoder: Decoder,
+    pub decoder: Model,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Its chat template.
@@ -49,6 +49,7 @@ impl Session {
     pub fn open(
         model: &str,
         system: Option<String>,
+        device: DeviceChoice,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
         let ModelPath { path, hub_id } = fetch(model, on_event)?;
@@ -70,7 +71,8 @@ impl Session {
             Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
                 .with_end_of_turn(files.eos_token_ids.iter().copied())?;
         let effective_system = template.effective_system(system.as_deref())?;
-        let decoder = load(&mut files, model, on_event)?;
+        let (decoder, passed_over) = load(&mut files, model, device, on_event)?;
+        files.notices.extend(passed_over);
         Ok(Session {
             decoder,
             tokenizer,
@@ -148,8 +150,9 @@ impl Session {
 
     /// What the numbers depend on besides model and prompts: bits are promised on one machine and
     /// build.
-    pub fn engine_name() -> String {
-        format!("qeval {} cpu f32", env!("CARGO_PKG_VERSION"))
+    pub fn engine_name(&self) -> String {
+        let device = self.decoder.as_ref().device_name();
+        format!("qeval {} {device}", env!("CARGO_PKG_VERSION"))
     }
 }
 
@@ -197,8 +200,9 @@ fn fetch(model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<ModelPath, R
 fn load(
     files: &mut ModelFiles,
     model: &str,
+    device: DeviceChoice,
     on_event: &mut dyn FnMut(RunEvent),
-) -> Result<Decoder, RunError> {
+) -> Result<(Model, Option<String>), RunError> {
     let phase = Phase::Loading;
     on_event(RunEvent::Begin {
         phase,
@@ -213,7 +217,7 @@ fn load(
     });
     let (config, weights) = (&files.config, &files.weights);
     let decoder = std::thread::scope(|scope| {
-        let loading = scope.spawn(|| Decoder::load(config, weights));
+        let loading = scope.spawn(|| Model::load(device, config, weights));
         while !loading.is_finished() {
             while let Ok(more) = receiver.recv_timeout(std::time::Duration::from_millis(50)) {
                 on_event(RunEvent::Progress {

@@ -7,7 +7,7 @@ use crate::digest::Parts;
 use crate::flow::{Phase, RunEvent, Verdict};
 use crate::gate::Rules;
 use crate::lora::{LoraConfig, TargetModules as LoraTargets};
-use crate::model::Keep;
+use crate::model::{Keep, ModelRef};
 use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance, TrainLog};
 use crate::train::{
     DataSection, Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetModules,
@@ -168,7 +168,7 @@ impl TrainingJob<'_> {
         let lock = run.lock()?;
         atomic_file::remove_leftovers(run.folder()).map_err(RecordError::from)?;
         let training = Training {
-            decoder: &session.decoder,
+            model: session.decoder.as_ref(),
             examples: &examples,
             validation: &validation,
             section: train,
@@ -306,7 +306,7 @@ impl TrainingJob<'_> {
                 digest: s.digest.clone(),
             })
             .collect();
-        provenance.device = Session::engine_name();
+        provenance.device = self.session.engine_name();
         provenance.threads = rayon::current_num_threads();
         provenance.seed = self.train.seed;
         provenance.config = serde_json::json!({
@@ -346,17 +346,23 @@ impl TrainingJob<'_> {
             Recompute::Selective => Keep::Products,
             Recompute::Full => Keep::Input,
             Recompute::Auto => {
-                let config = self.session.decoder.config();
+                let model = self.session.decoder.as_ref();
+                let config = model.config();
                 let heads = config.heads();
                 let row = 2 * config.hidden_size
                     + heads.row()
                     + heads.queries * heads.dim
                     + 2 * config.intermediate_size;
-                let wanted = 4
+                let (size, free) = match model {
+                    ModelRef::Cpu(_) => (4, available_memory()),
+                    #[cfg(feature = "gpu")]
+                    ModelRef::Gpu(decoder) => (2, Some(decoder.device().memory().free as u64)),
+                };
+                let wanted = size
                     * row as u64
                     * config.num_hidden_layers as u64
                     * self.train.micro_batch_tokens as u64;
-                if available_memory().is_none_or(|free| wanted < free / 2) {
+                if free.is_none_or(|free| wanted < free / 2) {
                     Keep::Products
                 } else {
                     Keep::Input

@@ -320,6 +320,9 @@ impl fmt::Display for PreflightError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
+    /// The device cannot go on.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
     /// The loss or a gradient is not a number.
     #[error(
         "step {step}: {what} is {value}; the adapter would be ruined, so training stops. Lower \

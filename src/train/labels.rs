@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::chat::{ChatTemplate, Tokenizer};
-use crate::model::{Decoder, Keep, Mat, NoLowRank};
+use crate::model::{Decoder, Device, Keep, Mat, ModelRef, NoLowRank};
 
 use super::error::{RowProblem, RowReason};
 use super::example::{Example, Origin};
@@ -33,7 +33,15 @@ pub struct TokenizedExample {
 impl TokenizedExample {
     /// Makes it rehearsal, with the base's distributions as targets.
     #[must_use]
-    pub fn anchored(mut self, decoder: &Decoder) -> Self {
+    pub fn anchored<'a>(self, model: impl Into<ModelRef<'a>>) -> Self {
+        match model.into() {
+            ModelRef::Cpu(decoder) => self.anchored_on(decoder),
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(decoder) => self.anchored_on(decoder),
+        }
+    }
+
+    fn anchored_on<D: Device>(mut self, decoder: &Decoder<D>) -> Self {
         let rows = self.rows();
         let (hidden, _) = decoder.forward_training(
             &self.tokens[..rows],
@@ -42,7 +50,9 @@ impl TokenizedExample {
             &mut NoLowRank,
         );
         let labelled: Vec<usize> = (0..rows).filter(|&row| self.is_label[row + 1]).collect();
-        self.base = Some(Arc::new(hidden.gather(&labelled)));
+        let device = decoder.device();
+        let base = device.download(&device.gather(&hidden, &labelled));
+        self.base = Some(Arc::new(base));
         self
     }
 

@@ -11,7 +11,10 @@ mod config;
 mod data;
 mod error;
 mod example;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod labels;
+mod learner;
 mod optim;
 mod preflight;
 mod schedule;
@@ -30,7 +33,8 @@ pub use error::{
 };
 pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
 pub use labels::{Tokenized, TokenizedExample};
-pub use optim::{AdamW, Moments, clip, gradient_norm};
+pub(crate) use learner::learner;
+pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
 pub use schedule::Schedule;
 pub use step::{StepLoss, accumulate, validate};

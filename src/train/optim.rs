@@ -43,26 +43,72 @@ impl AdamW {
         }
     }
 
-    /// One update with the gradients as they are.
-    pub fn update(&mut self, trainable: &mut Trainable, learning_rate: f64) {
+    /// The numbers of the next update, which counts as done.
+    pub fn next_update(&mut self, learning_rate: f64) -> UpdateNumbers {
         self.updates += 1;
         let t = self.updates as f64;
-        let step_size = (learning_rate / (1.0 - self.beta1.powf(t))) as f32;
-        let correction = (1.0 - self.beta2.powf(t)).sqrt() as f32;
-        let (b2, epsilon) = (self.beta2 as f32, self.epsilon as f32);
-        // Subtracted in F64: 1 - 0.999 in F32 is off by 1e-5 of itself, and so would every update be.
-        let (new1, new2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
-        let decay = (1.0 - learning_rate * self.weight_decay) as f32;
+        UpdateNumbers {
+            // Subtracted in F64: 1 - 0.999 in F32 is off by 1e-5 of itself, and so would every
+            // update be.
+            new_first: (1.0 - self.beta1) as f32,
+            new_second: (1.0 - self.beta2) as f32,
+            old_second: self.beta2 as f32,
+            epsilon: self.epsilon as f32,
+            decay: (1.0 - learning_rate * self.weight_decay) as f32,
+            step: (learning_rate / (1.0 - self.beta1.powf(t))) as f32,
+            correction: (1.0 - self.beta2.powf(t)).sqrt() as f32,
+        }
+    }
+
+    /// One update with the gradients as they are.
+    pub fn update(&mut self, trainable: &mut Trainable, learning_rate: f64) {
+        let n = self.next_update(learning_rate);
         let moments = &mut self.moments;
         trainable.update(|i, matrix| {
             let Moments { first, second } = &mut moments[i];
             let state = first.iter_mut().zip(second);
             for ((p, &g), (m, v)) in matrix.value.iter_mut().zip(&matrix.gradient).zip(state) {
-                *m += new1 * (g - *m);
-                *v = b2 * *v + new2 * g * g;
-                *p = *p * decay - step_size * *m / (v.sqrt() / correction + epsilon);
+                *m += n.new_first * (g - *m);
+                *v = n.old_second * *v + n.new_second * g * g;
+                *p = *p * n.decay - n.step * *m / (v.sqrt() / n.correction + n.epsilon);
             }
         });
+    }
+}
+
+/// What one update multiplies and adds, whatever device it runs on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UpdateNumbers {
+    /// 1 - beta1.
+    pub new_first: f32,
+    /// beta2.
+    pub old_second: f32,
+    /// 1 - beta2.
+    pub new_second: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// 1 - learning rate * weight decay.
+    pub decay: f32,
+    /// learning rate / (1 - beta1^t).
+    pub step: f32,
+    /// sqrt(1 - beta2^t).
+    pub correction: f32,
+}
+
+#[cfg(feature = "gpu")]
+impl UpdateNumbers {
+    /// As the GPU takes them; every gradient is multiplied by `scale` first.
+    pub fn on_gpu(self, scale: f32) -> crate::model::cuda::Update {
+        crate::model::cuda::Update {
+            gradient_scale: scale,
+            new_first: self.new_first,
+            old_second: self.old_second,
+            new_second: self.new_second,
+            epsilon: self.epsilon,
+            decay: self.decay,
+            step: self.step,
+            correction: self.correction,
+        }
     }
 }
 
@@ -80,9 +126,14 @@ pub fn gradient_norm(trainable: &Trainable) -> f64 {
 /// 0 leaves them. Returns the norm before.
 pub fn clip(trainable: &mut Trainable, max_norm: f64) -> f64 {
     let norm = gradient_norm(trainable);
-    let factor = max_norm / (norm + 1e-6);
-    if max_norm > 0.0 && factor < 1.0 {
+    if let Some(factor) = clip_factor(norm, max_norm) {
         trainable.scale_gradients(factor as f32);
     }
     norm
+}
+
+/// What gradients of this norm are multiplied with; `None` leaves them.
+pub(super) fn clip_factor(norm: f64, max_norm: f64) -> Option<f64> {
+    let factor = max_norm / (norm + 1e-6);
+    (max_norm > 0.0 && factor < 1.0).then_some(factor)
 }

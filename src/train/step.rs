@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::lora::{DropoutKey, Trainable};
-use crate::model::{Decoder, Keep, Mat};
+use crate::model::{Cpu, Decoder, Device, Keep, LowRankGradient, Mat};
 
 use super::batch::{MicroBatch, StepBatch};
 
@@ -28,25 +28,69 @@ pub fn accumulate(
     rehearsal_weight: f64,
     key: DropoutKey,
 ) -> StepLoss {
+    accumulate_on(decoder, trainable, batch, keep, rehearsal_weight, key)
+}
+
+/// A trained adapter on some device.
+pub(super) trait Trained<D: Device> {
+    /// Its joint with the decoder.
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<D>;
+
+    /// Sets where dropout's draws are; `None` while validating.
+    fn set_dropout(&mut self, key: Option<DropoutKey>);
+}
+
+impl Trained<Cpu> for Trainable {
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<Cpu> {
+        self
+    }
+
+    fn set_dropout(&mut self, key: Option<DropoutKey>) {
+        self.dropout_key = key;
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl Trained<crate::model::cuda::Cuda> for crate::lora::GpuTrainable {
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<crate::model::cuda::Cuda> {
+        self.factors()
+    }
+
+    fn set_dropout(&mut self, key: Option<DropoutKey>) {
+        crate::lora::GpuTrainable::set_dropout(self, key);
+    }
+}
+
+/// As [`accumulate`], on any device.
+pub(super) fn accumulate_on<D: Device>(
+    decoder: &Decoder<D>,
+    trained: &mut impl Trained<D>,
+    batch: &StepBatch,
+    keep: Keep,
+    rehearsal_weight: f64,
+    key: DropoutKey,
+) -> StepLoss {
+    let device = decoder.device();
     let weight = 1.0 / batch.labelled.max(1) as f32;
     let anchor = (rehearsal_weight / batch.rehearsed.max(1) as f64) as f32;
     let (mut total, mut nats) = (0.0, 0.0);
     for (i, micro) in batch.micro_batches.iter().enumerate() {
-        trainable.dropout_key = Some(DropoutKey {
+        trained.set_dropout(Some(DropoutKey {
             micro_batch: i as u32,
             ..key
-        });
+        }));
         let sequences = sequences(micro);
-        let (hidden, tape) = decoder.forward_training(&micro.tokens, &sequences, keep, trainable);
-        let mut gradient = Mat::zeros(hidden.rows(), hidden.cols);
+        let (hidden, tape) =
+            decoder.forward_training(&micro.tokens, &sequences, keep, trained.low_rank());
+        let mut gradient = device.zeros(device.height(&hidden), device.width(&hidden));
         total += decoder.loss(&hidden, &labels(micro), weight, Some(&mut gradient));
         if let Some((rows, base)) = rehearsed(micro) {
             nats += decoder.divergence(&hidden, &rows, &base, anchor, &mut gradient);
         }
         drop(hidden);
-        decoder.backward(tape, gradient, trainable);
+        decoder.backward(tape, gradient, trained.low_rank());
     }
-    trainable.dropout_key = None;
+    trained.set_dropout(None);
     StepLoss {
         loss: total / batch.labelled.max(1) as f64,
         rehearsal: (batch.rehearsed > 0).then(|| nats / batch.rehearsed as f64),
@@ -55,11 +99,24 @@ pub fn accumulate(
 
 /// Mean loss over the labelled tokens of some batches, in nats, without gradients or dropout.
 pub fn validate(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch) -> f64 {
-    trainable.dropout_key = None;
+    validate_on(decoder, trainable, batch)
+}
+
+/// As [`validate`], on any device.
+pub(super) fn validate_on<D: Device>(
+    decoder: &Decoder<D>,
+    trained: &mut impl Trained<D>,
+    batch: &StepBatch,
+) -> f64 {
+    trained.set_dropout(None);
     let mut total = 0.0;
     for micro in &batch.micro_batches {
-        let (hidden, _) =
-            decoder.forward_training(&micro.tokens, &sequences(micro), Keep::Input, trainable);
+        let (hidden, _) = decoder.forward_training(
+            &micro.tokens,
+            &sequences(micro),
+            Keep::Input,
+            trained.low_rank(),
+        );
         total += decoder.loss(&hidden, &labels(micro), 0.0, None);
     }
     total / batch.labelled.max(1) as f64

@@ -16,11 +16,12 @@ use super::checkpoint::{self, CheckpointState};
 use super::config::TrainSection;
 use super::error::TrainError;
 use super::labels::TokenizedExample;
-use super::optim::{AdamW, clip};
+use super::learner::{Learner, learner};
+use super::optim::AdamW;
 use super::schedule::Schedule;
-use super::step::{StepLoss, accumulate, validate};
+use super::step::StepLoss;
 use crate::lora::{Adapter, DropoutKey, LoraConfig, Trainable, TrainedOn};
-use crate::model::{Decoder, Keep};
+use crate::model::{Keep, ModelRef};
 
 /// One logged step, or a validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,12 +69,15 @@ pub trait CheckpointHook {
 
     /// Hears every logged step and validation; of `tokens` in `seconds`.
     fn at_line(&mut self, line: &TrainLine, seconds: f64) -> ControlFlow<String>;
+
+    /// Hears what the user should know of how the run goes on.
+    fn at_notice(&mut self, _: &str) {}
 }
 
 /// What a run is made of.
 pub struct Training<'a> {
     /// The base.
-    pub decoder: &'a Decoder,
+    pub model: ModelRef<'a>,
     /// Examples to learn.
     pub examples: &'a [TokenizedExample],
     /// Examples to validate on; may be empty.
@@ -154,15 +158,16 @@ impl Training<'_> {
         let validation: Vec<&TokenizedExample> = self.validation.iter().collect();
         let validation = StepBatch::pack(&validation, self.section.micro_batch_tokens);
 
-        let (mut trainable, mut optimizer, mut state) = self.start()?;
+        let (trainable, optimizer, mut state) = self.start()?;
+        let mut proof = GradientProof::new(&trainable, state.step > 0);
+        let mut learner = learner(self.model, trainable, optimizer, self.keep)?;
         let mut first = state.step;
         if first > 0 {
             let folder = self.checkpoint_folder(first);
-            if let Some(end) = self.show(hook, &trainable, first, &folder, total)? {
+            if let Some(end) = self.show(hook, learner.state().0, first, &folder, total)? {
                 return Ok(end);
             }
         }
-        let mut proof = GradientProof::new(&trainable, first > 0);
         while first < total {
             let started = Instant::now();
             let examples: Vec<&TokenizedExample> = plan
@@ -171,20 +176,16 @@ impl Training<'_> {
                 .map(|i| &self.examples[i])
                 .collect();
             let batch = StepBatch::pack(&examples, self.section.micro_batch_tokens);
-            trainable.clear_gradients();
             let key = DropoutKey {
                 seed: self.section.seed,
                 step: first as u32,
                 micro_batch: 0,
             };
-            let StepLoss { loss, rehearsal } = accumulate(
-                self.decoder,
-                &mut trainable,
-                &batch,
-                self.keep,
-                self.section.rehearsal_weight,
-                key,
-            );
+            let (StepLoss { loss, rehearsal }, notice) =
+                learner.accumulate(&batch, self.section.rehearsal_weight, key)?;
+            if let Some(notice) = notice {
+                hook.at_notice(&notice);
+            }
             let step = first + 1;
             if !loss.is_finite() {
                 return Err(TrainError::NotFinite {
@@ -196,10 +197,12 @@ impl Training<'_> {
             let learning_rate = schedule.learning_rate(first);
             // At its start an adapter is the base, and rehearsal alone has no gradient there.
             if batch.labelled > 0 {
-                proof.check(&trainable, step, learning_rate)?;
+                proof.check(learner.as_mut(), step, learning_rate)?;
             }
-            let norm = clip(&mut trainable, self.section.max_grad_norm);
-            optimizer.update(&mut trainable, learning_rate);
+            let norm = learner.update(self.section.max_grad_norm, learning_rate);
+            if !norm.is_finite() {
+                return Err(not_finite(learner.with_gradients(), step, norm));
+            }
             state.labelled_tokens += batch.labelled as u64;
             let last = step == total;
             let line = TrainLine {
@@ -228,7 +231,7 @@ impl Training<'_> {
             first = step;
             if validation.labelled > 0 && (step % eval_every == 0 || last) {
                 let started = Instant::now();
-                let loss = validate(self.decoder, &mut trainable, &validation);
+                let loss = learner.validate(&validation);
                 let line = TrainLine {
                     loss: None,
                     rehearsal_kl: None,
@@ -249,7 +252,8 @@ impl Training<'_> {
             }
             if step % save_every == 0 || last {
                 let folder = self.checkpoint_folder(step);
-                let adapter = self.adapter(&trainable);
+                let (trainable, optimizer) = learner.state();
+                let adapter = self.adapter(trainable);
                 let state = CheckpointState::new(
                     step,
                     optimizer.updates,
@@ -260,11 +264,11 @@ impl Training<'_> {
                     &folder,
                     &adapter,
                     self.base_name.as_deref(),
-                    &optimizer,
-                    &trainable,
+                    optimizer,
+                    trainable,
                     state,
                 )?;
-                if let Some(end) = self.show(hook, &trainable, step, &folder, total)? {
+                if let Some(end) = self.show(hook, trainable, step, &folder, total)? {
                     return Ok(end);
                 }
             }
@@ -311,7 +315,7 @@ impl Training<'_> {
 
     /// First values, or those of the newest checkpoint.
     fn start(&self) -> Result<(Trainable, AdamW, CheckpointState), TrainError> {
-        let config = self.decoder.config();
+        let config = self.model.config();
         let dropout = self.lora.dropout as f32;
         let Some((_, folder)) = checkpoint::newest(&self.folder)? else {
             let mut values = BTreeMap::new();
@@ -344,6 +348,16 @@ impl Training<'_> {
     }
 }
 
+/// What to say of gradients whose norm is no number.
+fn not_finite(trainable: &Trainable, step: usize, norm: f64) -> TrainError {
+    let bad = trainable.matrices().find_map(|(name, matrix)| {
+        let bad = matrix.gradient.iter().find(|g| !g.is_finite())?;
+        Some((format!("the gradient of {name}"), f64::from(*bad)))
+    });
+    let (what, value) = bad.unwrap_or(("the norm of the gradients".into(), norm));
+    TrainError::NotFinite { step, what, value }
+}
+
 /// That every matrix learns: B has a gradient at the first step, A once B has moved from zero.
 struct GradientProof {
     moved: bool,
@@ -360,20 +374,17 @@ impl GradientProof {
 
     fn check(
         &mut self,
-        trainable: &Trainable,
+        learner: &mut dyn Learner,
         step: usize,
         learning_rate: f64,
     ) -> Result<(), TrainError> {
+        if !self.open {
+            return Ok(());
+        }
+        let trainable = learner.with_gradients();
         for (name, matrix) in trainable.matrices() {
-            if let Some(bad) = matrix.gradient.iter().find(|g| !g.is_finite()) {
-                return Err(TrainError::NotFinite {
-                    step,
-                    what: format!("the gradient of {name}"),
-                    value: f64::from(*bad),
-                });
-            }
             let expected = self.moved || name.ends_with("lora_B");
-            if self.open && expected && matrix.gradient.iter().all(|g| *g == 0.0) {
+            if expected && matrix.gradient.iter().all(|g| *g == 0.0) {
                 return Err(TrainError::NoGradient { step, name });
             }
         }

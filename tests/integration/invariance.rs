@@ -486,7 +486,7 @@ fn train(
     );
     assert!(batch.micro_batches.len() > 1);
     let training = Training {
-        decoder: &tiny.decoder,
+        model: (&tiny.decoder).into(),
         examples: &examples[..9],
         validation: &examples[9..],
         section: &section,

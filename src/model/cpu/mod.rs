@@ -4,14 +4,13 @@
 //! the number of threads.
 
 mod attention;
+mod device;
 mod gemm;
 mod rows;
 mod simd;
 mod tile;
 
 pub use attention::{Heads, LayerKv, Span, attend, attend_backward};
+pub use device::Cpu;
 pub use gemm::{Packed, Strided, product, product_backward, small_product};
-pub use rows::{
-    add, add_bias, cross_entropy, divergence, dot, log_sum_exp, rms_norm, rms_norm_backward,
-    rotate, silu_gate, silu_gate_backward,
-};
+pub use rows::{dot, log_sum_exp};

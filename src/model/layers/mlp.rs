@@ -1,50 +1,44 @@
 //! The gated MLP: `down(silu(gate(x)) * up(x))` (Shazeer 2020, SwiGLU).
 
 use super::linear::{Linear, LowRank, LowRankGradient};
-use crate::model::Mat;
-use crate::model::cpu;
+use crate::model::device::Device;
 
 /// The MLP block of a layer.
-pub struct Mlp {
+pub struct Mlp<D: Device> {
     /// Gate and up in one product.
-    pub gate_up: Linear,
+    pub gate_up: Linear<D>,
     /// Down.
-    pub down: Linear,
+    pub down: Linear<D>,
 }
 
-impl Mlp {
+impl<D: Device> Mlp<D> {
     /// `[rows, hidden] -> [rows, hidden]`, and the result of the first product, which the
     /// backward needs.
-    pub fn forward(&self, x: &Mat, low_rank: &mut dyn LowRank) -> (Mat, Mat) {
-        let gate_up = self.gate_up.forward(x, low_rank);
-        let y = self.down.forward(&self.activate(&gate_up), low_rank);
+    pub fn forward(
+        &self,
+        device: &D,
+        x: &D::Mat,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> (D::Mat, D::Mat) {
+        let gate_up = self.gate_up.forward(device, x, low_rank);
+        let y = self.down.forward(device, &device.gate(&gate_up), low_rank);
         (gate_up, y)
     }
 
-    /// The gradient by `x`, given the gradient `dy` by the result.
+    /// The gradient by the input, given the gradient `dy` by the result. `x` yields the input.
     pub fn backward(
         &self,
-        x: &Mat,
-        gate_up: &Mat,
-        dy: &Mat,
-        low_rank: &mut dyn LowRankGradient,
-    ) -> Mat {
-        let active = self.activate(gate_up);
-        let d_active = self.down.backward(&active, dy, low_rank);
-        drop(active);
-        let mut d_gate_up = Mat::zeros(gate_up.rows(), gate_up.cols);
-        cpu::silu_gate_backward(
-            &gate_up.data,
-            gate_up.cols / 2,
-            &d_active.data,
-            &mut d_gate_up.data,
-        );
-        self.gate_up.backward(x, &d_gate_up, low_rank)
-    }
-
-    fn activate(&self, gate_up: &Mat) -> Mat {
-        let mut active = Mat::zeros(gate_up.rows(), gate_up.cols / 2);
-        cpu::silu_gate(&gate_up.data, gate_up.cols / 2, &mut active.data);
-        active
+        device: &D,
+        x: impl FnOnce() -> D::Mat,
+        gate_up: &D::Mat,
+        dy: &D::Mat,
+        low_rank: &mut dyn LowRankGradient<D>,
+    ) -> D::Mat {
+        let d_active = self
+            .down
+            .backward(device, || device.gate(gate_up), dy, low_rank);
+        let d_gate_up = device.gate_backward(gate_up, &d_active);
+        drop(d_active);
+        self.gate_up.backward(device, x, &d_gate_up, low_rank)
     }
 }

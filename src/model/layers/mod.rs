@@ -7,8 +7,7 @@ mod mlp;
 mod rms_norm;
 mod rotary;
 
-pub use attention::Attention;
-pub(crate) use attention::whole;
+pub use attention::{Attention, Mixed};
 pub use linear::{Linear, LowRank, LowRankGradient, NoLowRank, Place, Site};
 pub use mlp::Mlp;
 pub use rms_norm::RmsNorm;

@@ -1,0 +1,97 @@
+//! `qeval bench`: how fast this machine is, beside its floor.
+
+use serde::Serialize;
+
+use crate::exit::Outcome;
+use crate::hub;
+use crate::model::{Model, ModelFiles};
+use crate::run::{Bench, Measured, Part, RunError, shape};
+
+use super::args::{Format, OutputArgs};
+use super::bench_args::{BenchArgs, BenchPart};
+use super::error::CliError;
+use super::setup::Setup;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    device: String,
+    rates: crate::run::Rates,
+    measured: &'a [Measured],
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The model cannot be found or loaded, or the device cannot be used.
+pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+    let setup = Setup::new(output, &args.compute, std::path::Path::new("runs"))?;
+    let name = args.model.as_deref().unwrap_or(&args.shape);
+    let model = match &args.model {
+        Some(model) => {
+            let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
+            let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
+            let loaded = Model::load(setup.device, &files.config, &files.weights);
+            let (model, notice) = loaded.map_err(RunError::from)?;
+            notice.into_iter().for_each(|n| setup.notice(n));
+            model
+        }
+        None => {
+            let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
+                name: args.shape.clone(),
+            })?;
+            Model::random(setup.device, &config, 1).map_err(RunError::from)?
+        }
+    };
+    let parts: Vec<Part> = match args.only.is_empty() {
+        true => vec![Part::Decode, Part::Prefill, Part::Train],
+        false => args.only.iter().map(|part| (*part).into()).collect(),
+    };
+    let bench = Bench::new(model.as_ref())?;
+    let device = model.as_ref().device_name();
+    setup.print_text(&format!(
+        "{name} on {device}: copy {:.0} GB/s, product {:.1} TFLOP/s\n{:<48} {:>10} {:>10} {:>9} {:>6} {:>8}\n",
+        bench.rates.bytes_per_second / 1e9,
+        bench.rates.operations_per_second / 1e12,
+        "", "tokens/s", "ms/step", "floor ms", "share", "peak GB",
+    ))?;
+    let large = !device.starts_with("cpu");
+    let mut failure = None;
+    let measured = bench.run(&parts, large, &mut |m| {
+        let peak = m.peak_gigabytes.map_or("-".into(), |gb| format!("{gb:.1}"));
+        let line = format!(
+            "{:<48} {:>10.0} {:>10.2} {:>9.2} {:>5.0}% {:>8}\n",
+            m.work,
+            m.tokens_per_second,
+            m.milliseconds,
+            m.floor_milliseconds,
+            100.0 * m.share_of_floor,
+            peak
+        );
+        failure = failure.take().or(setup.print_text(&line).err());
+    })?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if setup.format == Format::Json {
+        let report = Report {
+            model: name,
+            device,
+            rates: bench.rates,
+            measured: &measured,
+        };
+        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+        setup.print(&(text + "\n"))?;
+    }
+    Ok(Outcome::Pass)
+}
+
+impl From<BenchPart> for Part {
+    fn from(part: BenchPart) -> Self {
+        match part {
+            BenchPart::Decode => Part::Decode,
+            BenchPart::Prefill => Part::Prefill,
+            BenchPart::Train => Part::Train,
+        }
+    }
+}

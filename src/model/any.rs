@@ -1,0 +1,190 @@
+//! A decoder wherever it runs: what callers hold that do not care.
+
+use super::cpu::Cpu;
+#[cfg(feature = "gpu")]
+use super::cuda::Cuda;
+use super::decoder::Decoder;
+use super::{ModelConfig, ModelError, Weights};
+
+/// Where a model is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A GPU when there is one that runs the model, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// This NVIDIA GPU, counted from 0, or an error.
+    Gpu(usize),
+}
+
+/// A loaded base model.
+pub enum Model {
+    /// On the CPU, in F32.
+    Cpu(Decoder<Cpu>),
+    /// On an NVIDIA GPU, in bf16.
+    #[cfg(feature = "gpu")]
+    Gpu(Decoder<Cuda>),
+}
+
+/// A borrowed [`Model`].
+#[derive(Clone, Copy)]
+pub enum ModelRef<'a> {
+    /// On the CPU.
+    Cpu(&'a Decoder<Cpu>),
+    /// On an NVIDIA GPU.
+    #[cfg(feature = "gpu")]
+    Gpu(&'a Decoder<Cuda>),
+}
+
+impl Model {
+    /// Reads every weight into the memory of the device that is chosen. Returns also why a
+    /// GPU was passed over, where that may surprise.
+    ///
+    /// # Errors
+    /// A missing tensor, a wrong shape, a NaN; a GPU that was asked for and cannot be used.
+    pub fn load(
+        choice: DeviceChoice,
+        config: &ModelConfig,
+        weights: &Weights,
+    ) -> Result<(Self, Option<String>), ModelError> {
+        let (gpu, notice) = open(choice, config)?;
+        #[cfg(feature = "gpu")]
+        if let Some(cuda) = gpu {
+            match Decoder::load_on(cuda, config, weights) {
+                Ok(decoder) => return Ok((Model::Gpu(decoder), None)),
+                Err(error @ ModelError::OutOfMemory { .. }) if choice == DeviceChoice::Auto => {
+                    let decoder = Decoder::load(config, weights)?;
+                    return Ok((
+                        Model::Cpu(decoder),
+                        Some(format!("{error}; running on the CPU")),
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        #[cfg(not(feature = "gpu"))]
+        let () = gpu.unwrap_or_default();
+        Ok((Model::Cpu(Decoder::load(config, weights)?), notice))
+    }
+
+    /// A model of random weights, for measuring a shape.
+    ///
+    /// # Errors
+    /// Too little memory; a GPU that was asked for and cannot be used.
+    pub fn random(
+        choice: DeviceChoice,
+        config: &ModelConfig,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        let (gpu, _) = open(choice, config)?;
+        #[cfg(feature = "gpu")]
+        if let Some(cuda) = gpu {
+            return Ok(Model::Gpu(Decoder::random(cuda, config, seed)?));
+        }
+        #[cfg(not(feature = "gpu"))]
+        let () = gpu.unwrap_or_default();
+        Ok(Model::Cpu(Decoder::random(Cpu, config, seed)?))
+    }
+
+    /// Borrows it.
+    pub fn as_ref(&self) -> ModelRef<'_> {
+        self.into()
+    }
+
+    /// Sizes and flags.
+    pub fn config(&self) -> &ModelConfig {
+        self.as_ref().config()
+    }
+}
+
+impl<'a> ModelRef<'a> {
+    /// Sizes and flags.
+    pub fn config(self) -> &'a ModelConfig {
+        match self {
+            ModelRef::Cpu(decoder) => decoder.config(),
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(decoder) => decoder.config(),
+        }
+    }
+
+    /// Where it runs and in what, for people and records.
+    pub fn device_name(self) -> String {
+        match self {
+            ModelRef::Cpu(_) => "cpu f32".into(),
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(decoder) => format!("{} bf16", decoder.device().name()),
+        }
+    }
+
+    /// Sequences that it answers at once when nothing else is asked for.
+    pub fn usual_slots(self) -> usize {
+        match self {
+            ModelRef::Cpu(_) => 32,
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(_) => 64,
+        }
+    }
+}
+
+impl<'a> From<&'a Model> for ModelRef<'a> {
+    fn from(model: &'a Model) -> Self {
+        match model {
+            Model::Cpu(decoder) => ModelRef::Cpu(decoder),
+            #[cfg(feature = "gpu")]
+            Model::Gpu(decoder) => ModelRef::Gpu(decoder),
+        }
+    }
+}
+
+impl<'a> From<&'a Decoder<Cpu>> for ModelRef<'a> {
+    fn from(decoder: &'a Decoder<Cpu>) -> Self {
+        ModelRef::Cpu(decoder)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<'a> From<&'a Decoder<Cuda>> for ModelRef<'a> {
+    fn from(decoder: &'a Decoder<Cuda>) -> Self {
+        ModelRef::Gpu(decoder)
+    }
+}
+
+/// The GPU to use, if any, and why none, where that may surprise.
+#[cfg(feature = "gpu")]
+fn open(
+    choice: DeviceChoice,
+    config: &ModelConfig,
+) -> Result<(Option<Cuda>, Option<String>), ModelError> {
+    use super::device::Device;
+    let opened = |ordinal| {
+        let cuda = Cuda::open(ordinal)?;
+        cuda.supports(config)?;
+        Ok(cuda)
+    };
+    match choice {
+        DeviceChoice::Cpu => Ok((None, None)),
+        DeviceChoice::Gpu(ordinal) => opened(ordinal).map(|cuda| (Some(cuda), None)),
+        DeviceChoice::Auto => match opened(0) {
+            Ok(cuda) => Ok((Some(cuda), None)),
+            Err(error) => Ok((None, Some(format!("{error}; running on the CPU")))),
+        },
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn open(choice: DeviceChoice, _: &ModelConfig) -> Result<(Option<()>, Option<String>), ModelError> {
+    match choice {
+        DeviceChoice::Gpu(_) => Err(ModelError::Gpu {
+            problem: "this qeval was built without the feature `gpu`; build it with \
+                      `--features gpu`, or give `--device cpu`"
+                .into(),
+        }),
+        // Composed operations on Apple's GPU do not reach the CPU's kernels; say where it runs.
+        DeviceChoice::Auto if cfg!(feature = "metal") => Ok((
+            None,
+            Some("no decoder kernels for Metal; running on the CPU".into()),
+        )),
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok((None, None)),
+    }
+}

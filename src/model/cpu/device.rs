@@ -1,0 +1,338 @@
+//! The operations of the layers over the kernels of this folder.
+
+use rayon::prelude::*;
+
+use super::rows;
+use super::{Heads, LayerKv, Packed, Span, attend, attend_backward, product, product_backward};
+use crate::model::device::{Device, HeadNorms};
+use crate::model::layers::{Linear, RmsNorm, Rotary};
+use crate::model::{Mat, ModelConfig, ModelError};
+use crate::random::{Philox, Purpose};
+
+/// Rows whose logits are in memory together while a loss is formed.
+const LOSS_ROWS: usize = 128;
+
+/// The processor.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu;
+
+/// The rows of a step.
+pub struct Rows {
+    tokens: Vec<u32>,
+    spans: Vec<Span>,
+}
+
+impl Rows {
+    fn positions(&self, rows: usize) -> Vec<usize> {
+        let mut positions = vec![0; rows];
+        for span in &self.spans {
+            for (i, row) in span.rows.clone().enumerate() {
+                positions[row] = span.position + i;
+            }
+        }
+        positions
+    }
+}
+
+impl HeadNorms<'_, Cpu> {
+    /// Calls `f(row, first column, norm, head, (cos, sin))` for every query and key head.
+    fn for_heads(
+        &self,
+        qkv: &mut Mat,
+        rows: &Rows,
+        rotary: &Rotary,
+        f: impl Fn(usize, usize, Option<&RmsNorm<Cpu>>, &mut [f32], (&[f32], &[f32])) + Sync,
+    ) {
+        let positions = rows.positions(qkv.rows());
+        let (queries, dim) = (self.heads.queries, self.heads.dim);
+        let one = |(row, values): (usize, &mut [f32])| {
+            let angles = rotary.at(positions[row]);
+            for (h, head) in values
+                .chunks_exact_mut(dim)
+                .take(queries + self.heads.kv)
+                .enumerate()
+            {
+                let norm = if h < queries { self.queries } else { self.keys };
+                f(row, h * dim, norm, head, angles);
+            }
+        };
+        let cols = qkv.cols;
+        if qkv.rows() < 64 {
+            qkv.data.chunks_exact_mut(cols).enumerate().for_each(one);
+        } else {
+            qkv.data
+                .par_chunks_exact_mut(cols)
+                .with_min_len(16)
+                .enumerate()
+                .for_each(one);
+        }
+    }
+
+    /// Norms and rotates queries and keys in place.
+    fn position(&self, qkv: &mut Mat, rows: &Rows, rotary: &Rotary) {
+        self.for_heads(qkv, rows, rotary, |_, _, norm, head, (cos, sin)| {
+            if let Some(norm) = norm {
+                let x = head.to_vec();
+                rows::rms_norm(&x, &norm.weight, norm.eps, head);
+            }
+            rows::rotate(head, cos, sin, 1.0);
+        });
+    }
+}
+
+impl Device for Cpu {
+    type Mat = Mat;
+    type Weight = Packed;
+    type Vector = Vec<f32>;
+    type Rotary = Rotary;
+    type Kv = LayerKv;
+    type Rows = Rows;
+    type Statistics = ();
+    type Total = f64;
+
+    fn loss_rows(&self) -> usize {
+        LOSS_ROWS
+    }
+
+    fn supports(&self, _: &ModelConfig) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Packed, ModelError> {
+        Ok(Packed::stack(parts, inputs))
+    }
+
+    fn random_weight(
+        &self,
+        outputs: usize,
+        inputs: usize,
+        seed: u64,
+    ) -> Result<Packed, ModelError> {
+        let mut values = vec![0.0f32; outputs * inputs];
+        let width = (3.0 / inputs as f32).sqrt();
+        values
+            .par_chunks_mut(inputs)
+            .enumerate()
+            .for_each(|(row, values)| {
+                let mut draws = Philox::new(seed).draws(Purpose::Init, row as u64);
+                values
+                    .iter_mut()
+                    .for_each(|v| *v = (2.0 * draws.uniform() - 1.0) * width);
+            });
+        Ok(Packed::stack(&[&values], inputs))
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<Vec<f32>, ModelError> {
+        Ok(values.to_vec())
+    }
+
+    fn rotary(&self, inv_freq: &[f32], positions: usize) -> Result<Rotary, ModelError> {
+        Ok(Rotary::new(inv_freq, positions))
+    }
+
+    fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<LayerKv, ModelError> {
+        Ok(LayerKv::new(heads, slots, capacity))
+    }
+
+    fn copy_kv(&self, kv: &mut LayerKv, from: usize, to: usize, positions: usize) {
+        kv.copy(from, to, positions);
+    }
+
+    fn bytes(&self, weight: &Packed) -> usize {
+        weight.bytes()
+    }
+
+    fn rows(&self, tokens: &[u32], spans: &[Span], _: usize) -> Rows {
+        Rows {
+            tokens: tokens.to_vec(),
+            spans: spans.to_vec(),
+        }
+    }
+
+    fn embed(&self, embedding: &Packed, rows: &Rows) -> Mat {
+        let mut x = Mat::zeros(rows.tokens.len(), embedding.k);
+        for (row, &token) in rows.tokens.iter().enumerate() {
+            embedding.read_row(token as usize, x.row_mut(row));
+        }
+        x
+    }
+
+    fn zeros(&self, rows: usize, cols: usize) -> Mat {
+        Mat::zeros(rows, cols)
+    }
+
+    fn height(&self, x: &Mat) -> usize {
+        x.rows()
+    }
+
+    fn width(&self, x: &Mat) -> usize {
+        x.cols
+    }
+
+    fn share(&self, x: &Mat) -> Mat {
+        x.clone()
+    }
+
+    fn download(&self, x: &Mat) -> Mat {
+        x.clone()
+    }
+
+    fn upload(&self, x: &Mat) -> Mat {
+        x.clone()
+    }
+
+    fn gather(&self, x: &Mat, rows: &[usize]) -> Mat {
+        x.gather(rows)
+    }
+
+    fn scatter_add(&self, x: &Mat, rows: &[usize], target: &mut Mat) {
+        for (i, &row) in rows.iter().enumerate() {
+            rows::add(x.row(i), target.row_mut(row));
+        }
+    }
+
+    fn sum(&self, x: &Mat, mut y: Mat) -> Mat {
+        rows::add(&x.data, &mut y.data);
+        y
+    }
+
+    fn norm(&self, norm: &RmsNorm<Cpu>, x: &Mat) -> Mat {
+        let mut y = Mat::zeros(x.rows(), x.cols);
+        rows::rms_norm(&x.data, &norm.weight, norm.eps, &mut y.data);
+        y
+    }
+
+    fn sum_norm(&self, norm: &RmsNorm<Cpu>, x: &Mat, y: Mat) -> (Mat, Mat) {
+        let sum = self.sum(x, y);
+        let normed = self.norm(norm, &sum);
+        (sum, normed)
+    }
+
+    fn norm_backward(&self, norm: &RmsNorm<Cpu>, x: &Mat, dy: &Mat, dx: &mut Mat) {
+        rows::rms_norm_backward(&x.data, &norm.weight, norm.eps, &dy.data, &mut dx.data);
+    }
+
+    fn product(&self, linear: &Linear<Cpu>, x: &Mat, onto: Option<Mat>) -> Mat {
+        let add = onto.is_some();
+        let mut y = onto.unwrap_or_else(|| Mat::zeros(x.rows(), linear.weight.n));
+        product(&x.data, x.rows(), &linear.weight, &mut y.data, add);
+        if let Some(bias) = &linear.bias {
+            rows::add_bias(bias, &mut y.data);
+        }
+        y
+    }
+
+    fn product_backward(&self, weight: &Packed, dy: &Mat, onto: Option<Mat>) -> Mat {
+        let add = onto.is_some();
+        let mut dx = onto.unwrap_or_else(|| Mat::zeros(dy.rows(), weight.k));
+        product_backward(&dy.data, dy.rows(), weight, &mut dx.data, add);
+        dx
+    }
+
+    fn logits(&self, head: &Packed, x: &Mat, _: bool) -> Mat {
+        let mut logits = Mat::zeros(x.rows(), head.n);
+        product(&x.data, x.rows(), head, &mut logits.data, false);
+        logits
+    }
+
+    fn attend(
+        &self,
+        norms: HeadNorms<'_, Cpu>,
+        qkv: &Mat,
+        rows: &Rows,
+        rotary: &Rotary,
+        kv: &mut LayerKv,
+    ) -> (Mat, ()) {
+        let mut qkv = qkv.clone();
+        norms.position(&mut qkv, rows, rotary);
+        for span in &rows.spans {
+            for (i, row) in span.rows.clone().enumerate() {
+                kv.store(span.slot, span.position + i, qkv.row(row));
+            }
+        }
+        let mut mixed = Mat::zeros(qkv.rows(), norms.heads.queries * norms.heads.dim);
+        attend(&qkv.data, kv, &rows.spans, &mut mixed.data);
+        (mixed, ())
+    }
+
+    fn attend_backward(
+        &self,
+        norms: HeadNorms<'_, Cpu>,
+        raw: &Mat,
+        _: &Mat,
+        (): &(),
+        d_mixed: &Mat,
+        rows: &Rows,
+        rotary: &Rotary,
+    ) -> Mat {
+        let mut qkv = raw.clone();
+        norms.position(&mut qkv, rows, rotary);
+        let mut d_qkv = Mat::zeros(raw.rows(), raw.cols);
+        let sequences: Vec<_> = rows.spans.iter().map(|s| s.rows.clone()).collect();
+        attend_backward(
+            &qkv.data,
+            norms.heads,
+            &sequences,
+            &d_mixed.data,
+            &mut d_qkv.data,
+        );
+        norms.for_heads(
+            &mut d_qkv,
+            rows,
+            rotary,
+            |row, start, norm, head, (cos, sin)| {
+                rows::rotate(head, cos, sin, -1.0);
+                if let Some(norm) = norm {
+                    let x = &raw.row(row)[start..start + head.len()];
+                    let dy = head.to_vec();
+                    head.fill(0.0);
+                    rows::rms_norm_backward(x, &norm.weight, norm.eps, &dy, head);
+                }
+            },
+        );
+        d_qkv
+    }
+
+    fn gate(&self, gate_up: &Mat) -> Mat {
+        let mut active = Mat::zeros(gate_up.rows(), gate_up.cols / 2);
+        rows::silu_gate(&gate_up.data, gate_up.cols / 2, &mut active.data);
+        active
+    }
+
+    fn gate_backward(&self, gate_up: &Mat, d_active: &Mat) -> Mat {
+        let mut d_gate_up = Mat::zeros(gate_up.rows(), gate_up.cols);
+        rows::silu_gate_backward(
+            &gate_up.data,
+            gate_up.cols / 2,
+            &d_active.data,
+            &mut d_gate_up.data,
+        );
+        d_gate_up
+    }
+
+    fn cross_entropy(&self, logits: &mut Mat, labels: &[u32], weight: f32, total: &mut f64) {
+        let cols = logits.cols;
+        let rows = logits
+            .data
+            .par_chunks_exact_mut(cols)
+            .zip(labels.par_iter());
+        let losses: Vec<f32> = rows
+            .map(|(row, label)| rows::cross_entropy(row, *label as usize, weight))
+            .collect();
+        *total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+    }
+
+    fn divergence(&self, logits: &mut Mat, target: &mut Mat, weight: f32, total: &mut f64) {
+        let cols = logits.cols;
+        let pairs = logits.data.par_chunks_exact_mut(cols);
+        let pairs = pairs.zip(target.data.par_chunks_exact_mut(cols));
+        let losses: Vec<f32> = pairs
+            .map(|(row, target)| rows::divergence(row, target, weight))
+            .collect();
+        *total += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+    }
+
+    fn total(&self, total: f64) -> f64 {
+        total
+    }
+}

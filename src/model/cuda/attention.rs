@@ -1,0 +1,296 @@
+//! Attention over the cache, forward and backward.
+
+use super::context::{Arg, Cuda};
+use super::device::{CudaKv, CudaRotary};
+use super::mat::CudaMat;
+use super::memory::Buffer;
+use super::ptx;
+use super::rows::{CudaRows, Kind};
+use crate::model::cpu::Heads;
+use crate::model::device::HeadNorms;
+use crate::model::layers::RmsNorm;
+
+use Arg::{Float, Int, Long};
+
+/// Threads of a block that works on a row.
+const ROW: usize = 256;
+/// Keys that one block of decode attention takes.
+const SPLIT: usize = 512;
+
+/// What attention leaves for its backward.
+pub struct Statistics {
+    /// Logarithm of the scores' sum, of every row and head.
+    sums: Buffer,
+    /// Rotated queries.
+    queries: CudaMat,
+}
+
+/// What attention's backward is given of its forward.
+pub(super) struct Forward<'a> {
+    /// Raw queries, keys, and values.
+    pub raw: &'a CudaMat,
+    /// The result.
+    pub mixed: &'a CudaMat,
+    /// See [`Statistics`].
+    pub statistics: Option<&'a Statistics>,
+}
+
+/// The kernel's name for a head's width.
+fn by_width(dim: usize, narrow: &'static str, wide: &'static str) -> (&'static str, usize) {
+    if dim <= 64 { (narrow, 64) } else { (wide, 128) }
+}
+
+impl Cuda {
+    fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
+        let pointer = |norm: Option<&RmsNorm<Cuda>>| {
+            Arg::Pointer(norm.map_or(0, |n| n.weight.single.address()))
+        };
+        [pointer(norms.queries), pointer(norms.keys)]
+    }
+
+    /// Rotated queries go to `q`, keys and values to `kv`.
+    fn place(
+        &self,
+        norms: &HeadNorms<'_, Cuda>,
+        qkv: &CudaMat,
+        q: Option<&CudaMat>,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+        kv: &CudaKv,
+    ) {
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = norms.heads;
+        let [q_norm, k_norm] = self.head_weights(norms);
+        let eps = norms.queries.map_or(0.0, |n| n.eps);
+        // Few rows need their heads side by side, many fill the device as they are.
+        let shares = if qkv.rows < 4 * self.0.processors {
+            norms.heads.row().div_ceil(4 * dim)
+        } else {
+            1
+        };
+        let block = if shares > 1 { 128 } else { ROW };
+        self.0.launch(
+            "place_heads",
+            (qkv.rows, shares, 1),
+            block,
+            0,
+            &[
+                qkv.pointer(),
+                Arg::Pointer(q.map_or(0, |q| q.buffer.address())),
+                Arg::Pointer(kv.keys.address()),
+                Arg::Pointer(kv.values.address()),
+                rows.positions.pointer(),
+                rows.cache_rows.pointer(),
+                Arg::Pointer(rotary.cos.address()),
+                Arg::Pointer(rotary.sin.address()),
+                q_norm,
+                k_norm,
+                Int(queries as i32),
+                Int(kv_heads as i32),
+                Int(dim as i32),
+                Float(eps),
+                Int(qkv.planes as i32),
+                Long(qkv.plane() as u64),
+            ],
+        );
+    }
+
+    /// See [`Device::attend`](crate::model::Device::attend).
+    pub(super) fn attention(
+        &self,
+        norms: &HeadNorms<'_, Cuda>,
+        qkv: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+        kv: &CudaKv,
+    ) -> (CudaMat, Option<Statistics>) {
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = norms.heads;
+        let q = qkv.beside(&self.0, queries * dim);
+        self.place(norms, qkv, Some(&q), rows, rotary, kv);
+        let mixed = qkv.beside(&self.0, queries * dim);
+        let scale = Float(1.0 / (dim as f32).sqrt());
+        let sizes = [Int(queries as i32), Int(kv_heads as i32), Int(dim as i32)];
+        let (keys, values) = (
+            Arg::Pointer(kv.keys.address()),
+            Arg::Pointer(kv.values.address()),
+        );
+        match &rows.kind {
+            Kind::Tiles {
+                queries: tiles,
+                query_tiles,
+                ..
+            } => {
+                let sums = self.0.room(qkv.rows * queries * 4);
+                let (name, wide) = by_width(dim, "attend_64", "attend_128");
+                let mut args = vec![
+                    q.pointer(),
+                    keys,
+                    values,
+                    mixed.pointer(),
+                    Arg::Pointer(sums.address()),
+                    Arg::Pointer(tiles.address()),
+                ];
+                args.extend(sizes);
+                args.push(scale);
+                let grid = (queries, *query_tiles, 1);
+                self.0.launch(name, grid, 128, 5 * 64 * wide * 2, &args);
+                (mixed, Some(Statistics { sums, queries: q }))
+            }
+            Kind::Single { bases } => {
+                let (name, wide) = by_width(dim, "attend_one_64", "attend_one_128");
+                let splits = rows.capacity.div_ceil(SPLIT);
+                let parts = if splits > 1 {
+                    Some(self.0.room(qkv.rows * queries * splits * (wide + 2) * 4))
+                } else {
+                    None
+                };
+                let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
+                let position = rows.positions.pointer();
+                let base = bases.pointer();
+                let mut args = vec![
+                    q.pointer(),
+                    keys,
+                    values,
+                    mixed.pointer(),
+                    parts_at,
+                    position,
+                    base,
+                ];
+                args.extend(sizes);
+                args.push(scale);
+                let grid = (qkv.rows, kv_heads, splits);
+                self.0.launch(name, grid, 128, ptx::one_shared(wide), &args);
+                if splits > 1 {
+                    self.0.launch(
+                        "attend_join",
+                        (qkv.rows, queries, 1),
+                        wide,
+                        0,
+                        &[
+                            parts_at,
+                            mixed.pointer(),
+                            position,
+                            base,
+                            Int(queries as i32),
+                            Int(dim as i32),
+                            Int(wide as i32),
+                            Int(splits as i32),
+                        ],
+                    );
+                }
+                (mixed, None)
+            }
+        }
+    }
+
+    /// See [`Device::attend_backward`](crate::model::Device::attend_backward).
+    pub(super) fn attention_backward(
+        &self,
+        norms: &HeadNorms<'_, Cuda>,
+        of: &Forward<'_>,
+        d_mixed: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+    ) -> CudaMat {
+        let Forward { raw, mixed, .. } = *of;
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = norms.heads;
+        let (
+            Some(statistics),
+            Kind::Tiles {
+                queries: query_list,
+                query_tiles,
+                keys: key_list,
+                key_tiles,
+            },
+        ) = (of.statistics, &rows.kind)
+        else {
+            panic!("attention of single rows has no gradient");
+        };
+        let kv = match CudaKv::room(&self.0, norms.heads, rows.slots, rows.capacity) {
+            Ok(kv) => kv,
+            Err(error) => std::panic::panic_any(error),
+        };
+        let q = &statistics.queries;
+        self.place(norms, raw, None, rows, rotary, &kv);
+        let per_head = || CudaMat::room(&self.0, raw.rows, queries * dim);
+        let (dq, dk, dv) = (per_head(), per_head(), per_head());
+        let delta = self.0.room(raw.rows * queries * 4);
+        let (keys, values) = (
+            Arg::Pointer(kv.keys.address()),
+            Arg::Pointer(kv.values.address()),
+        );
+        let tail = [
+            Int(queries as i32),
+            Int(kv_heads as i32),
+            Int(dim as i32),
+            Float(1.0 / (dim as f32).sqrt()),
+        ];
+        let (name, wide) = by_width(dim, "attend_queries_64", "attend_queries_128");
+        let mut args = vec![
+            q.pointer(),
+            keys,
+            values,
+            mixed.pointer(),
+            d_mixed.pointer(),
+            Arg::Pointer(statistics.sums.address()),
+            Arg::Pointer(delta.address()),
+            dq.pointer(),
+            Arg::Pointer(query_list.address()),
+        ];
+        args.extend(tail);
+        let grid = (queries, *query_tiles, 1);
+        self.0.launch(name, grid, 128, 6 * 64 * wide * 2, &args);
+        let (name, _) = by_width(dim, "attend_keys_64", "attend_keys_128");
+        let mut args = vec![
+            q.pointer(),
+            keys,
+            values,
+            d_mixed.pointer(),
+            Arg::Pointer(statistics.sums.address()),
+            Arg::Pointer(delta.address()),
+            dk.pointer(),
+            dv.pointer(),
+            Arg::Pointer(key_list.address()),
+        ];
+        args.extend(tail);
+        let grid = (queries, *key_tiles, 1);
+        self.0
+            .launch(name, grid, 128, 6 * 64 * wide * 2 + 1024, &args);
+        let d_qkv = CudaMat::room(&self.0, raw.rows, norms.heads.row());
+        let [q_norm, k_norm] = self.head_weights(norms);
+        let eps = norms.queries.map_or(0.0, |n| n.eps);
+        self.row_kernel(
+            "place_heads_backward",
+            raw.rows,
+            0,
+            &[
+                raw.pointer(),
+                dq.pointer(),
+                dk.pointer(),
+                dv.pointer(),
+                d_qkv.pointer(),
+                rows.positions.pointer(),
+                Arg::Pointer(rotary.cos.address()),
+                Arg::Pointer(rotary.sin.address()),
+                q_norm,
+                k_norm,
+                Int(queries as i32),
+                Int(kv_heads as i32),
+                Int(dim as i32),
+                Float(eps),
+            ],
+        );
+        d_qkv
+    }
+}

@@ -1,0 +1,426 @@
+//! The driver's context: one device, one stream, the kernels, and memory.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+
+use super::gemm::Blas;
+use super::memory::{Buffer, Pool};
+use super::ptx;
+use crate::model::ModelError;
+
+/// A GPU that is ready to compute. Clones share it.
+#[derive(Clone)]
+pub struct Cuda(pub(super) Arc<Context>);
+
+/// Memory of a GPU, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// What another allocation can take.
+    pub free: usize,
+    /// What matrices take now.
+    pub used: usize,
+    /// Most that they took since the mark was reset.
+    pub peak: usize,
+}
+
+pub(super) struct Context {
+    context: sys::CUcontext,
+    device: sys::CUdevice,
+    pub(super) stream: sys::CUstream,
+    functions: HashMap<&'static str, Function>,
+    pool: Mutex<Pool>,
+    blas: Mutex<Blas>,
+    name: String,
+    /// Streaming multiprocessors.
+    pub(super) processors: usize,
+    /// Hopper's products of four warps are there.
+    pub(super) warp_groups: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Function(sys::CUfunction);
+
+// SAFETY: handles of the driver may be used from any thread whose current context is theirs, which
+// `bind` sees to; what is not thread-safe behind them is in mutexes.
+unsafe impl Send for Context {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Context {}
+
+/// What a kernel takes.
+#[derive(Clone, Copy)]
+pub(super) enum Arg {
+    Pointer(u64),
+    Int(i32),
+    Word(u32),
+    Long(u64),
+    Float(f32),
+}
+
+impl Arg {
+    fn address(&self) -> *mut c_void {
+        let at: *const c_void = match self {
+            Arg::Pointer(x) | Arg::Long(x) => (&raw const *x).cast(),
+            Arg::Int(x) => (&raw const *x).cast(),
+            Arg::Word(x) => (&raw const *x).cast(),
+            Arg::Float(x) => (&raw const *x).cast(),
+        };
+        at.cast_mut()
+    }
+}
+
+fn broken(what: &str, error: impl std::fmt::Display) -> ModelError {
+    ModelError::Gpu {
+        problem: format!("{what}: {error}"),
+    }
+}
+
+impl Cuda {
+    /// Opens GPU `ordinal`.
+    ///
+    /// # Errors
+    /// No driver, no such GPU, one older than Ampere, no cuBLAS or NVRTC, kernels that do not
+    /// compile.
+    pub fn open(ordinal: usize) -> Result<Self, ModelError> {
+        // SAFETY: these only look for the libraries.
+        let (driver, nvrtc, blas) = unsafe {
+            (
+                sys::is_culib_present(),
+                cudarc::nvrtc::sys::is_culib_present(),
+                cudarc::cublaslt::sys::is_culib_present(),
+            )
+        };
+        for (there, name) in [
+            (driver, "the NVIDIA driver (libcuda)"),
+            (nvrtc, "NVRTC (libnvrtc)"),
+            (blas, "cuBLASLt (libcublasLt)"),
+        ] {
+            if !there {
+                return Err(ModelError::Gpu {
+                    problem: format!("{name} was not found; set LD_LIBRARY_PATH to its folder"),
+                });
+            }
+        }
+        result::init().map_err(|e| broken("the driver does not start", e))?;
+        let device =
+            result::device::get(ordinal as i32).map_err(|e| broken("there is no such GPU", e))?;
+        let attribute = |a| {
+            // SAFETY: `device` is valid.
+            unsafe { result::device::get_attribute(device, a) }
+                .map_err(|e| broken("the GPU does not say what it is", e))
+        };
+        use sys::CUdevice_attribute as A;
+        let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let processors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+        let name = result::device::get_name(device).unwrap_or_default();
+        if major < 8 {
+            return Err(ModelError::Gpu {
+                problem: format!("{name} has no bf16 arithmetic; an Ampere GPU or newer has"),
+            });
+        }
+        // SAFETY: `device` is valid; the context is released with `Context`.
+        let context = unsafe {
+            let context = result::primary_ctx::retain(device)
+                .map_err(|e| broken("the GPU cannot be opened", e))?;
+            result::ctx::set_current(context).map_err(|e| broken("the GPU cannot be opened", e))?;
+            context
+        };
+        let image = ptx::kernels(major, minor)?;
+        let functions = load(&image)?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
+            .map_err(|e| broken("the GPU has no stream", e))?;
+        let blas = Blas::new(stream)?;
+        Ok(Cuda(Arc::new(Context {
+            context,
+            device,
+            stream,
+            functions,
+            pool: Mutex::new(Pool::default()),
+            blas: Mutex::new(blas),
+            name,
+            processors,
+            warp_groups: (major, minor) == (9, 0),
+        })))
+    }
+
+    /// The GPU's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Waits for all work.
+    ///
+    /// # Panics
+    /// When a kernel failed.
+    pub fn synchronize(&self) {
+        self.0.bind();
+        // SAFETY: the stream lives as long as the context.
+        must(unsafe { result::stream::synchronize(self.0.stream) });
+    }
+
+    /// How memory stands.
+    pub fn memory(&self) -> Memory {
+        self.0.bind();
+        let (free, _) = result::mem_get_info().unwrap_or((0, 0));
+        let pool = self.0.pool();
+        Memory {
+            free: free + pool.idle(),
+            used: pool.used(),
+            peak: pool.peak(),
+        }
+    }
+
+    /// Forgets the peak so far.
+    pub fn reset_peak(&self) {
+        self.0.pool().reset_peak();
+    }
+}
+
+/// The functions of the compiled kernels by name.
+fn load(image: &[u8]) -> Result<HashMap<&'static str, Function>, ModelError> {
+    let mut text = image.to_vec();
+    text.push(0);
+    // SAFETY: the image is a whole text that ends in zero, and a context is current.
+    let module = unsafe { result::module::load_data(text.as_ptr().cast()) }
+        .map_err(|e| broken("the kernels do not load", e))?;
+    let mut functions = HashMap::new();
+    for &(name, shared) in ptx::FUNCTIONS {
+        let symbol = CString::new(name).unwrap_or_default();
+        // SAFETY: the module was just loaded and is never unloaded.
+        let function = unsafe { result::module::get_function(module, symbol) }
+            .map_err(|e| broken(&format!("kernel {name} is missing"), e))?;
+        if shared > 48 << 10 {
+            // SAFETY: the function is of this module.
+            unsafe {
+                result::function::set_function_attribute(
+                    function,
+                    sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                    shared as i32,
+                )
+            }
+            .map_err(|e| broken(&format!("kernel {name} needs more shared memory"), e))?;
+        }
+        functions.insert(name, Function(function));
+    }
+    Ok(functions)
+}
+
+/// The value, or an end: after a failed kernel nothing of the device is of use.
+pub(super) fn must<T>(result: Result<T, DriverError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("the GPU failed: {error}"),
+    }
+}
+
+impl Context {
+    /// Makes the context this thread's.
+    pub(super) fn bind(&self) {
+        // SAFETY: the context is retained as long as `self` lives.
+        must(unsafe { result::ctx::set_current(self.context) });
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn blas(&self) -> MutexGuard<'_, Blas> {
+        self.blas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` with the pool.
+    pub(super) fn with_pool<T>(&self, f: impl FnOnce(&mut Pool) -> T) -> T {
+        self.bind();
+        f(&mut self.pool())
+    }
+
+    /// Memory of `bytes` bytes, whatever is in it.
+    pub(super) fn alloc(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
+        self.bind();
+        let taken = self.pool().take(bytes);
+        self.buffer(taken, bytes)
+    }
+
+    /// As [`Context::alloc`], for what stays as long as the model: not a byte to spare.
+    pub(super) fn keep(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
+        self.bind();
+        let taken = self.pool().take_exactly(bytes);
+        self.buffer(taken, bytes)
+    }
+
+    fn buffer(
+        self: &Arc<Self>,
+        taken: Option<(u64, usize)>,
+        wanted: usize,
+    ) -> Result<Buffer, ModelError> {
+        match taken {
+            Some((address, size)) => Ok(Buffer::new(self.clone(), address, size)),
+            None => Err(ModelError::OutOfMemory {
+                wanted,
+                used: self.pool().used(),
+            }),
+        }
+    }
+
+    /// As [`Context::alloc`] in the middle of a step, where the plan said that there is room.
+    pub(super) fn room(self: &Arc<Self>, bytes: usize) -> Buffer {
+        match self.alloc(bytes) {
+            Ok(buffer) => buffer,
+            Err(error) => std::panic::panic_any(error),
+        }
+    }
+
+    /// Gives memory back; called by `Buffer`.
+    pub(super) fn give(&self, address: u64, size: usize) {
+        self.pool().give(address, size);
+    }
+
+    /// Launches a kernel.
+    pub(super) fn launch(
+        &self,
+        name: &'static str,
+        grid: (usize, usize, usize),
+        block: usize,
+        shared: usize,
+        args: &[Arg],
+    ) {
+        self.start(name, grid, block, shared, args, false);
+    }
+
+    /// Launches a kernel that may begin while the one before still runs, and waits for it itself
+    /// before it reads what that one writes.
+    pub(super) fn launch_early(
+        &self,
+        name: &'static str,
+        grid: (usize, usize, usize),
+        block: usize,
+        shared: usize,
+        args: &[Arg],
+    ) {
+        self.start(name, grid, block, shared, args, true);
+    }
+
+    fn start(
+        &self,
+        name: &'static str,
+        grid: (usize, usize, usize),
+        block: usize,
+        shared: usize,
+        args: &[Arg],
+        early: bool,
+    ) {
+        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
+            return;
+        }
+        self.bind();
+        let mut params: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
+        let mut attribute = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid.0 as u32,
+            gridDimY: grid.1 as u32,
+            gridDimZ: grid.2 as u32,
+            blockDimX: block as u32,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: shared as u32,
+            hStream: self.stream,
+            attrs: &raw mut attribute,
+            numAttrs: u32::from(early),
+        };
+        let function = self.functions[name].0;
+        // SAFETY: every kernel of `FUNCTIONS` is called with the arguments that its signature has;
+        // the stream orders it after whatever wrote its operands, or the kernel does.
+        must(unsafe {
+            sys::cuLaunchKernelEx(
+                &raw const config,
+                function,
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+            .result()
+        });
+    }
+
+    /// Numbers of the host in memory of their own.
+    pub(super) fn upload<T: Copy>(self: &Arc<Self>, values: &[T]) -> Result<Buffer, ModelError> {
+        let buffer = self.alloc(size_of_val(values).max(16))?;
+        self.write(&buffer, 0, values);
+        Ok(buffer)
+    }
+
+    /// Copies numbers of the host to `offset` bytes into a buffer.
+    pub(super) fn write<T: Copy>(&self, buffer: &Buffer, offset: usize, values: &[T]) {
+        assert!(offset + size_of_val(values) <= buffer.bytes());
+        if values.is_empty() {
+            return;
+        }
+        self.bind();
+        // SAFETY: the range lies in the buffer; pageable memory of the host is read before the
+        // call returns.
+        must(unsafe {
+            result::memcpy_htod_async(buffer.address() + offset as u64, values, self.stream)
+        });
+    }
+
+    /// Copies from `offset` bytes into a buffer to the host, and waits for it.
+    pub(super) fn read<T: Copy + Default>(
+        &self,
+        buffer: &Buffer,
+        offset: usize,
+        count: usize,
+    ) -> Vec<T> {
+        let mut values = vec![T::default(); count];
+        assert!(offset + size_of_val(&values[..]) <= buffer.bytes());
+        if count == 0 {
+            return values;
+        }
+        self.bind();
+        // SAFETY: the range lies in the buffer, and the stream is waited for before the values
+        // are looked at.
+        must(unsafe {
+            result::memcpy_dtoh_async(&mut values, buffer.address() + offset as u64, self.stream)
+                .and_then(|()| result::stream::synchronize(self.stream))
+        });
+        values
+    }
+
+    /// Copies the first `bytes` bytes.
+    pub(super) fn copy(&self, from: &Buffer, to: &Buffer, bytes: usize) {
+        assert!(bytes <= from.bytes() && bytes <= to.bytes());
+        self.bind();
+        // SAFETY: both ranges are ours.
+        must(unsafe {
+            result::memcpy_dtod_async(to.address(), from.address(), bytes, self.stream)
+        });
+    }
+
+    /// Sets all bytes to zero.
+    pub(super) fn clear(&self, buffer: &Buffer) {
+        self.bind();
+        // SAFETY: the whole buffer is ours.
+        must(unsafe { result::memset_d8_async(buffer.address(), 0, buffer.bytes(), self.stream) });
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: nothing refers to the context any more: buffers hold it alive.
+        unsafe {
+            let _ = result::ctx::set_current(self.context);
+            let _ = result::stream::synchronize(self.stream);
+            self.pool().free_idle();
+            let _ = result::stream::destroy(self.stream);
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}

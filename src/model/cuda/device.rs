@@ -1,0 +1,643 @@
+//! The operations of the layers over the kernels and cuBLASLt.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::attention::{Forward, Statistics};
+use super::context::{Arg, Context, Cuda};
+use super::gemm::{Operand, Product};
+use super::mat::{CudaMat, Height};
+use super::memory::Buffer;
+use super::products::Form;
+use super::rows::CudaRows;
+use crate::model::cpu::{Heads, Span};
+use crate::model::device::{Device, HeadNorms, whole};
+use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
+use crate::model::{Mat, ModelError};
+
+use Arg::{Float, Int, Long};
+
+/// Threads of a block that works on a row.
+const ROW: usize = 256;
+/// Rows whose logits are in memory together while a loss is formed.
+const LOSS_ROWS: usize = 512;
+
+/// A frozen matrix in bf16.
+pub struct CudaWeight {
+    pub(super) buffer: Buffer,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+}
+
+/// A frozen row, in F32 and bf16.
+pub struct CudaVector {
+    pub(super) single: Buffer,
+    pub(super) half: Buffer,
+}
+
+/// Tables of the rotary embedding.
+pub struct CudaRotary {
+    pub(super) cos: Buffer,
+    pub(super) sin: Buffer,
+}
+
+/// Keys and values, `[slot][position][head][dim]`.
+pub struct CudaKv {
+    pub(super) keys: Buffer,
+    pub(super) values: Buffer,
+    heads: Heads,
+    capacity: usize,
+}
+
+/// Losses of rows, still on the device.
+#[derive(Default)]
+pub struct CudaTotal(Vec<(CudaMat, usize)>);
+
+fn to_half(values: &[f32]) -> Vec<bf16> {
+    values
+        .par_iter()
+        .with_min_len(1 << 16)
+        .map(|&v| bf16::from_f32(v))
+        .collect()
+}
+
+impl CudaMat {
+    pub(super) fn operand(&self) -> Operand {
+        let half = self.half.as_ref().unwrap_or(&self.buffer);
+        Operand {
+            address: half.address(),
+            stride: self.stride,
+            transposed: false,
+        }
+    }
+}
+
+impl CudaWeight {
+    /// As the right side of `x W^T` (transposed) or `dy W`.
+    pub(super) fn operand(&self, transposed: bool) -> Operand {
+        Operand {
+            address: self.buffer.address(),
+            stride: self.inputs,
+            transposed,
+        }
+    }
+}
+
+impl Cuda {
+    fn context(&self) -> &Arc<Context> {
+        &self.0
+    }
+
+    pub(super) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
+        self.0.launch(name, (rows, 1, 1), ROW, shared, args);
+    }
+
+    pub(super) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
+        self.0
+            .launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
+    }
+
+    pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
+        let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
+        match self.0.upload(&rows) {
+            Ok(buffer) => buffer,
+            Err(error) => std::panic::panic_any(error),
+        }
+    }
+}
+
+impl CudaKv {
+    pub(super) fn room(
+        context: &Arc<Context>,
+        heads: Heads,
+        slots: usize,
+        capacity: usize,
+    ) -> Result<Self, ModelError> {
+        let bytes = slots * capacity * heads.kv * heads.dim * 2;
+        Ok(CudaKv {
+            keys: context.alloc(bytes)?,
+            values: context.alloc(bytes)?,
+            heads,
+            capacity,
+        })
+    }
+}
+
+impl Device for Cuda {
+    type Mat = CudaMat;
+    type Weight = CudaWeight;
+    type Vector = CudaVector;
+    type Rotary = CudaRotary;
+    type Kv = CudaKv;
+    type Rows = CudaRows;
+    type Statistics = Option<Statistics>;
+    type Total = CudaTotal;
+
+    fn loss_rows(&self) -> usize {
+        LOSS_ROWS
+    }
+
+    fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
+        let heads = config.heads();
+        let problem = if heads.dim > 128 || !heads.dim.is_multiple_of(8) {
+            format!("heads of {} numbers; the kernels take 8 to 128", heads.dim)
+        } else if heads.group() > 16 {
+            format!(
+                "{} query heads a key head; the kernels take 16",
+                heads.group()
+            )
+        } else if !config.hidden_size.is_multiple_of(8)
+            || !config.intermediate_size.is_multiple_of(8)
+        {
+            "a width that is no multiple of 8".to_owned()
+        } else if config.hidden_size > 32 << 10 {
+            "rows of more than 32768 numbers".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(ModelError::Gpu {
+            problem: format!("the model has {problem}; run it with `--device cpu`"),
+        })
+    }
+
+    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<CudaWeight, ModelError> {
+        let numbers: usize = parts.iter().map(|p| p.len()).sum();
+        let buffer = self.0.keep(numbers * 2)?;
+        let mut at = 0;
+        for part in parts {
+            self.0.write(&buffer, at * 2, &to_half(part));
+            at += part.len();
+        }
+        Ok(CudaWeight {
+            buffer,
+            outputs: numbers / inputs,
+            inputs,
+        })
+    }
+
+    fn random_weight(
+        &self,
+        outputs: usize,
+        inputs: usize,
+        seed: u64,
+    ) -> Result<CudaWeight, ModelError> {
+        let buffer = self.0.keep(outputs * inputs * 2)?;
+        let width = (3.0 / inputs as f32).sqrt();
+        self.0.launch(
+            "random_numbers",
+            (self.0.processors * 8, 1, 1),
+            256,
+            0,
+            &[
+                Arg::Pointer(buffer.address()),
+                Long((outputs * inputs) as u64),
+                Long(seed),
+                Float(width),
+            ],
+        );
+        Ok(CudaWeight {
+            buffer,
+            outputs,
+            inputs,
+        })
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<CudaVector, ModelError> {
+        Ok(CudaVector {
+            single: self.0.upload(values)?,
+            half: self.0.upload(&to_half(values))?,
+        })
+    }
+
+    fn rotary(&self, inv_freq: &[f32], positions: usize) -> Result<CudaRotary, ModelError> {
+        let table = Rotary::new(inv_freq, positions);
+        let (cos, sin): (Vec<&[f32]>, Vec<&[f32]>) = (0..positions).map(|p| table.at(p)).unzip();
+        Ok(CudaRotary {
+            cos: self.0.upload(&cos.concat())?,
+            sin: self.0.upload(&sin.concat())?,
+        })
+    }
+
+    fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<CudaKv, ModelError> {
+        CudaKv::room(self.context(), heads, slots, capacity)
+    }
+
+    fn copy_kv(&self, kv: &mut CudaKv, from: usize, to: usize, positions: usize) {
+        let row = kv.heads.kv * kv.heads.dim / 8;
+        let slot = kv.capacity * row;
+        let count = positions * row;
+        self.flat_kernel(
+            "copy_slot",
+            count,
+            &[
+                Arg::Pointer(kv.keys.address()),
+                Arg::Pointer(kv.values.address()),
+                Long((from * slot) as u64),
+                Long((to * slot) as u64),
+                Long(count as u64),
+            ],
+        );
+    }
+
+    fn bytes(&self, weight: &CudaWeight) -> usize {
+        weight.outputs * weight.inputs * 2
+    }
+
+    fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> CudaRows {
+        CudaRows::tiled(self.context(), tokens, spans, capacity)
+    }
+
+    fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> CudaRows {
+        let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
+        CudaRows {
+            height: Height::Shape,
+            ..self.rows(tokens, &whole(sequences), longest)
+        }
+    }
+
+    fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
+        // The residual stream is F32: every layer adds to it, and bf16 would round each time.
+        let x = CudaMat {
+            height: rows.height,
+            ..CudaMat::planes(self.context(), rows.count, embedding.inputs, 1)
+        };
+        self.row_kernel(
+            "embed_rows",
+            rows.count,
+            0,
+            &[
+                Arg::Pointer(embedding.buffer.address()),
+                rows.tokens.pointer(),
+                x.pointer(),
+                Int(embedding.inputs as i32),
+            ],
+        );
+        x
+    }
+
+    fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
+        // What is added up from zeros is the gradient of the residual stream: F32, and bf16 for
+        // the products that read it.
+        let mut x = CudaMat::planes(self.context(), rows, cols, 1);
+        let half = self.0.room(x.plane() * 2);
+        self.0.clear(&x.buffer);
+        self.0.clear(&half);
+        x.half = Some(Arc::new(half));
+        x
+    }
+
+    fn height(&self, x: &CudaMat) -> usize {
+        x.rows
+    }
+
+    fn width(&self, x: &CudaMat) -> usize {
+        x.cols
+    }
+
+    fn share(&self, x: &CudaMat) -> CudaMat {
+        x.same()
+    }
+
+    fn download(&self, x: &CudaMat) -> Mat {
+        let wide: Vec<f32> = if x.planes == 0 {
+            let numbers: Vec<u16> = self.0.read(&x.buffer, 0, x.plane());
+            let wide = numbers.par_iter().with_min_len(1 << 16);
+            wide.map(|&n| bf16::from_bits(n).to_f32()).collect()
+        } else {
+            let mut sum: Vec<f32> = self.0.read(&x.buffer, 0, x.plane());
+            for plane in 1..x.planes {
+                let more: Vec<f32> = self.0.read(&x.buffer, plane * x.plane() * 4, x.plane());
+                sum.iter_mut().zip(more).for_each(|(s, m)| *s += m);
+            }
+            sum
+        };
+        let rows = wide.chunks_exact(x.stride.max(1));
+        Mat {
+            data: rows.flat_map(|row| row[..x.cols].iter().copied()).collect(),
+            cols: x.cols,
+        }
+    }
+
+    fn upload(&self, x: &Mat) -> CudaMat {
+        let to = CudaMat::room(self.context(), x.rows(), x.cols);
+        if to.stride == x.cols {
+            self.0.write(&to.buffer, 0, &to_half(&x.data));
+        } else {
+            let mut wide = vec![bf16::ZERO; to.plane()];
+            for row in 0..x.rows() {
+                wide[row * to.stride..][..x.cols].copy_from_slice(&to_half(x.row(row)));
+            }
+            self.0.write(&to.buffer, 0, &wide);
+        }
+        to
+    }
+
+    fn upload_stream(&self, x: &Mat) -> CudaMat {
+        let to = CudaMat::planes(self.context(), x.rows(), x.cols, 1);
+        self.0.write(&to.buffer, 0, &x.data);
+        to
+    }
+
+    fn gather(&self, x: &CudaMat, rows: &[usize]) -> CudaMat {
+        let y = CudaMat {
+            height: Height::Shape,
+            ..x.like(self.context(), rows.len())
+        };
+        let index = self.indices(rows);
+        self.row_kernel(
+            "gather_rows",
+            rows.len(),
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(index.address()),
+                y.pointer(),
+                x.pieces(),
+            ],
+        );
+        y
+    }
+
+    fn scatter_add(&self, x: &CudaMat, rows: &[usize], target: &mut CudaMat) {
+        let index = self.indices(rows);
+        self.row_kernel(
+            "scatter_add_rows",
+            rows.len(),
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(index.address()),
+                target.pointer(),
+                target.half_pointer(),
+                Int(x.cols as i32),
+                target.is_f32(),
+            ],
+        );
+    }
+
+    fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
+        let sum = x.like(self.context(), x.rows);
+        self.row_kernel(
+            "sum_norm_rows",
+            x.rows,
+            x.cols * 4,
+            &[
+                x.pointer(),
+                y.pointer(),
+                sum.pointer(),
+                Arg::Pointer(0),
+                Arg::Pointer(0),
+                Int(x.cols as i32),
+                Float(0.0),
+                Int(y.planes as i32),
+                Long(y.plane() as u64),
+                x.is_f32(),
+            ],
+        );
+        sum
+    }
+
+    fn norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat) -> CudaMat {
+        let y = x.beside(self.context(), x.cols);
+        self.row_kernel(
+            "norm_rows",
+            x.rows,
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(norm.weight.single.address()),
+                y.pointer(),
+                Int(x.cols as i32),
+                Float(norm.eps),
+                x.is_f32(),
+            ],
+        );
+        y
+    }
+
+    fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
+        let sum = x.like(self.context(), x.rows);
+        let normed = x.beside(self.context(), x.cols);
+        self.row_kernel(
+            "sum_norm_rows",
+            x.rows,
+            x.cols * 4,
+            &[
+                x.pointer(),
+                y.pointer(),
+                sum.pointer(),
+                normed.pointer(),
+                Arg::Pointer(norm.weight.single.address()),
+                Int(x.cols as i32),
+                Float(norm.eps),
+                Int(y.planes as i32),
+                Long(y.plane() as u64),
+                x.is_f32(),
+            ],
+        );
+        (sum, normed)
+    }
+
+    fn norm_backward(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, dy: &CudaMat, dx: &mut CudaMat) {
+        self.row_kernel(
+            "norm_backward_rows",
+            x.rows,
+            0,
+            &[
+                x.pointer(),
+                Arg::Pointer(norm.weight.single.address()),
+                dy.pointer(),
+                dx.pointer(),
+                dx.half_pointer(),
+                Int(x.cols as i32),
+                Float(norm.eps),
+                x.is_f32(),
+                dx.is_f32(),
+            ],
+        );
+    }
+
+    fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, onto: Option<CudaMat>) -> CudaMat {
+        if let Some(y) = onto {
+            self.0.multiply(&Product {
+                m: x.rows,
+                n: linear.weight.outputs,
+                k: linear.weight.inputs,
+                x: x.operand(),
+                y: linear.weight.operand(true),
+                out: y.buffer.address(),
+                out_stride: y.stride,
+                out_f32: false,
+                alpha: 1.0,
+                accumulate: true,
+                bias: linear.bias.as_ref().map_or(0, |b| b.half.address()),
+                chosen_for: None,
+            });
+            return y;
+        }
+        // The activation reads whole numbers; norms and attention add up parts.
+        let out = match linear.place.site {
+            Site::GateUp => Form::Half,
+            Site::Qkv | Site::O | Site::Down => Form::Parts,
+        };
+        self.times(x, &linear.weight, linear.bias.as_ref(), out)
+    }
+
+    fn product_backward(
+        &self,
+        weight: &CudaWeight,
+        dy: &CudaMat,
+        onto: Option<CudaMat>,
+    ) -> CudaMat {
+        let accumulate = onto.is_some();
+        let dx = onto.unwrap_or_else(|| CudaMat::room(self.context(), dy.rows, weight.inputs));
+        self.0.multiply(&Product {
+            m: dy.rows,
+            n: weight.inputs,
+            k: weight.outputs,
+            x: dy.operand(),
+            y: weight.operand(false),
+            out: dx.buffer.address(),
+            out_stride: dx.stride,
+            out_f32: false,
+            alpha: 1.0,
+            accumulate,
+            bias: 0,
+            chosen_for: None,
+        });
+        dx
+    }
+
+    fn logits(&self, head: &CudaWeight, x: &CudaMat, exact: bool) -> CudaMat {
+        let out = if exact { Form::Single } else { Form::Half };
+        self.times(x, head, None, out)
+    }
+
+    fn attend(
+        &self,
+        norms: HeadNorms<'_, Cuda>,
+        qkv: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+        kv: &mut CudaKv,
+    ) -> (CudaMat, Option<Statistics>) {
+        self.attention(&norms, qkv, rows, rotary, kv)
+    }
+
+    fn attend_backward(
+        &self,
+        norms: HeadNorms<'_, Cuda>,
+        raw: &CudaMat,
+        mixed: &CudaMat,
+        statistics: &Option<Statistics>,
+        d_mixed: &CudaMat,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+    ) -> CudaMat {
+        let of = Forward {
+            raw,
+            mixed,
+            statistics: statistics.as_ref(),
+        };
+        self.attention_backward(&norms, &of, d_mixed, rows, rotary)
+    }
+
+    fn gate(&self, gate_up: &CudaMat) -> CudaMat {
+        let n = gate_up.cols / 2;
+        let active = gate_up.beside(self.context(), n);
+        let total = gate_up.rows * n / 8;
+        self.flat_kernel(
+            "gate_rows",
+            total,
+            &[
+                gate_up.pointer(),
+                active.pointer(),
+                Int((n / 8) as i32),
+                Long(total as u64),
+            ],
+        );
+        active
+    }
+
+    fn gate_backward(&self, gate_up: &CudaMat, d_active: &CudaMat) -> CudaMat {
+        let n = gate_up.cols / 2;
+        let d = CudaMat::room(self.context(), gate_up.rows, gate_up.cols);
+        let total = gate_up.rows * n / 8;
+        self.flat_kernel(
+            "gate_backward_rows",
+            total,
+            &[
+                gate_up.pointer(),
+                d_active.pointer(),
+                d.pointer(),
+                Int((n / 8) as i32),
+                Long(total as u64),
+            ],
+        );
+        d
+    }
+
+    fn cross_entropy(
+        &self,
+        logits: &mut CudaMat,
+        labels: &[u32],
+        weight: f32,
+        total: &mut CudaTotal,
+    ) {
+        let wanted: Vec<usize> = labels.iter().map(|&l| l as usize).collect();
+        let labels = self.indices(&wanted);
+        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
+        self.0.launch(
+            "cross_entropy_rows",
+            (logits.rows, 1, 1),
+            1024,
+            0,
+            &[
+                logits.pointer(),
+                Arg::Pointer(labels.address()),
+                losses.pointer(),
+                Int(logits.cols as i32),
+                Int(logits.stride as i32),
+                Float(weight),
+            ],
+        );
+        total.0.push((losses, logits.rows));
+    }
+
+    fn divergence(
+        &self,
+        logits: &mut CudaMat,
+        target: &mut CudaMat,
+        weight: f32,
+        total: &mut CudaTotal,
+    ) {
+        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
+        self.0.launch(
+            "divergence_rows",
+            (logits.rows, 1, 1),
+            1024,
+            0,
+            &[
+                logits.pointer(),
+                target.pointer(),
+                losses.pointer(),
+                Int(logits.cols as i32),
+                Int(logits.stride as i32),
+                Float(weight),
+            ],
+        );
+        total.0.push((losses, logits.rows));
+    }
+
+    fn total(&self, total: CudaTotal) -> f64 {
+        let mut sum = 0.0;
+        for (losses, rows) in total.0 {
+            let values: Vec<f32> = self.0.read(&losses.buffer, 0, rows);
+            sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
+        }
+        sum
+    }
+}

@@ -1,0 +1,190 @@
+//! Adapters that answer: every row of a step with one of them or none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use half::bf16;
+
+use super::Numbers;
+use super::context::{Arg, Cuda};
+use super::mat::CudaMat;
+use super::memory::Buffer;
+use super::rows::{SingleRows, Slice};
+use crate::model::ModelError;
+use crate::model::layers::{LowRank, Place};
+
+/// Rows from which on a block takes eight of them.
+const MANY: usize = 512;
+/// Parts of a site: queries, keys, and values.
+const PARTS: usize = 3;
+
+/// One adapter's matrices at one site.
+pub struct SiteFactors {
+    /// Where.
+    pub place: Place,
+    /// Columns of A.
+    pub inputs: usize,
+    /// The parts' A, one below the other, scale inside.
+    pub a: Vec<f32>,
+    /// Rank, first column in the site's result, and `B^T [rank, out]` of each part, in order.
+    pub parts: Vec<(usize, usize, Vec<f32>)>,
+}
+
+struct Site {
+    table: Buffer,
+    inputs: usize,
+    width: usize,
+}
+
+/// A site's inputs, widest adapter, and table entries by adapter.
+type Found = (usize, usize, BTreeMap<usize, Vec<u32>>);
+
+/// Adapters in device memory.
+pub struct AdapterTable {
+    cuda: Cuda,
+    sites: BTreeMap<Place, Site>,
+    /// What the tables point at.
+    _matrices: Vec<Buffer>,
+}
+
+impl AdapterTable {
+    /// Uploads adapters; rows name them by their place in the list.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    pub fn new(cuda: &Cuda, adapters: &[Vec<SiteFactors>]) -> Result<Self, ModelError> {
+        let mut matrices = Vec::new();
+        let mut upload = |values: &[f32]| {
+            let half: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
+            let buffer = cuda.0.upload(&half)?;
+            let address = buffer.address();
+            matrices.push(buffer);
+            Ok::<_, ModelError>(address)
+        };
+        let mut found: BTreeMap<Place, Found> = BTreeMap::new();
+        for (which, adapter) in adapters.iter().enumerate() {
+            for site in adapter {
+                let width = site.a.len() / site.inputs;
+                let mut entry = words(upload(&site.a)?).to_vec();
+                entry.extend([width as u32, site.parts.len() as u32]);
+                let mut first = 0;
+                for part in 0..PARTS {
+                    let Some((rank, output, b)) = site.parts.get(part) else {
+                        entry.extend([0; 6]);
+                        continue;
+                    };
+                    entry.extend(words(upload(b)?));
+                    let out = b.len() / rank;
+                    entry.extend([first, *rank, *output, out].map(|n| n as u32));
+                    first += rank;
+                }
+                let at = found
+                    .entry(site.place)
+                    .or_insert((site.inputs, 0, BTreeMap::new()));
+                at.1 = at.1.max(width);
+                at.2.insert(which, entry);
+            }
+        }
+        let empty = vec![0u32; 4 + 6 * PARTS];
+        let mut sites = BTreeMap::new();
+        for (place, (inputs, width, entries)) in found {
+            let table: Vec<u32> = (0..adapters.len())
+                .flat_map(|which| entries.get(&which).unwrap_or(&empty).clone())
+                .collect();
+            let site = Site {
+                table: cuda.0.upload(&table)?,
+                inputs,
+                width,
+            };
+            sites.insert(place, site);
+        }
+        Ok(AdapterTable {
+            cuda: cuda.clone(),
+            sites,
+            _matrices: matrices,
+        })
+    }
+}
+
+/// An address as two words, the lower first.
+fn words(address: u64) -> [u32; 2] {
+    [address as u32, (address >> 32) as u32]
+}
+
+/// Which adapter each row of a step has.
+pub struct RowAdapters {
+    table: Arc<AdapterTable>,
+    rows: Which,
+}
+
+enum Which {
+    Numbers(Numbers<i32>),
+    Slots(Slice),
+}
+
+impl RowAdapters {
+    /// `rows` has one number a row: a place in the table's list, or -1 for the base.
+    pub fn new(table: Arc<AdapterTable>, rows: Numbers<i32>) -> Self {
+        let rows = Which::Numbers(rows);
+        RowAdapters { table, rows }
+    }
+
+    /// As each step's rows say themselves.
+    pub fn of_slots(table: Arc<AdapterTable>, rows: &SingleRows) -> Self {
+        let rows = Which::Slots(rows.adapters());
+        RowAdapters { table, rows }
+    }
+
+    fn pointer(&self) -> Arg {
+        match &self.rows {
+            Which::Numbers(numbers) => numbers.pointer(),
+            Which::Slots(slots) => slots.pointer(),
+        }
+    }
+}
+
+impl LowRank<Cuda> for RowAdapters {
+    fn add(&mut self, place: Place, x: &CudaMat, y: &mut CudaMat) {
+        let Some(site) = self.table.sites.get(&place) else {
+            return;
+        };
+        let cuda = &self.table.cuda;
+        let inner = CudaMat::planes(&cuda.0, x.rows, site.width, 1);
+        let group = if x.rows < MANY { 1 } else { 8 };
+        // A warp a number of the inner row, for few rows.
+        let (name, threads) = match group {
+            1 => ("low_rank_down_1", (32 * site.width).clamp(256, 1024)),
+            _ => ("low_rank_down_8", 256),
+        };
+        cuda.0.launch(
+            name,
+            (x.rows.div_ceil(group), 1, 1),
+            threads,
+            0,
+            &[
+                x.pointer(),
+                inner.pointer(),
+                Arg::Pointer(site.table.address()),
+                self.pointer(),
+                Arg::Int(x.rows as i32),
+                Arg::Int(site.inputs as i32),
+                Arg::Int(inner.stride as i32),
+            ],
+        );
+        cuda.0.launch(
+            "low_rank_up",
+            (y.cols.div_ceil(8 * 256), x.rows, 1),
+            256,
+            0,
+            &[
+                inner.pointer(),
+                y.pointer(),
+                Arg::Pointer(site.table.address()),
+                self.pointer(),
+                Arg::Int(y.cols as i32),
+                Arg::Int(inner.stride as i32),
+                Arg::Int(i32::from(y.planes > 0)),
+            ],
+        );
+    }
+}

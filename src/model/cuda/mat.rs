@@ -1,0 +1,125 @@
+//! A matrix in device memory.
+
+use std::sync::Arc;
+
+use super::context::{Arg, Context};
+use super::memory::Buffer;
+
+/// Row-major. In bf16, or in F32 as one or more planes whose sum is the matrix: a product that is
+/// split over its inner dimension leaves its parts to whoever reads it.
+pub struct CudaMat {
+    pub(super) buffer: Arc<Buffer>,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// Numbers from row to row.
+    pub(super) stride: usize,
+    /// 0 is bf16.
+    pub(super) planes: usize,
+    /// An F32 matrix as bf16, for the products that read it.
+    pub(super) half: Option<Arc<Buffer>>,
+    pub(super) height: Height,
+}
+
+/// What a product's algorithm may depend on, for rows of this kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Height {
+    /// The shape: training, where a batch is what it is.
+    Shape,
+    /// Not the number of rows: prompts, each with whatever stands beside it.
+    Any,
+    /// One row a slot: as many in every step.
+    Slots,
+}
+
+impl CudaMat {
+    /// A bf16 matrix, whatever is in it.
+    pub(super) fn room(context: &Arc<Context>, rows: usize, cols: usize) -> Self {
+        let stride = cols.next_multiple_of(8);
+        CudaMat {
+            buffer: Arc::new(context.room(rows * stride * 2)),
+            rows,
+            cols,
+            stride,
+            planes: 0,
+            half: None,
+            height: Height::Shape,
+        }
+    }
+
+    /// An F32 matrix of `planes` planes, whatever is in it.
+    pub(super) fn planes(context: &Arc<Context>, rows: usize, cols: usize, planes: usize) -> Self {
+        let stride = cols.next_multiple_of(8);
+        CudaMat {
+            buffer: Arc::new(context.room(planes * rows * stride * 4)),
+            rows,
+            cols,
+            stride,
+            planes,
+            half: None,
+            height: Height::Shape,
+        }
+    }
+
+    /// A matrix of the same kind.
+    pub(super) fn like(&self, context: &Arc<Context>, rows: usize) -> Self {
+        CudaMat {
+            height: self.height,
+            ..match self.planes {
+                0 => CudaMat::room(context, rows, self.cols),
+                _ => CudaMat::planes(context, rows, self.cols, 1),
+            }
+        }
+    }
+
+    /// The same numbers.
+    pub(super) fn same(&self) -> Self {
+        CudaMat {
+            buffer: self.buffer.clone(),
+            half: self.half.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether it is F32, as kernels are told.
+    pub(super) fn is_f32(&self) -> Arg {
+        Arg::Int(i32::from(self.planes > 0))
+    }
+
+    /// Its bf16 copy, or nothing.
+    pub(super) fn half_pointer(&self) -> Arg {
+        Arg::Pointer(self.half.as_ref().map_or(0, |h| h.address()))
+    }
+
+    /// Sixteen-byte pieces of a row.
+    pub(super) fn pieces(&self) -> Arg {
+        let size = if self.planes == 0 { 2 } else { 4 };
+        Arg::Int((self.stride * size / 16) as i32)
+    }
+
+    /// A bf16 matrix of the same rows.
+    pub(super) fn beside(&self, context: &Arc<Context>, cols: usize) -> Self {
+        CudaMat {
+            height: self.height,
+            ..CudaMat::room(context, self.rows, cols)
+        }
+    }
+
+    pub(super) fn pointer(&self) -> Arg {
+        Arg::Pointer(self.buffer.address())
+    }
+
+    /// Numbers of a plane.
+    pub(super) fn plane(&self) -> usize {
+        self.rows * self.stride
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+}

@@ -1,0 +1,138 @@
+//! The kernels: source -> PTX for the GPU that is there, kept on disk.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use cudarc::nvrtc::{result as nvrtc, sys as nvrtc_sys};
+
+use crate::atomic_file;
+use crate::digest;
+use crate::model::ModelError;
+
+const SOURCES: [&str; 10] = [
+    include_str!("kernels/common.cu"),
+    include_str!("kernels/rows.cu"),
+    include_str!("kernels/heads.cu"),
+    include_str!("kernels/attention.cu"),
+    include_str!("kernels/attention_backward.cu"),
+    include_str!("kernels/loss.cu"),
+    include_str!("kernels/draw.cu"),
+    include_str!("kernels/low_rank.cu"),
+    include_str!("kernels/optimizer.cu"),
+    include_str!("kernels/skinny.cu"),
+];
+
+/// Every kernel, and the most dynamic shared memory it is launched with, in bytes.
+pub(super) const FUNCTIONS: &[(&str, usize)] = &[
+    ("norm_rows", 0),
+    ("sum_norm_rows", 160 << 10),
+    ("norm_backward_rows", 0),
+    ("gate_rows", 0),
+    ("gate_backward_rows", 0),
+    ("embed_rows", 0),
+    ("gather_rows", 0),
+    ("scatter_rows", 0),
+    ("scatter_add_rows", 0),
+    ("add_bias_rows", 0),
+    ("random_numbers", 0),
+    ("copy_slot", 0),
+    ("place_heads", 0),
+    ("place_heads_backward", 0),
+    ("attend_64", 5 * 64 * 64 * 2),
+    ("attend_128", 5 * 64 * 128 * 2),
+    ("attend_one_64", one_shared(64)),
+    ("attend_one_128", one_shared(128)),
+    ("attend_join", 0),
+    ("attend_queries_64", 6 * 64 * 64 * 2),
+    ("attend_queries_128", 6 * 64 * 128 * 2),
+    ("attend_keys_64", 6 * 64 * 64 * 2 + 1024),
+    ("attend_keys_128", 6 * 64 * 128 * 2 + 1024),
+    ("cross_entropy_rows", 0),
+    ("divergence_rows", 0),
+    ("choose_rows", 0),
+    ("draw_rows", 0),
+    ("low_rank_down_1", 0),
+    ("low_rank_down_8", 0),
+    ("low_rank_up", 0),
+    ("adamw", 0),
+    ("half_copy_of", 0),
+    ("square_sums", 0),
+    ("dropped", 0),
+    ("skinny_16", skinny_shared(16)),
+    ("skinny_32", skinny_shared(32)),
+    ("skinny_64", skinny_shared(64)),
+    ("skinny_128", skinny_shared(128)),
+];
+
+/// Shared memory of attention of one token: tiles of four warps, then their sums.
+pub(super) const fn one_shared(dim: usize) -> usize {
+    4 * 16 * dim * 4 + 512
+}
+
+/// Shared memory of a product of up to `rows` rows.
+pub(super) const fn skinny_shared(rows: usize) -> usize {
+    let stages = if rows > 64 { 3 } else { 4 };
+    stages * 128 * (128 + rows)
+}
+
+/// The kernels as PTX for a compute capability. Compiled once a machine: the text on disk is named
+/// after source, compiler, and GPU.
+pub(super) fn kernels(major: i32, minor: i32) -> Result<Vec<u8>, ModelError> {
+    let source = SOURCES.concat();
+    // `sm_90a` has the warp-group products that plain `sm_90` has not.
+    let target = match (major, minor) {
+        (9, 0) => "compute_90a".to_owned(),
+        _ => format!("compute_{major}{minor}"),
+    };
+    let (mut high, mut low) = (0, 0);
+    // SAFETY: both are places for one number.
+    let _ = unsafe { nvrtc_sys::nvrtcVersion(&raw mut high, &raw mut low) };
+    let name = digest::bytes(format!("{source}{target}{high}.{low}"));
+    let kept = folder().map(|folder| folder.join(format!("kernels-{}.ptx", &name[..16])));
+    if let Some(text) = kept.as_ref().and_then(|path| std::fs::read(path).ok()) {
+        return Ok(text);
+    }
+    let text = compile(&source, &target)?;
+    if let Some(path) = kept {
+        // A cache that cannot be written costs the next start a second or two.
+        let _ = path.parent().map(std::fs::create_dir_all);
+        let _ = atomic_file::write(&path, &text);
+    }
+    Ok(text)
+}
+
+fn folder() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("qeval"))
+}
+
+fn compile(source: &str, target: &str) -> Result<Vec<u8>, ModelError> {
+    let problem = |text: String| ModelError::Gpu {
+        problem: format!("the kernels do not compile: {text}"),
+    };
+    let source = CString::new(source).map_err(|e| problem(e.to_string()))?;
+    let program = nvrtc::create_program(&source, None).map_err(|e| problem(e.to_string()))?;
+    let options = [format!("--gpu-architecture={target}"), "--std=c++17".into()];
+    // SAFETY: the program is destroyed after its last use, here.
+    let text = unsafe {
+        let compiled = nvrtc::compile_program(program, &options)
+            .map_err(|_| match nvrtc::get_program_log(program) {
+                Ok(log) => {
+                    String::from_utf8_lossy(&log.iter().map(|c| *c as u8).collect::<Vec<_>>())
+                        .chars()
+                        .take(2000)
+                        .collect()
+                }
+                Err(error) => error.to_string(),
+            })
+            .and_then(|()| nvrtc::get_ptx(program).map_err(|e| e.to_string()));
+        let _ = nvrtc::destroy_program(program);
+        compiled.map_err(problem)?
+    };
+    Ok(text
+        .into_iter()
+        .map(|c| c as u8)
+        .take_while(|c| *c != 0)
+        .collect())
+}

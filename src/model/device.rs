@@ -1,0 +1,234 @@
+//! What a device computes: the operations that the layers are made of.
+//!
+//! The layers are written once, over these; [`Cpu`](super::cpu::Cpu) and, with the feature `gpu`,
+//! `Cuda` implement them. An operation is as large as a device can do in one go, so that a GPU
+//! needs no more passes over memory than the arithmetic asks for. The CPU's are the reference
+//! that the GPU's are tested against.
+
+use std::ops::Range;
+
+use super::cpu::{Heads, Span};
+use super::layers::{Linear, RmsNorm};
+use super::{Mat, ModelConfig, ModelError};
+
+/// Norms and sizes of an attention block.
+pub struct HeadNorms<'a, D: Device> {
+    /// Sizes.
+    pub heads: Heads,
+    /// Norm of each query head, before the rotation.
+    pub queries: Option<&'a RmsNorm<D>>,
+    /// Norm of each key head, before the rotation.
+    pub keys: Option<&'a RmsNorm<D>>,
+}
+
+/// A place where a decoder runs.
+pub trait Device: Clone + Send + Sync + 'static {
+    /// Activations: rows are tokens, columns are features.
+    type Mat: Send;
+    /// A frozen matrix `[out, in]`.
+    type Weight: Send + Sync;
+    /// A frozen row of numbers: a norm's weight, a bias.
+    type Vector: Send + Sync;
+    /// Cosines and sines by position.
+    type Rotary: Send + Sync;
+    /// Keys and values of one layer.
+    type Kv: Send;
+    /// The rows of a step: their tokens, and which positions of which sequences they are.
+    type Rows: Send;
+    /// What attention leaves for its backward beside its result.
+    type Statistics: Send;
+    /// A sum of losses that is still being formed.
+    type Total: Default;
+
+    /// Rows whose logits are in memory together while a loss is formed.
+    fn loss_rows(&self) -> usize;
+
+    /// Whether it runs a model of this shape.
+    ///
+    /// # Errors
+    /// What it cannot run, and the way out.
+    fn supports(&self, config: &ModelConfig) -> Result<(), ModelError>;
+
+    /// A weight from row-major parts of `inputs` columns, stacked.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Self::Weight, ModelError>;
+
+    /// A weight of random numbers around 0, for measuring without a model.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn random_weight(
+        &self,
+        outputs: usize,
+        inputs: usize,
+        seed: u64,
+    ) -> Result<Self::Weight, ModelError>;
+
+    /// A frozen row of numbers.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn vector(&self, values: &[f32]) -> Result<Self::Vector, ModelError>;
+
+    /// Tables of the rotary embedding, in F32 whatever the device computes in.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn rotary(&self, inv_freq: &[f32], positions: usize) -> Result<Self::Rotary, ModelError>;
+
+    /// Room for the keys and values of one layer.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<Self::Kv, ModelError>;
+
+    /// Copies the first `positions` of one slot to another.
+    fn copy_kv(&self, kv: &mut Self::Kv, from: usize, to: usize, positions: usize);
+
+    /// Bytes of a weight.
+    fn bytes(&self, weight: &Self::Weight) -> usize;
+
+    /// Describes the rows of a step. `capacity` is that of the cache they go to.
+    fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> Self::Rows;
+
+    /// Describes whole sequences side by side, as training runs them: a row's bits may depend on
+    /// the shape of the batch.
+    fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> Self::Rows {
+        let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
+        self.rows(tokens, &whole(sequences), longest)
+    }
+
+    /// The rows' tokens as rows of the embedding.
+    fn embed(&self, embedding: &Self::Weight, rows: &Self::Rows) -> Self::Mat;
+
+    /// Zeros.
+    fn zeros(&self, rows: usize, cols: usize) -> Self::Mat;
+
+    /// Number of rows.
+    fn height(&self, x: &Self::Mat) -> usize;
+
+    /// Number of columns.
+    fn width(&self, x: &Self::Mat) -> usize;
+
+    /// The same numbers, which are not written from here on; a device may share the memory.
+    fn share(&self, x: &Self::Mat) -> Self::Mat;
+
+    /// The numbers as F32 in the host's memory.
+    fn download(&self, x: &Self::Mat) -> Mat;
+
+    /// Numbers from the host's memory.
+    fn upload(&self, x: &Mat) -> Self::Mat;
+
+    /// Rows of the residual stream from the host's memory, as [`Device::download`] gave them.
+    fn upload_stream(&self, x: &Mat) -> Self::Mat {
+        self.upload(x)
+    }
+
+    /// The rows named, in that order.
+    fn gather(&self, x: &Self::Mat, rows: &[usize]) -> Self::Mat;
+
+    /// Adds each row of `x` to the row of `target` that is named for it; no row is named twice.
+    fn scatter_add(&self, x: &Self::Mat, rows: &[usize], target: &mut Self::Mat);
+
+    /// `x + y`.
+    fn sum(&self, x: &Self::Mat, y: Self::Mat) -> Self::Mat;
+
+    /// A norm of every row.
+    fn norm(&self, norm: &RmsNorm<Self>, x: &Self::Mat) -> Self::Mat;
+
+    /// `x + y`, and its norm.
+    fn sum_norm(&self, norm: &RmsNorm<Self>, x: &Self::Mat, y: Self::Mat)
+    -> (Self::Mat, Self::Mat);
+
+    /// Adds the gradient of [`Device::norm`] by `x` to `dx`.
+    fn norm_backward(
+        &self,
+        norm: &RmsNorm<Self>,
+        x: &Self::Mat,
+        dy: &Self::Mat,
+        dx: &mut Self::Mat,
+    );
+
+    /// `x W^T + b`, added to `onto` when it is there.
+    fn product(&self, linear: &Linear<Self>, x: &Self::Mat, onto: Option<Self::Mat>) -> Self::Mat;
+
+    /// `dy W`, the gradient of [`Device::product`] by `x`, added to `onto` when it is there.
+    fn product_backward(
+        &self,
+        weight: &Self::Weight,
+        dy: &Self::Mat,
+        onto: Option<Self::Mat>,
+    ) -> Self::Mat;
+
+    /// `x W^T` for the head: in F32 when `exact`, as tokens are chosen from; losses take what is
+    /// cheapest.
+    fn logits(&self, head: &Self::Weight, x: &Self::Mat, exact: bool) -> Self::Mat;
+
+    /// Norms and rotates the queries and keys of `[queries | keys | values]`, stores keys and
+    /// values, and attends every row to its own sequence up to itself.
+    fn attend(
+        &self,
+        norms: HeadNorms<'_, Self>,
+        qkv: &Self::Mat,
+        rows: &Self::Rows,
+        rotary: &Self::Rotary,
+        kv: &mut Self::Kv,
+    ) -> (Self::Mat, Self::Statistics);
+
+    /// The gradient of [`Device::attend`] over whole sequences by `qkv`, given that by its result.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "inputs, results, and gradient of one operation"
+    )]
+    fn attend_backward(
+        &self,
+        norms: HeadNorms<'_, Self>,
+        qkv: &Self::Mat,
+        mixed: &Self::Mat,
+        statistics: &Self::Statistics,
+        d_mixed: &Self::Mat,
+        rows: &Self::Rows,
+        rotary: &Self::Rotary,
+    ) -> Self::Mat;
+
+    /// `silu(gate) * up` of `[gate | up]`.
+    fn gate(&self, gate_up: &Self::Mat) -> Self::Mat;
+
+    /// The gradient of [`Device::gate`] by `[gate | up]`.
+    fn gate_backward(&self, gate_up: &Self::Mat, d_active: &Self::Mat) -> Self::Mat;
+
+    /// Cross-entropy of each row of logits against its label, added to `total`; the logits become
+    /// its gradient times `weight`.
+    fn cross_entropy(
+        &self,
+        logits: &mut Self::Mat,
+        labels: &[u32],
+        weight: f32,
+        total: &mut Self::Total,
+    );
+
+    /// KL(softmax(target) || softmax(logits)) of each row, added to `total`; the logits become its
+    /// gradient times `weight`.
+    fn divergence(
+        &self,
+        logits: &mut Self::Mat,
+        target: &mut Self::Mat,
+        weight: f32,
+        total: &mut Self::Total,
+    );
+
+    /// A sum that is complete, in nats.
+    fn total(&self, total: Self::Total) -> f64;
+}
+
+/// Whole sequences as spans, slot after slot.
+pub(crate) fn whole(sequences: &[Range<usize>]) -> Vec<Span> {
+    let span = |(slot, rows): (usize, &Range<usize>)| Span {
+        slot,
+        position: 0,
+        rows: rows.clone(),
+    };
+    sequences.iter().enumerate().map(span).collect()
+}
