@@ -165,6 +165,8 @@ fn open(
     match choice {
         DeviceChoice::Cpu => Ok((None, None)),
         DeviceChoice::Gpu(ordinal) => opened(ordinal).map(|cuda| (Some(cuda), None)),
+        // A machine without a GPU is no surprise.
+        DeviceChoice::Auto if !Cuda::driver_is_there() => Ok((None, None)),
         DeviceChoice::Auto => match opened(0) {
             Ok(cuda) => Ok((Some(cuda), None)),
             Err(error) => Ok((None, Some(format!("{error}; running on the CPU")))),

@@ -112,6 +112,7 @@ impl Cuda {
             kv: kv_heads,
             dim,
         } = norms.heads;
+        // Half precision, in the room of bf16.
         let q = qkv.beside(&self.0, queries * dim);
         self.place(norms, qkv, Some(&q), rows, rotary, kv);
         let mixed = qkv.beside(&self.0, queries * dim);
@@ -289,6 +290,8 @@ impl Cuda {
                 Int(kv_heads as i32),
                 Int(dim as i32),
                 Float(eps),
+                Int(raw.planes as i32),
+                Long(raw.plane() as u64),
             ],
         );
         d_qkv

@@ -79,6 +79,12 @@ fn broken(what: &str, error: impl std::fmt::Display) -> ModelError {
 }
 
 impl Cuda {
+    /// Whether this machine has NVIDIA's driver.
+    pub fn driver_is_there() -> bool {
+        // SAFETY: this only looks for the library.
+        unsafe { sys::is_culib_present() }
+    }
+
     /// Opens GPU `ordinal`.
     ///
     /// # Errors

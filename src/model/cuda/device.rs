@@ -470,10 +470,13 @@ impl Device for Cuda {
                 y: linear.weight.operand(true),
                 out: y.buffer.address(),
                 out_stride: y.stride,
-                out_f32: false,
+                out_f32: y.planes > 0,
                 alpha: 1.0,
                 accumulate: true,
-                bias: linear.bias.as_ref().map_or(0, |b| b.half.address()),
+                bias: linear.bias.as_ref().map_or(0, |b| match y.planes {
+                    0 => b.half.address(),
+                    _ => b.single.address(),
+                }),
                 chosen_for: None,
             });
             return y;
@@ -481,7 +484,8 @@ impl Device for Cuda {
         // The activation reads whole numbers; norms and attention add up parts.
         let out = match linear.place.site {
             Site::GateUp => Form::Half,
-            Site::Qkv | Site::O | Site::Down => Form::Parts,
+            Site::Qkv => Form::Scores,
+            Site::O | Site::Down => Form::Parts,
         };
         self.times(x, &linear.weight, linear.bias.as_ref(), out)
     }

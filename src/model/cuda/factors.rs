@@ -377,6 +377,7 @@ fn columns(x: &CudaMat, first: usize, transposed: bool) -> Operand {
 impl Factors {
     /// Adds the low-rank product to `y`, or writes it.
     fn add_to(&self, site: &Site, x: &CudaMat, y: &CudaMat, accumulate: bool) {
+        let size = if y.planes > 0 { 4 } else { 2 };
         for (x, parts) in self.inputs(site, x) {
             let t = self.inner(site, parts, &x);
             for part in parts {
@@ -384,7 +385,11 @@ impl Factors {
                     (x.rows, part.outputs, part.rank),
                     columns(&t, part.first - parts[0].first, false),
                     self.half_at(part.b_at, part.outputs, false),
-                    (y.buffer.address() + 2 * part.output as u64, y.stride, false),
+                    (
+                        y.buffer.address() + (size * part.output) as u64,
+                        y.stride,
+                        y.planes > 0,
+                    ),
                     part.scale,
                     accumulate,
                 );
@@ -481,7 +486,11 @@ impl LowRank<Cuda> for Factors {
     }
 
     fn begin(&mut self, place: Place, x: &CudaMat) -> Option<CudaMat> {
-        let site = self.sites.get(&place)?;
+        // What scores are made of is F32, and this would be bf16.
+        let site = self
+            .sites
+            .get(&place)
+            .filter(|_| place.site != crate::model::Site::Qkv)?;
         let covered: usize = site.parts.iter().map(|p| p.outputs).sum();
         let y = (covered == site.outputs).then(|| CudaMat::room(&self.cuda.0, x.rows, covered))?;
         self.add_to(site, x, &y, false);

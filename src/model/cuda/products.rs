@@ -26,14 +26,18 @@ impl Cuda {
     ) -> CudaMat {
         // From some rows on, cuBLASLt streams a wide weight quicker than the kernel for few rows,
         // which reads the rows again for every 128 outputs; split sums are the kernel's alone.
-        let wide = (out != Form::Parts && x.rows > 16 && weight.outputs < HEAD_OUTPUTS)
-            || (out != Form::Parts && x.rows > 64)
+        let whole = matches!(out, Form::Half | Form::Single);
+        let wide = (whole && x.rows > 16 && weight.outputs < HEAD_OUTPUTS)
+            || (whole && x.rows > 64)
             || (x.rows > 64 && weight.outputs > weight.inputs);
         if x.height == Height::Slots && x.rows <= SKINNY_ROWS && !wide && self.0.warp_groups {
             return self.few_rows(x, weight, bias, out);
         }
         let y = match out {
-            Form::Single => CudaMat::planes(&self.0, x.rows, weight.outputs, 1),
+            Form::Single | Form::Scores => CudaMat {
+                height: x.height,
+                ..CudaMat::planes(&self.0, x.rows, weight.outputs, 1)
+            },
             Form::Half | Form::Parts => x.beside(&self.0, weight.outputs),
         };
         self.0.multiply(&Product {
@@ -44,10 +48,13 @@ impl Cuda {
             y: weight.operand(true),
             out: y.buffer.address(),
             out_stride: y.stride,
-            out_f32: out == Form::Single,
+            out_f32: y.planes > 0,
             alpha: 1.0,
             accumulate: false,
-            bias: bias.map_or(0, |b| b.half.address()),
+            bias: bias.map_or(0, |b| match y.planes {
+                0 => b.half.address(),
+                _ => b.single.address(),
+            }),
             chosen_for: (x.height == Height::Any).then_some(ANSWER_ROWS),
         });
         y
@@ -63,7 +70,8 @@ impl Cuda {
     ) -> CudaMat {
         let blocks = weight.outputs.div_ceil(128);
         let inner = weight.inputs.div_ceil(64);
-        let wanted = if out == Form::Parts {
+        let parts = matches!(out, Form::Parts | Form::Scores);
+        let wanted = if parts {
             (2 * self.0.processors / blocks).clamp(1, inner.div_ceil(4))
         } else {
             1
@@ -115,4 +123,6 @@ pub(super) enum Form {
     Single,
     /// bf16, or F32 in planes.
     Parts,
+    /// F32, in planes: what scores are made of.
+    Scores,
 }

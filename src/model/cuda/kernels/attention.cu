@@ -90,8 +90,8 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
         if (n * 16 >= sees) continue;
         u32 k[4];
         right_rows<D>(k, k_now, n * 16, d);
-        multiply(s[2 * n], a, k[0], k[1]);
-        multiply(s[2 * n + 1], a, k[2], k[3]);
+        multiply_half(s[2 * n], a, k[0], k[1]);
+        multiply_half(s[2 * n + 1], a, k[2], k[3]);
       }
     }
     int first = tile.z + warp * 16 + (lane >> 2);
@@ -230,8 +230,8 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
     for (int d = 0; d < D; d += 16) {
       u32 k[4];
       right_rows<D>(k, k_tile, 0, d);
-      multiply(s[0], a[d / 16], k[0], k[1]);
-      multiply(s[1], a[d / 16], k[2], k[3]);
+      multiply_half(s[0], a[d / 16], k[0], k[1]);
+      multiply_half(s[1], a[d / 16], k[2], k[3]);
     }
     u32 p[2][2];
     for (int r = 0; r < 2; r++) {

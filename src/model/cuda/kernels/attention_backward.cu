@@ -80,8 +80,8 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
         if (n * 16 >= sees) continue;
         u32 k[4], v[4];
         right_rows<D>(k, k_now, n * 16, d);
-        multiply(s[2 * n], a, k[0], k[1]);
-        multiply(s[2 * n + 1], a, k[2], k[3]);
+        multiply_half(s[2 * n], a, k[0], k[1]);
+        multiply_half(s[2 * n + 1], a, k[2], k[3]);
         right_rows<D>(v, v_now, n * 16, d);
         multiply(t[2 * n], g, v[0], v[1]);
         multiply(t[2 * n + 1], g, v[2], v[3]);
@@ -107,6 +107,7 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
       for (int d = 0; d < D; d += 16) {
         u32 b2[4];
         right_columns<D>(b2, k_now, k * 16, d);
+        for (int j = 0; j < 4; j++) b2[j] = half_to_bf(b2[j]);
         multiply(grad[d / 8], a, b2[0], b2[1]);
         multiply(grad[d / 8 + 1], a, b2[2], b2[3]);
       }
@@ -185,8 +186,8 @@ DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d
         for (int n = 0; n < 2; n++) {
           u32 b[4], g[4];
           right_rows<D>(b, q_now, half * 32 + n * 16, d);
-          multiply(s[2 * n], a, b[0], b[1]);
-          multiply(s[2 * n + 1], a, b[2], b[3]);
+          multiply_half(s[2 * n], a, b[0], b[1]);
+          multiply_half(s[2 * n + 1], a, b[2], b[3]);
           right_rows<D>(g, g_now, half * 32 + n * 16, d);
           multiply(t[2 * n], v, g[0], g[1]);
           multiply(t[2 * n + 1], v, g[2], g[3]);
@@ -217,6 +218,7 @@ DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d
           multiply(gv[d / 8], a, b[0], b[1]);
           multiply(gv[d / 8 + 1], a, b[2], b[3]);
           right_columns<D>(b, q_now, half * 32 + k * 16, d);
+          for (int j = 0; j < 4; j++) b[j] = half_to_bf(b[j]);
           multiply(gk[d / 8], c, b[0], b[1]);
           multiply(gk[d / 8 + 1], c, b[2], b[3]);
         }

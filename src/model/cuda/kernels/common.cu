@@ -20,6 +20,23 @@ DEVICE u32 pack(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
   return r;
 }
+// Two numbers as half precision in one register: queries and keys are held so, because their scores
+// cancel and bf16 would leave an error that softmax makes large. Larger numbers than it has are cut.
+DEVICE u32 pack_half(float low, float high) {
+  u32 r;
+  low = fminf(fmaxf(low, -65504.f), 65504.f);
+  high = fminf(fmaxf(high, -65504.f), 65504.f);
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+// A register of two halves as bf16.
+DEVICE u32 half_to_bf(u32 x) {
+  float low, high;
+  asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
+      : "=f"(low), "=f"(high)
+      : "r"(x));
+  return pack(low, high);
+}
 union Eight {
   uint4 v;
   bf h[8];
@@ -75,6 +92,13 @@ DEVICE void load4_turned(u32 *r, u32 address) {
 // c[16x8] += a[16x16] b[16x8]
 DEVICE void multiply(float *c, const u32 *a, u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
+               "{%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// The same of half-precision operands.
+DEVICE void multiply_half(float *c, const u32 *a, u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
                "{%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));

@@ -32,10 +32,10 @@ DEVICE Head read_head(const void *x, u64 at, int half, int planes, u64 plane) {
     if (planes > 0) {
       float2 low = planes_pair((const float *)x, at + i, planes, plane);
       float2 high = planes_pair((const float *)x, at + i + half, planes, plane);
-      h.low[p] = wide(narrow(low.x));
-      h.low[p + 1] = wide(narrow(low.y));
-      h.high[p] = wide(narrow(high.x));
-      h.high[p + 1] = wide(narrow(high.y));
+      h.low[p] = low.x;
+      h.low[p + 1] = low.y;
+      h.high[p] = high.x;
+      h.high[p + 1] = high.y;
     } else {
       u32 low = *(const u32 *)((const bf *)x + at + i);
       u32 high = *(const u32 *)((const bf *)x + at + i + half);
@@ -58,13 +58,25 @@ DEVICE void write_head(bf *y, const Head &h, int half) {
   }
 }
 
+// As half precision: a query or a key.
+DEVICE void write_half(bf *y, const Head &h, int half) {
+#pragma unroll
+  for (int p = 0; p < PLACES; p += 2) {
+    int i = at_place(p);
+    if (i >= half) continue;
+    *(u32 *)(y + i) = pack_half(h.low[p], h.low[p + 1]);
+    *(u32 *)(y + i + half) = pack_half(h.high[p], h.high[p + 1]);
+  }
+}
+
 DEVICE float head_scale(const Head &h, int half, float eps) {
   float s = 0;
   for (int p = 0; p < PLACES; p++) s += h.low[p] * h.low[p] + h.high[p] * h.high[p];
   return rsqrtf(warp_sum(s) / (2 * half) + eps);
 }
 
-// From `[queries | keys | values]` of a row: rotated queries to q, rotated keys and values to
+// From `[queries | keys | values]` of a row: rotated queries to q and rotated keys, both in half
+// precision, and values to
 // their row of the cache. Without q, keys and values alone. A row whose cache row is negative stores nothing. Grid: (rows, shares of
 // the heads).
 KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *position,
@@ -93,9 +105,9 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
       }
     }
     if (h < queries)
-      write_head(q + ((u64)row * queries + h) * dim, x, half);
+      write_half(q + ((u64)row * queries + h) * dim, x, half);
     else if (to >= 0 && h < queries + kv)
-      write_head(keys + ((u64)to * kv + h - queries) * dim, x, half);
+      write_half(keys + ((u64)to * kv + h - queries) * dim, x, half);
     else if (to >= 0)
       write_head(values + ((u64)to * kv + h - queries - kv) * dim, x, half);
   }
@@ -103,10 +115,10 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
 
 // The gradient by `[queries | keys | values]`, from that by rotated queries, and by keys and values
 // of each query head.
-KERNEL place_heads_backward(const bf *qkv, const bf *dq, const bf *dk, const bf *dv, bf *d_qkv,
+KERNEL place_heads_backward(const void *qkv, const bf *dq, const bf *dk, const bf *dv, bf *d_qkv,
                             const int *position, const float *cos, const float *sin,
                             const float *q_norm, const float *k_norm, int queries, int kv, int dim,
-                            float eps) {
+                            float eps, int planes, u64 plane) {
   int row = blockIdx.x, warps = blockDim.x >> 5, half = dim / 2;
   int where = position[row], total = queries + 2 * kv, group = queries / kv;
   for (int h = threadIdx.x >> 5; h < total; h += warps) {
@@ -137,7 +149,7 @@ KERNEL place_heads_backward(const bf *qkv, const bf *dq, const bf *dk, const bf 
         g.high[p] = b * c - a * s;
       }
       if (w) {
-        Head x = read_head(qkv, at, half, 0, 0);
+        Head x = read_head(qkv, at, half, planes, plane);
         float r = head_scale(x, half, eps), d = 0;
         for (int p = 0; p < PLACES; p++) {
           int i = at_place(p);
