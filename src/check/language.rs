@@ -165,11 +165,13 @@ fn detect(text: &str, wanted: &[&'static str]) -> Result<&'static str, String> {
     };
     let known = LANGUAGES.iter().find(|(_, lang)| *lang == found.lang());
     let code = known.map(|(code, _)| *code).ok_or("an unknown language")?;
-    // Other scripts name few languages each, and are taken for none in Latin letters.
-    let near = latin && wanted.iter().any(|code| has_function_words(code));
-    let least = match wanted.contains(&code) || !near {
-        true => LEAST_CONFIDENCE,
-        false => FOREIGN_CONFIDENCE,
+    // Which of the languages in Latin letters it is does not matter where none is wanted; other
+    // scripts name few languages each.
+    let near = wanted.iter().any(|code| has_function_words(code));
+    let least = match wanted.contains(&code) {
+        _ if latin && !near => 0.0,
+        false if latin => FOREIGN_CONFIDENCE,
+        _ => LEAST_CONFIDENCE,
     };
     if found.confidence() < least {
         return Err("two languages are about as likely".into());

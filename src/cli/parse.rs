@@ -301,6 +301,7 @@ mod tests {
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
           suite     Test the suites themselves
+          bench     Measure how fast this machine answers and trains, beside what its hardware allows
 
         Options:
           -h, --help     Print help
@@ -371,10 +372,13 @@ mod tests {
               --shard <K/N>    Only the K-th of N parts of the probes, as in 2/4 [default: 1/1]
 
         Computing:
-              --slots <N>    Answers in work at once; an answer does not depend on it [default: 32]
-              --threads <N>  Worker threads; an answer does not depend on it [default: one a core]
-              --seed <SEED>  The seed that every random draw is derived from [default: that of the run or
-                             the configuration, else 42]
+              --device <DEVICE>  Where the model runs: auto, cpu, gpu, or gpu:N; auto is a GPU if there is
+                                 one that can [default: auto]
+              --slots <N>        Answers in work at once; on the CPU an answer does not depend on it
+                                 [default: 32, on a GPU 64]
+              --threads <N>      Worker threads; an answer does not depend on it [default: one a core]
+              --seed <SEED>      The seed that every random draw is derived from [default: that of the run
+                                 or the configuration, else 42]
 
         Records:
               --runs <DIR>  The folder of runs: records, checkpoints, and provenance [default: runs]

@@ -1,7 +1,7 @@
 //! Probes that no answer fails: they can show no loss.
 
 use crate::check::registry;
-use crate::flow::{Expect, Golden, Probe, ProbeId, Suite};
+use crate::flow::{Expect, Goal, Golden, Probe, ProbeId, Suite};
 
 /// How a probe treats wrong answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,9 @@ pub fn wrong_answers(suite: &Suite, but: &Probe) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    let others = suite.probes.iter().filter(|p| p.id != but.id);
+    // What has to be learned is the same answer to many questions.
+    let keep = suite.goal == Goal::Keep;
+    let others = suite.probes.iter().filter(|p| keep && p.id != but.id);
     let right = others.filter_map(|p| p.goldens.iter().find(|g| g.expect == Expect::Pass));
     wrong.extend(right.take(8).map(|g| g.answer.clone()));
     wrong
