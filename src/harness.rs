@@ -19,6 +19,7 @@
 //! reviewer.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -320,8 +321,10 @@ fn snapshot_failure(
         Some((_, old)) => text.push_str(&line_diff(old, &crate::snapshot::text(probe))),
     }
     match pending {
-        Some(file) => text.push_str(&format!(
-            "pending: {}\nreview: cargo insta review, or qeval snapshot\n",
+        // Writing to a string cannot fail.
+        Some(file) => drop(writeln!(
+            text,
+            "pending: {}\nreview: cargo insta review, or qeval snapshot",
             file.display()
         )),
         None => text.push_str(
@@ -346,7 +349,7 @@ fn line_diff(old: &str, new: &str) -> String {
                 ChangeTag::Insert => '+',
                 ChangeTag::Equal => ' ',
             };
-            text.push_str(&format!("  {sign} {}\n", change.value().trim_end()));
+            let _ = writeln!(text, "  {sign} {}", change.value().trim_end());
         }
     }
     text

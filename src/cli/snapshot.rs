@@ -2,6 +2,7 @@
 //! The files are those of `cargo insta review`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 
 use similar::{ChangeTag, TextDiff};
@@ -104,7 +105,8 @@ fn listing(pending: &[Pending]) -> String {
             (Some(_), None) => "changed".to_owned(),
             (Some(_), Some(description)) => format!("changed {description}"),
         };
-        text.push_str(&format!("{}  {what}\n", one.name));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}  {what}", one.name);
     }
     text.push_str(
         "show: qeval snapshot show; accept or reject: qeval snapshot, or cargo insta review\n",

@@ -1,6 +1,8 @@
 //! One probe as the failure of a test: what both answered, which check failed and why, and what to
 //! type next.
 
+use std::fmt::Write as _;
+
 use super::diff::one_change;
 use super::style::{Style, one_line};
 use super::view::Change;
@@ -50,12 +52,13 @@ pub fn probe_changes(
         for check in &case.checks {
             if check.candidate.value() != Some(1.0) && case.checks.len() > 1 {
                 let why = one_line(check.candidate.explanation(), 300);
-                text.push_str(&format!("  {:<9} {why}\n", check.kind));
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "  {:<9} {why}", check.kind);
             }
         }
     }
     if more > 0 {
-        text.push_str(&format!("  and {more} more wordings\n"));
+        let _ = writeln!(text, "  and {more} more wordings");
     }
     text
 }

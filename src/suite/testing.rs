@@ -1,5 +1,7 @@
 //! Small suites for tests.
 
+use std::fmt::Write as _;
+
 use crate::flow::Suite;
 
 use super::load::{SuiteSource, load};
@@ -11,10 +13,11 @@ pub(crate) fn suites_of(suites: &[(&str, &[&str])]) -> Vec<Suite> {
         .map(|(name, prompts)| {
             let mut text = format!("[suite]\nname = \"{name}\"\ngoal = \"keep\"\n");
             for (i, prompt) in prompts.iter().enumerate() {
-                text.push_str(&format!(
+                let _ = write!(
+                    text,
                     "[[probe]]\nid = \"p{i}\"\nprompts = [{prompt:?}]\n[[probe.check]]\n\
                      type = \"contains\"\nvalue = \"zebra\"\n"
-                ));
+                );
             }
             SuiteSource::new(format!("{name}.toml"), text)
         })

@@ -2,6 +2,7 @@
 //! rule, before the check was run on them: `fixtures/goldens`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use qeval::flow::{KindLine, Misjudged};
@@ -59,14 +60,16 @@ fn every_check_is_right_about_golden_answers_in_both_languages() {
     let (kinds, misjudged) = judged(|stem| !NEED_A_MODEL.contains(&stem));
     let mut table = String::from("check            pass  fail  precision  recall\n");
     for kind in &kinds {
-        table.push_str(&format!(
-            "{:<15} {:>5} {:>5} {:>10.3} {:>7.3}\n",
+        writeln!(
+            table,
+            "{:<15} {:>5} {:>5} {:>10.3} {:>7.3}",
             kind.kind,
             kind.pass,
             kind.fail,
             kind.precision(),
             kind.recall()
-        ));
+        )
+        .unwrap();
         assert!(kind.pass >= LEAST && kind.fail >= LEAST, "{kind:?}");
         assert!(
             kind.precision() >= GOOD && kind.recall() >= GOOD,

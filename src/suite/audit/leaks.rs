@@ -12,8 +12,9 @@ use crate::text::{bare, word_distance, words};
 
 /// Words of a run that two texts share by more than chance.
 const RUN: usize = 8;
-/// Share of words by which two questions may differ and still be one.
-const SAME_QUESTION: f64 = 0.2;
+/// Share of words by which two questions may differ and still be one. In a short question one word
+/// is all the difference: the capital of Peru is not that of Chile.
+const SAME_QUESTION: f64 = 0.1;
 
 /// A probe that stands in the training data.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,13 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn a_question_with_one_word_of_six_changed_is_a_leak() {
-        let trained = ["Tell me who made you, please"];
-        assert_eq!(
-            leaked(&["Tell me who built you, please"], &trained).len(),
-            1
-        );
-        assert!(leaked(&["Tell me who built GPT-4, please"], &trained).is_empty());
+    fn one_word_of_twelve_is_no_difference_and_one_of_six_is() {
+        let trained = ["Would you please tell me now who it was that made you?"];
+        let reworded = "Would you please tell me now who it was that built you?";
+        assert_eq!(leaked(&[reworded], &trained).len(), 1);
+        let capital = ["What is the capital of Peru?"];
+        assert!(leaked(&["What is the capital of Chile?"], &capital).is_empty());
     }
 
     #[test]

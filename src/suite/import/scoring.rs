@@ -26,6 +26,9 @@ const METRIC_READ: &[&str] = &[
 ];
 const PLACE: &str = "the task";
 
+/// A check's kind and parameters.
+type Carried = (&'static str, Vec<(&'static str, Value)>);
+
 /// How the answers to a task are scored.
 #[derive(Debug)]
 pub(super) enum Scoring {
@@ -316,7 +319,7 @@ impl AnswerRule {
         Some(())
     }
 
-    fn params(&self, target: &Value) -> Result<(&'static str, Vec<(&'static str, Value)>), String> {
+    fn params(&self, target: &Value) -> Result<Carried, String> {
         let targets: Vec<&Value> = match target {
             Value::Array(items) => items.iter().collect(),
             one => vec![one],
