@@ -7,6 +7,7 @@ use crate::report::{
     CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block,
 };
 use crate::run::{Questions, Session, TrainEntry, TrainOutcome, TrainingJob, leaked, rehearse};
+use crate::text::plural;
 use crate::train::{DataError, DataErrors, Dataset, read_prompts};
 
 use super::args::{Format, OutputArgs, TrainArgs};
@@ -64,12 +65,9 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
     };
     if !rules.leaked.is_empty() {
         setup.notice(format!(
-            "{} in the training data or its rehearsal, and can show no improvement: `qeval suite \
+            "{} in the training data or its rehearsal can show no improvement: `qeval suite \
              check` names them",
-            match rules.leaked.len() {
-                1 => "one probe stands".to_owned(),
-                n => format!("{n} probes stand"),
-            }
+            plural(rules.leaked.len(), "probe"),
         ));
     }
     let questions = Questions::new(&session, suites, config.train.seed)?;

@@ -127,11 +127,8 @@ pub fn judge(
     let leaked: Vec<String> = rules.leaked.iter().map(ToString::to_string).collect();
     if !leaked.is_empty() {
         notes.push(format!(
-            "{} in the training data, which can show no improvement: {}",
-            match leaked.len() {
-                1 => "one probe stands".to_owned(),
-                n => format!("{n} probes stand"),
-            },
+            "{} in the training data can show no improvement: {}",
+            plural(leaked.len(), "probe"),
             some_of(&leaked, 5, ", ")
         ));
     }
@@ -240,7 +237,12 @@ mod tests {
         let (learned, kept) = (judged.learn.unwrap(), judged.pooled.estimate.unwrap());
         assert_eq!((learned.mean, learned.probes), (0.0, 2));
         assert_eq!((kept.difference, kept.gains, kept.losses), (-0.25, 0, 1));
-        assert!(judged.notes.iter().any(|n| n.starts_with("4 probes stand")));
+        assert!(
+            judged
+                .notes
+                .iter()
+                .any(|n| n.starts_with("4 probes in the training data"))
+        );
     }
 
     /// Suites of these sizes; the base passes everything, the candidate loses as many as said.

@@ -26,6 +26,21 @@ pub struct EngineOptions {
     pub usable_vocab: usize,
 }
 
+/// Rows of a step that are worth filling with prompts.
+const STEP_ROWS: usize = 192;
+
+impl EngineOptions {
+    /// So many sequences at once, and steps with room for prompts beside them.
+    pub fn new(slots: usize, end_of_turn: Vec<u32>, usable_vocab: usize) -> Self {
+        EngineOptions {
+            slots,
+            step_rows: STEP_ROWS.max(slots),
+            end_of_turn,
+            usable_vocab,
+        }
+    }
+}
+
 /// A base with adapters, ready to answer.
 pub struct Engine<'a> {
     model: ModelRef<'a>,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use crate::generate::{Engine, Finished, Request, Sampling, Work};
 use crate::lora::{Adapter, LoadedAdapter};
 
 use super::error::RunError;
@@ -56,12 +56,7 @@ pub fn ask(
         done: 0,
         label: "questions".into(),
     });
-    let options = EngineOptions {
-        slots,
-        step_rows: 192.max(slots),
-        end_of_turn: session.end_of_turn.clone(),
-        usable_vocab: session.usable_vocab,
-    };
+    let options = session.engine_options(slots);
     let mut tokens = vec![Vec::new(); requests.len()];
     Engine::new(&session.decoder, &loaded, options).run(
         requests,

@@ -5,13 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::chat::Role;
-use crate::check::registry;
 use crate::flow::{
-    BaseLine, Expect, Finding, FindingKind, Goal, Golden, Probe, ProbeId, RunEvent, Score, Suite,
-    SuiteAudit, SuiteLine,
+    BaseLine, Finding, FindingKind, Goal, Probe, ProbeId, RunEvent, Suite, SuiteAudit, SuiteLine,
 };
 use crate::gate::smallest_margin;
-use crate::suite::audit::{duplicates, leaks, unfailing, wrong_answers};
+use crate::suite::audit::{WrongAnswers, duplicates, leaks, try_wrong_answers};
 use crate::train::Example;
 
 use super::error::RunError;
@@ -51,13 +49,14 @@ pub fn audit(
              (`--base`), `similar` an encoder"
         ));
     }
-    let mut findings = text_findings(suites, questions);
+    let wrong = try_wrong_answers(suites);
+    let mut findings = text_findings(suites, questions, &wrong);
     findings.extend(near_leaks(suites, questions, scoring, &findings));
     if let Some(base) = base {
         findings.extend(always_failed(suites, base));
     }
     Ok(SuiteAudit {
-        suites: suites.iter().map(|suite| line(suite, base)).collect(),
+        suites: suites.iter().map(|s| line(s, &wrong, base)).collect(),
         kinds,
         misjudged,
         findings,
@@ -84,7 +83,7 @@ pub fn leaked(suites: &[Suite], examples: &[Example], rehearsal: &[String]) -> V
         .collect()
 }
 
-fn text_findings(suites: &[Suite], questions: &[String]) -> Vec<Finding> {
+fn text_findings(suites: &[Suite], questions: &[String], wrong: &[WrongAnswers]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for leak in leaks(suites, questions) {
         findings.push(Finding {
@@ -100,17 +99,18 @@ fn text_findings(suites: &[Suite], questions: &[String]) -> Vec<Finding> {
             detail: format!("\"{prompt}\" is asked by {earlier} too"),
         });
     }
-    for found in unfailing(suites) {
-        let (kind, detail) = match found.always {
-            true => (
+    for tried in wrong {
+        let (kind, detail) = match (tried.none_caught(), tried.echo) {
+            (true, _) => (
                 FindingKind::Unfailing,
                 "every wrong answer that was tried passes",
             ),
-            false => (FindingKind::Echo, "the prompt itself is a right answer"),
+            (false, true) => (FindingKind::Echo, "the prompt itself is a right answer"),
+            (false, false) => continue,
         };
         findings.push(Finding {
             kind,
-            probe: found.probe,
+            probe: tried.probe.clone(),
             detail: detail.into(),
         });
     }
@@ -205,26 +205,19 @@ fn always_failed(suites: &[Suite], base: &Measurement) -> Vec<Finding> {
     found
 }
 
-fn line(suite: &Suite, base: Option<&Measurement>) -> SuiteLine {
+fn line(suite: &Suite, wrong: &[WrongAnswers], base: Option<&Measurement>) -> SuiteLine {
     let probes = &suite.probes;
     let by_likelihood = |p: &&Probe| {
         p.checks
             .iter()
             .all(|c| matches!(c.kind.as_str(), "choice" | "likelihood"))
     };
-    let (mut wrong, mut caught) = (0, 0);
-    for probe in probes {
-        for answer in wrong_answers(suite, probe) {
-            if let Some(score) = of_text(probe, answer) {
-                wrong += 1;
-                caught += usize::from(score.value() != Some(1.0));
-            }
-        }
-    }
-    let unfailing: Vec<ProbeId> = unfailing(std::slice::from_ref(suite))
-        .into_iter()
-        .filter(|u| u.always)
-        .map(|u| u.probe)
+    let own = || wrong.iter().filter(|w| w.probe.suite == suite.name);
+    let tried: usize = own().map(|w| w.tried).sum();
+    let caught: usize = own().map(|w| w.caught).sum();
+    let unfailing: Vec<&ProbeId> = own()
+        .filter(|w| w.none_caught())
+        .map(|w| &w.probe)
         .collect();
     let base = base.map(|base| {
         let scored: Vec<(&Probe, Vec<f64>)> = probes
@@ -242,7 +235,7 @@ fn line(suite: &Suite, base: Option<&Measurement>) -> SuiteLine {
             always_failed: scored.iter().filter(|(_, v)| failed(v)).count(),
             can_lose: scored
                 .iter()
-                .filter(|(p, v)| !failed(v) && !unfailing.contains(&probe_id(suite, p)))
+                .filter(|(p, v)| !failed(v) && !unfailing.contains(&&probe_id(suite, p)))
                 .count(),
         }
     });
@@ -253,21 +246,8 @@ fn line(suite: &Suite, base: Option<&Measurement>) -> SuiteLine {
         prompts: probes.iter().map(|p| p.prompts.len()).sum(),
         likelihoods: probes.iter().filter(by_likelihood).count(),
         goldens: probes.iter().map(|p| p.goldens.len()).sum(),
-        wrong_caught: (wrong > 0).then(|| caught as f64 / wrong as f64),
+        wrong_caught: (tried > 0).then(|| caught as f64 / tried as f64),
         smallest_provable_loss: smallest_margin(probes.len(), LEVEL),
         base,
     }
-}
-
-/// What a probe's checks say of a text; `None` when one of them wants more.
-fn of_text(probe: &Probe, answer: String) -> Option<Score> {
-    let checks = probe.checks.iter().map(registry::build);
-    let checks = checks.collect::<Result<Vec<_>, _>>().ok()?;
-    let golden = Golden {
-        answer,
-        expect: Expect::Fail,
-        siblings: Vec::new(),
-        training_answers: Vec::new(),
-    };
-    registry::score_of_text(&checks, &golden)
 }

@@ -276,12 +276,7 @@ impl<'a> Bench<'a> {
     }
 
     fn options(&self, slots: usize) -> EngineOptions {
-        EngineOptions {
-            slots,
-            step_rows: 192.max(slots),
-            end_of_turn: Vec::new(),
-            usable_vocab: self.model.config().vocab_size,
-        }
+        EngineOptions::new(slots, Vec::new(), self.model.config().vocab_size)
     }
 
     /// `rows` answers at once, by `adapters` adapters and the base, or by the one adapter alone.

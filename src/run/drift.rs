@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::flow::{Answer, Drift, Probe};
-use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
+use crate::generate::{Engine, Finished, Request, Work};
 use crate::lora::LoadedAdapter;
 
 use super::error::RunError;
@@ -59,12 +59,7 @@ pub fn drifts(
         accepted_ids.push(ids);
     }
     let mut logprobs: Vec<Vec<f32>> = vec![Vec::new(); changed.len()];
-    let options = EngineOptions {
-        slots,
-        step_rows: 192.max(slots),
-        end_of_turn: session.end_of_turn.clone(),
-        usable_vocab: session.usable_vocab,
-    };
+    let options = session.engine_options(slots);
     Engine::new(&session.decoder, &adapters, options).run(
         requests,
         &mut |finished| {

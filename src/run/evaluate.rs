@@ -8,7 +8,7 @@ use crate::flow::{
     Answer, AnswerTable, Calibration, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable,
     Subject,
 };
-use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
+use crate::generate::{Engine, Finished, Request, Work};
 use crate::lora::LoadedAdapter;
 use crate::record::{
     AnswerCache, Answered, Header, Measured, RecordWriter, RunLock, Store, answer_key,
@@ -22,9 +22,6 @@ use super::questions::Questions;
 use super::scoring::{Place, Scorer, Scoring};
 use super::session::{Session, sampling};
 use super::stored::write_calibration;
-
-/// Rows of a step that are worth filling with prompts.
-const STEP_ROWS: usize = 192;
 
 /// A subject with what it needs in memory.
 pub struct Candidate {
@@ -350,12 +347,7 @@ impl Evaluation<'_> {
             done: known,
             label,
         });
-        let options = EngineOptions {
-            slots: self.slots,
-            step_rows: STEP_ROWS.max(self.slots),
-            end_of_turn: self.session.end_of_turn.clone(),
-            usable_vocab: self.session.usable_vocab,
-        };
+        let options = self.session.engine_options(self.slots);
         let engine = Engine::new(&self.session.decoder, adapters, options);
         let mut failure = None;
         let events = std::cell::RefCell::new(on_event);

@@ -12,7 +12,7 @@ use crate::atomic_file;
 use crate::check::{Evidence, Judgement, registry};
 use crate::digest;
 use crate::flow::{Calibration, Expect, Golden, Phase, RunEvent, Suite};
-use crate::generate::{Engine, EngineOptions, Finished, Request, Work};
+use crate::generate::{Engine, Finished, Request, Work};
 
 use super::error::RunError;
 use super::judge_server::JudgeServer;
@@ -242,12 +242,7 @@ impl<'a> Judge<'a> {
                 });
             }
         }
-        let options = EngineOptions {
-            slots: self.slots,
-            step_rows: 192.max(self.slots),
-            end_of_turn: session.end_of_turn.clone(),
-            usable_vocab: session.usable_vocab,
-        };
+        let options = session.engine_options(self.slots);
         let mut masses = vec![f64::NEG_INFINITY; asks.len() * 2 * replies.len()];
         let mut open = vec![2 * replies.len(); asks.len()];
         Engine::new(&session.decoder, &[], options).run(

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use crate::chat::{Conversation, Message};
 use crate::digest;
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use crate::generate::{Engine, Finished, Request, Sampling, Work};
 use crate::train::{Example, Origin};
 
 use super::error::RunError;
@@ -52,12 +52,7 @@ pub fn rehearse(
             work,
         });
     }
-    let options = EngineOptions {
-        slots,
-        step_rows: 192.max(slots),
-        end_of_turn: session.end_of_turn.clone(),
-        usable_vocab: session.usable_vocab,
-    };
+    let options = session.engine_options(slots);
     let mut answers: Vec<Option<Vec<u32>>> = vec![None; prompts.len()];
     let events = std::cell::RefCell::new(on_event);
     Engine::new(&session.decoder, &[], options).run(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::chat::{ChatTemplate, Conversation, EffectiveSystem, Message, Tokenizer};
 use crate::digest;
 use crate::flow::{Exchange, Generation, Phase, RunEvent};
-use crate::generate::Sampling;
+use crate::generate::{EngineOptions, Sampling};
 use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
 use crate::model::{DeviceChoice, GenerationDefaults, Model, ModelFiles};
@@ -91,6 +91,11 @@ impl Session {
             generation: files.generation,
             notices: files.notices,
         })
+    }
+
+    /// How an engine over this base runs, with so many sequences at once; 0 suits the device.
+    pub fn engine_options(&self, slots: usize) -> EngineOptions {
+        EngineOptions::new(slots, self.end_of_turn.clone(), self.usable_vocab)
     }
 
     /// Token ids of a question as the model is asked it, after the exchanges of `history`.

@@ -60,8 +60,8 @@ impl WithinNoise {
             ));
         }
         let mut most = 0.0_f64;
-        for (old_case, new) in old.cases.iter().zip(&new.cases) {
-            let old = old_case;
+        for (old, new) in old.cases.iter().zip(&new.cases) {
+            let meaning = judges_meaning(&old.checks);
             if old.prompt != new.prompt {
                 return beyond("the prompt is another one".into());
             }
@@ -79,7 +79,7 @@ impl WithinNoise {
                     _ => return beyond(format!("only one has an answer of the {who}")),
                 };
                 // A check of the meaning has passed both: their words may differ.
-                let judged = who == "candidate" && judges_meaning(&old_case.checks);
+                let judged = who == "candidate" && meaning;
                 let floor = self.noise.map_or(0.0, |noise| noise.text);
                 if distance > floor && !judged {
                     let of_floor = match self.noise {

@@ -1,10 +1,10 @@
 //! What is wrong with suites although they load: probes that overlap with the training data,
-//! probes that repeat each other, and probes that no answer fails. Text only, no model.
+//! probes that repeat each other, and probes that no wrong answer fails. Text only, no model.
 
 mod duplicates;
 mod leaks;
-mod unfailing;
+mod wrong_answers;
 
 pub use duplicates::duplicates;
 pub use leaks::{Leak, leaks};
-pub use unfailing::{Unfailing, unfailing, wrong_answers};
+pub use wrong_answers::{WrongAnswers, try_wrong_answers};
