@@ -91,7 +91,10 @@ impl Check for TextLikelihood {
 /// of the right option r among the options: `exp(L_r) / sum_i exp(L_i)`. With `"bytes"` each L_i
 /// is divided by the option's UTF-8 bytes first, for options of unlike length; the value is then
 /// flatter. Guessing scores 1 over the number of options. Options should be alike in style and
-/// length: a sentence that is odd as such is improbable whether or not it is right.
+/// length: a sentence that is odd as such is improbable whether or not it is right. A sentence that
+/// a candidate was trained on is no option either: all of its probability stands in one wording,
+/// while that of the right answer is spread over many, and it wins although the candidate never says
+/// it.
 #[derive(Debug)]
 struct Choice {
     options: Vec<String>,

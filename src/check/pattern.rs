@@ -99,6 +99,13 @@ fn group(params: &mut Params<'_>, regex: Option<&Regex>) -> usize {
     })
 }
 
+impl Pattern {
+    /// The expression, as far as a line of a report has room for it.
+    fn shown(&self) -> String {
+        ellipsize(self.regex.as_str(), 60)
+    }
+}
+
 impl Check for Pattern {
     fn needs(&self) -> Needs {
         Needs::answer()
@@ -113,12 +120,12 @@ impl Check for Pattern {
             return match self.regex.find(text) {
                 Some(found) => Score::pass(format!(
                     "`{}` matches \"{}\"",
-                    self.regex,
+                    self.shown(),
                     ellipsize(&fold(found.as_str()), 80)
                 )),
                 None => Score::fail(format!(
                     "`{}` matches nothing in \"{}\"",
-                    self.regex,
+                    self.shown(),
                     ellipsize(&fold(text), 80)
                 )),
             };
@@ -126,7 +133,7 @@ impl Check for Pattern {
         let Some(captures) = self.regex.captures(text) else {
             return Score::fail(format!(
                 "`{}` matches nothing in \"{}\"",
-                self.regex,
+                self.shown(),
                 ellipsize(&fold(text), 80)
             ));
         };

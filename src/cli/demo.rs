@@ -216,7 +216,7 @@ fn careful(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
         rehearsal: Vec::new(),
         lora: LoraSection::default(),
         train: TrainSection {
-            num_train_epochs: 3.0,
+            num_train_epochs: 5.0,
             learning_rate: 7e-4,
             warmup_ratio: 0.1,
             gradient_accumulation_steps: 4,

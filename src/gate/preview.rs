@@ -42,7 +42,7 @@ pub fn preview(suites: &[Suite], rules: &Rules) -> Result<Preview, Vec<GateError
                 .into(),
         ),
     }
-    let mut lines = Vec::new();
+    let (mut lines, mut small) = (Vec::new(), Vec::new());
     for suite in kept {
         let margin = suite.margin.unwrap_or(rules.suite_margin);
         let own = line(&suite.name, suite.probes.len(), margin, suite_level);
@@ -58,18 +58,11 @@ pub fn preview(suites: &[Suite], rules: &Rules) -> Result<Preview, Vec<GateError
                 rules,
             ));
         } else if own.smallest_provable_loss >= margin {
-            notes.push(format!(
-                "`{}` can exclude a loss of {} at best with {}, so by itself it cannot pass its \
-                 margin of {} and may stay inconclusive; it still counts in the pooled score, and \
-                 a proven loss in it is a regression",
-                suite.name,
-                score(own.smallest_provable_loss),
-                plural(own.probes, "probe"),
-                score(margin),
-            ));
+            small.push(own.clone());
         }
         lines.push(own);
     }
+    notes.extend(too_small(&small));
     if errors.is_empty() {
         Ok(Preview {
             pooled,
@@ -79,6 +72,32 @@ pub fn preview(suites: &[Suite], rules: &Rules) -> Result<Preview, Vec<GateError
     } else {
         Err(errors)
     }
+}
+
+/// What suites that are too small for their margins can still say.
+fn too_small(suites: &[PreviewLine]) -> Option<String> {
+    Some(match suites {
+        [] => return None,
+        [one] => format!(
+            "`{}` is too small to pass its margin of {} alone ({} exclude a loss of {} at best) and \
+             may stay inconclusive; it still counts in the pooled score, and a proven loss in it is \
+             a regression",
+            one.suite,
+            score(one.margin),
+            plural(one.probes, "probe"),
+            score(one.smallest_provable_loss),
+        ),
+        several => {
+            let names: Vec<String> = several.iter().map(|s| format!("`{}`", s.suite)).collect();
+            format!(
+                "{} suites are too small to pass their margins alone and may stay inconclusive \
+                 ({}); they still count in the pooled score, and a proven loss in one is a \
+                 regression",
+                names.len(),
+                names.join(", ")
+            )
+        }
+    })
 }
 
 fn out_of_reach(
@@ -166,7 +185,7 @@ mod tests {
         // 2^-6 is the first below 0.02.
         assert_eq!(pooled.smallest_detectable_loss, Some(6.0 / 65.0));
         assert_eq!(preview.suites[1].margin, 0.15);
-        insta::assert_snapshot!(preview.notes.join("\n"), @"`code` can exclude a loss of 0.11 at best with 25 probes, so by itself it cannot pass its margin of 0.05 and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a regression");
+        insta::assert_snapshot!(preview.notes.join("\n"), @"`code` is too small to pass its margin of 0.05 alone (25 probes exclude a loss of 0.11 at best) and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a regression");
     }
 
     #[test]

@@ -334,7 +334,8 @@ impl TrainingJob<'_> {
         suites
             .flat_map(|s| s.probes.iter().map(move |p| (s, p)))
             .map(|(suite, probe)| ProbeSystem {
-                probe: format!("{}::{}", suite.name, probe.id),
+                suite: suite.name.clone(),
+                probe: probe.id.clone(),
                 system: probe.system.clone().unwrap_or_else(|| usual.clone()),
             })
             .collect()

@@ -5,7 +5,7 @@
 //! Every finding is collected; any one refuses the run. The gradients of steps 1 and 2 are checked
 //! where they are made, by the trainer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::StepPlan;
 use super::config::{BadRows, DataSection, TrainSection};
@@ -43,7 +43,9 @@ pub struct Preflight<'a> {
 /// A probe and what its model is told before the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSystem {
-    /// `suite::probe`.
+    /// Its suite.
+    pub suite: String,
+    /// Its name there.
     pub probe: String,
     /// The system prompt in effect: the probe's own, else the configured, else the template's.
     pub system: String,
@@ -192,11 +194,8 @@ impl Preflight<'_> {
             let own = example.conversation.system();
             (own.unwrap_or(self.system), example.origin.to_string())
         }));
-        let probes = by_system(
-            self.probes
-                .iter()
-                .map(|p| (p.system.as_str(), p.probe.clone())),
-        );
+        let name = |p: &ProbeSystem| format!("{}::{}", p.suite, p.probe);
+        let probes = by_system(self.probes.iter().map(|p| (p.system.as_str(), name(p))));
         for (system, names) in rows
             .iter()
             .filter(|(system, _)| !probes.contains_key(*system))
@@ -213,18 +212,29 @@ impl Preflight<'_> {
                  `system`",
             ));
         }
-        for (system, names) in probes
+        // A single probe under a system prompt of its own asks whether the model obeys it; a suite
+        // that is asked under no other measures a model that was not trained.
+        let trained = |p: &&ProbeSystem| rows.contains_key(p.system.as_str());
+        let shared: BTreeSet<&str> = self
+            .probes
             .iter()
-            .filter(|(system, _)| !rows.contains_key(*system))
-        {
+            .filter(trained)
+            .map(|p| p.suite.as_str())
+            .collect();
+        let apart = self
+            .probes
+            .iter()
+            .filter(|p| !shared.contains(p.suite.as_str()));
+        for (system, names) in by_system(apart.map(|p| (p.system.as_str(), name(p)))) {
             findings.push(finding(
                 "[gate] suites",
                 format!(
                     "{} asked under the system prompt {system:?}, which no row is trained under: {}",
                     if names.len() == 1 { "1 probe is".into() } else { format!("{} probes are", names.len()) },
-                    named(names)
+                    named(&names)
                 ),
-                "training and probes share their system prompts, or the gate measures another model",
+                "training and the probes of a suite share a system prompt, or the gate measures another \
+                 model",
                 "set `system` under [train] for both, or take `system` out of these probes",
             ));
         }
@@ -301,8 +311,10 @@ mod tests {
     }
 
     fn probe(name: &str, system: &str) -> ProbeSystem {
+        let (suite, probe) = name.split_once("::").unwrap();
         ProbeSystem {
-            probe: name.into(),
+            suite: suite.into(),
+            probe: probe.into(),
             system: system.into(),
         }
     }
@@ -455,8 +467,20 @@ mod tests {
         [data] sources: 7 rows are trained under the system prompt "You are a helpful assistant.", which no probe has: d.jsonl:3, d.jsonl:4, d.jsonl:5, d.jsonl:6, d.jsonl:7 and 2 more
         (training and probes share their system prompts, or the gate measures another model; set `system` under [train] to it and take it out of the rows, or give probes this `system`)
         [gate] suites: 1 probe is asked under the system prompt "You are Qwen.", which no row is trained under: identity::who
-        (training and probes share their system prompts, or the gate measures another model; set `system` under [train] for both, or take `system` out of these probes)
+        (training and the probes of a suite share a system prompt, or the gate measures another model; set `system` under [train] for both, or take `system` out of these probes)
         "#);
+    }
+
+    #[test]
+    fn a_single_probe_may_have_a_system_prompt_of_its_own() {
+        let mut case = Case::new(9);
+        let usual = case.probes.clone();
+        assert!(!usual.is_empty());
+        case.probes
+            .push(probe(&format!("{}::capitals", usual[0].suite), "Shout."));
+        assert_eq!(case.check(), Ok(()));
+        case.probes.push(probe("other::capitals", "Shout."));
+        assert!(case.check().is_err());
     }
 
     #[test]
