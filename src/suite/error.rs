@@ -21,10 +21,25 @@ impl SuiteErrors {
         let mut files: Vec<&str> = self.0.iter().map(|e| e.place.file.as_str()).collect();
         files.sort_unstable();
         files.dedup();
-        let mut text: Vec<String> = self.0.iter().map(SuiteError::to_string).collect();
+        let mut text = Vec::new();
+        for (i, error) in self.0.iter().enumerate() {
+            // One value mends every place of a variable: the first is shown, the others counted.
+            let is_same = |e: &&SuiteError| error.kind.variable() == e.kind.variable();
+            if error.kind.variable().is_some() {
+                if self.0[..i].iter().any(|e| is_same(&e)) {
+                    continue;
+                }
+                let others = self.0[i + 1..].iter().filter(is_same).count();
+                if others > 0 {
+                    text.push(format!("{error}\n  and {} more", plural(others, "place")));
+                    continue;
+                }
+            }
+            text.push(error.to_string());
+        }
         text.push(format!(
             "{} in {}",
-            plural(self.0.len(), "error"),
+            plural(text.len(), "error"),
             plural(files.len(), "suite file")
         ));
         text.join("\n\n")
@@ -231,6 +246,14 @@ pub enum SuiteErrorKind {
 }
 
 impl SuiteErrorKind {
+    /// The variable that has no value, if that is what is wrong.
+    fn variable(&self) -> Option<&str> {
+        match self {
+            SuiteErrorKind::UnknownVar { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// A value that breaks a rule.
     pub(super) fn bad(what: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::BadValue {

@@ -517,6 +517,29 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_without_a_value_is_told_once() {
+        let text = file(
+            "",
+            "tags = [\"en\"]\nsystem = \"You are {{who}}, {{naem}}.\"\n[[probe.golden]]\n\
+             answer = \"I am {{who}}.\"\nexpect = \"pass\"",
+        );
+        insta::assert_snapshot!(of(&text).unwrap_err(), @r#"
+        s.toml:9:19: `{{who}}` has no value
+          9 | system = "You are {{who}}, {{naem}}."
+            |                   ^^^^^^^
+          rule: give `who` a value under [vars] in qeval.toml, which has author and name
+
+        s.toml:9:28: `{{naem}}` has no value
+          9 | system = "You are {{who}}, {{naem}}."
+            |                            ^^^^^^^^
+          rule: give `naem` a value under [vars] in qeval.toml, which has author and name
+          nearest: `name`
+
+        2 errors in 1 suite file
+        "#);
+    }
+
+    #[test]
     fn a_right_file_becomes_nouns() {
         let suites = of(&file(
             "description = \"d\"\nmargin = 1",

@@ -52,12 +52,8 @@ fn gate_tells_harm_from_none() {
     │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
     │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
-          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
-          proven loss in it is a regression
-    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
-          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
-          loss in it is a regression
+    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
+          `coding`); they still count in the pooled score, and a proven loss in one is a regression
     adapters/harmful against base
     ┌────────────┬────────┬──────┬───────────┬──────────────────────┬───────┬────────────┐
     │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict    │
@@ -111,12 +107,8 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
     │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
-          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
-          proven loss in it is a regression
-    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
-          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
-          loss in it is a regression
+    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
+          `coding`); they still count in the pooled score, and a proven loss in one is a regression
     adapters/good against base
     ┌────────────┬────────┬──────┬───────────┬──────────────────────┬───────┬──────────────┐
     │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict      │
@@ -352,12 +344,8 @@ fn training_that_keeps_everything_ships_its_best_checkpoint() {
     │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
     │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
-          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
-          proven loss in it is a regression
-    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
-          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
-          loss in it is a regression
+    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
+          `coding`); they still count in the pooled score, and a proven loss in one is a regression
     ┌──────┬────────┬─────────────┬─────────────────────┬─────────────┐
     │ step ┆ loss   ┆ learn score ┆ keep difference     ┆ verdict     │
     ╞══════╪════════╪═════════════╪═════════════════════╪═════════════╡
@@ -430,12 +418,8 @@ fn training_that_destroys_is_stopped_and_ships_nothing() {
     │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
     │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: `arithmetic` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass
-          its margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a
-          proven loss in it is a regression
-    note: `coding` can exclude a loss of 0.16 at best with 17 probes, so by itself it cannot pass its
-          margin of 0.15 and may stay inconclusive; it still counts in the pooled score, and a proven
-          loss in it is a regression
+    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
+          `coding`); they still count in the pooled score, and a proven loss in one is a regression
     ┌──────┬───────┬─────────────┬──────────────────────┬───────────────────────────────────────┐
     │ step ┆ loss  ┆ learn score ┆ keep difference      ┆ verdict                               │
     ╞══════╪═══════╪═════════════╪══════════════════════╪═══════════════════════════════════════╡
