@@ -49,7 +49,8 @@ pub struct Measured {
     pub floor_milliseconds: f64,
     /// Floor over time.
     pub share_of_floor: f64,
-    /// Most device memory in use, in GB; `None` on the CPU.
+    /// Most memory in use so far, in GB: the device's, on the CPU the process's where the system
+    /// tells it.
     pub peak_gigabytes: Option<f64>,
 }
 
@@ -110,6 +111,14 @@ fn parameters(config: &ModelConfig) -> (f64, f64) {
     )
 }
 
+/// Most memory that the process had so far, in GB, where the system says it.
+fn peak_resident() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024.0 / 1e9)
+}
+
 /// A benchmark of one loaded model.
 pub struct Bench<'a> {
     model: ModelRef<'a>,
@@ -162,7 +171,7 @@ impl<'a> Bench<'a> {
             let rows: &[usize] = if large {
                 &[1, 16, 64, 80, 128]
             } else {
-                &[1, 16, 32]
+                &[1, 16, 32, 48]
             };
             for &rows in rows {
                 add(self.decode(rows, "none", 0));
@@ -170,14 +179,15 @@ impl<'a> Bench<'a> {
             let rows = if large { 64 } else { 16 };
             add(self.decode(rows, "q,v", 1));
             add(self.decode(rows, "all-linear", 1));
-            add(self.decode(if large { 80 } else { 16 }, "q,v", 4));
+            let (rows, adapters) = if large { (80, 4) } else { (48, 2) };
+            add(self.decode(rows, "q,v", adapters));
         }
         if parts.contains(&Part::Prefill) {
             let (rows, length) = if large { (16, 256) } else { (4, 128) };
             add(self.prefill(rows, length));
         }
         if parts.contains(&Part::Train) {
-            let (rows, length) = if large { (8, 512) } else { (2, 128) };
+            let (rows, length) = if large { (8, 512) } else { (8, 128) };
             let (even, long) = (vec![length; rows], vec![4 * length]);
             // Lengths as of chat data, packed without padding.
             let mut draws = Philox::new(5).draws(Purpose::Init, 1);
@@ -188,6 +198,7 @@ impl<'a> Bench<'a> {
             for (adapter, lengths, keep) in [
                 ("q,v", &even, Keep::Products),
                 ("all-linear", &even, Keep::Products),
+                ("all-linear", &even, Keep::Input),
                 ("q,v", &long, Keep::Input),
                 ("q,v", &long, Keep::Products),
                 ("q,v", &ragged, Keep::Products),
@@ -221,7 +232,7 @@ impl<'a> Bench<'a> {
 
     fn peak(&self) -> Option<f64> {
         match self.model {
-            ModelRef::Cpu(_) => None,
+            ModelRef::Cpu(_) => peak_resident(),
             #[cfg(feature = "gpu")]
             ModelRef::Gpu(decoder) => Some(decoder.device().memory().peak as f64 / 1e9),
         }
