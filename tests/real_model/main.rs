@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod likelihoods;
 mod meaning;
 
 use std::collections::BTreeMap;
