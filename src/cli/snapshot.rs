@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 
+use console::{Key, Term};
 use similar::{ChangeTag, TextDiff};
 
 use crate::exit::Outcome;
@@ -29,7 +30,7 @@ pub fn snapshot(args: &SnapshotArgs, output: &OutputArgs) -> Result<Outcome, Cli
     };
     let say = |text: &str| crate::report::print(text).map_err(CliError::Print);
     match &args.action {
-        None if output.format == Format::Text && std::io::stdin().is_terminal() => {
+        None if output.format == Format::Text && both_ends_are_a_terminal() => {
             review(&snapshots, style)?;
         }
         None | Some(SnapshotAction::List) => {
@@ -92,6 +93,11 @@ pub fn snapshot(args: &SnapshotArgs, output: &OutputArgs) -> Result<Outcome, Cli
     } else {
         Outcome::Inconclusive
     })
+}
+
+/// Whether someone can be asked, and sees the question.
+fn both_ends_are_a_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 fn listing(pending: &[Pending]) -> String {
@@ -162,46 +168,41 @@ fn shown(pending: &Pending, style: Style) -> String {
     text
 }
 
-/// Asks about each change, one key and Enter a decision.
+/// Asks about each change, one key a decision.
 fn review(snapshots: &Snapshots, style: Style) -> Result<(), CliError> {
     let all = snapshots.pending()?;
-    let mut input = std::io::stdin().lock();
-    let say = |text: &str| -> Result<(), CliError> {
-        crate::report::print(text).map_err(CliError::Print)?;
-        std::io::stdout().flush().map_err(CliError::Print)
-    };
+    let terminal = Term::stdout();
+    let say = |text: &str| crate::report::print(text).map_err(CliError::Print);
     if all.is_empty() {
         return say("no pending snapshots\n");
     }
     for (i, pending) in all.iter().enumerate() {
         say(&format!(
-            "\n{} of {}\n{}",
+            "\n{} of {}\n{}\na accept, v accept as a variant, r reject, s skip, q quit\n",
             i + 1,
             all.len(),
             shown(pending, style)
         ))?;
-        loop {
-            say("a accept, v accept as a variant, r reject, s skip, q quit: ")?;
-            let mut line = String::new();
-            let read = input.read_line(&mut line).map_err(CliError::Print)?;
-            match (read, line.trim()) {
-                (0, _) | (_, "q") => return Ok(()),
-                (_, "a") => {
+        let done = loop {
+            match terminal.read_key().map_err(CliError::Print)? {
+                Key::Char('a') => {
                     snapshots.accept(pending)?;
-                    break;
+                    break style.paint(Tone::Good, "accepted");
                 }
-                (_, "v") => {
+                Key::Char('v') => {
                     snapshots.accept_variant(pending)?;
-                    break;
+                    break style.paint(Tone::Good, "accepted as a variant");
                 }
-                (_, "r") => {
+                Key::Char('r') => {
                     snapshots.reject(pending)?;
-                    break;
+                    break style.paint(Tone::Bad, "rejected");
                 }
-                (_, "s") => break,
+                Key::Char('s') => break style.paint(Tone::Dim, "skipped"),
+                Key::Char('q') | Key::Escape => return Ok(()),
                 _ => {}
             }
-        }
+        };
+        say(&format!("{done} {}\n", pending.name))?;
     }
     Ok(())
 }

@@ -47,8 +47,6 @@ pub struct SuiteNoise {
 pub struct ProbeComparison {
     /// Which.
     pub id: ProbeId,
-    /// Where the probe is written, such as `suites/code.toml`; empty when not known.
-    pub source: String,
     /// It can be a regression on its own.
     pub critical: bool,
     /// Digest of its prompts, checks, and generation.

@@ -325,7 +325,6 @@ pub(super) fn record(lost: usize, answer: &str) -> GateRecord {
             suite: "code".into(),
             probe: format!("p{i}"),
         },
-        source: String::new(),
         critical: i == 0,
         digest: "c0ffee".into(),
         cases: vec![CaseComparison {

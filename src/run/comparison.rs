@@ -35,7 +35,6 @@ pub fn compare_probes(
             });
             probes.push(ProbeComparison {
                 cases: cases.collect(),
-                source: String::new(),
                 critical: probe.critical,
                 digest: probe_digest(probe),
                 noise: noise.and_then(|n| n.probes.get(&id)).copied(),

@@ -36,7 +36,6 @@ pub fn render(probe: &ProbeComparison, context: &Context) -> String {
             let _ = writeln!(file, "{indent}{key}: {quoted}");
         }
     };
-    line("", "source", &probe.source);
     line("", "expression", &probe.id.to_string());
     let noise = probe.noise.map_or_else(String::new, noise_text);
     let drifts = drift_lines(probe);

@@ -90,7 +90,6 @@ fn answered(probe: &Probe, text: &str, base: &str, embeddings: &Embeddings) -> P
             suite: "paraphrase".into(),
             probe: probe.id.clone(),
         },
-        source: String::new(),
         critical: false,
         digest: "0123456789abcdef".into(),
         cases: vec![CaseComparison {
