@@ -1,5 +1,7 @@
 //! What a test of the suites found, as tables for people.
 
+use comfy_table::ColumnConstraint;
+
 use super::style::{ROWS, Style, Tone, one_line, score};
 use super::wrap::wrapped;
 use crate::flow::{FindingKind, Goal, SuiteAudit};
@@ -40,7 +42,6 @@ fn suite_lines(audit: &SuiteAudit, style: Style) -> String {
         "suite",
         "goal",
         "probes",
-        "prompts",
         "likelihood",
         "golden",
         "wrong caught",
@@ -50,6 +51,9 @@ fn suite_lines(audit: &SuiteAudit, style: Style) -> String {
         heads.extend(["base", "always fails", "can lose"]);
     }
     let mut table = style.table(ROWS, &heads);
+    if let Some(names) = table.column_mut(0) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let percent = |part: f64| format!("{:.0}%", 100.0 * part);
     for line in &audit.suites {
         let goal = match line.goal {
@@ -61,7 +65,6 @@ fn suite_lines(audit: &SuiteAudit, style: Style) -> String {
             (Tone::Plain, line.suite.clone()),
             (Tone::Dim, goal.into()),
             (Tone::Plain, line.probes.to_string()),
-            (Tone::Plain, line.prompts.to_string()),
             (Tone::Plain, likelihood),
             (Tone::Plain, line.goldens.to_string()),
             (
@@ -71,10 +74,7 @@ fn suite_lines(audit: &SuiteAudit, style: Style) -> String {
             (Tone::Plain, format!("{:.3}", line.smallest_provable_loss)),
         ];
         if let Some(base) = line.base {
-            let of_scored = |n: usize| {
-                let share = n as f64 / base.scored.max(1) as f64;
-                format!("{n} ({})", percent(share))
-            };
+            let of_scored = |n: usize| percent(n as f64 / base.scored.max(1) as f64);
             cells.extend([
                 (Tone::Plain, score(base.mean)),
                 (Tone::Plain, of_scored(base.always_failed)),
@@ -243,11 +243,11 @@ mod tests {
     #[test]
     fn everything_is_said() {
         insta::assert_snapshot!(audit_text(&audit(), Style::plain(120)), @r#"
-        ┌───────┬──────┬────────┬─────────┬────────────┬────────┬──────────────┬──────────┬──────┬──────────────┬──────────┐
-        │ suite ┆ goal ┆ probes ┆ prompts ┆ likelihood ┆ golden ┆ wrong caught ┆ excludes ┆ base ┆ always fails ┆ can lose │
-        ╞═══════╪══════╪════════╪═════════╪════════════╪════════╪══════════════╪══════════╪══════╪══════════════╪══════════╡
-        │ code  ┆ keep ┆ 80     ┆ 160     ┆ 38%        ┆ 150    ┆ 98%          ┆ 0.037    ┆ 0.61 ┆ 20 (25%)     ┆ 60 (75%) │
-        └───────┴──────┴────────┴─────────┴────────────┴────────┴──────────────┴──────────┴──────┴──────────────┴──────────┘
+        ┌───────┬──────┬────────┬────────────┬────────┬──────────────┬──────────┬──────┬──────────────┬──────────┐
+        │ suite ┆ goal ┆ probes ┆ likelihood ┆ golden ┆ wrong caught ┆ excludes ┆ base ┆ always fails ┆ can lose │
+        ╞═══════╪══════╪════════╪════════════╪════════╪══════════════╪══════════╪══════╪══════════════╪══════════╡
+        │ code  ┆ keep ┆ 80     ┆ 38%        ┆ 150    ┆ 98%          ┆ 0.037    ┆ 0.61 ┆ 25%          ┆ 75%      │
+        └───────┴──────┴────────┴────────────┴────────┴──────────────┴──────────┴──────┴──────────────┴──────────┘
         ┌────────┬──────┬──────┬───────────┬────────┬────────────┐
         │ check  ┆ pass ┆ fail ┆ precision ┆ recall ┆ not judged │
         ╞════════╪══════╪══════╪═══════════╪════════╪════════════╡

@@ -31,7 +31,10 @@ impl SuiteErrors {
                 }
                 let others = self.0[i + 1..].iter().filter(is_same).count();
                 if others > 0 {
-                    text.push(format!("{error}\n  and {} more", plural(others, "place")));
+                    text.push(format!(
+                        "{error}\n  and at {}",
+                        plural(others, "other place")
+                    ));
                     continue;
                 }
             }

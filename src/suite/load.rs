@@ -521,13 +521,14 @@ mod tests {
         let text = file(
             "",
             "tags = [\"en\"]\nsystem = \"You are {{who}}, {{naem}}.\"\n[[probe.golden]]\n\
-             answer = \"I am {{who}}.\"\nexpect = \"pass\"",
+             answer = \"x, {{who}}\"\nexpect = \"pass\"",
         );
         insta::assert_snapshot!(of(&text).unwrap_err(), @r#"
         s.toml:9:19: `{{who}}` has no value
           9 | system = "You are {{who}}, {{naem}}."
             |                   ^^^^^^^
           rule: give `who` a value under [vars] in qeval.toml, which has author and name
+          and at 1 other place
 
         s.toml:9:28: `{{naem}}` has no value
           9 | system = "You are {{who}}, {{naem}}."

@@ -241,6 +241,7 @@ fn value(kind: &str, params: serde_json::Value, texts: &[(&str, &[f32])]) -> f64
 }
 
 /// Precision and recall of judgements: whether it passed, and whether it should have.
+#[expect(clippy::print_stdout, reason = "a figure for whoever runs it")]
 fn table(kind: &str, judged: &[(bool, bool)]) {
     let count =
         |passed: bool, right: bool| judged.iter().filter(|j| **j == (passed, right)).count();
