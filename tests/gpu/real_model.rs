@@ -162,8 +162,9 @@ fn greedy_answers_of_smollm2() {
     for (id, answer) in run(&card, 64, few) {
         assert!(answer == found[&id], "answer {id} among few");
     }
-    // 171 were equal when this was written, 95 percent is the aim. Where two answers part, the CPU's
-    // own preference is within what bf16 activations move a logit by.
+    // 170 were equal when this was written, where transformers in bf16 gives 128 of its own answers
+    // in F32 (fixtures/reference/bf16_on_gpu.py). Where two answers part, the CPU's own preference
+    // is within what bf16 activations move a logit by.
     assert!(equal * 100 >= 80 * expected.len(), "{equal} equal");
     assert!(parted.iter().all(|gap| *gap < 0.2), "{parted:?}");
 }

@@ -151,15 +151,15 @@ impl LowRank<Cuda> for RowAdapters {
         let cuda = &self.table.cuda;
         let inner = CudaMat::planes(&cuda.0, x.rows, site.width, 1);
         let group = if x.rows < MANY { 1 } else { 8 };
-        // A warp a number of the inner row, for few rows.
-        let (name, threads) = match group {
-            1 => ("low_rank_down_1", (32 * site.width).clamp(256, 1024)),
-            _ => ("low_rank_down_8", 256),
+        // For few rows a warp a number of the inner row, in as many blocks as that takes.
+        let (name, shares) = match group {
+            1 => ("low_rank_down_1", site.width.div_ceil(8)),
+            _ => ("low_rank_down_8", 1),
         };
         cuda.0.launch(
             name,
-            (x.rows.div_ceil(group), 1, 1),
-            threads,
+            (x.rows.div_ceil(group), shares, 1),
+            256,
             0,
             &[
                 x.pointer(),

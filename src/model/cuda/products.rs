@@ -24,12 +24,14 @@ impl Cuda {
         bias: Option<&CudaVector>,
         out: Form,
     ) -> CudaMat {
-        // From some rows on, cuBLASLt streams a wide weight quicker than the kernel for few rows,
-        // which reads the rows again for every 128 outputs; split sums are the kernel's alone.
-        let whole = matches!(out, Form::Half | Form::Single);
-        let wide = (whole && x.rows > 16 && weight.outputs < HEAD_OUTPUTS)
-            || (whole && x.rows > 64)
-            || (x.rows > 64 && weight.outputs > weight.inputs);
+        // From some rows on, cuBLASLt is quicker than the kernel for few rows, which reads the rows
+        // again for every 128 outputs; on a wide weight from fewer, and where the kernel would
+        // leave sums in parts for scores.
+        let wide = match out {
+            Form::Half | Form::Single if weight.outputs < HEAD_OUTPUTS => x.rows > 16,
+            Form::Scores => x.rows > 32,
+            _ => x.rows > 64,
+        };
         if x.height == Height::Slots && x.rows <= SKINNY_ROWS && !wide && self.0.warp_groups {
             return self.few_rows(x, weight, bias, out);
         }
@@ -72,7 +74,8 @@ impl Cuda {
         let inner = weight.inputs.div_ceil(64);
         let parts = matches!(out, Form::Parts | Form::Scores);
         let wanted = if parts {
-            (2 * self.0.processors / blocks).clamp(1, inner.div_ceil(4))
+            // A third more blocks than processors: more of them leave more sums to add.
+            (4 * self.0.processors / (3 * blocks)).clamp(1, inner.div_ceil(4))
         } else {
             1
         };

@@ -12,8 +12,8 @@ struct SiteAdapter {
   Part part[3];
 };
 
-// t[row] = x[row] A^T of the row's adapter. Grid: (groups of ROWS rows). A row's sum is formed in
-// the same order whatever the rows beside it.
+// t[row] = x[row] A^T of the row's adapter. Grid: (groups of ROWS rows, shares of the inner row). A
+// row's sum is formed in the same order whatever the rows beside it.
 template <int ROWS>
 DEVICE void down_rows(const bf *x, float *t, const SiteAdapter *table, const int *adapter,
                       int rows, int inputs, int t_stride) {
@@ -26,7 +26,7 @@ DEVICE void down_rows(const bf *x, float *t, const SiteAdapter *table, const int
     for (int i = 0; i < lead; i++) seen |= adapter[first + i] == which;
     if (seen) continue;
     const SiteAdapter *site = table + which;
-    for (int r = warp; r < site->width; r += warps) {
+    for (int r = blockIdx.y * warps + warp; r < site->width; r += warps * gridDim.y) {
       const bf *a = (const bf *)site->a + (u64)r * inputs;
       float sum[ROWS];
       for (int i = 0; i < ROWS; i++) sum[i] = 0.f;
