@@ -219,8 +219,11 @@ fn compare(
             atomic_file::write(file, junit("qeval", &all_tests(&record))?)?;
         }
         if let Some(file) = reports.markdown {
-            let changed = gating.changed_snapshots(&record)?;
-            atomic_file::write(file, markdown(&record, &changed))?;
+            let changed = match assignment.snapshots.is_dir() {
+                true => Some(gating.changed_snapshots(&record)?),
+                false => None,
+            };
+            atomic_file::write(file, markdown(&record, changed.as_deref()))?;
         }
     }
     Ok(worst(&verdicts))

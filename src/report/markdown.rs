@@ -28,15 +28,16 @@ const SENTENCE: usize = 400;
 /// Characters of an interval bar.
 const BAR: usize = 21;
 
-/// The comment. `changed` names each probe whose answer is not the accepted one, with the reason.
-pub fn markdown(record: &GateRecord, changed: &[(String, String)]) -> String {
+/// The comment. `changed` names each probe whose answer is not the accepted one, with the reason;
+/// `None` where none was accepted yet.
+pub fn markdown(record: &GateRecord, changed: Option<&[(String, String)]>) -> String {
     let mut text = head(record);
     text.push_str(&suites(record));
     let mut folded: Vec<String> = worst(record).into_iter().map(folded_probe).collect();
     if !folded.is_empty() {
         folded.insert(0, "\n**Largest losses**\n".to_owned());
     }
-    let tail = snapshots(changed) + &notes(record);
+    let tail = changed.map_or_else(String::new, snapshots) + &notes(record);
     let room = MOST_CHARACTERS.saturating_sub(tail.chars().count() + 200);
     let mut left_out = 0;
     let mut length = text.chars().count();
@@ -275,10 +276,28 @@ fn notes(record: &GateRecord) -> String {
     text
 }
 
-/// Text in which Markdown and HTML mean nothing.
+/// Text in which Markdown and HTML mean nothing, but for code between back ticks.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
-    for c in text.chars() {
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c == '`' {
+            // As many back ticks end it, and nothing in it means anything (CommonMark 6.1).
+            let ticks = rest.len() - rest.trim_start_matches('`').len();
+            let (open, inside) = rest.split_at(ticks);
+            match code_length(inside, ticks) {
+                Some(length) => {
+                    plain.push_str(&rest[..ticks + length + ticks]);
+                    rest = &inside[length + ticks..];
+                }
+                None => {
+                    plain.push_str(&"\\`".repeat(open.len()));
+                    rest = inside;
+                }
+            }
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
         match c {
             '<' => plain.push_str("&lt;"),
             '|' | '*' | '_' | '[' | ']' | '#' | '\\' | '~' => {
@@ -291,6 +310,19 @@ fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// Bytes up to the next run of exactly so many back ticks.
+fn code_length(text: &str, ticks: usize) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += text[at..].find('`')?;
+        let run = text[at..].len() - text[at..].trim_start_matches('`').len();
+        if run == ticks {
+            return Some(at);
+        }
+        at += run;
+    }
 }
 
 /// Text inside one pair of back ticks.
@@ -325,7 +357,7 @@ mod tests {
             "code/p0".to_owned(),
             "`code` of the candidate was 1.00 and is 0.00".to_owned(),
         )];
-        insta::assert_snapshot!(markdown(&record(2, "I am `Aurora`.\n```\nx\n```"), &changed), @"
+        insta::assert_snapshot!(markdown(&record(2, "I am `Aurora`.\n```\nx\n```"), Some(&changed)), @"
         ## ❌ qeval: regression
 
         `careless c0ffee` against `smollm2 b179c952`
@@ -396,12 +428,30 @@ mod tests {
         let mut record = record(200, &long);
         record.verdict.notes = vec![long.clone(); 100];
         record.verdict.reasons = vec![long.clone(); 100];
-        let text = markdown(&record, &changed);
+        let text = markdown(&record, Some(&changed));
         assert!(
             text.chars().count() < MOST_CHARACTERS,
             "{}",
             text.chars().count()
         );
+    }
+
+    #[test]
+    fn code_stays_as_it_is_and_nothing_else_means_anything() {
+        for (text, shown) in [
+            (
+                r"`(?i)\bbugs?\b|\w*` matches_nothing",
+                r"`(?i)\bbugs?\b|\w*` matches\_nothing",
+            ),
+            ("``a ` b_c`` d_e", "``a ` b_c`` d\\_e"),
+            ("a ` b_c", "a \\` b\\_c"),
+            ("```x_y", "\\`\\`\\`x\\_y"),
+            ("`a` <b> @c `", "`a` &lt;b> @\u{200b}c \\`"),
+            ("`é` ü_", "`é` ü\\_"),
+            ("", ""),
+        ] {
+            assert_eq!(plain(text), shown, "{text}");
+        }
     }
 
     #[test]
