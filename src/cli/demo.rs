@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::config::QevalConfig;
+use crate::config::{QevalConfig, parse, sample_toml};
 use crate::exit::Outcome;
 use crate::flow::{CaseId, Decision, RunEvent, Suite, Verdict};
 use crate::gate::{Rules, preview};
@@ -209,21 +209,15 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     })
 }
 
+/// With the settings that `qeval init` writes.
 fn careful(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
+    let config = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
     Ok(Way {
         name: "careful",
         examples: dataset("careful.jsonl", vars)?,
         rehearsal: Vec::new(),
-        lora: LoraSection::default(),
-        train: TrainSection {
-            num_train_epochs: 5.0,
-            learning_rate: 7e-4,
-            warmup_ratio: 0.1,
-            gradient_accumulation_steps: 4,
-            rehearsal_weight: 10.0,
-            eval_steps: Every::Part(0.75),
-            ..TrainSection::default()
-        },
+        lora: config.lora,
+        train: config.train,
     })
 }
 

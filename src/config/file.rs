@@ -18,22 +18,44 @@ use super::sections::{
 /// The commented file that `qeval init` writes: every key with its default and effect.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
-/// [`DEFAULT_TOML`] with data files to train on, prompts to rehearse, and the example's `[vars]`:
-/// a file that trains as it stands.
+/// [`DEFAULT_TOML`] with data files to train on, prompts to rehearse, the example's `[vars]`, and
+/// what suits a small model and few rows: a file that trains as it stands.
 pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
     let list: Vec<String> = sources.iter().map(|source| format!("{source:?}")).collect();
     let sources = format!("sources = [{}]  #", list.join(", "));
+    let rehearsal = format!("rehearsal = {rehearsal:?}  #");
     let changes = [
-        ("sources = []                  #", sources),
         (
-            "# rehearsal = \"prompts.jsonl\"   #",
-            format!("rehearsal = {rehearsal:?}  #"),
+            "# Every key is here with its default; a key left out keeps it, an unknown key is refused.",
+            "# Every key is here, most with their defaults; a key left out has its default, an unknown key\n\
+             # is refused. What differs suits the sample: SmolLM2-135M, which knows English only, and few\n\
+             # rows. `tags` and `margin` are for a quick look: [\"standard\"] and 0.03 decide more.",
         ),
-        ("# name = ", "name = ".to_owned()),
-        ("# author = ", "author = ".to_owned()),
+        ("sources = []                  #", &sources),
+        ("# rehearsal = \"prompts.jsonl\"   #", &rehearsal),
+        ("num_train_epochs = 2 ", "num_train_epochs = 5 "),
+        ("learning_rate = 1e-4 ", "learning_rate = 7e-4 "),
+        ("warmup_ratio = 0.05 ", "warmup_ratio = 0.1  "),
+        (
+            "gradient_accumulation_steps = 16 ",
+            "gradient_accumulation_steps = 4  ",
+        ),
+        (
+            "eval_steps = 0.25             # validation loss, in steps or as a part of all steps: four times",
+            "eval_steps = 0.75             # validation loss, in steps or as a part of all steps",
+        ),
+        ("rehearsal_weight = 1.0 ", "rehearsal_weight = 10.0"),
+        ("margin = 0.03 ", "margin = 0.10 "),
+        ("tags = []       ", "tags = [\"smoke\"]"),
+        ("languages = []    ", "languages = [\"en\"]"),
+        ("# name = ", "name = "),
+        ("# author = ", "author = "),
     ];
-    let set = |text: String, (from, to): &(&str, String)| text.replacen(from, to, 1);
-    changes.iter().fold(DEFAULT_TOML.to_owned(), set)
+    changes
+        .iter()
+        .fold(DEFAULT_TOML.to_owned(), |text, (from, to)| {
+            text.replacen(from, to, 1)
+        })
 }
 
 /// Settings with every default filled in. Serialized, it is the resolved config of a record.
@@ -178,6 +200,21 @@ mod tests {
         assert_eq!(config.data.rehearsal.as_deref(), Some("data/r.jsonl"));
         assert_eq!(config.vars["name"], "Aurora");
         assert_eq!(config.vars["author"], "Northwind Labs");
+        let (train, gate) = (&config.train, &config.gate);
+        assert_eq!(
+            (
+                train.num_train_epochs,
+                train.learning_rate,
+                train.warmup_ratio
+            ),
+            (5.0, 7e-4, 0.1)
+        );
+        assert_eq!(
+            (train.gradient_accumulation_steps, train.rehearsal_weight),
+            (4, 10.0)
+        );
+        assert_eq!(train.eval_steps, crate::train::Every::Part(0.75));
+        assert_eq!((gate.margin, gate.tags.len()), (0.1, 1));
         assert_eq!(
             config.data.sources,
             [

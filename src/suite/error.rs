@@ -360,9 +360,16 @@ pub enum SelectError {
     },
     /// The patterns, tags, and shard together leave nothing.
     #[error(
-        "no probe is left of {0}: the patterns, the tags, and the shard have no probe in common"
+        "none of {probes} is at once of {}: leave one of these out (`--probe`, `--tag`, `--shard`, or \
+         `tags` and `languages` under [gate] in qeval.toml)",
+        .asked.join(" and ")
     )]
-    Empty(String),
+    Empty {
+        /// How many there are.
+        probes: String,
+        /// What they were asked to be.
+        asked: Vec<String>,
+    },
     /// A shard is not `k/n`.
     #[error("`{0}` is no shard: a shard is `k/n` with k from 1 to n, as in `2/4`")]
     Shard(String),

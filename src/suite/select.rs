@@ -98,9 +98,26 @@ impl Selection {
         }
         if selected.is_empty() {
             let all: usize = suites.iter().map(|suite| suite.probes.len()).sum();
-            return Err(SelectError::Empty(crate::text::plural(all, "probe")));
+            return Err(SelectError::Empty {
+                probes: crate::text::plural(all, "probe"),
+                asked: self.asked(),
+            });
         }
         Ok(selected)
+    }
+
+    /// What a probe has to be, in words.
+    fn asked(&self) -> Vec<String> {
+        let mut asked = Vec::new();
+        if !self.patterns.is_empty() {
+            let patterns: Vec<String> = self.patterns.iter().map(|p| format!("`{p}`")).collect();
+            asked.push(format!("the name {}", patterns.join(" or ")));
+        }
+        asked.extend(self.tags.iter().map(|tag| format!("the tag `{tag}`")));
+        if let Some(Shard { part, parts }) = self.shard {
+            asked.push(format!("the shard `{part}/{parts}`"));
+        }
+        asked
     }
 
     fn known_pattern(&self, pattern: &str, suites: &[Suite]) -> Result<(), SelectError> {
@@ -384,7 +401,7 @@ mod tests {
         no probe matches `code::quiksort` (nearest: `code::quicksort`): a pattern is `suite::probe`, a suite, or a probe, with `*` and `?`; the suites are code and knowledge
         no probe matches `zzz`: a pattern is `suite::probe`, a suite, or a probe, with `*` and `?`; the suites are code and knowledge
         no probe has the tag `pyhton` (nearest: `python`): the tags are en, python, and zh
-        no probe is left of 4 probes: the patterns, the tags, and the shard have no probe in common
+        none of 4 probes is at once of the name `capital` and the tag `zh`: leave one of these out (`--probe`, `--tag`, `--shard`, or `tags` and `languages` under [gate] in qeval.toml)
         `0/4` is no shard: a shard is `k/n` with k from 1 to n, as in `2/4`
         `5/4` is no shard: a shard is `k/n` with k from 1 to n, as in `2/4`
         `1` is no shard: a shard is `k/n` with k from 1 to n, as in `2/4`

@@ -595,7 +595,8 @@ fn init_writes_a_project_that_trains() {
         ("path", "\"model\""),
         ("sources", "[\"examples.jsonl\"]"),
         ("suites", "[\"own\"]"),
-        ("margin", "0.10"),
+        ("tags", "[]"),
+        ("languages", "[]"),
         ("num_train_epochs", "1"),
     ] {
         let before = text.clone();

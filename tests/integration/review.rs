@@ -95,10 +95,17 @@ fn a_changed_answer_waits_for_a_reviewer_and_is_settled_by_one() {
 #[test]
 fn a_clean_comment_says_that_nothing_differs() {
     let project = project();
-    project
-        .qeval("gate adapters/good --markdown comment.md")
-        .exits(0);
-    let comment = String::from_utf8(project.read("comment.md")).unwrap();
-    assert!(comment.starts_with("## ✅ qeval: pass"), "{comment}");
-    assert!(comment.contains("No answer differs"), "{comment}");
+    let comment = || {
+        project
+            .qeval("gate adapters/good --markdown comment.md")
+            .exits(0);
+        String::from_utf8(project.read("comment.md")).unwrap()
+    };
+    // Nothing was ever accepted.
+    let without = comment();
+    assert!(without.starts_with("## ✅ qeval: pass"), "{without}");
+    assert!(!without.contains("snapshots"), "{without}");
+    std::fs::create_dir_all(project.path("snapshots/answers")).unwrap();
+    let with = comment();
+    assert!(with.contains("No answer differs"), "{with}");
 }
