@@ -2,8 +2,8 @@
 //!
 //! A request's prompt runs in one slot. Its pieces of work then continue from the prompt: one in
 //! that slot, the others in copies. The slot stays with its request until the last piece has
-//! started, so the prompt is never run twice. What a prompt has in common with one that is in any
-//! slot, such as a system prompt, is not run again either: its keys and values are there.
+//! started, so the prompt is never run twice. What a prompt has in common with the one that was in
+//! its slot before, such as a system prompt, is not run again either: its keys and values are there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) struct Prefix {
 /// All slots, and what waits for one.
 pub(super) struct Slots {
     pub states: Vec<State>,
-    /// The last prompt that was complete in a slot.
+    /// The prompt whose keys and values a slot begins with.
     resident: Vec<Option<Arc<Pending>>>,
     pub queue: VecDeque<Request>,
     pub prefixes: Vec<Prefix>,
@@ -122,36 +122,12 @@ impl Slots {
                     prompt,
                     work,
                 });
-                let (from, done) = self.beginning(&request, slot);
-                if from != slot {
-                    copy(from, slot, done);
-                }
+                let done = self.resident[slot]
+                    .as_ref()
+                    .map_or(0, |before| request.shared_with(before));
                 self.states[slot] = State::Prompt { request, done };
             }
         }
-    }
-
-    /// The slot with most of a prompt's beginning, and how many tokens of it; `own` before others.
-    fn beginning(&self, request: &Pending, own: usize) -> (usize, usize) {
-        let others = (0..self.states.len()).filter(|&slot| slot != own);
-        let mut best = (own, 0);
-        for slot in std::iter::once(own).chain(others) {
-            let shared = match (&self.states[slot], &self.resident[slot]) {
-                (
-                    State::Prompt {
-                        request: there,
-                        done,
-                    },
-                    _,
-                ) => request.shared_with(there).min(*done),
-                (_, Some(there)) => request.shared_with(there),
-                (_, None) => 0,
-            };
-            if shared > best.1 {
-                best = (slot, shared);
-            }
-        }
-        best
     }
 
     /// Starts the next piece of prefix `which` in `slot`.
@@ -206,61 +182,5 @@ impl Slots {
         self.queue.is_empty()
             && self.prefixes.is_empty()
             && self.states.iter().all(|s| matches!(s, State::Free))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::generate::Sampling;
-
-    fn request(adapter: Option<usize>, prompt: &[u32]) -> Request {
-        Request {
-            adapter,
-            prompt: prompt.into(),
-            work: vec![Work::Generate {
-                id: 0,
-                sampling: Sampling::default(),
-                max_new_tokens: 1,
-                seed: 0,
-            }],
-        }
-    }
-
-    /// Runs every slot's prompt to its end and its answer, too; tokens of prompts that had to run.
-    fn run_all(slots: &mut Slots) -> Vec<usize> {
-        let mut ran = Vec::new();
-        for slot in 0..slots.states.len() {
-            if let State::Prompt { request, done } = &slots.states[slot] {
-                ran.push(request.prompt.len() - done);
-                let request = request.clone();
-                slots.prompt_done(slot, request);
-            }
-        }
-        slots.fill(|_, _, _| panic!("a piece starts in its prompt's slot"));
-        (0..slots.states.len()).for_each(|slot| slots.finish(slot));
-        ran
-    }
-
-    #[test]
-    fn a_prompt_begins_with_what_any_slot_has_of_it() {
-        let (base, first) = (None, Some(0));
-        let mut slots = Slots::new(
-            2,
-            vec![
-                request(base, &[1, 2, 3, 4]),
-                request(first, &[1, 2, 3, 4]),
-                // Each in the slot that the other subject had.
-                request(first, &[1, 2, 3, 5, 6]),
-                request(base, &[1, 2, 7]),
-            ],
-        );
-        let mut copies = Vec::new();
-        slots.fill(|from, to, positions| copies.push((from, to, positions)));
-        assert_eq!(run_all(&mut slots), [4, 4]);
-        slots.fill(|from, to, positions| copies.push((from, to, positions)));
-        // Slot 0 alone had the base's beginning, and is another's by now.
-        assert_eq!(copies, [(1, 0, 3)]);
-        assert_eq!(run_all(&mut slots), [2, 3]);
     }
 }
