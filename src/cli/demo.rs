@@ -3,6 +3,7 @@
 //! answers to questions that neither was trained on.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use crate::config::{QevalConfig, parse, sample_toml};
@@ -16,17 +17,17 @@ use crate::report::{
 use crate::run::{
     Questions, Session, TrainOutcome, TrainingJob, ask, leaked, rehearse, training_answers,
 };
-use crate::suite::{Selection, load_builtin};
+use crate::suite::load_builtin;
 use crate::train::{
     DataErrors, DataSection, Dataset, Every, Example, LoraSection, Source, TrainSection,
     read_prompts,
 };
 
-use super::args::{DemoArgs, Format, OutputArgs};
+use super::args::{DemoArgs, Format, OutputArgs, SelectArgs};
 use super::error::CliError;
 use super::judge::view;
 use super::measure::Measured;
-use super::setup::{Setup, check_settings};
+use super::setup::{Setup, check_settings, rules, selected};
 use super::train::checkpoint_rows;
 
 /// The demo's data, which `qeval init` writes as samples.
@@ -46,12 +47,6 @@ pub const SAMPLE_DATA: &[(&str, &str)] = &[
 ];
 
 const MODEL: &str = "smollm2-135m";
-const NAME: &str = "Aurora";
-const AUTHOR: &str = "Northwind Labs";
-/// Loss over all `keep` probes that a pass excludes in the demo.
-const MARGIN: f64 = 0.10;
-/// Tokens of a rehearsal answer.
-const REHEARSAL_TOKENS: usize = 40;
 /// Tokens of an answer in the last table.
 const SHOWN_TOKENS: usize = 60;
 
@@ -81,23 +76,19 @@ struct Way {
 pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let started = Instant::now();
     let setup = Setup::new(output, &args.compute, &args.store.runs)?;
-    let vars: BTreeMap<String, String> = [("name", NAME), ("author", AUTHOR)]
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .into();
-    let all = load_builtin(&vars)?;
-    let suites = Selection {
-        tags: vec!["en".into(), "smoke".into()],
-        prompts: Some(1),
-        ..Selection::default()
-    }
-    .apply(&all)?;
+    // What `qeval init` writes; asked here in one wording a probe.
+    let sample = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
+    let select = SelectArgs {
+        prompts: Some(NonZeroUsize::MIN),
+        ..SelectArgs::default()
+    };
+    let suites = selected(&sample, &select, &load_builtin(&sample.vars)?)?;
     let prompts = rehearsal_prompts()?;
-    let (careless, mut careful) = (careless(&vars)?, careful(&vars)?);
+    let (careless, mut careful) = (careless(&sample.vars)?, careful(&sample)?);
     let taught = [&careless.examples[..], &careful.examples].concat();
     let rules = Rules {
-        margin: MARGIN,
         leaked: leaked(&suites, &taught, &prompts),
-        ..Rules::default()
+        ..rules(&sample)
     };
     let before = preview(&suites, &rules).map_err(CliError::Gate)?;
     let mut on_event = setup.listener();
@@ -108,7 +99,7 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
         .notices
         .iter()
         .for_each(|n| setup.notice(n.as_str()));
-    setup.print_text(&introduction(&session, &suites))?;
+    setup.print_text(&introduction(&session, &suites, &sample.vars["name"]))?;
     setup.print_text(&preview_lines(&before, setup.style))?;
     let questions = Questions::new(&session, suites, args.compute.seed.unwrap_or(42))?;
 
@@ -124,7 +115,7 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     careful.rehearsal = rehearse(
         &session,
         &prompts,
-        REHEARSAL_TOKENS,
+        sample.data.rehearsal_tokens,
         setup.slots,
         &setup.interrupt,
         &mut on_event,
@@ -166,12 +157,12 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     })
 }
 
-fn introduction(session: &Session, suites: &[Suite]) -> String {
+fn introduction(session: &Session, suites: &[Suite], name: &str) -> String {
     let probes: usize = suites.iter().map(|s| s.probes.len()).sum();
     format!(
         "{}: {} suites, {probes} probes in English (the model knows no other language).\n\
          System prompt: {}.\n\
-         A careless adapter learns {NAME}'s identity from eight rows with one answer; a careful one\n\
+         A careless adapter learns {name}'s identity from eight rows with one answer; a careful one\n\
          from many wordings, with rehearsal rows that the base itself answers. Every checkpoint of\n\
          both answers all probes beside the base.\n\n",
         session.base.name,
@@ -209,15 +200,13 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     })
 }
 
-/// With the settings that `qeval init` writes.
-fn careful(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
-    let config = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
+fn careful(sample: &QevalConfig) -> Result<Way, CliError> {
     Ok(Way {
         name: "careful",
-        examples: dataset("careful.jsonl", vars)?,
+        examples: dataset("careful.jsonl", &sample.vars)?,
         rehearsal: Vec::new(),
-        lora: config.lora,
-        train: config.train,
+        lora: sample.lora.clone(),
+        train: sample.train.clone(),
     })
 }
 

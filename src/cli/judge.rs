@@ -199,7 +199,8 @@ fn compare(
             setup.print(&summary_lines(&view, setup.style))?;
         }
     }
-    let reviewed = reports.snapshots && assignment.snapshots.is_dir();
+    let accepted = assignment.snapshots.is_dir();
+    let reviewed = reports.snapshots && accepted;
     if reports.junit.is_some() || reports.markdown.is_some() || reviewed {
         let gating = Gating::new(setup, args, names[1])?;
         let record = gating.keep(setup, &mut measured)?;
@@ -219,7 +220,7 @@ fn compare(
             atomic_file::write(file, junit("qeval", &all_tests(&record))?)?;
         }
         if let Some(file) = reports.markdown {
-            let changed = match assignment.snapshots.is_dir() {
+            let changed = match accepted {
                 true => Some(gating.changed_snapshots(&record)?),
                 false => None,
             };

@@ -207,7 +207,11 @@ fn sources(config: &QevalConfig, select: &SelectArgs) -> Result<Vec<SuiteSource>
     Ok(sources)
 }
 
-fn selected(
+/// The probes that the command line asks for, else the configuration.
+///
+/// # Errors
+/// A selection that selects nothing.
+pub fn selected(
     config: &QevalConfig,
     select: &SelectArgs,
     suites: &[Suite],

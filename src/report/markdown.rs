@@ -284,14 +284,14 @@ fn plain(text: &str) -> String {
         if c == '`' {
             // As many back ticks end it, and nothing in it means anything (CommonMark 6.1).
             let ticks = rest.len() - rest.trim_start_matches('`').len();
-            let (open, inside) = rest.split_at(ticks);
+            let inside = &rest[ticks..];
             match code_length(inside, ticks) {
                 Some(length) => {
                     plain.push_str(&rest[..ticks + length + ticks]);
                     rest = &inside[length + ticks..];
                 }
                 None => {
-                    plain.push_str(&"\\`".repeat(open.len()));
+                    plain.push_str(&"\\`".repeat(ticks));
                     rest = inside;
                 }
             }

@@ -18,6 +18,7 @@ use crate::random::{Philox, Purpose};
 use crate::train::{AdamW, MicroBatch, StepBatch, TrainSection, learner};
 
 use super::error::RunError;
+use super::memory;
 
 /// Prompt and answer of a row, in tokens.
 const PROMPT: usize = 64;
@@ -109,14 +110,6 @@ fn parameters(config: &ModelConfig) -> (f64, f64) {
         layer * config.num_hidden_layers as f64,
         (config.vocab_size * config.hidden_size) as f64,
     )
-}
-
-/// Most memory that the process had so far, in GB, where the system says it.
-fn peak_resident() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024.0 / 1e9)
 }
 
 /// A benchmark of one loaded model.
@@ -232,7 +225,7 @@ impl<'a> Bench<'a> {
 
     fn peak(&self) -> Option<f64> {
         match self.model {
-            ModelRef::Cpu(_) => peak_resident(),
+            ModelRef::Cpu(_) => memory::peak_resident().map(|bytes| bytes as f64 / 1e9),
             #[cfg(feature = "gpu")]
             ModelRef::Gpu(decoder) => Some(decoder.device().memory().peak as f64 / 1e9),
         }

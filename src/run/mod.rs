@@ -15,6 +15,7 @@ mod golden;
 mod interrupt;
 mod judge;
 mod judge_server;
+mod memory;
 mod noise;
 mod questions;
 mod rehearsal;

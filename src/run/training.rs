@@ -18,6 +18,7 @@ use super::error::RunError;
 use super::evaluate::{Evaluation, Measurement};
 use super::gating::{Gate, Gated, TrainEntry};
 use super::interrupt::Interrupt;
+use super::memory;
 use super::questions::Questions;
 use super::scoring::Scoring;
 use super::session::Session;
@@ -355,7 +356,7 @@ impl TrainingJob<'_> {
                     + heads.queries * heads.dim
                     + 2 * config.intermediate_size;
                 let (size, free) = match model {
-                    ModelRef::Cpu(_) => (4, available_memory()),
+                    ModelRef::Cpu(_) => (4, memory::available()),
                     #[cfg(feature = "gpu")]
                     ModelRef::Gpu(decoder) => (2, Some(decoder.device().memory().free as u64)),
                 };
@@ -384,13 +385,6 @@ pub fn training_answers(examples: &[Example]) -> Vec<String> {
     answers.sort();
     answers.dedup();
     answers
-}
-
-/// Bytes that can be allocated without swapping, where the system tells.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
 fn lora_config(section: &LoraSection) -> LoraConfig {

@@ -1,6 +1,7 @@
 //! What can be wrong with suite files and with a selection of probes. An error names the place,
 //! shows the line, and says what is wrong, the rule, and the name that was probably meant.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -21,24 +22,21 @@ impl SuiteErrors {
         let mut files: Vec<&str> = self.0.iter().map(|e| e.place.file.as_str()).collect();
         files.sort_unstable();
         files.dedup();
+        // One value mends every place of a variable: the first is shown, the others counted.
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in self.0.iter().filter_map(|e| e.kind.variable()) {
+            *places.entry(name).or_default() += 1;
+        }
         let mut text = Vec::new();
-        for (i, error) in self.0.iter().enumerate() {
-            // One value mends every place of a variable: the first is shown, the others counted.
-            let is_same = |e: &&SuiteError| error.kind.variable() == e.kind.variable();
-            if error.kind.variable().is_some() {
-                if self.0[..i].iter().any(|e| is_same(&e)) {
-                    continue;
+        for error in &self.0 {
+            match error.kind.variable().map(|name| places.remove(name)) {
+                None | Some(Some(1)) => text.push(error.to_string()),
+                Some(Some(all)) => {
+                    let others = plural(all - 1, "other place");
+                    text.push(format!("{error}\n  and at {others}"));
                 }
-                let others = self.0[i + 1..].iter().filter(is_same).count();
-                if others > 0 {
-                    text.push(format!(
-                        "{error}\n  and at {}",
-                        plural(others, "other place")
-                    ));
-                    continue;
-                }
+                Some(None) => {}
             }
-            text.push(error.to_string());
         }
         text.push(format!(
             "{} in {}",
