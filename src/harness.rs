@@ -238,10 +238,7 @@ fn project_trials(project: &Arc<Project>, results: &Results) -> Result<Vec<Trial
     let mut trials = Vec::new();
     for suite in &suites {
         for probe in &suite.probes {
-            let id = ProbeId {
-                suite: suite.name.clone(),
-                probe: probe.id.clone(),
-            };
+            let id = suite.id_of(probe);
             let project = project.clone();
             trials.push(trial(&suite.name, &probe.id, results, move |properties| {
                 let (record, snapshots) = project.record()?;

@@ -68,12 +68,7 @@ pub fn snapshot(args: &SnapshotArgs, output: &OutputArgs) -> Result<Outcome, Cli
             let suites = load_suites(&config, &SelectArgs::default())?;
             let living: BTreeSet<ProbeId> = suites
                 .iter()
-                .flat_map(|suite| {
-                    suite.probes.iter().map(|probe| ProbeId {
-                        suite: suite.name.clone(),
-                        probe: probe.id.clone(),
-                    })
-                })
+                .flat_map(|suite| suite.probes.iter().map(|probe| suite.id_of(probe)))
                 .collect();
             let files = snapshots.orphans(&|probe| living.contains(probe))?;
             for file in &files {

@@ -34,6 +34,16 @@ pub struct Suite {
     pub digest: String,
 }
 
+impl Suite {
+    /// The name of one of its probes among those of all suites.
+    pub fn id_of(&self, probe: &Probe) -> ProbeId {
+        ProbeId {
+            suite: self.name.clone(),
+            probe: probe.id.clone(),
+        }
+    }
+}
+
 /// One behaviour under watch. The unit of pairing and of statistics: its prompts (paraphrases)
 /// and samples are one cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +68,15 @@ pub struct Probe {
     pub checks: Vec<CheckSpec>,
     /// Answers whose scores are known; they test the checks.
     pub goldens: Vec<Golden>,
+}
+
+impl Probe {
+    /// Whether only the likelihood of given texts is judged: nothing is generated.
+    pub fn is_by_likelihood(&self) -> bool {
+        self.checks
+            .iter()
+            .all(|c| matches!(c.kind.as_str(), "choice" | "likelihood"))
+    }
 }
 
 /// What was said and answered before a prompt.

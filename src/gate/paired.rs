@@ -45,10 +45,7 @@ pub(super) fn pair(suite: &Suite, base: &ScoreTable, candidate: &ScoreTable) -> 
         .probes
         .iter()
         .map(|probe| PairedProbe {
-            id: ProbeId {
-                suite: suite.name.clone(),
-                probe: probe.id.clone(),
-            },
+            id: suite.id_of(probe),
             critical: probe.critical,
             pairs: of_probe(&probe.id),
         })

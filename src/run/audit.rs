@@ -137,7 +137,7 @@ fn near_leaks(
     let mut found = Vec::new();
     for suite in suites {
         for probe in &suite.probes {
-            let id = probe_id(suite, probe);
+            let id = suite.id_of(probe);
             if known
                 .iter()
                 .any(|f| f.probe == id && f.kind == FindingKind::Leak)
@@ -171,13 +171,6 @@ fn cosine(embeddings: &HashMap<String, Arc<[f32]>>, a: &str, b: &str) -> f64 {
         .sum()
 }
 
-fn probe_id(suite: &Suite, probe: &Probe) -> ProbeId {
-    ProbeId {
-        suite: suite.name.clone(),
-        probe: probe.id.clone(),
-    }
-}
-
 /// The scores of a probe's prompts and samples.
 fn values(base: &Measurement, suite: &Suite, probe: &Probe) -> Vec<f64> {
     let own = base
@@ -196,7 +189,7 @@ fn always_failed(suites: &[Suite], base: &Measurement) -> Vec<Finding> {
                 let of = crate::text::plural(probe.prompts.len(), "prompt");
                 found.push(Finding {
                     kind: FindingKind::AlwaysFailed,
-                    probe: probe_id(suite, probe),
+                    probe: suite.id_of(probe),
                     detail: format!("below {FAILED} on {of}"),
                 });
             }
@@ -207,11 +200,6 @@ fn always_failed(suites: &[Suite], base: &Measurement) -> Vec<Finding> {
 
 fn line(suite: &Suite, wrong: &[WrongAnswers], base: Option<&Measurement>) -> SuiteLine {
     let probes = &suite.probes;
-    let by_likelihood = |p: &&Probe| {
-        p.checks
-            .iter()
-            .all(|c| matches!(c.kind.as_str(), "choice" | "likelihood"))
-    };
     let own = || wrong.iter().filter(|w| w.probe.suite == suite.name);
     let tried: usize = own().map(|w| w.tried).sum();
     let caught: usize = own().map(|w| w.caught).sum();
@@ -235,7 +223,7 @@ fn line(suite: &Suite, wrong: &[WrongAnswers], base: Option<&Measurement>) -> Su
             always_failed: scored.iter().filter(|(_, v)| failed(v)).count(),
             can_lose: scored
                 .iter()
-                .filter(|(p, v)| !failed(v) && !unfailing.contains(&&probe_id(suite, p)))
+                .filter(|(p, v)| !failed(v) && !unfailing.contains(&&suite.id_of(p)))
                 .count(),
         }
     });
@@ -244,7 +232,7 @@ fn line(suite: &Suite, wrong: &[WrongAnswers], base: Option<&Measurement>) -> Su
         goal: suite.goal,
         probes: probes.len(),
         prompts: probes.iter().map(|p| p.prompts.len()).sum(),
-        likelihoods: probes.iter().filter(by_likelihood).count(),
+        likelihoods: probes.iter().filter(|p| p.is_by_likelihood()).count(),
         goldens: probes.iter().map(|p| p.goldens.len()).sum(),
         wrong_caught: (tried > 0).then(|| caught as f64 / tried as f64),
         smallest_provable_loss: smallest_margin(probes.len(), LEVEL),

@@ -3,8 +3,7 @@
 
 use crate::digest;
 use crate::flow::{
-    CaseComparison, CaseId, CheckComparison, CheckScore, Probe, ProbeComparison, ProbeId, Score,
-    Suite,
+    CaseComparison, CaseId, CheckComparison, CheckScore, Probe, ProbeComparison, Score, Suite,
 };
 
 use super::evaluate::Measurement;
@@ -21,10 +20,7 @@ pub fn compare_probes(
     let mut probes = Vec::new();
     for suite in suites {
         for probe in &suite.probes {
-            let id = ProbeId {
-                suite: suite.name.clone(),
-                probe: probe.id.clone(),
-            };
+            let id = suite.id_of(probe);
             let cases = probe.prompts.iter().enumerate().map(|(prompt, text)| {
                 let case = CaseId {
                     suite: suite.name.clone(),

@@ -55,10 +55,7 @@ pub fn judge_goldens(
                     }
                 }
                 puts.push(Put {
-                    probe: ProbeId {
-                        suite: suite.name.clone(),
-                        probe: probe.id.clone(),
-                    },
+                    probe: suite.id_of(probe),
                     prompt: probe.prompts.first().map_or("", String::as_str),
                     golden,
                     kinds,

@@ -90,10 +90,7 @@ pub fn noise_floor(again: &[Suite], base: &Measurement, second: &Measurement) ->
             }
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             changes.push(mean);
-            let id = ProbeId {
-                suite: suite.name.clone(),
-                probe: probe.id.clone(),
-            };
+            let id = suite.id_of(probe);
             let score = scores.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
             floor.probes.insert(id, ProbeNoise { score, text });
         }

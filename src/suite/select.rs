@@ -122,12 +122,9 @@ impl Selection {
 
     fn known_pattern(&self, pattern: &str, suites: &[Suite]) -> Result<(), SelectError> {
         let ids = || {
-            suites.iter().flat_map(|suite| {
-                suite.probes.iter().map(|probe| ProbeId {
-                    suite: suite.name.clone(),
-                    probe: probe.id.clone(),
-                })
-            })
+            suites
+                .iter()
+                .flat_map(|suite| suite.probes.iter().map(|probe| suite.id_of(probe)))
         };
         if ids().any(|id| matches(pattern, &id)) {
             return Ok(());

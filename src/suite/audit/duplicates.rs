@@ -12,15 +12,9 @@ pub fn duplicates(suites: &[Suite]) -> Vec<(ProbeId, ProbeId, String)> {
     let mut found = Vec::new();
     for suite in suites {
         for probe in &suite.probes {
-            let id = ProbeId {
-                suite: suite.name.clone(),
-                probe: probe.id.clone(),
-            };
+            let id = suite.id_of(probe);
             // A probe of likelihoods beside a generated one measures something else.
-            let generated = probe
-                .checks
-                .iter()
-                .any(|c| !matches!(c.kind.as_str(), "choice" | "likelihood"));
+            let generated = !probe.is_by_likelihood();
             let mut told = false;
             for prompt in &probe.prompts {
                 let history: Vec<String> =

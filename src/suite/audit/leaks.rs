@@ -59,10 +59,7 @@ pub fn leaks(suites: &[Suite], questions: &[String]) -> Vec<Leak> {
             });
             if let Some((prompt, trained)) = leaked {
                 found.push(Leak {
-                    probe: ProbeId {
-                        suite: suite.name.clone(),
-                        probe: probe.id.clone(),
-                    },
+                    probe: suite.id_of(probe),
                     prompt,
                     trained,
                 });

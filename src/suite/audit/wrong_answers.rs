@@ -52,10 +52,7 @@ fn treatment(suite: &Suite, probe: &Probe) -> WrongAnswers {
         .filter_map(passes)
         .collect();
     WrongAnswers {
-        probe: ProbeId {
-            suite: suite.name.clone(),
-            probe: probe.id.clone(),
-        },
+        probe: suite.id_of(probe),
         tried: judged.len(),
         caught: judged.iter().filter(|passed| !**passed).count(),
         echo: probe
