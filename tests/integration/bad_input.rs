@@ -66,15 +66,9 @@ fn edit_json(project: &Project, file: &str, mut change: impl FnMut(&mut Value)) 
 
 #[test]
 fn truncated_safetensors() {
-    insta::assert_snapshot!(refusal_after(|p| p.write(WEIGHTS, &p.read(WEIGHTS)[..500_000])), @"
-    error: model/model.safetensors is damaged: incomplete metadata, file not fully covered (500000 bytes long); copy or download it again
-    ");
-    insta::assert_snapshot!(refusal_after(|p| p.write(WEIGHTS, &p.read(WEIGHTS)[..100])), @"
-    error: model/model.safetensors is damaged: invalid header length (100 bytes long); copy or download it again
-    ");
-    insta::assert_snapshot!(refusal_after(|p| p.write(WEIGHTS, b"")), @"
-    error: model/model.safetensors is damaged: header too small (0 bytes long); copy or download it again
-    ");
+    insta::assert_snapshot!(refusal_after(|p| p.write(WEIGHTS, &p.read(WEIGHTS)[..500_000])), @"error: model/model.safetensors is damaged: incomplete metadata, file not fully covered (500000 bytes long); copy or download it again");
+    insta::assert_snapshot!(refusal_after(|p| p.write(WEIGHTS, &p.read(WEIGHTS)[..100])), @"error: model/model.safetensors is damaged: invalid header length (100 bytes long); copy or download it again");
+    insta::assert_snapshot!(refusal_after(|p| p.write(WEIGHTS, b"")), @"error: model/model.safetensors is damaged: header too small (0 bytes long); copy or download it again");
 }
 
 #[test]
@@ -84,24 +78,16 @@ fn corrupt_safetensors() {
         let mut bytes = p.read(WEIGHTS);
         bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         p.write(WEIGHTS, bytes);
-    }), @"
-    error: model/model.safetensors is damaged: header too large (1413688 bytes long); copy or download it again
-    ");
+    }), @"error: model/model.safetensors is damaged: header too large (1413688 bytes long); copy or download it again");
     insta::assert_snapshot!(refusal_after(|p| {
         let mut bytes = p.read(WEIGHTS);
         bytes[8] = b'[';
         p.write(WEIGHTS, bytes);
-    }), @"
-    error: model/model.safetensors is damaged: invalid JSON in header: invalid type: sequence, expected struct HashMetadata at line 1 column 0 (1413688 bytes long); copy or download it again
-    ");
+    }), @"error: model/model.safetensors is damaged: invalid JSON in header: invalid type: sequence, expected struct HashMetadata at line 1 column 0 (1413688 bytes long); copy or download it again");
     insta::assert_snapshot!(refusal_after(|p| rewrite(p, WEIGHTS, |t| {
         t.remove("model.layers.1.mlp.up_proj.weight");
-    })), @"
-    error: model: tensor `model.layers.1.mlp.up_proj.weight` is missing (similar: `model.layers.0.mlp.up_proj.weight`); weights and config are of different models, take both from one download
-    ");
-    insta::assert_snapshot!(refusal_after(|p| p.write("model/config.json", b"{\"model_type\": \"lla")), @"
-    error: model/config.json is not valid JSON: EOF while parsing a string at line 1 column 19; download it again
-    ");
+    })), @"error: model: tensor `model.layers.1.mlp.up_proj.weight` is missing (similar: `model.layers.0.mlp.up_proj.weight`); weights and config are of different models, take both from one download");
+    insta::assert_snapshot!(refusal_after(|p| p.write("model/config.json", b"{\"model_type\": \"lla")), @"error: model/config.json is not valid JSON: EOF while parsing a string at line 1 column 19; download it again");
 }
 
 #[test]
@@ -148,48 +134,28 @@ fn truncated_and_corrupt_gguf() {
             p.edit("qeval.toml", "path = \"model\"", "path = \"base.gguf\"");
         })
     };
-    insta::assert_snapshot!(with(b"no model at all"), @"
-    error: base.gguf is damaged: it does not begin with `GGUF`; copy or download it again
-    ");
-    insta::assert_snapshot!(with(b""), @"
-    error: base.gguf is damaged: it does not begin with `GGUF`; copy or download it again
-    ");
-    insta::assert_snapshot!(with(&gguf(1, 1)[..40]), @"
-    error: base.gguf is damaged: the header needs 20 bytes from 32, the file ends at 40; copy or download it again
-    ");
-    insta::assert_snapshot!(with(&gguf(u64::MAX, 1)), @"
-    error: base.gguf is damaged: the header needs 8 bytes from 69, the file ends at 69; copy or download it again
-    ");
-    insta::assert_snapshot!(with(&gguf(0, u64::MAX)), @"
-    error: base.gguf is damaged: the header needs 8 bytes from 69, the file ends at 69; copy or download it again
-    ");
+    insta::assert_snapshot!(with(b"no model at all"), @"error: base.gguf is damaged: it does not begin with `GGUF`; copy or download it again");
+    insta::assert_snapshot!(with(b""), @"error: base.gguf is damaged: it does not begin with `GGUF`; copy or download it again");
+    insta::assert_snapshot!(with(&gguf(1, 1)[..40]), @"error: base.gguf is damaged: the header needs 20 bytes from 32, the file ends at 40; copy or download it again");
+    insta::assert_snapshot!(with(&gguf(u64::MAX, 1)), @"error: base.gguf is damaged: the header needs 8 bytes from 69, the file ends at 69; copy or download it again");
+    insta::assert_snapshot!(with(&gguf(0, u64::MAX)), @"error: base.gguf is damaged: the header needs 8 bytes from 69, the file ends at 69; copy or download it again");
     insta::assert_snapshot!(with(&gguf(0, 1)), @"error: base.gguf: `llama.embedding_length` is missing");
 }
 
 #[test]
 fn missing_model() {
-    insta::assert_snapshot!(refusal_after(|p| fs::remove_dir_all(p.path("model")).unwrap()), @"
-    error: model `model`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or `smollm2-135m`
-    ");
-    insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path(WEIGHTS)).unwrap()), @"
-    error: model is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file
-    ");
-    insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path("model/tokenizer.json")).unwrap()), @r#"
-    error: model/tokenizer.json: the tokenizer cannot be read: there is no such file; write it in Python: AutoTokenizer.from_pretrained("model").save_pretrained("model")
-    "#);
+    insta::assert_snapshot!(refusal_after(|p| fs::remove_dir_all(p.path("model")).unwrap()), @"error: model `model`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or `smollm2-135m`");
+    insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path(WEIGHTS)).unwrap()), @"error: model is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file");
+    insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path("model/tokenizer.json")).unwrap()), @r#"error: model/tokenizer.json: the tokenizer cannot be read: there is no such file; write it in Python: AutoTokenizer.from_pretrained("model").save_pretrained("model")"#);
 }
 
 #[test]
 fn adapter_for_another_base() {
     let project = Project::with_model();
     project.copy("adapters/tiny-qwen2/plain", "foreign");
-    insta::assert_snapshot!(project.qeval("gate foreign").refusal(), @"
-    error: foreign/adapter_model.safetensors: tensor `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` has shape [4, 64], this base asks for [4, 128]; the adapter belongs to another base (its config says `tiny-qwen2`)
-    ");
+    insta::assert_snapshot!(project.qeval("gate foreign").refusal(), @"error: foreign/adapter_model.safetensors: tensor `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` has shape [4, 64], this base asks for [4, 128]; the adapter belongs to another base (its config says `tiny-qwen2`)");
     project.write("foreign/adapter_model.safetensors", b"short");
-    insta::assert_snapshot!(project.qeval("gate foreign").refusal(), @"
-    error: foreign/adapter_model.safetensors is damaged: header too small (5 bytes long); copy or download it again
-    ");
+    insta::assert_snapshot!(project.qeval("gate foreign").refusal(), @"error: foreign/adapter_model.safetensors is damaged: header too small (5 bytes long); copy or download it again");
     fs::remove_file(project.path("foreign/adapter_config.json")).unwrap();
     insta::assert_snapshot!(project.qeval("gate foreign").refusal(), @r#"
     error: subject "foreign": foreign is not an adapter: adapter_config.json is missing
@@ -229,9 +195,7 @@ fn weights_that_are_no_numbers() {
         let data = &mut tensors.get_mut(name).unwrap().2;
         // All ones is NaN in every float format.
         data[40..44].fill(0xff);
-    })), @"
-    error: model/model.safetensors: tensor `model.layers.1.self_attn.q_proj.weight` holds NaN at index 10; weights must be finite numbers, so the file is damaged or its training diverged
-    ");
+    })), @"error: model/model.safetensors: tensor `model.layers.1.self_attn.q_proj.weight` holds NaN at index 10; weights must be finite numbers, so the file is damaged or its training diverged");
     println!("stored as {stored:?}");
     let project = Project::with_model();
     let file = "adapters/good/adapter_model.safetensors";
@@ -240,9 +204,7 @@ fn weights_that_are_no_numbers() {
         file,
         spoil("base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"),
     );
-    insta::assert_snapshot!(project.qeval("gate adapters/good").refusal(), @"
-    error: adapters/good/adapter_model.safetensors: tensor `base_model.model.model.layers.0.mlp.up_proj.lora_B.weight` holds NaN at index 10; weights must be finite numbers, so the file is damaged or its training diverged
-    ");
+    insta::assert_snapshot!(project.qeval("gate adapters/good").refusal(), @"error: adapters/good/adapter_model.safetensors: tensor `base_model.model.model.layers.0.mlp.up_proj.lora_B.weight` holds NaN at index 10; weights must be finite numbers, so the file is damaged or its training diverged");
 }
 
 #[test]
@@ -251,9 +213,7 @@ fn token_beyond_the_embedding() {
         let token = json!({"id": 500, "content": "<more>", "special": true, "single_word": false,
             "lstrip": false, "rstrip": false, "normalized": false});
         t["added_tokens"].as_array_mut().unwrap().push(token);
-    })), @"
-    error: model/tokenizer.json: token `<more>` has id 448, the embedding has 448 rows; tokenizer and weights are of different models, or tokens were added without resizing the embedding
-    ");
+    })), @"error: model/tokenizer.json: token `<more>` has id 448, the embedding has 448 rows; tokenizer and weights are of different models, or tokens were added without resizing the embedding");
 }
 
 #[test]
@@ -473,9 +433,7 @@ fn settings_that_would_silently_do_nothing() {
       Even when not one score changes, they exclude a loss of 0.053 at best, and a margin has to be at least that.
       Way out: 2995 probes in all, or a margin of 0.054 or more.
     ");
-    insta::assert_snapshot!(training_refusal_after(|p| p.edit("qeval.toml", "[lora]", "[lora]\ntarget_modules = [\"qproj\"]")), @r#"
-    error: `target_modules`: "qproj" fits no linear layer of this base; possible are all-linear, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or paths of modules
-    "#);
+    insta::assert_snapshot!(training_refusal_after(|p| p.edit("qeval.toml", "[lora]", "[lora]\ntarget_modules = [\"qproj\"]")), @r#"error: `target_modules`: "qproj" fits no linear layer of this base; possible are all-linear, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or paths of modules"#);
 }
 
 /// A suite of one probe, written over all others.
@@ -538,22 +496,14 @@ fn suites_that_cannot_be_asked() {
 fn prompts_that_do_not_fit() {
     let with = |prompt: String| refusal_after(|p| suite(p, &probe("long", &prompt, CHECK)));
     let started = std::time::Instant::now();
-    insta::assert_snapshot!(with("What is it? ".repeat(100_000 / 12)), @"
-    error: own::long#0: the prompt has 50011 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens
-    ");
-    insta::assert_snapshot!(with("x".repeat(100_000)), @"
-    error: own::long#0: the prompt has 100013 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens
-    ");
-    insta::assert_snapshot!(with("递归".repeat(50_000)), @"
-    error: own::long#0: the prompt has 300013 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens
-    ");
+    insta::assert_snapshot!(with("What is it? ".repeat(100_000 / 12)), @"error: own::long#0: the prompt has 50011 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens");
+    insta::assert_snapshot!(with("x".repeat(100_000)), @"error: own::long#0: the prompt has 100013 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens");
+    insta::assert_snapshot!(with("递归".repeat(50_000)), @"error: own::long#0: the prompt has 300013 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens");
     println!(
         "three prompts of 100,000 characters: {} ms",
         started.elapsed().as_millis()
     );
-    insta::assert_snapshot!(with("word ".repeat(240)), @"
-    error: own::long#0: the prompt has 973 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens
-    ");
+    insta::assert_snapshot!(with("word ".repeat(240)), @"error: own::long#0: the prompt has 973 tokens and the answer up to 256, the model's context 256; shorten the prompt or lower max_new_tokens");
 }
 
 /// The last line that a crash tore, and one in the middle that no crash explains.
@@ -610,9 +560,7 @@ fn disk_that_is_full() {
             });
         }
     });
-    insta::assert_snapshot!(said.refusal(), @"
-    error: cannot append to runs/run-0001/answers/base.jsonl: File too large (os error 27)
-    ");
+    insta::assert_snapshot!(said.refusal(), @"error: cannot append to runs/run-0001/answers/base.jsonl: File too large (os error 27)");
     let kept = project.record("run-0001", "base");
     assert!(
         kept.answers.len() > 5,

@@ -81,9 +81,7 @@ fn gate_tells_harm_from_none() {
 #[test]
 fn gate_without_a_candidate_takes_the_configured_one() {
     let project = Project::with_model();
-    insta::assert_snapshot!(project.qeval("gate").refusal(), @"
-    error: no candidate: name one (`qeval gate ckpt-40`), set `candidate` under [gate] in qeval.toml, or train one (`qeval train`)
-    ");
+    insta::assert_snapshot!(project.qeval("gate").refusal(), @"error: no candidate: name one (`qeval gate ckpt-40`), set `candidate` under [gate] in qeval.toml, or train one (`qeval train`)");
     project.edit(
         "qeval.toml",
         "[gate]\n",
