@@ -2,10 +2,10 @@
 
 use qeval::generate::Sampling;
 use qeval::model::cpu::Heads;
-use qeval::model::cuda::{Next, Numbers, SingleRows};
+use qeval::model::cuda::{Cuda, Next, Numbers, SingleRows};
 use qeval::model::{Cpu, Device, HeadNorms, Linear, Mat, Place, RmsNorm, Site, Span};
 
-use crate::support::{assert_close, down, gpu, numbers};
+use crate::support::{assert_close, down, gpu, gpus, numbers};
 
 const PLACE: Place = Place {
     layer: 0,
@@ -158,7 +158,10 @@ impl<D: Device> Block<D> {
 
 #[test]
 fn attention_over_whole_sequences_and_its_gradient() {
-    let Some(cuda) = gpu() else { return };
+    gpus().iter().for_each(whole_sequences);
+}
+
+fn whole_sequences(cuda: &Cuda) {
     for (i, heads) in SHAPES.into_iter().enumerate() {
         let lengths = [1usize, 63, 200, 64, 130];
         let (mut spans, mut at) = (Vec::new(), 0);
@@ -175,9 +178,9 @@ fn attention_over_whole_sequences_and_its_gradient() {
         let ids = vec![0; at];
         let (c, g) = (
             Block::new(&Cpu, heads, i == 1),
-            Block::new(&cuda, heads, i == 1),
+            Block::new(cuda, heads, i == 1),
         );
-        let (ca, ga) = (angles(&Cpu, heads.dim), angles(&cuda, heads.dim));
+        let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
         let rows = Cpu.rows(&ids, &spans, 200);
         let mut kv = Cpu.kv(heads, 5, 200).unwrap();
         let (mixed, ()) = Cpu.attend(c.norms(), &qkv, &rows, &ca, &mut kv);
@@ -188,14 +191,14 @@ fn attention_over_whole_sequences_and_its_gradient() {
         let (gpu_mixed, statistics) = cuda.attend(g.norms(), &up, &gpu_rows, &ga, &mut gpu_kv);
         assert_close(
             &format!("attention {heads:?}"),
-            &down(&cuda, &gpu_mixed),
+            &down(cuda, &gpu_mixed),
             &mixed.data,
             6e-3,
         );
         let d = cuda.upload(&d_mixed);
         let found =
             cuda.attend_backward(g.norms(), &up, &gpu_mixed, &statistics, &d, &gpu_rows, &ga);
-        let found = down(&cuda, &found);
+        let found = down(cuda, &found);
         let (q, kvs) = (heads.queries * heads.dim, heads.kv * heads.dim);
         for (what, range) in [
             ("queries", 0..q),
@@ -219,16 +222,19 @@ fn attention_over_whole_sequences_and_its_gradient() {
 
 #[test]
 fn chunks_of_a_prompt_and_single_rows_continue_it() {
-    let Some(cuda) = gpu() else { return };
+    gpus().iter().for_each(chunks_and_single_rows);
+}
+
+fn chunks_and_single_rows(cuda: &Cuda) {
     for heads in SHAPES {
         // Long enough that single rows are split over blocks.
         let (len, capacity) = (700, 1100);
         let qkv = numbers(len, heads.row(), 5);
         let (c, g) = (
             Block::new(&Cpu, heads, false),
-            Block::new(&cuda, heads, false),
+            Block::new(cuda, heads, false),
         );
-        let (ca, ga) = (angles(&Cpu, heads.dim), angles(&cuda, heads.dim));
+        let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
         let whole = [Span {
             slot: 0,
             position: 0,
@@ -240,7 +246,7 @@ fn chunks_of_a_prompt_and_single_rows_continue_it() {
         let mut gpu_kv = cuda.kv(heads, 3, capacity).unwrap();
         let gpu_rows = cuda.rows(&vec![0; len], &whole, capacity);
         let (at_once, _) = cuda.attend(g.norms(), &cuda.upload(&qkv), &gpu_rows, &ga, &mut gpu_kv);
-        let at_once = down(&cuda, &at_once);
+        let at_once = down(cuda, &at_once);
         assert_close("at once", &at_once, &expected.data, 6e-3);
         let mut pieces = Vec::new();
         for (from, to) in [(0, 100), (100, 101), (101, 420), (420, 690)] {
@@ -252,14 +258,14 @@ fn chunks_of_a_prompt_and_single_rows_continue_it() {
             }];
             let rows = cuda.rows(&vec![0; to - from], &spans, capacity);
             let (mixed, _) = cuda.attend(g.norms(), &cuda.upload(&part), &rows, &ga, &mut gpu_kv);
-            pieces.extend(down(&cuda, &mixed));
+            pieces.extend(down(cuda, &mixed));
         }
         assert_eq!(
             pieces,
             at_once[..pieces.len()],
             "chunks have the bits of the whole"
         );
-        let single = SingleRows::new(&cuda, 3, capacity);
+        let single = SingleRows::new(cuda, 3, capacity);
         for position in 690..len {
             single.set(&[
                 None,
@@ -368,6 +374,8 @@ fn products_of_answers_do_not_depend_on_other_rows() {
         (576, 1536),
         (4608, 3584),
         (3584, 18944),
+        (26000, 136),
+        (37000, 328),
     ] {
         let g = linear(&cuda, &numbers(n, k, 1), None);
         let x = numbers(2048, k, 2);
@@ -400,6 +408,8 @@ fn products_of_few_rows() {
         (1000, 328),
         (4608, 3584),
         (3584, 18944),
+        (26000, 136),
+        (37000, 328),
     ] {
         for site in [Site::Qkv, Site::GateUp] {
             let (w, bias) = (numbers(n, k, 1), numbers(1, n, 4).data);

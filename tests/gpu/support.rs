@@ -20,6 +20,14 @@ pub fn gpu() -> Option<Cuda> {
     }
 }
 
+/// The GPU, and the same one as if it were the oldest that qeval runs on: kernels that a newer one
+/// has better ones for are tried too.
+pub fn gpus() -> Vec<Cuda> {
+    let newest = gpu();
+    let oldest = newest.as_ref().and_then(|_| Cuda::open_as_oldest(0).ok());
+    newest.into_iter().chain(oldest).collect()
+}
+
 /// Random numbers in +-1, rounded to bf16, so that both devices begin with the same.
 pub fn numbers(rows: usize, cols: usize, seed: u64) -> Mat {
     let mut draws = Philox::new(seed).draws(Purpose::Init, 7);

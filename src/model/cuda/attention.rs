@@ -35,12 +35,82 @@ pub(super) struct Forward<'a> {
     pub statistics: Option<&'a Statistics>,
 }
 
-/// The kernel's name for a head's width.
-fn by_width(dim: usize, narrow: &'static str, wide: &'static str) -> (&'static str, usize) {
+/// A kernel by the head's width: its name for up to 64 numbers, and for up to 128.
+type ByWidth = [&'static str; 2];
+
+/// The name, and the width that the kernel computes with.
+fn by_width(dim: usize, [narrow, wide]: ByWidth) -> (&'static str, usize) {
     if dim <= 64 { (narrow, 64) } else { (wide, 128) }
 }
 
+/// A kernel over tiles, and how many tiles it holds in shared memory.
+struct Tiled {
+    names: ByWidth,
+    held: usize,
+}
+
+/// Attention in tiles, its gradient by queries, and that by keys and values.
+struct TiledKernels {
+    attend: Tiled,
+    queries: Tiled,
+    keys: Tiled,
+}
+
+/// With products of a warp.
+const OF_WARPS: TiledKernels = TiledKernels {
+    attend: Tiled {
+        names: ["attend_64", "attend_128"],
+        held: 5,
+    },
+    queries: Tiled {
+        names: ["attend_queries_64", "attend_queries_128"],
+        held: 6,
+    },
+    keys: Tiled {
+        names: ["attend_keys_64", "attend_keys_128"],
+        held: 6,
+    },
+};
+
+/// With products of four warps.
+const OF_GROUPS: TiledKernels = TiledKernels {
+    attend: Tiled {
+        names: ["attend_group_64", "attend_group_128"],
+        held: 4,
+    },
+    queries: Tiled {
+        names: ["attend_queries_group_64", "attend_queries_group_128"],
+        held: 6,
+    },
+    keys: Tiled {
+        names: ["attend_keys_group_64", "attend_keys_group_128"],
+        held: 6,
+    },
+};
+
 impl Cuda {
+    fn tiled_kernels(&self) -> &'static TiledKernels {
+        if self.0.warp_groups {
+            &OF_GROUPS
+        } else {
+            &OF_WARPS
+        }
+    }
+
+    /// Launches a block for every query head and tile.
+    fn launch_tiled(&self, kernel: &Tiled, heads: Heads, tiles: usize, args: &mut Vec<Arg>) {
+        let Heads { queries, kv, dim } = heads;
+        args.extend([
+            Int(queries as i32),
+            Int(kv as i32),
+            Int(dim as i32),
+            Float(1.0 / (dim as f32).sqrt()),
+        ]);
+        let (name, width) = by_width(dim, kernel.names);
+        let shared = ptx::tiles_shared(kernel.held, width);
+        self.0.launch(name, (queries, tiles, 1), 128, shared, args);
+    }
+
     fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
         let pointer = |norm: Option<&RmsNorm<Cuda>>| {
             Arg::Pointer(norm.map_or(0, |n| n.weight.single.address()))
@@ -116,8 +186,6 @@ impl Cuda {
         let q = qkv.beside(&self.0, queries * dim);
         self.place(norms, qkv, Some(&q), rows, rotary, kv);
         let mixed = qkv.beside(&self.0, queries * dim);
-        let scale = Float(1.0 / (dim as f32).sqrt());
-        let sizes = [Int(queries as i32), Int(kv_heads as i32), Int(dim as i32)];
         let (keys, values) = (
             Arg::Pointer(kv.keys.address()),
             Arg::Pointer(kv.values.address()),
@@ -129,7 +197,6 @@ impl Cuda {
                 ..
             } => {
                 let sums = self.0.room(qkv.rows * queries * 4);
-                let (name, wide) = by_width(dim, "attend_64", "attend_128");
                 let mut args = vec![
                     q.pointer(),
                     keys,
@@ -138,14 +205,12 @@ impl Cuda {
                     Arg::Pointer(sums.address()),
                     Arg::Pointer(tiles.address()),
                 ];
-                args.extend(sizes);
-                args.push(scale);
-                let grid = (queries, *query_tiles, 1);
-                self.0.launch(name, grid, 128, 5 * 64 * wide * 2, &args);
+                let kernel = &self.tiled_kernels().attend;
+                self.launch_tiled(kernel, norms.heads, *query_tiles, &mut args);
                 (mixed, Some(Statistics { sums, queries: q }))
             }
             Kind::Single { bases } => {
-                let (name, wide) = by_width(dim, "attend_one_64", "attend_one_128");
+                let (name, wide) = by_width(dim, ["attend_one_64", "attend_one_128"]);
                 let splits = rows.capacity.div_ceil(SPLIT);
                 let parts = if splits > 1 {
                     Some(self.0.room(qkv.rows * queries * splits * (wide + 2) * 4))
@@ -155,19 +220,25 @@ impl Cuda {
                 let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
                 let position = rows.positions.pointer();
                 let base = bases.pointer();
-                let mut args = vec![
-                    q.pointer(),
-                    keys,
-                    values,
-                    mixed.pointer(),
-                    parts_at,
-                    position,
-                    base,
-                ];
-                args.extend(sizes);
-                args.push(scale);
-                let grid = (qkv.rows, kv_heads, splits);
-                self.0.launch(name, grid, 128, ptx::one_shared(wide), &args);
+                self.0.launch(
+                    name,
+                    (qkv.rows, kv_heads, splits),
+                    128,
+                    ptx::one_shared(wide),
+                    &[
+                        q.pointer(),
+                        keys,
+                        values,
+                        mixed.pointer(),
+                        parts_at,
+                        position,
+                        base,
+                        Int(queries as i32),
+                        Int(kv_heads as i32),
+                        Int(dim as i32),
+                        Float(1.0 / (dim as f32).sqrt()),
+                    ],
+                );
                 if splits > 1 {
                     self.0.launch(
                         "attend_join",
@@ -231,13 +302,6 @@ impl Cuda {
             Arg::Pointer(kv.keys.address()),
             Arg::Pointer(kv.values.address()),
         );
-        let tail = [
-            Int(queries as i32),
-            Int(kv_heads as i32),
-            Int(dim as i32),
-            Float(1.0 / (dim as f32).sqrt()),
-        ];
-        let (name, wide) = by_width(dim, "attend_queries_64", "attend_queries_128");
         let mut args = vec![
             q.pointer(),
             keys,
@@ -249,10 +313,8 @@ impl Cuda {
             dq.pointer(),
             Arg::Pointer(query_list.address()),
         ];
-        args.extend(tail);
-        let grid = (queries, *query_tiles, 1);
-        self.0.launch(name, grid, 128, 6 * 64 * wide * 2, &args);
-        let (name, _) = by_width(dim, "attend_keys_64", "attend_keys_128");
+        let kernels = self.tiled_kernels();
+        self.launch_tiled(&kernels.queries, norms.heads, *query_tiles, &mut args);
         let mut args = vec![
             q.pointer(),
             keys,
@@ -264,10 +326,7 @@ impl Cuda {
             dv.pointer(),
             Arg::Pointer(key_list.address()),
         ];
-        args.extend(tail);
-        let grid = (queries, *key_tiles, 1);
-        self.0
-            .launch(name, grid, 128, 6 * 64 * wide * 2 + 1024, &args);
+        self.launch_tiled(&kernels.keys, norms.heads, *key_tiles, &mut args);
         let d_qkv = CudaMat::room(&self.0, raw.rows, norms.heads.row());
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);

@@ -91,6 +91,19 @@ impl Cuda {
     /// No driver, no such GPU, one older than Ampere, no cuBLAS or NVRTC, kernels that do not
     /// compile.
     pub fn open(ordinal: usize) -> Result<Self, ModelError> {
+        Self::open_with(ordinal, true)
+    }
+
+    /// Opens GPU `ordinal` and uses of it what every GPU has that runs here, so that those kernels
+    /// can be tried on a newer one.
+    ///
+    /// # Errors
+    /// As for [`Cuda::open`].
+    pub fn open_as_oldest(ordinal: usize) -> Result<Self, ModelError> {
+        Self::open_with(ordinal, false)
+    }
+
+    fn open_with(ordinal: usize, newest: bool) -> Result<Self, ModelError> {
         // SAFETY: these only look for the libraries.
         let (driver, nvrtc, blas) = unsafe {
             (
@@ -149,7 +162,7 @@ impl Cuda {
             blas: Mutex::new(blas),
             name,
             processors,
-            warp_groups: (major, minor) == (9, 0),
+            warp_groups: newest && (major, minor) == (9, 0),
         })))
     }
 

@@ -7,14 +7,20 @@ use half::bf16;
 
 use super::Numbers;
 use super::context::{Arg, Cuda};
-use super::mat::CudaMat;
+use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
 use super::rows::{SingleRows, Slice};
 use crate::model::ModelError;
 use crate::model::layers::{LowRank, Place};
 
-/// Rows from which on a block takes eight of them.
+/// Rows from which on their groups fill the device, so that one block computes an inner row.
 const MANY: usize = 512;
+/// Rows of a group.
+const GROUP: usize = 8;
+/// Warps of a block that has one row.
+const WARPS: usize = 32;
+/// Columns that such a block takes.
+const COLUMNS: usize = 16384;
 /// Parts of a site: queries, keys, and values.
 const PARTS: usize = 3;
 
@@ -148,30 +154,49 @@ impl LowRank<Cuda> for RowAdapters {
         let Some(site) = self.table.sites.get(&place) else {
             return;
         };
-        let cuda = &self.table.cuda;
-        let inner = CudaMat::planes(&cuda.0, x.rows, site.width, 1);
-        let group = if x.rows < MANY { 1 } else { 8 };
-        // For few rows a warp a number of the inner row, in as many blocks as that takes.
-        let (name, shares) = match group {
-            1 => ("low_rank_down_1", site.width.div_ceil(8)),
-            _ => ("low_rank_down_8", 1),
+        let context = &self.table.cuda.0;
+        let table = Arg::Pointer(site.table.address());
+        let is_f32 = Arg::Int(i32::from(y.planes > 0));
+        if x.height == Height::Slots {
+            context.launch_early(
+                "low_rank_row",
+                (y.cols.div_ceil(COLUMNS), x.rows, 1),
+                32 * WARPS,
+                site.width.max(WARPS) * 4,
+                &[
+                    x.pointer(),
+                    y.pointer(),
+                    table,
+                    self.pointer(),
+                    Arg::Int(site.inputs as i32),
+                    Arg::Int(y.cols as i32),
+                    is_f32,
+                ],
+            );
+            return;
+        }
+        let inner = CudaMat::planes(context, x.rows, site.width, 1);
+        let shares = if x.rows < MANY {
+            site.width.div_ceil(8)
+        } else {
+            1
         };
-        cuda.0.launch(
-            name,
-            (x.rows.div_ceil(group), shares, 1),
+        context.launch(
+            "low_rank_down",
+            (x.rows.div_ceil(GROUP), shares, 1),
             256,
             0,
             &[
                 x.pointer(),
                 inner.pointer(),
-                Arg::Pointer(site.table.address()),
+                table,
                 self.pointer(),
                 Arg::Int(x.rows as i32),
                 Arg::Int(site.inputs as i32),
                 Arg::Int(inner.stride as i32),
             ],
         );
-        cuda.0.launch(
+        context.launch(
             "low_rank_up",
             (y.cols.div_ceil(8 * 256), x.rows, 1),
             256,
@@ -179,11 +204,11 @@ impl LowRank<Cuda> for RowAdapters {
             &[
                 inner.pointer(),
                 y.pointer(),
-                Arg::Pointer(site.table.address()),
+                table,
                 self.pointer(),
                 Arg::Int(y.cols as i32),
                 Arg::Int(inner.stride as i32),
-                Arg::Int(i32::from(y.planes > 0)),
+                is_f32,
             ],
         );
     }

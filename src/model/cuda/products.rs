@@ -8,8 +8,6 @@ use super::ptx;
 
 use Arg::Int;
 
-/// Most rows that the kernel for few of them takes.
-const SKINNY_ROWS: usize = 128;
 /// Outputs from which on a product is so long that its start and end do not matter.
 const HEAD_OUTPUTS: usize = 100_000;
 /// Rows that the algorithms of products in answers are chosen for.
@@ -24,16 +22,10 @@ impl Cuda {
         bias: Option<&CudaVector>,
         out: Form,
     ) -> CudaMat {
-        // From some rows on, cuBLASLt is quicker than the kernel for few rows, which reads the rows
-        // again for every 128 outputs; on a wide weight from fewer, and where the kernel would
-        // leave sums in parts for scores.
-        let wide = match out {
-            Form::Half | Form::Single if weight.outputs < HEAD_OUTPUTS => x.rows > 16,
-            Form::Scores => x.rows > 32,
-            _ => x.rows > 64,
-        };
-        if x.height == Height::Slots && x.rows <= SKINNY_ROWS && !wide && self.0.warp_groups {
-            return self.few_rows(x, weight, bias, out);
+        if x.height == Height::Slots
+            && let Some(kernel) = self.kernel_for_few(x.rows, weight, out)
+        {
+            return self.few_rows(&kernel, x, weight, bias, out);
         }
         let y = match out {
             Form::Single | Form::Scores => CudaMat {
@@ -62,15 +54,58 @@ impl Cuda {
         y
     }
 
+    /// The kernel for products of one row a slot, where it is quicker than cuBLASLt.
+    fn kernel_for_few(&self, rows: usize, weight: &CudaWeight, out: Form) -> Option<Skinny> {
+        if !self.0.warp_groups {
+            return None;
+        }
+        let of = |name, height, groups, blocks| {
+            Some(Skinny {
+                name,
+                shared: ptx::skinny_shared(height, groups),
+                groups,
+                blocks,
+            })
+        };
+        // It reads the rows again for every 128 outputs, which from some rows on costs more than
+        // it gains: on a wide weight from fewer, and where it would leave sums in parts for scores.
+        let most = match out {
+            Form::Half | Form::Single if weight.outputs < HEAD_OUTPUTS => 16,
+            Form::Scores => 32,
+            _ => 64,
+        };
+        let blocks = weight.outputs.div_ceil(128);
+        if rows <= most {
+            return match rows {
+                ..=16 => of("skinny_16", 16, 2, blocks),
+                17..=32 => of("skinny_32", 32, 2, blocks),
+                _ => of("skinny_64", 64, 2, blocks),
+            };
+        }
+        // One block a processor that takes up to 320 outputs reads them less often.
+        let blocks = self.0.processors;
+        let panels = weight.outputs.div_ceil(64).div_ceil(blocks);
+        if out != Form::Half || !(3..=WIDE_GROUPS).contains(&panels) {
+            return None;
+        }
+        match rows {
+            ..=32 => of("skinny_wide_32", 32, WIDE_GROUPS, blocks),
+            33..=64 => of("skinny_wide_64", 64, WIDE_GROUPS, blocks),
+            65..=128 => of("skinny_wide_128", 128, WIDE_GROUPS, blocks),
+            _ => None,
+        }
+    }
+
     /// A product of one row a slot, bound by the weight's bytes.
     fn few_rows(
         &self,
+        kernel: &Skinny,
         x: &CudaMat,
         weight: &CudaWeight,
         bias: Option<&CudaVector>,
         out: Form,
     ) -> CudaMat {
-        let blocks = weight.outputs.div_ceil(128);
+        let blocks = kernel.blocks;
         let inner = weight.inputs.div_ceil(64);
         let parts = matches!(out, Form::Parts | Form::Scores);
         let wanted = if parts {
@@ -89,17 +124,11 @@ impl Cuda {
                 ..CudaMat::planes(&self.0, x.rows, weight.outputs, splits)
             }
         };
-        let (name, height) = match x.rows {
-            ..=16 => ("skinny_16", 16),
-            17..=32 => ("skinny_32", 32),
-            33..=64 => ("skinny_64", 64),
-            _ => ("skinny_128", 128),
-        };
         self.0.launch_early(
-            name,
+            kernel.name,
             (blocks, splits, 1),
-            256,
-            ptx::skinny_shared(height),
+            128 * kernel.groups,
+            kernel.shared,
             &[
                 x.pointer(),
                 Arg::Pointer(weight.buffer.address()),
@@ -115,6 +144,20 @@ impl Cuda {
         );
         y
     }
+}
+
+/// Warp groups of the wide kernels for few rows.
+const WIDE_GROUPS: usize = 5;
+
+/// A kernel for products of few rows, and how it is launched.
+struct Skinny {
+    name: &'static str,
+    /// Bytes of shared memory.
+    shared: usize,
+    /// Warp groups of a block; each takes 64 outputs.
+    groups: usize,
+    /// Blocks that share the outputs.
+    blocks: usize,
 }
 
 /// The form of a product's result.

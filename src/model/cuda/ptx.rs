@@ -9,12 +9,14 @@ use crate::atomic_file;
 use crate::digest;
 use crate::model::ModelError;
 
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
     include_str!("kernels/attention.cu"),
     include_str!("kernels/attention_backward.cu"),
+    include_str!("kernels/warp_groups.cu"),
+    include_str!("kernels/attention_groups.cu"),
     include_str!("kernels/loss.cu"),
     include_str!("kernels/draw.cu"),
     include_str!("kernels/low_rank.cu"),
@@ -38,41 +40,54 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("copy_slot", 0),
     ("place_heads", 0),
     ("place_heads_backward", 0),
-    ("attend_64", 5 * 64 * 64 * 2),
-    ("attend_128", 5 * 64 * 128 * 2),
+    ("attend_64", tiles_shared(5, 64)),
+    ("attend_128", tiles_shared(5, 128)),
+    ("attend_group_64", tiles_shared(4, 64)),
+    ("attend_group_128", tiles_shared(4, 128)),
     ("attend_one_64", one_shared(64)),
     ("attend_one_128", one_shared(128)),
     ("attend_join", 0),
-    ("attend_queries_64", 6 * 64 * 64 * 2),
-    ("attend_queries_128", 6 * 64 * 128 * 2),
-    ("attend_keys_64", 6 * 64 * 64 * 2 + 1024),
-    ("attend_keys_128", 6 * 64 * 128 * 2 + 1024),
+    ("attend_queries_64", tiles_shared(6, 64)),
+    ("attend_queries_128", tiles_shared(6, 128)),
+    ("attend_queries_group_64", tiles_shared(6, 64)),
+    ("attend_queries_group_128", tiles_shared(6, 128)),
+    ("attend_keys_64", tiles_shared(6, 64)),
+    ("attend_keys_128", tiles_shared(6, 128)),
+    ("attend_keys_group_64", tiles_shared(6, 64)),
+    ("attend_keys_group_128", tiles_shared(6, 128)),
     ("cross_entropy_rows", 0),
     ("divergence_rows", 0),
     ("choose_rows", 0),
     ("draw_rows", 0),
-    ("low_rank_down_1", 0),
-    ("low_rank_down_8", 0),
+    ("low_rank_down", 0),
     ("low_rank_up", 0),
+    ("low_rank_row", 0),
     ("adamw", 0),
     ("half_copy_of", 0),
     ("square_sums", 0),
     ("dropped", 0),
-    ("skinny_16", skinny_shared(16)),
-    ("skinny_32", skinny_shared(32)),
-    ("skinny_64", skinny_shared(64)),
-    ("skinny_128", skinny_shared(128)),
+    ("skinny_16", skinny_shared(16, 2)),
+    ("skinny_32", skinny_shared(32, 2)),
+    ("skinny_64", skinny_shared(64, 2)),
+    ("skinny_wide_32", skinny_shared(32, 5)),
+    ("skinny_wide_64", skinny_shared(64, 5)),
+    ("skinny_wide_128", skinny_shared(128, 5)),
 ];
+
+/// Shared memory of attention in tiles: of 64 rows each, and two rows of statistics twice.
+pub(super) const fn tiles_shared(tiles: usize, dim: usize) -> usize {
+    tiles * 64 * dim * 2 + 1024
+}
 
 /// Shared memory of attention of one token: tiles of four warps, then their sums.
 pub(super) const fn one_shared(dim: usize) -> usize {
     4 * 16 * dim * 4 + 512
 }
 
-/// Shared memory of a product of up to `rows` rows.
-pub(super) const fn skinny_shared(rows: usize) -> usize {
+/// Shared memory of a product of up to `rows` rows in blocks of `groups` warp groups.
+pub(super) const fn skinny_shared(rows: usize, groups: usize) -> usize {
     let stages = if rows > 64 { 3 } else { 4 };
-    stages * 128 * (128 + rows)
+    stages * 128 * (64 * groups + rows)
 }
 
 /// The kernels as PTX for a compute capability. Compiled once a machine: the text on disk is named

@@ -1,6 +1,28 @@
 // The gradient of causal attention, in two kernels without atomic sums, so that its bits repeat:
 // one a tile of queries for their gradient, one a tile of keys for that of keys and values.
 
+// The sums of d_out * out of this thread's two rows: each warp sums its own 16 rows, two lanes a row.
+template <int D>
+DEVICE void row_deltas(const bf *out, const bf *d_out, u64 stride, int rows, int dim, float *mine) {
+  int lane = threadIdx.x & 31, row = (threadIdx.x >> 5) * 16 + (lane >> 1);
+  // All loads are under way before the first is used.
+  Eight a[D / 16], b[D / 16];
+#pragma unroll
+  for (int i = 0; i < D / 16; i++) {
+    int c = (lane & 1) * 8 + i * 16;
+    bool valid = row < rows && c < dim;
+    a[i].v = valid ? *(const uint4 *)(out + row * stride + c) : make_uint4(0, 0, 0, 0);
+    b[i].v = valid ? *(const uint4 *)(d_out + row * stride + c) : make_uint4(0, 0, 0, 0);
+  }
+  float d = 0.f;
+#pragma unroll
+  for (int i = 0; i < D / 16; i++)
+    for (int j = 0; j < 8; j++) d += wide(a[i].h[j]) * wide(b[i].h[j]);
+  d += __shfl_xor_sync(~0u, d, 1);
+  mine[0] = __shfl_sync(~0u, d, (lane >> 2) * 2);
+  mine[1] = __shfl_sync(~0u, d, (lane >> 2) * 2 + 16);
+}
+
 // Grid: (query heads, query tiles). Also writes delta, the sum of d_out * out of a row and head.
 template <int D>
 DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf *out,
@@ -25,30 +47,14 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
   load_tile<D, TILE, 128>(v_tile, v_from, kv_stride, seen, dim);
   copy_commit();
 
-  // Each warp sums its own 16 rows, two lanes a row.
   float mine[2], log_sum[2] = {0.f, 0.f};
-  {
-    int row = warp * 16 + (lane >> 1);
-    float d = 0.f;
-    if (row < tile.y) {
-      const bf *x = out + at + row * q_stride, *y = d_out + at + row * q_stride;
-#pragma unroll
-      for (int c = (lane & 1) * 8; c < D; c += 16) {
-        if (c >= dim) break;
-        Eight a, b;
-        a.v = *(const uint4 *)(x + c);
-        b.v = *(const uint4 *)(y + c);
-        for (int j = 0; j < 8; j++) d += wide(a.h[j]) * wide(b.h[j]);
-      }
-    }
-    d += __shfl_xor_sync(~0u, d, 1);
-    if ((lane & 1) == 0 && row < tile.y) delta[(u64)(tile.x + row) * queries + head] = d;
-    mine[0] = __shfl_sync(~0u, d, (lane >> 2) * 2);
-    mine[1] = __shfl_sync(~0u, d, (lane >> 2) * 2 + 16);
-  }
+  row_deltas<D>(out + at, d_out + at, q_stride, tile.y, dim, mine);
   for (int r = 0; r < 2; r++) {
     int row = warp * 16 + (lane >> 2) + r * 8;
-    if (row < tile.y) log_sum[r] = lse[(u64)(tile.x + row) * queries + head];
+    u64 place = (u64)(tile.x + row) * queries + head;
+    if (row >= tile.y) continue;
+    log_sum[r] = lse[place];
+    if ((lane & 3) == 0) delta[place] = mine[r];
   }
   float grad[D / 8][4];
   for (int i = 0; i < D / 8; i++)

@@ -74,6 +74,11 @@ DEVICE void copy16(u32 to, const void *from, bool valid) {
   int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
 }
+// The same of 4 bytes.
+DEVICE void copy4(u32 to, const void *from, bool valid) {
+  int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes));
+}
 DEVICE void copy_commit() { asm volatile("cp.async.commit_group;"); }
 template <int LEFT> DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT)); }
 

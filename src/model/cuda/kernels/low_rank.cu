@@ -14,9 +14,9 @@ struct SiteAdapter {
 
 // t[row] = x[row] A^T of the row's adapter. Grid: (groups of ROWS rows, shares of the inner row). A
 // row's sum is formed in the same order whatever the rows beside it.
-template <int ROWS>
-DEVICE void down_rows(const bf *x, float *t, const SiteAdapter *table, const int *adapter,
-                      int rows, int inputs, int t_stride) {
+#define ROWS 8
+KERNEL low_rank_down(const bf *x, float *t, const SiteAdapter *table, const int *adapter, int rows,
+                     int inputs, int t_stride) {
   int first = blockIdx.x * ROWS, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   int count = min(ROWS, rows - first), warps = blockDim.x >> 5;
   for (int lead = 0; lead < count; lead++) {
@@ -51,43 +51,97 @@ DEVICE void down_rows(const bf *x, float *t, const SiteAdapter *table, const int
     }
   }
 }
-KERNEL low_rank_down_1(const bf *x, float *t, const SiteAdapter *table, const int *adapter,
-                       int rows, int inputs, int t_stride) {
-  down_rows<1>(x, t, table, adapter, rows, inputs, t_stride);
-}
-KERNEL low_rank_down_8(const bf *x, float *t, const SiteAdapter *table, const int *adapter,
-                       int rows, int inputs, int t_stride) {
-  down_rows<8>(x, t, table, adapter, rows, inputs, t_stride);
-}
-
-// y[row] += t[row] B^T. Grid: (columns / 2048, rows). y is bf16, or F32 (its first plane).
-KERNEL low_rank_up(const float *t, void *y, const SiteAdapter *table, const int *adapter,
-                   int outputs, int t_stride, int is_f32) {
-  int row = blockIdx.y, which = adapter[row];
-  int n = (blockIdx.x * blockDim.x + threadIdx.x) * 8;
-  if (which < 0 || n >= outputs) return;
-  const SiteAdapter *site = table + which;
+// y[row, n..n + 8] += t B^T of an adapter. y is bf16, or F32 (its first plane).
+DEVICE void add_up(const float *t, void *y, const SiteAdapter *site, u64 at, int n, int is_f32) {
   for (int p = 0; p < site->parts; p++) {
     Part part = site->part[p];
     if (n < part.output || n >= part.output + part.out) continue;
     float sum[8] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
     const bf *b = (const bf *)part.b + (n - part.output);
-    const float *mine = t + (u64)row * t_stride + part.first;
+#pragma unroll 8
     for (int r = 0; r < part.rank; r++) {
       Eight m;
       m.v = *(const uint4 *)(b + (u64)r * part.out);
-      float f = mine[r];
+      float f = t[part.first + r];
       for (int j = 0; j < 8; j++) sum[j] += f * wide(m.h[j]);
     }
     if (is_f32) {
-      float *to = (float *)y + (u64)row * outputs + n;
-      for (int j = 0; j < 8; j++) to[j] += sum[j];
+      float4 *to = (float4 *)((float *)y + at + n), low = to[0], high = to[1];
+      to[0] = make_float4(low.x + sum[0], low.y + sum[1], low.z + sum[2], low.w + sum[3]);
+      to[1] = make_float4(high.x + sum[4], high.y + sum[5], high.z + sum[6], high.w + sum[7]);
     } else {
-      uint4 *to = (uint4 *)((bf *)y + (u64)row * outputs + n);
+      uint4 *to = (uint4 *)((bf *)y + at + n);
       Eight v;
       v.v = *to;
       for (int j = 0; j < 8; j++) v.h[j] = narrow(wide(v.h[j]) + sum[j]);
       *to = v.v;
     }
   }
+}
+
+// Brings what add_up will read of B nearer.
+DEVICE void fetch_up(const SiteAdapter *site, int n) {
+  for (int p = 0; p < site->parts; p++) {
+    const Part &part = site->part[p];
+    if (n < part.output || n >= part.output + part.out) continue;
+    for (int r = 0; r < part.rank; r++)
+      asm volatile("prefetch.global.L2 [%0];" ::"l"((const bf *)part.b + (n - part.output) +
+                                                     (u64)r * part.out));
+  }
+}
+
+// y[row] += t[row] B^T. Grid: (columns / 2048, rows).
+KERNEL low_rank_up(const float *t, void *y, const SiteAdapter *table, const int *adapter,
+                   int outputs, int t_stride, int is_f32) {
+  int row = blockIdx.y, which = adapter[row];
+  int n = (blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (which < 0 || n >= outputs) return;
+  add_up(t + (u64)row * t_stride, y, table + which, (u64)row * outputs, n, is_f32);
+}
+
+// Both for one row a slot. Grid: (shares of the columns, rows). The warps share the inner rows, and
+// where these are fewer, the columns of A: sums of a column's shares are added from the first on.
+// Launched early: x is older than what the kernel before writes, which is y.
+KERNEL __launch_bounds__(1024)
+    low_rank_row(const bf *x, void *y, const SiteAdapter *table, const int *adapter, int inputs,
+                 int outputs, int is_f32) {
+  extern __shared__ float sums[];
+  __shared__ SiteAdapter site;
+  int row = blockIdx.y, which = adapter[row];
+  if (which >= 0 && threadIdx.x < sizeof(SiteAdapter) / 4)
+    ((u32 *)&site)[threadIdx.x] = ((const u32 *)(table + which))[threadIdx.x];
+  __syncthreads();
+  if (which < 0 || site.width == 0) {
+    // What comes after this kernel counts on the one before it.
+    wait_for_previous();
+    return;
+  }
+  for (int n = (blockIdx.x * blockDim.x + threadIdx.x) * 8; n < outputs;
+       n += gridDim.x * blockDim.x * 8)
+    fetch_up(&site, n);
+  int width = site.width, warps = blockDim.x >> 5, lane = threadIdx.x & 31;
+  int shares = max(1, warps / width), eights = inputs / 8, each = (eights + shares - 1) / shares;
+  const uint4 *mine = (const uint4 *)(x + (u64)row * inputs);
+  for (int job = threadIdx.x >> 5; job < width * shares; job += warps) {
+    int from = job / width * each, to = min(from + each, eights);
+    const uint4 *a = (const uint4 *)((const bf *)site.a + (u64)(job % width) * inputs);
+    float sum = 0.f;
+#pragma unroll 8
+    for (int k = from + lane; k < to; k += 32) {
+      Eight m, v;
+      m.v = a[k];
+      v.v = mine[k];
+      for (int j = 0; j < 8; j++) sum += wide(m.h[j]) * wide(v.h[j]);
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) sums[job] = sum;
+  }
+  __syncthreads();
+  for (int r = threadIdx.x; r < width; r += blockDim.x)
+    for (int s = 1; s < shares; s++) sums[r] += sums[s * width + r];
+  wait_for_previous();
+  __syncthreads();
+  for (int n = (blockIdx.x * blockDim.x + threadIdx.x) * 8; n < outputs;
+       n += gridDim.x * blockDim.x * 8)
+    add_up(sums, y, &site, (u64)row * outputs, n, is_f32);
 }
