@@ -346,6 +346,7 @@ pub(super) fn read_train(mut table: Table<'_, '_, '_>) -> TrainSection {
     table.optional_text("system", &mut train.system);
     let recompute = [
         ("auto", Recompute::Auto),
+        ("none", Recompute::None),
         ("selective", Recompute::Selective),
         ("full", Recompute::Full),
     ];

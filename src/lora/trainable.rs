@@ -322,6 +322,16 @@ impl LowRank for Trainable {
                 });
         }
     }
+
+    fn reads(&self, place: Place) -> bool {
+        let trained = |&projection: &crate::model::Projection| {
+            self.modules.contains_key(&ModuleId {
+                layer: place.layer,
+                projection,
+            })
+        };
+        place.site.projections().iter().any(trained)
+    }
 }
 
 /// `c[r, columns] += sum over rows m of t[m, r] * x[m, columns]`, columns split over threads.
@@ -448,16 +458,6 @@ impl LowRankGradient for Trainable {
                 }
             });
         }
-    }
-
-    fn reads(&self, place: Place) -> bool {
-        let trained = |&projection: &crate::model::Projection| {
-            self.modules.contains_key(&ModuleId {
-                layer: place.layer,
-                projection,
-            })
-        };
-        place.site.projections().iter().any(trained)
     }
 
     fn first_layer(&self) -> usize {

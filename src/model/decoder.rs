@@ -18,10 +18,24 @@ use super::{KvCache, ModelConfig, ModelError, Weights};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
+    /// All that the backward reads: beside the results of products, the inputs of those that an
+    /// adapter is trained at.
+    Inputs,
     /// The results of products; norms, rotation, activation, and softmax are computed again.
     Products,
     /// The layer's input alone; the whole forward is computed again.
     Input,
+}
+
+impl Keep {
+    /// What to keep where this does not fit.
+    pub fn less(self) -> Option<Self> {
+        match self {
+            Keep::Inputs => Some(Keep::Products),
+            Keep::Products => Some(Keep::Input),
+            Keep::Input => None,
+        }
+    }
 }
 
 struct Layer<D: Device> {
@@ -62,6 +76,9 @@ struct Inner<D: Device> {
     /// The residual stream between attention and MLP.
     middle: D::Mat,
     gate_up: D::Mat,
+    /// Inputs of the layer's products by what is kept: of attention's first, and of the MLP's two.
+    normed: [Option<D::Mat>; 2],
+    active: Option<D::Mat>,
 }
 
 /// What a training forward leaves for its backward.
@@ -259,7 +276,7 @@ impl<D: Device> Decoder<D> {
     ) -> D::Mat {
         let mut stream = Stream::new(self.device.embed(&self.embedding, rows));
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            let (_, next, _) = layer.forward(self, stream, rows, kv, low_rank);
+            let (_, next, _) = layer.forward(self, stream, rows, kv, Keep::Input, low_rank);
             stream = next;
         }
         stream.settle(&self.device)
@@ -293,11 +310,11 @@ impl<D: Device> Decoder<D> {
         let mut stream = Stream::new(self.device.embed(&self.embedding, &rows));
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let (input, next, inner) = layer.forward(self, stream, &rows, &mut kv, low_rank);
+            let (input, next, inner) = layer.forward(self, stream, &rows, &mut kv, keep, low_rank);
             stream = next;
             layers.push(Saved {
                 input,
-                inner: (keep == Keep::Products).then_some(inner),
+                inner: (keep != Keep::Input).then_some(inner),
             });
         }
         let tape = Tape {
@@ -401,7 +418,7 @@ impl<D: Device> Decoder<D> {
                 let empty = self.device.zeros(0, self.config.hidden_size);
                 let stream = Stream::new(std::mem::replace(&mut input, empty));
                 let inner;
-                (input, _, inner) = layer.forward(self, stream, &rows, kv, low_rank);
+                (input, _, inner) = layer.forward(self, stream, &rows, kv, Keep::Inputs, low_rank);
                 inner
             });
             let below = layer.backward(self, &input, inner, gradient, &rows, low_rank);
@@ -452,17 +469,21 @@ impl<D: Device> Layer<D> {
         stream: Stream<D>,
         rows: &D::Rows,
         kv: &mut D::Kv,
+        keep: Keep,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, Stream<D>, Inner<D>) {
         let device = &decoder.device;
+        let read = |linear: &Linear<D>, low_rank: &dyn LowRank<D>| {
+            keep == Keep::Inputs && low_rank.reads(linear.place)
+        };
         let (input, normed) = stream.norm(device, &self.input_norm);
         let mixed = self
             .attention
             .mix(device, &normed, rows, &decoder.rotary, kv, low_rank);
-        drop(normed);
+        let first = read(&self.attention.qkv, low_rank).then_some(normed);
         let attended = self.attention.o.forward(device, &mixed.mixed, low_rank);
         let (middle, normed) = device.sum_norm(&self.post_norm, &input, attended);
-        let (gate_up, y) = self.mlp.forward(device, &normed, low_rank);
+        let (gate_up, active, y) = self.mlp.forward(device, &normed, low_rank);
         let stream = Stream {
             x: device.share(&middle),
             pending: Some(y),
@@ -471,6 +492,8 @@ impl<D: Device> Layer<D> {
             mixed,
             middle,
             gate_up,
+            normed: [first, read(&self.mlp.gate_up, low_rank).then_some(normed)],
+            active: read(&self.mlp.down, low_rank).then_some(active),
         };
         (input, stream, inner)
     }
@@ -490,11 +513,12 @@ impl<D: Device> Layer<D> {
             mixed,
             middle,
             gate_up,
+            normed: [first, second],
+            active,
         } = inner;
-        let normed = || device.norm(&self.post_norm, &middle);
-        let d_normed = self
-            .mlp
-            .backward(device, normed, &gate_up, &gradient, low_rank);
+        let normed = || second.unwrap_or_else(|| device.norm(&self.post_norm, &middle));
+        let mlp = &self.mlp;
+        let d_normed = mlp.backward(device, normed, &gate_up, active, &gradient, low_rank);
         drop(gate_up);
         device.norm_backward(&self.post_norm, &middle, &d_normed, &mut gradient);
         drop((d_normed, middle));
@@ -502,7 +526,7 @@ impl<D: Device> Layer<D> {
         let d_mixed = o.backward(device, || device.share(&mixed.mixed), &gradient, low_rank);
         let d_normed = self.attention.mix_backward(
             device,
-            || device.norm(&self.input_norm, input),
+            || first.unwrap_or_else(|| device.norm(&self.input_norm, input)),
             mixed,
             d_mixed,
             rows,

@@ -342,29 +342,36 @@ impl TrainingJob<'_> {
             .collect()
     }
 
-    /// What stays in memory. Both plans give the same bits, so this may differ on resume.
+    /// What stays in memory. All plans give the same bits, so this may differ on resume.
     fn keep(&self) -> Keep {
         match self.train.recompute {
+            Recompute::None => Keep::Inputs,
             Recompute::Selective => Keep::Products,
             Recompute::Full => Keep::Input,
             Recompute::Auto => {
                 let model = self.session.decoder.as_ref();
                 let config = model.config();
                 let heads = config.heads();
-                let row = 2 * config.hidden_size
+                let products = 2 * config.hidden_size
                     + heads.row()
                     + heads.queries * heads.dim
                     + 2 * config.intermediate_size;
+                let inputs = products + 2 * config.hidden_size + config.intermediate_size;
                 let (size, free) = match model {
                     ModelRef::Cpu(_) => (4, memory::available()),
                     #[cfg(feature = "gpu")]
                     ModelRef::Gpu(decoder) => (2, Some(decoder.device().memory().free as u64)),
                 };
-                let wanted = size
-                    * row as u64
-                    * config.num_hidden_layers as u64
-                    * self.train.micro_batch_tokens as u64;
-                if free.is_none_or(|free| wanted < free / 2) {
+                let fits = |row: usize| {
+                    let wanted = size
+                        * row as u64
+                        * config.num_hidden_layers as u64
+                        * self.train.micro_batch_tokens as u64;
+                    free.is_none_or(|free| wanted < free / 2)
+                };
+                if fits(inputs) {
+                    Keep::Inputs
+                } else if fits(products) {
                     Keep::Products
                 } else {
                     Keep::Input

@@ -279,6 +279,8 @@ pub enum SchedulerType {
 pub enum Recompute {
     /// Decided once from the memory that is free, and stored with the run.
     Auto,
+    /// All that the backward pass reads is kept: most memory, least time.
+    None,
     /// Outputs of matrix products are kept; norms, rotations, softmax, and silu are recomputed.
     Selective,
     /// A layer's input is kept and everything else recomputed: least memory, most time.

@@ -72,16 +72,23 @@ impl Learner for Card<'_> {
         rehearsal_weight: f64,
         key: DropoutKey,
     ) -> Result<(StepLoss, Option<String>), ModelError> {
-        match self.try_accumulate(batch, rehearsal_weight, key) {
-            Err(ModelError::OutOfMemory { .. }) if self.keep == Keep::Products => {
-                // Both plans give the same bits.
-                self.keep = Keep::Input;
-                let notice = "the GPU's memory is full; activations are computed again from here \
-                              on, which takes longer and changes no result";
-                let loss = self.try_accumulate(batch, rehearsal_weight, key)?;
-                Ok((loss, Some(notice.to_owned())))
+        let mut notice = None;
+        loop {
+            match (
+                self.try_accumulate(batch, rehearsal_weight, key),
+                self.keep.less(),
+            ) {
+                // All plans give the same bits.
+                (Err(ModelError::OutOfMemory { .. }), Some(less)) => {
+                    self.keep = less;
+                    notice = Some(
+                        "the GPU's memory is full; activations are computed again from here on, \
+                         which takes longer and changes no result"
+                            .to_owned(),
+                    );
+                }
+                (result, _) => return Ok((result?, notice)),
             }
-            result => Ok((result?, None)),
         }
     }
 

@@ -496,6 +496,10 @@ impl LowRank<Cuda> for Factors {
         self.add_to(site, x, &y, false);
         Some(y)
     }
+
+    fn reads(&self, place: Place) -> bool {
+        self.sites.contains_key(&place)
+    }
 }
 
 impl LowRankGradient<Cuda> for Factors {
@@ -510,10 +514,6 @@ impl LowRankGradient<Cuda> for Factors {
         let dx = CudaMat::room(&self.cuda.0, x.rows, site.inputs);
         self.gradients_of(site, x, dy, Some(&dx), false);
         Some(dx)
-    }
-
-    fn reads(&self, place: Place) -> bool {
-        self.sites.contains_key(&place)
     }
 
     fn first_layer(&self) -> usize {

@@ -62,6 +62,12 @@ pub trait LowRank<D: Device = Cpu> {
     fn begin(&mut self, _: Place, _: &D::Mat) -> Option<D::Mat> {
         None
     }
+
+    /// Whether [`LowRankGradient::backward`] will read `x` at this place: what it does not read
+    /// need be neither kept nor computed again.
+    fn reads(&self, _: Place) -> bool {
+        false
+    }
 }
 
 /// A low-rank part that is being trained.
@@ -75,10 +81,6 @@ pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
     fn begin_backward(&mut self, _: Place, _: &D::Mat, _: &D::Mat) -> Option<D::Mat> {
         None
     }
-
-    /// Whether [`LowRankGradient::backward`] reads `x` at this place: what it does not read need
-    /// not be computed again.
-    fn reads(&self, place: Place) -> bool;
 
     /// The first layer with a trained matrix; nothing below needs a gradient.
     fn first_layer(&self) -> usize;

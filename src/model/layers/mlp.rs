@@ -12,31 +12,33 @@ pub struct Mlp<D: Device> {
 }
 
 impl<D: Device> Mlp<D> {
-    /// `[rows, hidden] -> [rows, hidden]`, and the result of the first product, which the
-    /// backward needs.
+    /// `[rows, hidden] -> [rows, hidden]`, and what the backward needs: the result of the first
+    /// product, and the input of the second.
     pub fn forward(
         &self,
         device: &D,
         x: &D::Mat,
         low_rank: &mut dyn LowRank<D>,
-    ) -> (D::Mat, D::Mat) {
+    ) -> (D::Mat, D::Mat, D::Mat) {
         let gate_up = self.gate_up.forward(device, x, low_rank);
-        let y = self.down.forward(device, &device.gate(&gate_up), low_rank);
-        (gate_up, y)
+        let active = device.gate(&gate_up);
+        let y = self.down.forward(device, &active, low_rank);
+        (gate_up, active, y)
     }
 
-    /// The gradient by the input, given the gradient `dy` by the result. `x` yields the input.
+    /// The gradient by the input, given the gradient `dy` by the result. `x` yields the input;
+    /// without `active`, that is computed again.
     pub fn backward(
         &self,
         device: &D,
         x: impl FnOnce() -> D::Mat,
         gate_up: &D::Mat,
+        active: Option<D::Mat>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
-        let d_active = self
-            .down
-            .backward(device, || device.gate(gate_up), dy, low_rank);
+        let active = || active.unwrap_or_else(|| device.gate(gate_up));
+        let d_active = self.down.backward(device, active, dy, low_rank);
         let d_gate_up = device.gate_backward(gate_up, &d_active);
         drop(d_active);
         self.gate_up.backward(device, x, &d_gate_up, low_rank)

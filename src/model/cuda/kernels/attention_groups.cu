@@ -25,15 +25,21 @@ DEVICE void load_panels(u32 tile, const bf *from, u64 stride, int rows, int dim)
   }
 }
 
-// A tile of halves becomes one of bf16, in place.
-template <int D> DEVICE void panels_to_bf(unsigned char *tile) {
-  uint4 v[D / 16], *at = (uint4 *)tile + threadIdx.x;
-#pragma unroll
-  for (int i = 0; i < D / 16; i++) v[i] = at[i * 128];
+// A tile of halves becomes one of bf16, in place. All of it is read before the first is used.
+template <int D> DEVICE void panels_to_bf(u32 tile) {
+  u32 v[D / 16][4], at = tile + threadIdx.x * 16;
 #pragma unroll
   for (int i = 0; i < D / 16; i++)
-    at[i * 128] = make_uint4(half_to_bf(v[i].x), half_to_bf(v[i].y), half_to_bf(v[i].z),
-                             half_to_bf(v[i].w));
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v[i][0]), "=r"(v[i][1]), "=r"(v[i][2]), "=r"(v[i][3])
+                 : "r"(at + i * 2048)
+                 : "memory");
+#pragma unroll
+  for (int i = 0; i < D / 16; i++)
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at + i * 2048),
+                 "r"(half_to_bf(v[i][0])), "r"(half_to_bf(v[i][1])), "r"(half_to_bf(v[i][2])),
+                 "r"(half_to_bf(v[i][3]))
+                 : "memory");
 }
 
 // Sums of products of this thread's two rows of two tiles: each warp sums its own 16 rows, two lanes
@@ -261,7 +267,7 @@ DEVICE void queries_group(const bf *q, const bf *keys, const bf *values, const b
     products_wait<1>();
     hold(s);
     __syncthreads();
-    panels_to_bf<D>(room + (2 + which) * BYTES);
+    panels_to_bf<D>(k_tile);
     bool edge = (b + 1) * TILE > tile.z;
     int first = tile.z + warp * 16 + (lane >> 2) - b * TILE;
     float w[32];
@@ -349,7 +355,7 @@ DEVICE void keys_group(const bf *q, const bf *keys, const bf *values, const bf *
     products_wait<1>();
     hold(s);
     __syncthreads();
-    panels_to_bf<D>(room + (2 + which) * BYTES);
+    panels_to_bf<D>(q_now);
     bool edge = position == tile.z || position + TILE > tile.y;
     int key = tile.z - position + warp * 16 + (lane >> 2), end = tile.y - position;
     float w[32];

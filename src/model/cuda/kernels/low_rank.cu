@@ -102,6 +102,7 @@ KERNEL low_rank_up(const float *t, void *y, const SiteAdapter *table, const int 
 // Both for one row a slot. Grid: (shares of the columns, rows). The warps share the inner rows, and
 // where these are fewer, the columns of A: sums of a column's shares are added from the first on.
 // Launched early: x is older than what the kernel before writes, which is y.
+#define AHEAD 4
 KERNEL __launch_bounds__(1024)
     low_rank_row(const bf *x, void *y, const SiteAdapter *table, const int *adapter, int inputs,
                  int outputs, int is_f32) {
@@ -126,12 +127,18 @@ KERNEL __launch_bounds__(1024)
     int from = job / width * each, to = min(from + each, eights);
     const uint4 *a = (const uint4 *)((const bf *)site.a + (u64)(job % width) * inputs);
     float sum = 0.f;
-#pragma unroll 8
-    for (int k = from + lane; k < to; k += 32) {
-      Eight m, v;
-      m.v = a[k];
-      v.v = mine[k];
-      for (int j = 0; j < 8; j++) sum += wide(m.h[j]) * wide(v.h[j]);
+    // Some loads are under way at a time, also at the end.
+    for (int first = from + lane; first < to; first += 32 * AHEAD) {
+      Eight m[AHEAD], v[AHEAD];
+#pragma unroll
+      for (int i = 0; i < AHEAD; i++) {
+        int k = first + 32 * i;
+        m[i].v = k < to ? a[k] : make_uint4(0, 0, 0, 0);
+        v[i].v = k < to ? mine[k] : make_uint4(0, 0, 0, 0);
+      }
+#pragma unroll
+      for (int i = 0; i < AHEAD; i++)
+        for (int j = 0; j < 8; j++) sum += wide(m[i].h[j]) * wide(v[i].h[j]);
     }
     sum = warp_sum(sum);
     if (lane == 0) sums[job] = sum;
