@@ -297,7 +297,7 @@ mod tests {
         qeval.toml:10:13: `recompute` in [train] is "ful"
           10 | recompute = "ful"
              |             ^^^^^
-          (it is one of "auto", "selective", "full"; did you mean "full"?)
+          (it is one of "auto", "none", "selective", "full"; did you mean "full"?)
         qeval.toml:12:11: some sources in [data] have a `share` and some have none
           12 | sources = ["a", { path = "b", share = 2 }, 3]
              |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

@@ -149,7 +149,8 @@ impl Cuda {
             context
         };
         let image = ptx::kernels(major, minor)?;
-        let functions = load(&image)?;
+        let room = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let functions = load(&image, room as usize)?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
             .map_err(|e| broken("the GPU has no stream", e))?;
         let blas = Blas::new(stream)?;
@@ -199,8 +200,9 @@ impl Cuda {
     }
 }
 
-/// The functions of the compiled kernels by name.
-fn load(image: &[u8]) -> Result<HashMap<&'static str, Function>, ModelError> {
+/// The functions of the compiled kernels by name. A kernel that could use more shared memory than
+/// the `room` that a block has here is launched with less, or not at all.
+fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, ModelError> {
     let mut text = image.to_vec();
     text.push(0);
     // SAFETY: the image is a whole text that ends in zero, and a context is current.
@@ -218,7 +220,7 @@ fn load(image: &[u8]) -> Result<HashMap<&'static str, Function>, ModelError> {
                 result::function::set_function_attribute(
                     function,
                     sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                    shared as i32,
+                    shared.min(room) as i32,
                 )
             }
             .map_err(|e| broken(&format!("kernel {name} needs more shared memory"), e))?;

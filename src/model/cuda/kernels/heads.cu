@@ -75,10 +75,9 @@ DEVICE float head_scale(const Head &h, int half, float eps) {
   return rsqrtf(warp_sum(s) / (2 * half) + eps);
 }
 
-// From `[queries | keys | values]` of a row: rotated queries to q and rotated keys, both in half
-// precision, and values to
-// their row of the cache. Without q, keys and values alone. A row whose cache row is negative stores nothing. Grid: (rows, shares of
-// the heads).
+// From `[queries | keys | values]` of a row: rotated queries to q, and rotated keys, both in half
+// precision, and values to their row of the cache. Without q, keys and values alone. A row whose
+// cache row is negative stores nothing. Grid: (rows, shares of the heads).
 KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *position,
                    const int *cache_row, const float *cos, const float *sin,
                    const float *q_norm, const float *k_norm, int queries, int kv, int dim,

@@ -1,7 +1,7 @@
 // Products of four warps on Hopper (wgmma): operands in shared memory, or the left one in registers,
-// sums in registers. Elsewhere nothing of this is there, and kernels without it run.
+// sums in registers. No GPU before or after has them; there, kernels without them run.
 
-#if __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ == 900
 #define WARP_GROUPS 1
 #else
 #define WARP_GROUPS 0
