@@ -12,6 +12,19 @@ use Arg::Int;
 const HEAD_OUTPUTS: usize = 100_000;
 /// Rows that the algorithms of products in answers are chosen for.
 const ANSWER_ROWS: usize = 1024;
+/// Warp groups of the wide kernels for few rows.
+const WIDE_GROUPS: usize = 5;
+
+/// A kernel for products of few rows, and how it is launched.
+struct Skinny {
+    name: &'static str,
+    /// Bytes of shared memory.
+    shared: usize,
+    /// Warp groups of a block; each takes 64 outputs.
+    groups: usize,
+    /// Blocks that share the outputs.
+    blocks: usize,
+}
 
 impl Cuda {
     /// `x W^T (+ b)`, in bf16 or F32; in parts, where that is quicker and the reader adds them.
@@ -144,20 +157,6 @@ impl Cuda {
         );
         y
     }
-}
-
-/// Warp groups of the wide kernels for few rows.
-const WIDE_GROUPS: usize = 5;
-
-/// A kernel for products of few rows, and how it is launched.
-struct Skinny {
-    name: &'static str,
-    /// Bytes of shared memory.
-    shared: usize,
-    /// Warp groups of a block; each takes 64 outputs.
-    groups: usize,
-    /// Blocks that share the outputs.
-    blocks: usize,
 }
 
 /// The form of a product's result.
