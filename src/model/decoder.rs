@@ -20,7 +20,7 @@ use super::{KvCache, ModelConfig, ModelError, Weights};
 pub enum Keep {
     /// All that the backward reads: beside the results of products, the inputs of those that an
     /// adapter is trained at.
-    Inputs,
+    All,
     /// The results of products; norms, rotation, activation, and softmax are computed again.
     Products,
     /// The layer's input alone; the whole forward is computed again.
@@ -31,7 +31,7 @@ impl Keep {
     /// What to keep where this does not fit.
     pub fn less(self) -> Option<Self> {
         match self {
-            Keep::Inputs => Some(Keep::Products),
+            Keep::All => Some(Keep::Products),
             Keep::Products => Some(Keep::Input),
             Keep::Input => None,
         }
@@ -418,7 +418,7 @@ impl<D: Device> Decoder<D> {
                 let empty = self.device.zeros(0, self.config.hidden_size);
                 let stream = Stream::new(std::mem::replace(&mut input, empty));
                 let inner;
-                (input, _, inner) = layer.forward(self, stream, &rows, kv, Keep::Inputs, low_rank);
+                (input, _, inner) = layer.forward(self, stream, &rows, kv, Keep::All, low_rank);
                 inner
             });
             let below = layer.backward(self, &input, inner, gradient, &rows, low_rank);
@@ -474,7 +474,7 @@ impl<D: Device> Layer<D> {
     ) -> (D::Mat, Stream<D>, Inner<D>) {
         let device = &decoder.device;
         let read = |linear: &Linear<D>, low_rank: &dyn LowRank<D>| {
-            keep == Keep::Inputs && low_rank.reads(linear.place)
+            keep == Keep::All && low_rank.reads(linear.place)
         };
         let (input, normed) = stream.norm(device, &self.input_norm);
         let mixed = self

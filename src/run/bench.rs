@@ -189,12 +189,12 @@ impl<'a> Bench<'a> {
                 .collect();
             let ragged = if large { ragged } else { vec![40, 90, 130, 60] };
             for (adapter, lengths, keep) in [
-                ("q,v", &even, Keep::Inputs),
-                ("all-linear", &even, Keep::Inputs),
+                ("q,v", &even, Keep::All),
+                ("all-linear", &even, Keep::All),
                 ("all-linear", &even, Keep::Input),
                 ("q,v", &long, Keep::Input),
-                ("q,v", &long, Keep::Inputs),
-                ("q,v", &ragged, Keep::Inputs),
+                ("q,v", &long, Keep::All),
+                ("q,v", &ragged, Keep::All),
             ] {
                 add(self.train(adapter, lengths, keep)?);
             }

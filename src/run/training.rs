@@ -345,7 +345,7 @@ impl TrainingJob<'_> {
     /// What stays in memory. All plans give the same bits, so this may differ on resume.
     fn keep(&self) -> Keep {
         match self.train.recompute {
-            Recompute::None => Keep::Inputs,
+            Recompute::None => Keep::All,
             Recompute::Selective => Keep::Products,
             Recompute::Full => Keep::Input,
             Recompute::Auto => {
@@ -370,7 +370,7 @@ impl TrainingJob<'_> {
                     free.is_none_or(|free| wanted < free / 2)
                 };
                 if fits(inputs) {
-                    Keep::Inputs
+                    Keep::All
                 } else if fits(products) {
                     Keep::Products
                 } else {

@@ -98,7 +98,7 @@ fn computing_a_layer_again_gives_equal_bits() {
         let tiny = Tiny::load(name);
         let batch = Expected::read(&format!("{name}.train.safetensors")).step();
         for dropout in [0.0, 0.3] {
-            let [all, some, none] = [Keep::Inputs, Keep::Products, Keep::Input].map(|keep| {
+            let [all, some, none] = [Keep::All, Keep::Products, Keep::Input].map(|keep| {
                 let mut trainable = tiny.trainable("plain", dropout);
                 let loss = step(&tiny.decoder, &mut trainable, &batch, keep);
                 (loss.to_bits(), gradient_bits(&trainable))

@@ -4,7 +4,6 @@ use super::context::{Arg, Cuda};
 use super::device::{CudaKv, CudaRotary};
 use super::mat::CudaMat;
 use super::memory::Buffer;
-use super::ptx;
 use super::rows::{CudaRows, Kind};
 use crate::model::cpu::Heads;
 use crate::model::device::HeadNorms;
@@ -43,49 +42,25 @@ fn by_width(dim: usize, [narrow, wide]: ByWidth) -> (&'static str, usize) {
     if dim <= 64 { (narrow, 64) } else { (wide, 128) }
 }
 
-/// A kernel over tiles, and how many tiles it holds in shared memory.
-struct Tiled {
-    names: ByWidth,
-    held: usize,
-}
-
 /// Attention in tiles, its gradient by queries, and that by keys and values.
 struct TiledKernels {
-    attend: Tiled,
-    queries: Tiled,
-    keys: Tiled,
+    attend: ByWidth,
+    queries: ByWidth,
+    keys: ByWidth,
 }
 
 /// With products of a warp.
 const OF_WARPS: TiledKernels = TiledKernels {
-    attend: Tiled {
-        names: ["attend_64", "attend_128"],
-        held: 5,
-    },
-    queries: Tiled {
-        names: ["attend_queries_64", "attend_queries_128"],
-        held: 6,
-    },
-    keys: Tiled {
-        names: ["attend_keys_64", "attend_keys_128"],
-        held: 6,
-    },
+    attend: ["attend_64", "attend_128"],
+    queries: ["attend_queries_64", "attend_queries_128"],
+    keys: ["attend_keys_64", "attend_keys_128"],
 };
 
 /// With products of four warps.
 const OF_GROUPS: TiledKernels = TiledKernels {
-    attend: Tiled {
-        names: ["attend_group_64", "attend_group_128"],
-        held: 4,
-    },
-    queries: Tiled {
-        names: ["attend_queries_group_64", "attend_queries_group_128"],
-        held: 6,
-    },
-    keys: Tiled {
-        names: ["attend_keys_group_64", "attend_keys_group_128"],
-        held: 6,
-    },
+    attend: ["attend_group_64", "attend_group_128"],
+    queries: ["attend_queries_group_64", "attend_queries_group_128"],
+    keys: ["attend_keys_group_64", "attend_keys_group_128"],
 };
 
 impl Cuda {
@@ -98,7 +73,7 @@ impl Cuda {
     }
 
     /// Launches a block for every query head and tile.
-    fn launch_tiled(&self, kernel: &Tiled, heads: Heads, tiles: usize, args: &mut Vec<Arg>) {
+    fn launch_tiled(&self, kernel: ByWidth, heads: Heads, tiles: usize, args: &mut Vec<Arg>) {
         let Heads { queries, kv, dim } = heads;
         args.extend([
             Int(queries as i32),
@@ -106,8 +81,8 @@ impl Cuda {
             Int(dim as i32),
             Float(1.0 / (dim as f32).sqrt()),
         ]);
-        let (name, width) = by_width(dim, kernel.names);
-        let shared = ptx::tiles_shared(kernel.held, width);
+        let (name, _) = by_width(dim, kernel);
+        let shared = self.0.shared(name);
         self.0.launch(name, (queries, tiles, 1), 128, shared, args);
     }
 
@@ -205,7 +180,7 @@ impl Cuda {
                     Arg::Pointer(sums.address()),
                     Arg::Pointer(tiles.address()),
                 ];
-                let kernel = &self.tiled_kernels().attend;
+                let kernel = self.tiled_kernels().attend;
                 self.launch_tiled(kernel, norms.heads, *query_tiles, &mut args);
                 (mixed, Some(Statistics { sums, queries: q }))
             }
@@ -224,7 +199,7 @@ impl Cuda {
                     name,
                     (qkv.rows, kv_heads, splits),
                     128,
-                    ptx::one_shared(wide),
+                    self.0.shared(name),
                     &[
                         q.pointer(),
                         keys,
@@ -314,7 +289,7 @@ impl Cuda {
             Arg::Pointer(query_list.address()),
         ];
         let kernels = self.tiled_kernels();
-        self.launch_tiled(&kernels.queries, norms.heads, *query_tiles, &mut args);
+        self.launch_tiled(kernels.queries, norms.heads, *query_tiles, &mut args);
         let mut args = vec![
             q.pointer(),
             keys,
@@ -326,7 +301,7 @@ impl Cuda {
             dv.pointer(),
             Arg::Pointer(key_list.address()),
         ];
-        self.launch_tiled(&kernels.keys, norms.heads, *key_tiles, &mut args);
+        self.launch_tiled(kernels.keys, norms.heads, *key_tiles, &mut args);
         let d_qkv = CudaMat::room(&self.0, raw.rows, norms.heads.row());
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);

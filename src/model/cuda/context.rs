@@ -42,7 +42,11 @@ pub(super) struct Context {
 }
 
 #[derive(Clone, Copy)]
-struct Function(sys::CUfunction);
+struct Function {
+    handle: sys::CUfunction,
+    /// The most dynamic shared memory that it is launched with, in bytes.
+    shared: usize,
+}
 
 // SAFETY: handles of the driver may be used from any thread whose current context is theirs, which
 // `bind` sees to; what is not thread-safe behind them is in mutexes.
@@ -212,20 +216,20 @@ fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, Mo
     for &(name, shared) in ptx::FUNCTIONS {
         let symbol = CString::new(name).unwrap_or_default();
         // SAFETY: the module was just loaded and is never unloaded.
-        let function = unsafe { result::module::get_function(module, symbol) }
+        let handle = unsafe { result::module::get_function(module, symbol) }
             .map_err(|e| broken(&format!("kernel {name} is missing"), e))?;
         if shared > 48 << 10 {
             // SAFETY: the function is of this module.
             unsafe {
                 result::function::set_function_attribute(
-                    function,
+                    handle,
                     sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                     shared.min(room) as i32,
                 )
             }
             .map_err(|e| broken(&format!("kernel {name} needs more shared memory"), e))?;
         }
-        functions.insert(name, Function(function));
+        functions.insert(name, Function { handle, shared });
     }
     Ok(functions)
 }
@@ -300,6 +304,12 @@ impl Context {
         self.pool().give(address, size);
     }
 
+    /// The most dynamic shared memory of a kernel, in bytes: what one with tiles of fixed sizes
+    /// always takes.
+    pub(super) fn shared(&self, name: &'static str) -> usize {
+        self.functions[name].shared
+    }
+
     /// Launches a kernel.
     pub(super) fn launch(
         &self,
@@ -358,7 +368,7 @@ impl Context {
             attrs: &raw mut attribute,
             numAttrs: u32::from(early),
         };
-        let function = self.functions[name].0;
+        let function = self.functions[name].handle;
         // SAFETY: every kernel of `FUNCTIONS` is called with the arguments that its signature has;
         // the stream orders it after whatever wrote its operands, or the kernel does.
         must(unsafe {

@@ -4,7 +4,6 @@ use super::context::{Arg, Cuda};
 use super::device::{CudaVector, CudaWeight};
 use super::gemm::Product;
 use super::mat::{CudaMat, Height};
-use super::ptx;
 
 use Arg::Int;
 
@@ -18,8 +17,6 @@ const WIDE_GROUPS: usize = 5;
 /// A kernel for products of few rows, and how it is launched.
 struct Skinny {
     name: &'static str,
-    /// Bytes of shared memory.
-    shared: usize,
     /// Warp groups of a block; each takes 64 outputs.
     groups: usize,
     /// Blocks that share the outputs.
@@ -72,10 +69,9 @@ impl Cuda {
         if !self.0.warp_groups {
             return None;
         }
-        let of = |name, height, groups, blocks| {
+        let of = |name, groups, blocks| {
             Some(Skinny {
                 name,
-                shared: ptx::skinny_shared(height, groups),
                 groups,
                 blocks,
             })
@@ -90,9 +86,9 @@ impl Cuda {
         let blocks = weight.outputs.div_ceil(128);
         if rows <= most {
             return match rows {
-                ..=16 => of("skinny_16", 16, 2, blocks),
-                17..=32 => of("skinny_32", 32, 2, blocks),
-                _ => of("skinny_64", 64, 2, blocks),
+                ..=16 => of("skinny_16", 2, blocks),
+                17..=32 => of("skinny_32", 2, blocks),
+                _ => of("skinny_64", 2, blocks),
             };
         }
         // One block a processor that takes up to 320 outputs reads them less often.
@@ -102,9 +98,9 @@ impl Cuda {
             return None;
         }
         match rows {
-            ..=32 => of("skinny_wide_32", 32, WIDE_GROUPS, blocks),
-            33..=64 => of("skinny_wide_64", 64, WIDE_GROUPS, blocks),
-            65..=128 => of("skinny_wide_128", 128, WIDE_GROUPS, blocks),
+            ..=32 => of("skinny_wide_32", WIDE_GROUPS, blocks),
+            33..=64 => of("skinny_wide_64", WIDE_GROUPS, blocks),
+            65..=128 => of("skinny_wide_128", WIDE_GROUPS, blocks),
             _ => None,
         }
     }
@@ -141,7 +137,7 @@ impl Cuda {
             kernel.name,
             (blocks, splits, 1),
             128 * kernel.groups,
-            kernel.shared,
+            self.0.shared(kernel.name),
             &[
                 x.pointer(),
                 Arg::Pointer(weight.buffer.address()),

@@ -75,17 +75,17 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
 ];
 
 /// Shared memory of attention in tiles: of 64 rows each, and two rows of statistics twice.
-pub(super) const fn tiles_shared(tiles: usize, dim: usize) -> usize {
+const fn tiles_shared(tiles: usize, dim: usize) -> usize {
     tiles * 64 * dim * 2 + 1024
 }
 
 /// Shared memory of attention of one token: tiles of four warps, then their sums.
-pub(super) const fn one_shared(dim: usize) -> usize {
+const fn one_shared(dim: usize) -> usize {
     4 * 16 * dim * 4 + 512
 }
 
 /// Shared memory of a product of up to `rows` rows in blocks of `groups` warp groups.
-pub(super) const fn skinny_shared(rows: usize, groups: usize) -> usize {
+const fn skinny_shared(rows: usize, groups: usize) -> usize {
     let stages = if rows > 64 { 3 } else { 4 };
     stages * 128 * (64 * groups + rows)
 }

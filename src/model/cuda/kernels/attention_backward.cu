@@ -1,6 +1,14 @@
 // The gradient of causal attention, in two kernels without atomic sums, so that its bits repeat:
 // one a tile of queries for their gradient, one a tile of keys for that of keys and values.
 
+// From a warp's sums of 16 rows, a half of each in two neighbouring lanes, to a thread's two rows.
+DEVICE void own_rows(float half, float *mine) {
+  int row = (threadIdx.x & 31) >> 2;
+  float sum = half + __shfl_xor_sync(~0u, half, 1);
+  mine[0] = __shfl_sync(~0u, sum, row * 2);
+  mine[1] = __shfl_sync(~0u, sum, row * 2 + 16);
+}
+
 // The sums of d_out * out of this thread's two rows: each warp sums its own 16 rows, two lanes a row.
 template <int D>
 DEVICE void row_deltas(const bf *out, const bf *d_out, u64 stride, int rows, int dim, float *mine) {
@@ -18,9 +26,7 @@ DEVICE void row_deltas(const bf *out, const bf *d_out, u64 stride, int rows, int
 #pragma unroll
   for (int i = 0; i < D / 16; i++)
     for (int j = 0; j < 8; j++) d += wide(a[i].h[j]) * wide(b[i].h[j]);
-  d += __shfl_xor_sync(~0u, d, 1);
-  mine[0] = __shfl_sync(~0u, d, (lane >> 2) * 2);
-  mine[1] = __shfl_sync(~0u, d, (lane >> 2) * 2 + 16);
+  own_rows(d, mine);
 }
 
 // Grid: (query heads, query tiles). Also writes delta, the sum of d_out * out of a row and head.

@@ -56,9 +56,7 @@ DEVICE void panel_deltas(const unsigned char *x, const unsigned char *y, float *
     b.v = *(const uint4 *)(y + at);
     for (int j = 0; j < 8; j++) d += wide(a.h[j]) * wide(b.h[j]);
   }
-  d += __shfl_xor_sync(~0u, d, 1);
-  mine[0] = __shfl_sync(~0u, d, (lane >> 2) * 2);
-  mine[1] = __shfl_sync(~0u, d, (lane >> 2) * 2 + 16);
+  own_rows(d, mine);
 }
 
 // c[64, 64] = a b^T over D columns, of half-precision operands or bf16.
@@ -68,9 +66,9 @@ template <int D, bool HALF> DEVICE void rows_by_rows(float *c, u32 a, u32 b) {
     u64 x = describe(a + (d / 64) * PANEL) + (d % 64) / 8;
     u64 y = describe(b + (d / 64) * PANEL) + (d % 64) / 8;
     if (HALF)
-      d ? Group<64>::multiply_half(c, x, y) : Group<64>::multiply_half_over(c, x, y);
+      d ? Group<64>::multiply_half(c, x, y) : Group<64>::multiply_half<0>(c, x, y);
     else
-      d ? Group<64>::multiply(c, x, y) : Group<64>::multiply_over(c, x, y);
+      d ? Group<64>::multiply(c, x, y) : Group<64>::multiply<0>(c, x, y);
   }
 }
 // c[64, D] += a b, with the 64 columns of a in registers, a quarter of them in four.
