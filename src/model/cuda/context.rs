@@ -219,13 +219,20 @@ fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, Mo
         let handle = unsafe { result::module::get_function(module, symbol) }
             .map_err(|e| broken(&format!("kernel {name} is missing"), e))?;
         if shared > 48 << 10 {
+            use sys::CUfunction_attribute as A;
             // SAFETY: the function is of this module.
             unsafe {
-                result::function::set_function_attribute(
+                result::function::get_function_attribute(
                     handle,
-                    sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                    shared.min(room) as i32,
+                    A::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                 )
+                .and_then(|fixed| {
+                    result::function::set_function_attribute(
+                        handle,
+                        A::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                        shared.min(room.saturating_sub(fixed as usize)) as i32,
+                    )
+                })
             }
             .map_err(|e| broken(&format!("kernel {name} needs more shared memory"), e))?;
         }
