@@ -199,6 +199,16 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// The gradient of [`Device::gate`] by `[gate | up]`.
     fn gate_backward(&self, gate_up: &Self::Mat, d_active: &Self::Mat) -> Self::Mat;
 
+    /// [`Device::gate_backward`] of the gradient that [`Device::product_backward`] gives.
+    fn product_gate_backward(
+        &self,
+        weight: &Self::Weight,
+        gate_up: &Self::Mat,
+        dy: &Self::Mat,
+    ) -> Self::Mat {
+        self.gate_backward(gate_up, &self.product_backward(weight, dy, None))
+    }
+
     /// Cross-entropy of each row of logits against its label, added to `total`; the logits become
     /// its gradient times `weight`.
     fn cross_entropy(

@@ -74,6 +74,31 @@ fn linear<D: Device>(device: &D, w: &Mat, bias: Option<&[f32]>) -> Linear<D> {
 }
 
 #[test]
+fn a_product_and_the_gate_before_it() {
+    for cuda in gpus() {
+        // Less than a tile, parts of tiles, more pairs of tiles than one band has, and no multiple
+        // of a box's columns.
+        for (rows, n, hidden) in [
+            (1, 96, 64),
+            (300, 328, 200),
+            (4400, 264, 72),
+            (130, 4864, 896),
+        ] {
+            let (x, dy) = (numbers(rows, 2 * n, 1), numbers(rows, hidden, 2));
+            let w = numbers(hidden, n, 3);
+            let (c, g) = (linear(&Cpu, &w, None), linear(&cuda, &w, None));
+            let found = cuda.product_gate_backward(&g.weight, &cuda.upload(&x), &cuda.upload(&dy));
+            assert_close(
+                "product and gate backward",
+                &down(&cuda, &found),
+                &Cpu.product_gate_backward(&c.weight, &x, &dy).data,
+                4e-3,
+            );
+        }
+    }
+}
+
+#[test]
 fn products_both_ways() {
     let Some(cuda) = gpu() else { return };
     for (rows, n, k, biased) in [

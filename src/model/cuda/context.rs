@@ -10,6 +10,7 @@ use cudarc::driver::sys;
 use super::gemm::Blas;
 use super::memory::{Buffer, Pool};
 use super::ptx;
+use super::tensor_map::TensorMap;
 use crate::model::ModelError;
 
 /// A GPU that is ready to compute. Clones share it.
@@ -62,6 +63,7 @@ pub(super) enum Arg {
     Word(u32),
     Long(u64),
     Float(f32),
+    Matrix(TensorMap),
 }
 
 impl Arg {
@@ -71,6 +73,7 @@ impl Arg {
             Arg::Int(x) => (&raw const *x).cast(),
             Arg::Word(x) => (&raw const *x).cast(),
             Arg::Float(x) => (&raw const *x).cast(),
+            Arg::Matrix(x) => (&raw const *x).cast(),
         };
         at.cast_mut()
     }

@@ -584,6 +584,19 @@ impl Device for Cuda {
         d
     }
 
+    fn product_gate_backward(
+        &self,
+        weight: &CudaWeight,
+        gate_up: &CudaMat,
+        dy: &CudaMat,
+    ) -> CudaMat {
+        if self.0.warp_groups {
+            self.gate_product_backward(weight, gate_up, dy)
+        } else {
+            self.gate_backward(gate_up, &self.product_backward(weight, dy, None))
+        }
+    }
+
     fn cross_entropy(
         &self,
         logits: &mut CudaMat,

@@ -22,6 +22,7 @@ mod products;
 mod ptx;
 mod rows;
 mod speed;
+mod tensor_map;
 
 pub use answers::Chosen;
 pub use attention::Statistics;

@@ -4,6 +4,7 @@ use super::context::{Arg, Cuda};
 use super::device::{CudaVector, CudaWeight};
 use super::gemm::Product;
 use super::mat::{CudaMat, Height};
+use super::tensor_map::{Boxed, COLUMNS};
 
 use Arg::Int;
 
@@ -11,6 +12,8 @@ use Arg::Int;
 const HEAD_OUTPUTS: usize = 100_000;
 /// Rows that the algorithms of products in answers are chosen for.
 const ANSWER_ROWS: usize = 1024;
+/// Rows and columns of a tile of the product with a gate in it.
+const TILE: (usize, usize) = (128, 256);
 /// Warp groups of the wide kernels for few rows.
 const WIDE_GROUPS: usize = 5;
 
@@ -62,6 +65,57 @@ impl Cuda {
             chosen_for: (x.height == Height::Any).then_some(ANSWER_ROWS),
         });
         y
+    }
+
+    /// `d [gate | up]` of `silu(gate) * up`, given the gradient `dy` by its product with `weight`,
+    /// in one kernel. Only Hopper has it.
+    pub(super) fn gate_product_backward(
+        &self,
+        weight: &CudaWeight,
+        gate_up: &CudaMat,
+        dy: &CudaMat,
+    ) -> CudaMat {
+        let d = CudaMat::room(&self.0, gate_up.rows, gate_up.cols);
+        let map = |address, rows, cols, stride, halves, high| {
+            Arg::Matrix(self.0.tensor_map(&Boxed {
+                address,
+                rows,
+                cols,
+                stride,
+                halves,
+                high,
+            }))
+        };
+        let (rows, cols, x) = (dy.rows, weight.inputs, dy.operand());
+        let (high, wide) = (rows.div_ceil(2 * TILE.0), cols.div_ceil(TILE.1));
+        let halves = |of: &CudaMat, high| {
+            let address = of.buffer.address();
+            map(address, rows, cols, of.stride, 2, high)
+        };
+        self.0.launch(
+            "gate_product_backward",
+            (2 * (self.0.processors / 2).min(high * wide), 1, 1),
+            128 * 3,
+            self.0.shared("gate_product_backward"),
+            &[
+                map(x.address, rows, dy.cols, x.stride, 1, TILE.0),
+                map(
+                    weight.buffer.address(),
+                    weight.outputs,
+                    cols,
+                    cols,
+                    1,
+                    COLUMNS,
+                ),
+                halves(gate_up, TILE.0),
+                // Each of two warp groups puts its own rows.
+                halves(&d, TILE.0 / 2),
+                Int(high as i32),
+                Int(wide as i32),
+                Int(dy.cols.div_ceil(COLUMNS) as i32),
+            ],
+        );
+        d
     }
 
     /// The kernel for products of one row a slot, where it is quicker than cuBLASLt.

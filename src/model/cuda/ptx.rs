@@ -9,7 +9,7 @@ use crate::atomic_file;
 use crate::digest;
 use crate::model::ModelError;
 
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
@@ -17,6 +17,7 @@ const SOURCES: [&str; 12] = [
     include_str!("kernels/attention_backward.cu"),
     include_str!("kernels/warp_groups.cu"),
     include_str!("kernels/attention_groups.cu"),
+    include_str!("kernels/gate_product.cu"),
     include_str!("kernels/loss.cu"),
     include_str!("kernels/draw.cu"),
     include_str!("kernels/low_rank.cu"),
@@ -31,6 +32,7 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("norm_backward_rows", 0),
     ("gate_rows", 0),
     ("gate_backward_rows", 0),
+    ("gate_product_backward", GATE_PRODUCT_SHARED),
     ("embed_rows", 0),
     ("gather_rows", 0),
     ("scatter_rows", 0),
@@ -73,6 +75,9 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("skinny_wide_64", skinny_shared(64, 5)),
     ("skinny_wide_128", skinny_shared(128, 5)),
 ];
+
+/// Shared memory of the product with a gate in it: four slots, and their barriers.
+const GATE_PRODUCT_SHARED: usize = 4 * (48 << 10) + 1024;
 
 /// Shared memory of attention in tiles: of 64 rows each, and two rows of statistics twice.
 const fn tiles_shared(tiles: usize, dim: usize) -> usize {

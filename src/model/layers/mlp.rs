@@ -37,10 +37,13 @@ impl<D: Device> Mlp<D> {
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
-        let active = || active.unwrap_or_else(|| device.gate(gate_up));
-        let d_active = self.down.backward(device, active, dy, low_rank);
-        let d_gate_up = device.gate_backward(gate_up, &d_active);
-        drop(d_active);
+        let d_gate_up = if low_rank.reads(self.down.place) {
+            let active = || active.unwrap_or_else(|| device.gate(gate_up));
+            let d_active = self.down.backward(device, active, dy, low_rank);
+            device.gate_backward(gate_up, &d_active)
+        } else {
+            device.product_gate_backward(&self.down.weight, gate_up, dy)
+        };
         self.gate_up.backward(device, x, &d_gate_up, low_rank)
     }
 }

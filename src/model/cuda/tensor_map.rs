@@ -1,0 +1,59 @@
+//! Matrices as Hopper's tensor memory accelerator fetches and puts them: in boxes of 64 columns,
+//! whose rows of 128 bytes lie in shared memory as its products read them. What a box has outside
+//! the matrix is fetched as zeros, and not put.
+
+use cudarc::driver::sys;
+
+use super::context::{Context, must};
+
+/// Columns of a box.
+pub(super) const COLUMNS: usize = 64;
+
+/// A bf16 matrix, in boxes.
+#[derive(Clone, Copy)]
+pub(super) struct TensorMap(pub(super) sys::CUtensorMap);
+
+/// Where a matrix is.
+pub(super) struct Boxed {
+    pub address: u64,
+    pub rows: usize,
+    /// Columns of a half, where there are two halves side by side.
+    pub cols: usize,
+    /// Numbers from row to row.
+    pub stride: usize,
+    /// Halves side by side; one is a plain matrix.
+    pub halves: usize,
+    /// Rows of a box.
+    pub high: usize,
+}
+
+impl Context {
+    /// Describes a matrix whose address and stride are multiples of 16 bytes.
+    pub(super) fn tensor_map(&self, of: &Boxed) -> TensorMap {
+        self.bind();
+        let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
+        let dims = [of.cols as u64, of.rows as u64, of.halves as u64];
+        let strides = [of.stride as u64 * 2, of.cols as u64 * 2];
+        let sizes = [COLUMNS as u32, of.high as u32, 1];
+        let rank = if of.halves > 1 { 3 } else { 2 };
+        // SAFETY: every list has at least `rank` numbers (strides one less), and is read only now.
+        must(unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &raw mut map.0,
+                sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                rank,
+                of.address as *mut _,
+                dims.as_ptr(),
+                strides.as_ptr(),
+                sizes.as_ptr(),
+                [1u32; 3].as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+            .result()
+        });
+        map
+    }
+}
