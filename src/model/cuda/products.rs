@@ -76,40 +76,28 @@ impl Cuda {
         dy: &CudaMat,
     ) -> CudaMat {
         let d = CudaMat::room(&self.0, gate_up.rows, gate_up.cols);
-        let map = |address, rows, cols, stride, halves, high| {
+        let boxes = |of, rows, cols, halves, high| {
             Arg::Matrix(self.0.tensor_map(&Boxed {
-                address,
+                of,
                 rows,
                 cols,
-                stride,
                 halves,
                 high,
             }))
         };
-        let (rows, cols, x) = (dy.rows, weight.inputs, dy.operand());
+        let (rows, cols) = (dy.rows, weight.inputs);
         let (high, wide) = (rows.div_ceil(2 * TILE.0), cols.div_ceil(TILE.1));
-        let halves = |of: &CudaMat, high| {
-            let address = of.buffer.address();
-            map(address, rows, cols, of.stride, 2, high)
-        };
         self.0.launch(
             "gate_product_backward",
             (2 * (self.0.processors / 2).min(high * wide), 1, 1),
             128 * 3,
             self.0.shared("gate_product_backward"),
             &[
-                map(x.address, rows, dy.cols, x.stride, 1, TILE.0),
-                map(
-                    weight.buffer.address(),
-                    weight.outputs,
-                    cols,
-                    cols,
-                    1,
-                    COLUMNS,
-                ),
-                halves(gate_up, TILE.0),
+                boxes(dy.operand(), rows, dy.cols, 1, TILE.0),
+                boxes(weight.operand(false), weight.outputs, cols, 1, COLUMNS),
+                boxes(gate_up.operand(), rows, cols, 2, TILE.0),
                 // Each of two warp groups puts its own rows.
-                halves(&d, TILE.0 / 2),
+                boxes(d.operand(), rows, cols, 2, TILE.0 / 2),
                 Int(high as i32),
                 Int(wide as i32),
                 Int(dy.cols.div_ceil(COLUMNS) as i32),

@@ -5,6 +5,7 @@
 use cudarc::driver::sys;
 
 use super::context::{Context, must};
+use super::gemm::Operand;
 
 /// Columns of a box.
 pub(super) const COLUMNS: usize = 64;
@@ -13,14 +14,12 @@ pub(super) const COLUMNS: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct TensorMap(pub(super) sys::CUtensorMap);
 
-/// Where a matrix is.
+/// A matrix, and how it is cut.
 pub(super) struct Boxed {
-    pub address: u64,
+    pub of: Operand,
     pub rows: usize,
     /// Columns of a half, where there are two halves side by side.
     pub cols: usize,
-    /// Numbers from row to row.
-    pub stride: usize,
     /// Halves side by side; one is a plain matrix.
     pub halves: usize,
     /// Rows of a box.
@@ -29,20 +28,20 @@ pub(super) struct Boxed {
 
 impl Context {
     /// Describes a matrix whose address and stride are multiples of 16 bytes.
-    pub(super) fn tensor_map(&self, of: &Boxed) -> TensorMap {
+    pub(super) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
         self.bind();
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
-        let dims = [of.cols as u64, of.rows as u64, of.halves as u64];
-        let strides = [of.stride as u64 * 2, of.cols as u64 * 2];
-        let sizes = [COLUMNS as u32, of.high as u32, 1];
-        let rank = if of.halves > 1 { 3 } else { 2 };
+        let dims = [boxed.cols, boxed.rows, boxed.halves].map(|n| n as u64);
+        let strides = [boxed.of.stride, boxed.cols].map(|n| 2 * n as u64);
+        let sizes = [COLUMNS as u32, boxed.high as u32, 1];
+        let rank = if boxed.halves > 1 { 3 } else { 2 };
         // SAFETY: every list has at least `rank` numbers (strides one less), and is read only now.
         must(unsafe {
             sys::cuTensorMapEncodeTiled(
                 &raw mut map.0,
                 sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
                 rank,
-                of.address as *mut _,
+                boxed.of.address as *mut _,
                 dims.as_ptr(),
                 strides.as_ptr(),
                 sizes.as_ptr(),

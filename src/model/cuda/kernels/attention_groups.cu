@@ -99,8 +99,7 @@ DEVICE void store_panels(unsigned char *tile, bf *to, u64 stride, int rows, int 
     int r = (i >> 1) & 1, row = (threadIdx.x >> 5) * 16 + (lane >> 2) + r * 8;
     float scale = r ? scale_1 : scale_0;
     u32 at = panel_at(base, row, i >> 2) + (lane & 3) * 4;
-    asm volatile("st.shared.u32 [%0], %1;" ::"r"(at), "r"(pack(c[i] * scale, c[i + 1] * scale))
-                 : "memory");
+    set_shared_word(at, pack(c[i] * scale, c[i + 1] * scale));
   }
   __syncthreads();
   constexpr int CHUNKS = D / 8, STEP = 128 / CHUNKS;

@@ -69,6 +69,14 @@ DEVICE float block_max(float v, float *room) {
 }
 
 DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+DEVICE u32 shared_word(u32 at) {
+  u32 r;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(r) : "r"(at) : "memory");
+  return r;
+}
+DEVICE void set_shared_word(u32 at, u32 v) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(at), "r"(v) : "memory");
+}
 // 16 bytes from global to shared memory, or zeros.
 DEVICE void copy16(u32 to, const void *from, bool valid) {
   int bytes = valid ? 16 : 0;

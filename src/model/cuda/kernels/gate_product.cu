@@ -6,7 +6,7 @@
 // operands into a ring of four slots (tensor memory accelerator, TMA); two warp groups of 64 rows
 // each multiply. Two blocks, a cluster, work on the same columns, and each fetches half of the
 // right operand for both. Gates and ups of a tile come through the same ring, and their gradients
-// leave from where they stood.
+// leave from where they stood. Boxes lie in panels of 64 rows of 64 numbers.
 
 // A matrix in global memory as TMA knows it.
 struct __align__(64) TensorMap { u64 words[16]; };
@@ -41,12 +41,13 @@ DEVICE void cluster_sync() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
-// A box from a column and row on; `half` chooses gates or ups.
+// A box from a column and row on.
 DEVICE void fetch(u32 to, const TensorMap *m, int col, int row, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
                "[%0], [%1, {%3, %4}], [%2];" ::"r"(to), "l"(m), "r"(barrier), "r"(col), "r"(row)
                : "memory");
 }
+// The same of gates (0) or ups (1).
 DEVICE void fetch_half(u32 to, const TensorMap *m, int col, int row, int half, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
                "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to), "l"(m), "r"(barrier), "r"(col),
@@ -69,14 +70,6 @@ DEVICE void put_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memor
 // Until all but so many puts have read shared memory.
 template <int LEFT> DEVICE void put_wait() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
-}
-DEVICE u32 shared_word(u32 at) {
-  u32 r;
-  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(r) : "r"(at) : "memory");
-  return r;
-}
-DEVICE void set_shared_word(u32 at, u32 v) {
-  asm volatile("st.shared.b32 [%0], %1;" ::"r"(at), "r"(v) : "memory");
 }
 DEVICE void sync_group(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
