@@ -1,7 +1,7 @@
 //! Adapters on a GPU: laid out for answering, and as matrices that are trained there.
 
 use crate::model::cuda::{AdapterTable, Cuda, Dropout, FactorPart, Factors, SiteFactors};
-use crate::model::{ModelConfig, ModelError, Place, Projection, Site};
+use crate::model::{ModelError, Place, Projection, Site};
 
 use super::loaded::LoadedAdapter;
 use super::trainable::{DropoutKey, Trainable};
@@ -27,7 +27,7 @@ impl GpuTrainable {
     ///
     /// # Errors
     /// The GPU's memory is full.
-    pub fn new(cuda: &Cuda, host: &Trainable, config: &ModelConfig) -> Result<Self, ModelError> {
+    pub fn new(cuda: &Cuda, host: &Trainable) -> Result<Self, ModelError> {
         let parts: Vec<FactorPart> = host
             .modules()
             .map(|(id, module)| FactorPart {
@@ -36,11 +36,6 @@ impl GpuTrainable {
                     site: Site::of(id.projection),
                 },
                 output: module.output(),
-                all_outputs: Site::of(id.projection)
-                    .projections()
-                    .iter()
-                    .map(|p| p.out_features(config))
-                    .sum(),
                 scale: module.scale,
                 module: (id.layer * Projection::ALL.len()) as u32 + id.projection as u32,
                 rank: module.rank,

@@ -4,6 +4,7 @@
 //! `dx += s g B A` (Hu et al. 2021). B is held transposed, so that every product has lanes.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use rayon::prelude::*;
 
@@ -379,7 +380,14 @@ fn add_outer(
 }
 
 impl LowRankGradient for Trainable {
-    fn backward(&mut self, place: Place, x: &Mat, dy: &Mat, mut dx: Option<&mut Mat>) {
+    fn backward(
+        &mut self,
+        place: Place,
+        x: &Mat,
+        _: Option<&Infallible>,
+        dy: &Mat,
+        mut dx: Option<&mut Mat>,
+    ) {
         for &projection in place.site.projections() {
             let id = ModuleId {
                 layer: place.layer,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::cpu::{Cpu, Span};
 use super::device::Device;
 use super::layers::{
-    Attention, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
+    Attention, Gated, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
 };
 use super::{KvCache, ModelConfig, ModelError, Weights};
 
@@ -75,10 +75,11 @@ struct Inner<D: Device> {
     mixed: Mixed<D>,
     /// The residual stream between attention and MLP.
     middle: D::Mat,
-    gate_up: D::Mat,
-    /// Inputs of the layer's products by what is kept: of attention's first, and of the MLP's two.
+    gated: Gated<D>,
+    /// Inputs of attention's first product and of the MLP's, by what is kept.
     normed: [Option<D::Mat>; 2],
-    active: Option<D::Mat>,
+    /// What a low-rank part of attention's output projection left.
+    left: Option<D::Factored>,
 }
 
 /// What a training forward leaves for its backward.
@@ -481,9 +482,9 @@ impl<D: Device> Layer<D> {
             .attention
             .mix(device, &normed, rows, &decoder.rotary, kv, low_rank);
         let first = read(&self.attention.qkv, low_rank).then_some(normed);
-        let attended = self.attention.o.forward(device, &mixed.mixed, low_rank);
+        let (attended, left) = self.attention.o.forward(device, &mixed.mixed, low_rank);
         let (middle, normed) = device.sum_norm(&self.post_norm, &input, attended);
-        let (gate_up, active, y) = self.mlp.forward(device, &normed, low_rank);
+        let (y, gated) = self.mlp.forward(device, &normed, low_rank);
         let stream = Stream {
             x: device.share(&middle),
             pending: Some(y),
@@ -491,9 +492,12 @@ impl<D: Device> Layer<D> {
         let inner = Inner {
             mixed,
             middle,
-            gate_up,
             normed: [first, read(&self.mlp.gate_up, low_rank).then_some(normed)],
-            active: read(&self.mlp.down, low_rank).then_some(active),
+            gated: Gated {
+                active: gated.active.filter(|_| read(&self.mlp.down, low_rank)),
+                ..gated
+            },
+            left,
         };
         (input, stream, inner)
     }
@@ -512,18 +516,21 @@ impl<D: Device> Layer<D> {
         let Inner {
             mixed,
             middle,
-            gate_up,
+            gated,
             normed: [first, second],
-            active,
+            left,
         } = inner;
         let normed = || second.unwrap_or_else(|| device.norm(&self.post_norm, &middle));
-        let mlp = &self.mlp;
-        let d_normed = mlp.backward(device, normed, &gate_up, active, &gradient, low_rank);
-        drop(gate_up);
+        let d_normed = self
+            .mlp
+            .backward(device, normed, gated, &gradient, low_rank);
         device.norm_backward(&self.post_norm, &middle, &d_normed, &mut gradient);
         drop((d_normed, middle));
-        let o = &self.attention.o;
-        let d_mixed = o.backward(device, || device.share(&mixed.mixed), &gradient, low_rank);
+        let x = || device.share(&mixed.mixed);
+        let d_mixed = self
+            .attention
+            .o
+            .backward(device, x, left.as_ref(), &gradient, low_rank);
         let d_normed = self.attention.mix_backward(
             device,
             || first.unwrap_or_else(|| device.norm(&self.input_norm, input)),

@@ -37,6 +37,8 @@ pub trait Device: Clone + Send + Sync + 'static {
     type Rows: Send;
     /// What attention leaves for its backward beside its result.
     type Statistics: Send;
+    /// A low-rank product `t B` in its factors: what takes it in multiplies them.
+    type Factored: Send;
     /// A sum of losses that is still being formed.
     type Total: Default;
 
@@ -151,15 +153,20 @@ pub trait Device: Clone + Send + Sync + 'static {
         dx: &mut Self::Mat,
     );
 
-    /// `x W^T + b`, added to `onto` when it is there.
-    fn product(&self, linear: &Linear<Self>, x: &Self::Mat, onto: Option<Self::Mat>) -> Self::Mat;
+    /// `x W^T + b`, and a low-rank share.
+    fn product(
+        &self,
+        linear: &Linear<Self>,
+        x: &Self::Mat,
+        share: Option<&Self::Factored>,
+    ) -> Self::Mat;
 
-    /// `dy W`, the gradient of [`Device::product`] by `x`, added to `onto` when it is there.
+    /// `dy W`, the gradient of [`Device::product`] by `x`, and a low-rank share.
     fn product_backward(
         &self,
         weight: &Self::Weight,
         dy: &Self::Mat,
-        onto: Option<Self::Mat>,
+        share: Option<&Self::Factored>,
     ) -> Self::Mat;
 
     /// `x W^T` for the head: in F32 when `exact`, as tokens are chosen from; losses take what is
@@ -199,14 +206,27 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// The gradient of [`Device::gate`] by `[gate | up]`.
     fn gate_backward(&self, gate_up: &Self::Mat, d_active: &Self::Mat) -> Self::Mat;
 
+    /// `[gate | up]` as [`Device::product`] gives it, and [`Device::gate`] of it.
+    fn product_gate(
+        &self,
+        linear: &Linear<Self>,
+        x: &Self::Mat,
+        share: Option<&Self::Factored>,
+    ) -> (Self::Mat, Self::Mat) {
+        let gate_up = self.product(linear, x, share);
+        let active = self.gate(&gate_up);
+        (gate_up, active)
+    }
+
     /// [`Device::gate_backward`] of the gradient that [`Device::product_backward`] gives.
     fn product_gate_backward(
         &self,
         weight: &Self::Weight,
         gate_up: &Self::Mat,
         dy: &Self::Mat,
+        share: Option<&Self::Factored>,
     ) -> Self::Mat {
-        self.gate_backward(gate_up, &self.product_backward(weight, dy, None))
+        self.gate_backward(gate_up, &self.product_backward(weight, dy, share))
     }
 
     /// Cross-entropy of each row of logits against its label, added to `total`; the logits become

@@ -30,7 +30,7 @@ impl<'a> Card<'a> {
         optimizer: AdamW,
         keep: Keep,
     ) -> Result<Self, ModelError> {
-        let mut card = GpuTrainable::new(decoder.device(), &host, decoder.config())?;
+        let mut card = GpuTrainable::new(decoder.device(), &host)?;
         let list = |of: fn(&Moments) -> &Vec<f32>| -> Vec<&[f32]> {
             optimizer.moments.iter().map(|m| of(m).as_slice()).collect()
         };

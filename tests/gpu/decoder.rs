@@ -5,11 +5,11 @@ use std::sync::Arc;
 use qeval::lora::{
     BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, Trainable, adapter_table,
 };
-use qeval::model::cuda::{Next, Numbers, RowAdapters};
+use qeval::model::cuda::{Cuda, Next, Numbers, RowAdapters};
 use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{
-    assert_close, down, gpu, lora_config, matrices, numbers, pair, tokens, trainable,
+    assert_close, down, gpu, gpus, lora_config, matrices, numbers, pair, tokens, trainable,
 };
 
 fn adapter(config: &qeval::model::ModelConfig, names: &[&str], seed: u64) -> LoadedAdapter {
@@ -120,20 +120,32 @@ fn step<D: qeval::model::Device>(
 
 #[test]
 fn gradients_are_those_of_the_cpu() {
-    let Some(cuda) = gpu() else { return };
+    gpus().iter().for_each(gradients);
+}
+
+fn gradients(cuda: &Cuda) {
     for kind in ["llama", "qwen2", "qwen3"] {
-        let pair = pair(&cuda, kind);
+        let pair = pair(cuda, kind);
         let data = ragged(&pair.config);
         let base = numbers(20, pair.config.hidden_size, 77);
-        for (names, dropout) in [(&["q_proj", "v_proj"][..], 0.0), (&[], 0.0), (&[], 0.2)] {
-            let mut host = trainable(&pair.config, names, dropout);
+        // Ranks of less and more than one step of a product, and where only one of gate and up has
+        // an adapter.
+        for (names, rank, dropout) in [
+            (&["q_proj", "v_proj"][..], 8, 0.0),
+            (&[], 8, 0.0),
+            (&[], 8, 0.2),
+            (&["gate_proj", "down_proj"], 6, 0.0),
+            (&["up_proj", "o_proj"], 72, 0.0),
+            (&[], 128, 0.0),
+        ] {
+            let mut host = trainable(&pair.config, names, rank, dropout);
             let key = DropoutKey {
                 seed: 5,
                 step: 3,
                 micro_batch: 2,
             };
             host.dropout_key = Some(key);
-            let mut card = GpuTrainable::new(&cuda, &host, &pair.config).unwrap();
+            let mut card = GpuTrainable::new(cuda, &host).unwrap();
             card.set_dropout(Some(key));
             let (loss, nats) = step(&pair.cpu, &data, Keep::Products, Some(&base), &mut host);
             let mut bits: Vec<Vec<Vec<f32>>> = Vec::new();
@@ -157,14 +169,14 @@ fn gradients_are_those_of_the_cpu() {
             for ((name, matrix), found) in host.matrices().zip(&bits[0]) {
                 let apart = crate::support::difference(found, &matrix.gradient);
                 if apart > worst {
-                    eprintln!("{kind} {names:?} {dropout} {name}: {apart:.2e}");
+                    eprintln!("{kind} {names:?} {rank} {dropout} {name}: {apart:.2e}");
                     worst = apart;
                 }
                 all.0.extend_from_slice(found);
                 all.1.extend_from_slice(&matrix.gradient);
             }
             assert_close(
-                &format!("{kind} {names:?} {dropout} all gradients"),
+                &format!("{kind} {names:?} {rank} {dropout} all gradients"),
                 &all.0,
                 &all.1,
                 2e-2,
@@ -181,9 +193,9 @@ fn adamw_is_that_of_the_cpu() {
         weight_decay: 0.1,
         ..Default::default()
     };
-    let mut host: Trainable = trainable(&pair.config, &["q_proj", "down_proj"], 0.0);
+    let mut host: Trainable = trainable(&pair.config, &["q_proj", "down_proj"], 8, 0.0);
     let mut optimizer = qeval::train::AdamW::new(&section, &host);
-    let mut card = GpuTrainable::new(&cuda, &host, &pair.config).unwrap();
+    let mut card = GpuTrainable::new(&cuda, &host).unwrap();
     let mut updates = qeval::train::AdamW::new(&section, &host);
     for round in 0..3 {
         let gradients: Vec<Vec<f32>> = host

@@ -74,7 +74,7 @@ fn linear<D: Device>(device: &D, w: &Mat, bias: Option<&[f32]>) -> Linear<D> {
 }
 
 #[test]
-fn a_product_and_the_gate_before_it() {
+fn a_product_with_the_gate_in_it() {
     for cuda in gpus() {
         // Less than a tile, parts of tiles, more pairs of tiles than one band has, and no multiple
         // of a box's columns.
@@ -87,13 +87,24 @@ fn a_product_and_the_gate_before_it() {
             let (x, dy) = (numbers(rows, 2 * n, 1), numbers(rows, hidden, 2));
             let w = numbers(hidden, n, 3);
             let (c, g) = (linear(&Cpu, &w, None), linear(&cuda, &w, None));
-            let found = cuda.product_gate_backward(&g.weight, &cuda.upload(&x), &cuda.upload(&dy));
+            let (up, d_up) = (cuda.upload(&x), cuda.upload(&dy));
+            let found = cuda.product_gate_backward(&g.weight, &up, &d_up, None);
             assert_close(
                 "product and gate backward",
                 &down(&cuda, &found),
-                &Cpu.product_gate_backward(&c.weight, &x, &dy).data,
+                &Cpu.product_gate_backward(&c.weight, &x, &dy, None).data,
                 4e-3,
             );
+            let (x, w) = (numbers(rows, hidden, 4), numbers(2 * n, hidden, 5));
+            let (c, mut g) = (linear(&Cpu, &w, None), linear(&cuda, &w, None));
+            g.place.site = Site::GateUp;
+            let (gate_up, active) = cuda.product_gate(&g, &cuda.upload(&x), None);
+            let (expected, expected_active) = Cpu.product_gate(&c, &x, None);
+            assert_close("product", &down(&cuda, &gate_up), &expected.data, 4e-3);
+            let found = down(&cuda, &active);
+            assert_close("product and gate", &found, &expected_active.data, 1e-2);
+            let again = down(&cuda, &cuda.gate(&gate_up));
+            assert_eq!(found, again, "the gate alone gives the same bits");
         }
     }
 }

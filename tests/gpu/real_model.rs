@@ -284,7 +284,7 @@ fn gradients_of_smollm2() {
         (id, pair)
     });
     let mut trainable = Trainable::new(config, values.collect(), 0.0);
-    let mut factors = GpuTrainable::new(decoder.device(), &trainable, config).unwrap();
+    let mut factors = GpuTrainable::new(decoder.device(), &trainable).unwrap();
     let examples = examples(&host);
     let batch = qeval::train::StepBatch::pack(&examples[..16].iter().collect::<Vec<_>>(), 2048);
     let loss = qeval::train::accumulate(

@@ -188,6 +188,8 @@ pub fn matrices(
 ) -> BTreeMap<ModuleId, LowRankPair> {
     let chosen = ModuleId::all(config)
         .filter(|id| names.is_empty() || names.contains(&id.projection.hf_name()));
+    // What they add is as large at every rank.
+    let size = 0.2 * (8.0 / rank as f32).sqrt();
     let one = |(i, id): (usize, ModuleId)| {
         let (n, k) = (
             id.projection.out_features(config),
@@ -197,17 +199,17 @@ pub fn matrices(
         let b = numbers(n, rank, seed + 2 * i as u64 + 1).data;
         let pair = LowRankPair {
             rank,
-            scale: 0.5,
+            scale: if i % 3 == 0 { 0.25 } else { 0.5 },
             a: a.iter().map(|x| half(x * 0.2)).collect(),
-            b: b.iter().map(|x| half(x * 0.2)).collect(),
+            b: b.iter().map(|x| half(x * size)).collect(),
         };
         (id, pair)
     };
     chosen.enumerate().map(one).collect()
 }
 
-pub fn trainable(config: &ModelConfig, names: &[&str], dropout: f32) -> Trainable {
-    Trainable::new(config, matrices(config, names, 8, 40), dropout)
+pub fn trainable(config: &ModelConfig, names: &[&str], rank: usize, dropout: f32) -> Trainable {
+    Trainable::new(config, matrices(config, names, rank, 40), dropout)
 }
 
 pub fn lora_config() -> LoraConfig {

@@ -1,5 +1,7 @@
 //! The operations of the layers over the kernels of this folder.
 
+use std::convert::Infallible;
+
 use rayon::prelude::*;
 
 use super::rows;
@@ -88,6 +90,8 @@ impl Device for Cpu {
     type Kv = LayerKv;
     type Rows = Rows;
     type Statistics = ();
+    // Low-rank products are added to the frozen one's result.
+    type Factored = Infallible;
     type Total = f64;
 
     fn loss_rows(&self) -> usize {
@@ -212,20 +216,18 @@ impl Device for Cpu {
         rows::rms_norm_backward(&x.data, &norm.weight, norm.eps, &dy.data, &mut dx.data);
     }
 
-    fn product(&self, linear: &Linear<Cpu>, x: &Mat, onto: Option<Mat>) -> Mat {
-        let add = onto.is_some();
-        let mut y = onto.unwrap_or_else(|| Mat::zeros(x.rows(), linear.weight.n));
-        product(&x.data, x.rows(), &linear.weight, &mut y.data, add);
+    fn product(&self, linear: &Linear<Cpu>, x: &Mat, _: Option<&Infallible>) -> Mat {
+        let mut y = Mat::zeros(x.rows(), linear.weight.n);
+        product(&x.data, x.rows(), &linear.weight, &mut y.data, false);
         if let Some(bias) = &linear.bias {
             rows::add_bias(bias, &mut y.data);
         }
         y
     }
 
-    fn product_backward(&self, weight: &Packed, dy: &Mat, onto: Option<Mat>) -> Mat {
-        let add = onto.is_some();
-        let mut dx = onto.unwrap_or_else(|| Mat::zeros(dy.rows(), weight.k));
-        product_backward(&dy.data, dy.rows(), weight, &mut dx.data, add);
+    fn product_backward(&self, weight: &Packed, dy: &Mat, _: Option<&Infallible>) -> Mat {
+        let mut dx = Mat::zeros(dy.rows(), weight.k);
+        product_backward(&dy.data, dy.rows(), weight, &mut dx.data, false);
         dx
     }
 

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::attention::{Forward, Statistics};
 use super::context::{Arg, Context, Cuda};
-use super::gemm::{Operand, Product};
+use super::factored::Factored;
+use super::gemm::Operand;
 use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
 use super::products::Form;
@@ -62,17 +63,6 @@ fn to_half(values: &[f32]) -> Vec<bf16> {
         .with_min_len(1 << 16)
         .map(|&v| bf16::from_f32(v))
         .collect()
-}
-
-impl CudaMat {
-    pub(super) fn operand(&self) -> Operand {
-        let half = self.half.as_ref().unwrap_or(&self.buffer);
-        Operand {
-            address: half.address(),
-            stride: self.stride,
-            transposed: false,
-        }
-    }
 }
 
 impl CudaWeight {
@@ -134,6 +124,7 @@ impl Device for Cuda {
     type Kv = CudaKv;
     type Rows = CudaRows;
     type Statistics = Option<Statistics>;
+    type Factored = Factored;
     type Total = CudaTotal;
 
     fn loss_rows(&self) -> usize {
@@ -460,58 +451,44 @@ impl Device for Cuda {
         );
     }
 
-    fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, onto: Option<CudaMat>) -> CudaMat {
-        if let Some(y) = onto {
-            self.0.multiply(&Product {
-                m: x.rows,
-                n: linear.weight.outputs,
-                k: linear.weight.inputs,
-                x: x.operand(),
-                y: linear.weight.operand(true),
-                out: y.buffer.address(),
-                out_stride: y.stride,
-                out_f32: y.planes > 0,
-                alpha: 1.0,
-                accumulate: true,
-                bias: linear.bias.as_ref().map_or(0, |b| match y.planes {
-                    0 => b.half.address(),
-                    _ => b.single.address(),
-                }),
-                chosen_for: None,
-            });
-            return y;
-        }
-        // The activation reads whole numbers; norms and attention add up parts.
+    fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, share: Option<&Factored>) -> CudaMat {
+        let weight = &linear.weight;
+        // The activation reads whole numbers; norms and attention add up parts. What scores are
+        // made of is F32: a share that is there first would be bf16.
         let out = match linear.place.site {
             Site::GateUp => Form::Half,
             Site::Qkv => Form::Scores,
             Site::O | Site::Down => Form::Parts,
         };
-        self.times(x, &linear.weight, linear.bias.as_ref(), out)
+        match share {
+            Some(share) if out != Form::Scores && share.covers(weight.outputs) => {
+                let y = x.beside(self.context(), weight.outputs);
+                self.multiply_out(share, &y, false);
+                let bias = linear.bias.as_ref().map_or(0, |b| b.half.address());
+                self.multiply_into(x, weight.operand(true), &y, true, bias);
+                y
+            }
+            share => {
+                let y = self.times(x, weight, linear.bias.as_ref(), out);
+                if let Some(share) = share {
+                    self.multiply_out(share, &y, true);
+                }
+                y
+            }
+        }
     }
 
     fn product_backward(
         &self,
         weight: &CudaWeight,
         dy: &CudaMat,
-        onto: Option<CudaMat>,
+        share: Option<&Factored>,
     ) -> CudaMat {
-        let accumulate = onto.is_some();
-        let dx = onto.unwrap_or_else(|| CudaMat::room(self.context(), dy.rows, weight.inputs));
-        self.0.multiply(&Product {
-            m: dy.rows,
-            n: weight.inputs,
-            k: weight.outputs,
-            x: dy.operand(),
-            y: weight.operand(false),
-            out: dx.buffer.address(),
-            out_stride: dx.stride,
-            out_f32: false,
-            alpha: 1.0,
-            accumulate,
-            bias: 0,
-            chosen_for: None,
-        });
+        let dx = CudaMat::room(self.context(), dy.rows, weight.inputs);
+        if let Some(share) = share {
+            self.multiply_out(share, &dx, false);
+        }
+        self.multiply_into(dy, weight.operand(false), &dx, share.is_some(), 0);
         dx
     }
 
@@ -584,17 +561,33 @@ impl Device for Cuda {
         d
     }
 
+    fn product_gate(
+        &self,
+        linear: &Linear<Cuda>,
+        x: &CudaMat,
+        share: Option<&Factored>,
+    ) -> (CudaMat, CudaMat) {
+        // Without a share the product and a kernel for the gate are as quick.
+        let fits = self.0.warp_groups && x.height == Height::Shape && linear.bias.is_none();
+        if fits && share.is_some() {
+            return self.gate_product(&linear.weight, x, share);
+        }
+        let gate_up = self.product(linear, x, share);
+        let active = self.gate(&gate_up);
+        (gate_up, active)
+    }
+
     fn product_gate_backward(
         &self,
         weight: &CudaWeight,
         gate_up: &CudaMat,
         dy: &CudaMat,
+        share: Option<&Factored>,
     ) -> CudaMat {
         if self.0.warp_groups {
-            self.gate_product_backward(weight, gate_up, dy)
-        } else {
-            self.gate_backward(gate_up, &self.product_backward(weight, dy, None))
+            return self.gate_product_backward(weight, gate_up, dy, share);
         }
+        self.gate_backward(gate_up, &self.product_backward(weight, dy, share))
     }
 
     fn cross_entropy(

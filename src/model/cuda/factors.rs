@@ -5,13 +5,15 @@
 //! `dx += s g B A` (Hu et al. 2021), every sum formed inside a product that adds to its result.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::context::{Arg, Cuda};
+use super::factored::{Factored, FactoredPart};
 use super::gemm::{Operand, Product};
 use super::mat::CudaMat;
 use super::memory::Buffer;
 use crate::model::ModelError;
-use crate::model::layers::{LowRank, LowRankGradient, Place};
+use crate::model::layers::{LowRank, LowRankGradient, Place, Share};
 use crate::random::Purpose;
 
 /// The matrices of one projection, as the host has them.
@@ -20,8 +22,6 @@ pub struct FactorPart {
     pub place: Place,
     /// First of its columns in the product's result.
     pub output: usize,
-    /// Columns of the product's result.
-    pub all_outputs: usize,
     /// alpha / rank, or alpha / sqrt(rank).
     pub scale: f32,
     /// Names the projection in dropout's draws.
@@ -49,8 +49,6 @@ struct Part {
 
 struct Site {
     inputs: usize,
-    /// Columns of the product's result.
-    outputs: usize,
     /// Sum of the ranks.
     width: usize,
     parts: Vec<Part>,
@@ -98,7 +96,7 @@ pub struct Factors {
     order: Vec<(usize, usize)>,
     count: usize,
     values: Buffer,
-    half: Buffer,
+    half: Arc<Buffer>,
     gradients: Buffer,
     moments: [Buffer; 2],
     /// Draws of the present micro-batch; `None` while validating.
@@ -131,7 +129,6 @@ impl Factors {
             }
             let mut site = Site {
                 inputs: parts[members[0]].a.len() / parts[members[0]].rank,
-                outputs: parts[members[0]].all_outputs,
                 width: 0,
                 parts: Vec::new(),
             };
@@ -154,7 +151,7 @@ impl Factors {
         let single = || cuda.0.alloc(count * 4);
         let factors = Factors {
             values: single()?,
-            half: cuda.0.alloc(count * 2)?,
+            half: Arc::new(cuda.0.alloc(count * 2)?),
             gradients: single()?,
             moments: [single()?, single()?],
             cuda: cuda.clone(),
@@ -323,18 +320,21 @@ impl Factors {
         }
     }
 
-    /// `x A^T` of neighbouring parts.
-    fn inner(&self, site: &Site, parts: &[Part], x: &CudaMat) -> CudaMat {
-        let width = parts.iter().map(|p| p.rank).sum();
-        let t = CudaMat::room(&self.cuda.0, x.rows, width);
-        self.multiply(
-            (x.rows, width, site.inputs),
-            x.operand(),
-            self.half_at(parts[0].a_at, site.inputs, true),
-            (t.buffer.address(), t.stride, false),
-            1.0,
-            false,
-        );
+    /// `s x A^T` of all parts, side by side.
+    fn inner(&self, site: &Site, x: &CudaMat) -> CudaMat {
+        let t = CudaMat::room(&self.cuda.0, x.rows, site.width);
+        for (x, parts) in self.inputs(site, x) {
+            for alike in parts.chunk_by(|a, b| a.scale.to_bits() == b.scale.to_bits()) {
+                self.multiply(
+                    (x.rows, alike.iter().map(|p| p.rank).sum(), site.inputs),
+                    x.operand(),
+                    self.half_at(alike[0].a_at, site.inputs, true),
+                    (t.columns(alike[0].first).address, t.stride, false),
+                    alike[0].scale,
+                    false,
+                );
+            }
+        }
         t
     }
 
@@ -364,137 +364,100 @@ impl Factors {
     }
 }
 
-/// Columns of a bf16 matrix from one on.
-fn columns(x: &CudaMat, first: usize, transposed: bool) -> Operand {
-    let whole = x.operand();
-    Operand {
-        address: whole.address + 2 * first as u64,
-        transposed,
-        ..whole
-    }
-}
-
 impl Factors {
-    /// Adds the low-rank product to `y`, or writes it.
-    fn add_to(&self, site: &Site, x: &CudaMat, y: &CudaMat, accumulate: bool) {
-        let size = if y.planes > 0 { 4 } else { 2 };
-        for (x, parts) in self.inputs(site, x) {
-            let t = self.inner(site, parts, &x);
-            for part in parts {
-                self.multiply(
-                    (x.rows, part.outputs, part.rank),
-                    columns(&t, part.first - parts[0].first, false),
-                    self.half_at(part.b_at, part.outputs, false),
-                    (
-                        y.buffer.address() + (size * part.output) as u64,
-                        y.stride,
-                        y.planes > 0,
-                    ),
-                    part.scale,
-                    accumulate,
-                );
-            }
-        }
-    }
-
     fn without_dropout(&self) -> bool {
         self.dropout.is_none_or(|d| d.rate == 0.0)
     }
 
-    /// Adds up the gradients of a site; the share of `dx` is added to it, or written.
+    /// Adds up the gradients of a site, and returns that by `x A^T`, the parts side by side.
     fn gradients_of(
         &self,
         site: &Site,
         x: &CudaMat,
+        left: Option<&Factored>,
         dy: &CudaMat,
-        dx: Option<&CudaMat>,
-        accumulate: bool,
-    ) {
+    ) -> CudaMat {
+        let again;
+        let t = if let Some(left) = left {
+            &left.t
+        } else {
+            again = self.inner(site, x);
+            &again
+        };
         let rows = x.rows;
         let gradient = |at: usize| self.gradients.address() + 4 * at as u64;
-        for (x, parts) in self.inputs(site, x) {
-            let t = self.inner(site, parts, &x);
-            let dt = CudaMat::room(&self.cuda.0, rows, t.cols);
-            let before = parts[0].first;
-            for part in parts {
-                let g = columns(dy, part.output, false);
-                self.multiply(
-                    (part.rank, part.outputs, rows),
-                    columns(&t, part.first - before, true),
-                    g,
-                    (gradient(part.b_at), part.outputs, true),
-                    part.scale,
-                    true,
-                );
-                self.multiply(
-                    (rows, part.rank, part.outputs),
-                    g,
-                    self.half_at(part.b_at, part.outputs, true),
-                    (
-                        dt.buffer.address() + 2 * (part.first - before) as u64,
-                        dt.stride,
-                        false,
-                    ),
-                    part.scale,
-                    false,
-                );
-            }
+        let dt = CudaMat::room(&self.cuda.0, rows, site.width);
+        for part in &site.parts {
+            let g = dy.columns(part.output);
             self.multiply(
-                (t.cols, site.inputs, rows),
-                columns(&dt, 0, true),
-                columns(&x, 0, false),
+                (part.rank, part.outputs, rows),
+                t.columns(part.first).turned(),
+                g,
+                (gradient(part.b_at), part.outputs, true),
+                1.0,
+                true,
+            );
+            self.multiply(
+                (rows, part.rank, part.outputs),
+                g,
+                self.half_at(part.b_at, part.outputs, true),
+                (dt.columns(part.first).address, dt.stride, false),
+                part.scale,
+                false,
+            );
+        }
+        for (x, parts) in self.inputs(site, x) {
+            self.multiply(
+                (parts.iter().map(|p| p.rank).sum(), site.inputs, rows),
+                dt.columns(parts[0].first).turned(),
+                x.operand(),
                 (gradient(parts[0].a_at), site.inputs, true),
                 1.0,
                 true,
             );
-            let Some(dx) = dx else {
-                continue;
-            };
-            let a = self.half_at(parts[0].a_at, site.inputs, false);
-            let shape = (rows, site.inputs, t.cols);
-            match self.dropout.filter(|d| d.rate > 0.0) {
-                None => self.multiply(
-                    shape,
-                    columns(&dt, 0, false),
-                    a,
-                    (dx.buffer.address(), dx.stride, false),
-                    1.0,
-                    accumulate,
-                ),
-                Some(dropout) => {
-                    let share = CudaMat::room(&self.cuda.0, rows, site.inputs);
-                    self.multiply(
-                        shape,
-                        columns(&dt, 0, false),
-                        a,
-                        (share.buffer.address(), share.stride, false),
-                        1.0,
-                        false,
-                    );
-                    self.dropped(&share, &parts[0], dropout, Some(dx));
-                }
-            }
+        }
+        dt
+    }
+
+    /// The share of `dx`, given the gradient by `x A^T`: all A lie one below the other.
+    fn share_of(&self, site: &Site, dt: CudaMat) -> Factored {
+        Factored {
+            t: dt,
+            parts: vec![FactoredPart {
+                first: 0,
+                rank: site.width,
+                at: 2 * site.parts[0].a_at as u64,
+                output: 0,
+                outputs: site.inputs,
+            }],
+            held: self.half.clone(),
         }
     }
 }
 
 impl LowRank<Cuda> for Factors {
     fn add(&mut self, place: Place, x: &CudaMat, y: &mut CudaMat) {
-        if let Some(site) = self.sites.get(&place) {
-            self.add_to(site, x, y, true);
+        if let Share::Factored(share) = self.begin(place, x) {
+            self.cuda.multiply_out(&share, y, true);
         }
     }
 
-    fn begin(&mut self, place: Place, x: &CudaMat) -> Option<CudaMat> {
-        // What scores are made of is F32, and this would be bf16.
-        let site = self
-            .sites
-            .get(&place)
-            .filter(|_| place.site != crate::model::Site::Qkv)?;
-        let covered: usize = site.parts.iter().map(|p| p.outputs).sum();
-        let y = (covered == site.outputs).then(|| CudaMat::room(&self.cuda.0, x.rows, covered))?;
-        self.add_to(site, x, &y, false);
-        Some(y)
+    fn begin(&mut self, place: Place, x: &CudaMat) -> Share<Cuda> {
+        let Some(site) = self.sites.get(&place) else {
+            return Share::Nothing;
+        };
+        let of = |part: &Part| FactoredPart {
+            first: part.first,
+            rank: part.rank,
+            at: 2 * part.b_at as u64,
+            output: part.output,
+            outputs: part.outputs,
+        };
+        Share::Factored(Factored {
+            t: self.inner(site, x),
+            parts: site.parts.iter().map(of).collect(),
+            held: self.half.clone(),
+        })
     }
 
     fn reads(&self, place: Place) -> bool {
@@ -503,17 +466,49 @@ impl LowRank<Cuda> for Factors {
 }
 
 impl LowRankGradient<Cuda> for Factors {
-    fn backward(&mut self, place: Place, x: &CudaMat, dy: &CudaMat, dx: Option<&mut CudaMat>) {
-        if let Some(site) = self.sites.get(&place) {
-            self.gradients_of(site, x, dy, dx.as_deref(), true);
+    fn backward(
+        &mut self,
+        place: Place,
+        x: &CudaMat,
+        left: Option<&Factored>,
+        dy: &CudaMat,
+        dx: Option<&mut CudaMat>,
+    ) {
+        let Some(site) = self.sites.get(&place) else {
+            return;
+        };
+        let dt = self.gradients_of(site, x, left, dy);
+        let Some(dx) = dx else {
+            return;
+        };
+        let Some(dropout) = self.dropout.filter(|d| d.rate > 0.0) else {
+            self.cuda.multiply_out(&self.share_of(site, dt), dx, true);
+            return;
+        };
+        for part in &site.parts {
+            let share = CudaMat::room(&self.cuda.0, x.rows, site.inputs);
+            self.multiply(
+                (x.rows, site.inputs, part.rank),
+                dt.columns(part.first),
+                self.half_at(part.a_at, site.inputs, false),
+                (share.buffer.address(), share.stride, false),
+                1.0,
+                false,
+            );
+            self.dropped(&share, part, dropout, Some(&*dx));
         }
     }
 
-    fn begin_backward(&mut self, place: Place, x: &CudaMat, dy: &CudaMat) -> Option<CudaMat> {
+    fn begin_backward(
+        &mut self,
+        place: Place,
+        x: &CudaMat,
+        left: Option<&Factored>,
+        dy: &CudaMat,
+    ) -> Option<Factored> {
         let site = self.sites.get(&place).filter(|_| self.without_dropout())?;
-        let dx = CudaMat::room(&self.cuda.0, x.rows, site.inputs);
-        self.gradients_of(site, x, dy, Some(&dx), false);
-        Some(dx)
+        let dt = self.gradients_of(site, x, left, dy);
+        Some(self.share_of(site, dt))
     }
 
     fn first_layer(&self) -> usize {

@@ -24,6 +24,16 @@ pub(super) struct Operand {
     pub transposed: bool,
 }
 
+impl Operand {
+    /// Used transposed.
+    pub(super) fn turned(self) -> Self {
+        Operand {
+            transposed: true,
+            ..self
+        }
+    }
+}
+
 /// `out[m, n] = alpha * x[m, k] y[k, n] (+ out) (+ bias)`, row-major, bf16 in.
 pub(super) struct Product {
     pub m: usize,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::context::{Arg, Context};
+use super::gemm::Operand;
 use super::memory::Buffer;
 
 /// Row-major. In bf16, or in F32 as one or more planes whose sum is the matrix: a product that is
@@ -77,6 +78,25 @@ impl CudaMat {
             buffer: self.buffer.clone(),
             half: self.half.clone(),
             ..*self
+        }
+    }
+
+    /// As the left or the right side of a product.
+    pub(super) fn operand(&self) -> Operand {
+        let half = self.half.as_ref().unwrap_or(&self.buffer);
+        Operand {
+            address: half.address(),
+            stride: self.stride,
+            transposed: false,
+        }
+    }
+
+    /// The columns of a bf16 matrix from one on.
+    pub(super) fn columns(&self, first: usize) -> Operand {
+        let whole = self.operand();
+        Operand {
+            address: whole.address + 2 * first as u64,
+            ..whole
         }
     }
 

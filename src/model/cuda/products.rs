@@ -2,9 +2,8 @@
 
 use super::context::{Arg, Cuda};
 use super::device::{CudaVector, CudaWeight};
-use super::gemm::Product;
+use super::gemm::{Operand, Product};
 use super::mat::{CudaMat, Height};
-use super::tensor_map::{Boxed, COLUMNS};
 
 use Arg::Int;
 
@@ -12,8 +11,6 @@ use Arg::Int;
 const HEAD_OUTPUTS: usize = 100_000;
 /// Rows that the algorithms of products in answers are chosen for.
 const ANSWER_ROWS: usize = 1024;
-/// Rows and columns of a tile of the product with a gate in it.
-const TILE: (usize, usize) = (128, 256);
 /// Warp groups of the wide kernels for few rows.
 const WIDE_GROUPS: usize = 5;
 
@@ -67,43 +64,29 @@ impl Cuda {
         y
     }
 
-    /// `d [gate | up]` of `silu(gate) * up`, given the gradient `dy` by its product with `weight`,
-    /// in one kernel. Only Hopper has it.
-    pub(super) fn gate_product_backward(
+    /// `y (+)= x W (+ b)`, of matrices in bf16.
+    pub(super) fn multiply_into(
         &self,
-        weight: &CudaWeight,
-        gate_up: &CudaMat,
-        dy: &CudaMat,
-    ) -> CudaMat {
-        let d = CudaMat::room(&self.0, gate_up.rows, gate_up.cols);
-        let boxes = |of, rows, cols, halves, high| {
-            Arg::Matrix(self.0.tensor_map(&Boxed {
-                of,
-                rows,
-                cols,
-                halves,
-                high,
-            }))
-        };
-        let (rows, cols) = (dy.rows, weight.inputs);
-        let (high, wide) = (rows.div_ceil(2 * TILE.0), cols.div_ceil(TILE.1));
-        self.0.launch(
-            "gate_product_backward",
-            (2 * (self.0.processors / 2).min(high * wide), 1, 1),
-            128 * 3,
-            self.0.shared("gate_product_backward"),
-            &[
-                boxes(dy.operand(), rows, dy.cols, 1, TILE.0),
-                boxes(weight.operand(false), weight.outputs, cols, 1, COLUMNS),
-                boxes(gate_up.operand(), rows, cols, 2, TILE.0),
-                // Each of two warp groups puts its own rows.
-                boxes(d.operand(), rows, cols, 2, TILE.0 / 2),
-                Int(high as i32),
-                Int(wide as i32),
-                Int(dy.cols.div_ceil(COLUMNS) as i32),
-            ],
-        );
-        d
+        x: &CudaMat,
+        weight: Operand,
+        y: &CudaMat,
+        accumulate: bool,
+        bias: u64,
+    ) {
+        self.0.multiply(&Product {
+            m: x.rows,
+            n: y.cols,
+            k: x.cols,
+            x: x.operand(),
+            y: weight,
+            out: y.buffer.address(),
+            out_stride: y.stride,
+            out_f32: false,
+            alpha: 1.0,
+            accumulate,
+            bias,
+            chosen_for: None,
+        });
     }
 
     /// The kernel for products of one row a slot, where it is quicker than cuBLASLt.

@@ -9,7 +9,7 @@ use crate::atomic_file;
 use crate::digest;
 use crate::model::ModelError;
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
@@ -17,6 +17,7 @@ const SOURCES: [&str; 13] = [
     include_str!("kernels/attention_backward.cu"),
     include_str!("kernels/warp_groups.cu"),
     include_str!("kernels/attention_groups.cu"),
+    include_str!("kernels/ring.cu"),
     include_str!("kernels/gate_product.cu"),
     include_str!("kernels/loss.cu"),
     include_str!("kernels/draw.cu"),
@@ -32,7 +33,8 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("norm_backward_rows", 0),
     ("gate_rows", 0),
     ("gate_backward_rows", 0),
-    ("gate_product_backward", GATE_PRODUCT_SHARED),
+    ("gate_product_rows", RING_SHARED),
+    ("gate_product_backward", RING_SHARED),
     ("embed_rows", 0),
     ("gather_rows", 0),
     ("scatter_rows", 0),
@@ -76,8 +78,8 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("skinny_wide_128", skinny_shared(128, 5)),
 ];
 
-/// Shared memory of the product with a gate in it: four slots, and their barriers.
-const GATE_PRODUCT_SHARED: usize = 4 * (48 << 10) + 1024;
+/// Shared memory of a product with a ring of four slots, and their barriers.
+const RING_SHARED: usize = 4 * (48 << 10) + 1024;
 
 /// Shared memory of attention in tiles: of 64 rows each, and two rows of statistics twice.
 const fn tiles_shared(tiles: usize, dim: usize) -> usize {

@@ -18,10 +18,10 @@ pub(super) struct TensorMap(pub(super) sys::CUtensorMap);
 pub(super) struct Boxed {
     pub of: Operand,
     pub rows: usize,
-    /// Columns of a half, where there are two halves side by side.
     pub cols: usize,
-    /// Halves side by side; one is a plain matrix.
-    pub halves: usize,
+    /// Numbers from the first of two halves to the second, where there are two; the sizes are
+    /// one half's.
+    pub apart: Option<usize>,
     /// Rows of a box.
     pub high: usize,
 }
@@ -31,10 +31,10 @@ impl Context {
     pub(super) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
         self.bind();
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
-        let dims = [boxed.cols, boxed.rows, boxed.halves].map(|n| n as u64);
-        let strides = [boxed.of.stride, boxed.cols].map(|n| 2 * n as u64);
+        let dims = [boxed.cols, boxed.rows, 2].map(|n| n as u64);
+        let strides = [boxed.of.stride, boxed.apart.unwrap_or_default()].map(|n| 2 * n as u64);
         let sizes = [COLUMNS as u32, boxed.high as u32, 1];
-        let rank = if boxed.halves > 1 { 3 } else { 2 };
+        let rank = if boxed.apart.is_some() { 3 } else { 2 };
         // SAFETY: every list has at least `rank` numbers (strides one less), and is read only now.
         must(unsafe {
             sys::cuTensorMapEncodeTiled(

@@ -27,6 +27,8 @@ pub struct Mixed<D: Device> {
     pub mixed: D::Mat,
     /// See [`Device::Statistics`].
     pub statistics: D::Statistics,
+    /// What a low-rank part of `qkv` left.
+    pub left: Option<D::Factored>,
 }
 
 impl<D: Device> Attention<D> {
@@ -49,12 +51,13 @@ impl<D: Device> Attention<D> {
         kv: &mut D::Kv,
         low_rank: &mut dyn LowRank<D>,
     ) -> Mixed<D> {
-        let qkv = self.qkv.forward(device, x, low_rank);
+        let (qkv, left) = self.qkv.forward(device, x, low_rank);
         let (mixed, statistics) = device.attend(self.norms(), &qkv, rows, rotary, kv);
         Mixed {
             qkv,
             mixed,
             statistics,
+            left,
         }
     }
 
@@ -83,13 +86,17 @@ impl<D: Device> Attention<D> {
             rows,
             rotary,
         );
-        drop((of, d_mixed));
+        let left = of.left;
+        drop((of.qkv, of.mixed, d_mixed));
         if low_rank.first_layer() == self.qkv.place.layer {
             if low_rank.reads(self.qkv.place) {
-                low_rank.backward(self.qkv.place, &x(), &d_qkv, None);
+                low_rank.backward(self.qkv.place, &x(), left.as_ref(), &d_qkv, None);
             }
             return None;
         }
-        Some(self.qkv.backward(device, x, &d_qkv, low_rank))
+        Some(
+            self.qkv
+                .backward(device, x, left.as_ref(), &d_qkv, low_rank),
+        )
     }
 }

@@ -51,16 +51,25 @@ pub struct Place {
     pub site: Site,
 }
 
+/// What an adapter adds at a place, as [`LowRank::begin`] tells before the frozen product.
+pub enum Share<D: Device> {
+    /// Nothing: there is no adapter.
+    Nothing,
+    /// A product in its factors, for the frozen one to take in, which is quicker.
+    Factored(D::Factored),
+    /// What [`LowRank::add`] adds.
+    Later,
+}
+
 /// What is added to a frozen product. The decoder knows nothing else of adapters.
 pub trait LowRank<D: Device = Cpu> {
     /// `y += scale * (x A^T) B^T` for every row that has an adapter at this place. Rows without
     /// one keep their bits.
     fn add(&mut self, place: Place, x: &D::Mat, y: &mut D::Mat);
 
-    /// The low-rank product alone, for the frozen one to be added to, which is quicker where both
-    /// fill the result; `None` leaves it to [`LowRank::add`].
-    fn begin(&mut self, _: Place, _: &D::Mat) -> Option<D::Mat> {
-        None
+    /// What is to be added at this place.
+    fn begin(&mut self, _: Place, _: &D::Mat) -> Share<D> {
+        Share::Later
     }
 
     /// Whether [`LowRankGradient::backward`] will read `x` at this place: what it does not read
@@ -70,15 +79,29 @@ pub trait LowRank<D: Device = Cpu> {
     }
 }
 
-/// A low-rank part that is being trained.
+/// A low-rank part that is being trained. `left` is what the forward of the same place had from
+/// [`LowRank::begin`], where it was kept.
 pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
     /// Given the gradient `dy` by the product's result: adds up the gradients of A and B, and
     /// adds the low-rank part's share to `dx` when it is wanted.
-    fn backward(&mut self, place: Place, x: &D::Mat, dy: &D::Mat, dx: Option<&mut D::Mat>);
+    fn backward(
+        &mut self,
+        place: Place,
+        x: &D::Mat,
+        left: Option<&D::Factored>,
+        dy: &D::Mat,
+        dx: Option<&mut D::Mat>,
+    );
 
-    /// As [`LowRankGradient::backward`], returning the low-rank part's share of `dx` for the frozen
-    /// part's to be added to; `None` has done nothing, and leaves it to `backward`.
-    fn begin_backward(&mut self, _: Place, _: &D::Mat, _: &D::Mat) -> Option<D::Mat> {
+    /// As [`LowRankGradient::backward`], returning the low-rank part's share of `dx` in its factors
+    /// for the frozen part to take in; `None` has done nothing, and leaves it to `backward`.
+    fn begin_backward(
+        &mut self,
+        _: Place,
+        _: &D::Mat,
+        _: Option<&D::Factored>,
+        _: &D::Mat,
+    ) -> Option<D::Factored> {
         None
     }
 
@@ -91,6 +114,10 @@ pub struct NoLowRank;
 
 impl<D: Device> LowRank<D> for NoLowRank {
     fn add(&mut self, _: Place, _: &D::Mat, _: &mut D::Mat) {}
+
+    fn begin(&mut self, _: Place, _: &D::Mat) -> Share<D> {
+        Share::Nothing
+    }
 }
 
 /// A frozen linear layer.
@@ -104,11 +131,42 @@ pub struct Linear<D: Device> {
 }
 
 impl<D: Device> Linear<D> {
-    /// `[rows, in] -> [rows, out]`.
-    pub fn forward(&self, device: &D, x: &D::Mat, low_rank: &mut dyn LowRank<D>) -> D::Mat {
-        if let Some(share) = low_rank.begin(self.place, x) {
-            return device.product(self, x, Some(share));
-        }
+    /// `[rows, in] -> [rows, out]`, and what a low-rank part leaves for its backward.
+    pub fn forward(
+        &self,
+        device: &D,
+        x: &D::Mat,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> (D::Mat, Option<D::Factored>) {
+        let share = match low_rank.begin(self.place, x) {
+            Share::Nothing => None,
+            Share::Factored(share) => Some(share),
+            Share::Later => return (self.add_later(device, x, low_rank), None),
+        };
+        (device.product(self, x, share.as_ref()), share)
+    }
+
+    /// The same of `[gate | up]`, and `silu(gate) * up` in the second place.
+    pub fn forward_gated(
+        &self,
+        device: &D,
+        x: &D::Mat,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> (D::Mat, D::Mat, Option<D::Factored>) {
+        let share = match low_rank.begin(self.place, x) {
+            Share::Nothing => None,
+            Share::Factored(share) => Some(share),
+            Share::Later => {
+                let gate_up = self.add_later(device, x, low_rank);
+                let active = device.gate(&gate_up);
+                return (gate_up, active, None);
+            }
+        };
+        let (gate_up, active) = device.product_gate(self, x, share.as_ref());
+        (gate_up, active, share)
+    }
+
+    fn add_later(&self, device: &D, x: &D::Mat, low_rank: &mut dyn LowRank<D>) -> D::Mat {
         let mut y = device.product(self, x, None);
         low_rank.add(self.place, x, &mut y);
         y
@@ -116,24 +174,64 @@ impl<D: Device> Linear<D> {
 
     /// The gradient by the input, `[rows, in]`, given the gradient `dy` by the result; low-rank
     /// gradients are added up on the way. The frozen weight gets none. `x` yields the input, which
-    /// only an adapter at this place needs.
+    /// only an adapter at this place needs; `left` is what the forward left.
     pub fn backward(
         &self,
         device: &D,
         x: impl FnOnce() -> D::Mat,
+        left: Option<&D::Factored>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
+        match self.begin_backward(device, x, left, dy, low_rank) {
+            Begun::Whole(dx) => dx,
+            Begun::Share(share) => device.product_backward(&self.weight, dy, share.as_ref()),
+        }
+    }
+
+    /// The same where the input was `silu(gate) * up`: the gradient by `[gate | up]`.
+    pub fn backward_gated(
+        &self,
+        device: &D,
+        gate_up: &D::Mat,
+        x: impl FnOnce() -> D::Mat,
+        left: Option<&D::Factored>,
+        dy: &D::Mat,
+        low_rank: &mut dyn LowRankGradient<D>,
+    ) -> D::Mat {
+        match self.begin_backward(device, x, left, dy, low_rank) {
+            Begun::Whole(dx) => device.gate_backward(gate_up, &dx),
+            Begun::Share(share) => {
+                device.product_gate_backward(&self.weight, gate_up, dy, share.as_ref())
+            }
+        }
+    }
+
+    fn begin_backward(
+        &self,
+        device: &D,
+        x: impl FnOnce() -> D::Mat,
+        left: Option<&D::Factored>,
+        dy: &D::Mat,
+        low_rank: &mut dyn LowRankGradient<D>,
+    ) -> Begun<D> {
         if !low_rank.reads(self.place) {
-            return device.product_backward(&self.weight, dy, None);
+            return Begun::Share(None);
         }
         let x = x();
-        if let Some(share) = low_rank.begin_backward(self.place, &x, dy) {
-            drop(x);
-            return device.product_backward(&self.weight, dy, Some(share));
+        if let Some(share) = low_rank.begin_backward(self.place, &x, left, dy) {
+            return Begun::Share(Some(share));
         }
         let mut dx = device.product_backward(&self.weight, dy, None);
-        low_rank.backward(self.place, &x, dy, Some(&mut dx));
-        dx
+        low_rank.backward(self.place, &x, left, dy, Some(&mut dx));
+        Begun::Whole(dx)
     }
+}
+
+/// A gradient by a product's input, on the way.
+enum Begun<D: Device> {
+    /// It is complete.
+    Whole(D::Mat),
+    /// The frozen product is still to come, and takes this in.
+    Share(Option<D::Factored>),
 }

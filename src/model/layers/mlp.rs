@@ -11,39 +11,54 @@ pub struct Mlp<D: Device> {
     pub down: Linear<D>,
 }
 
+/// What [`Mlp::forward`] leaves for its backward.
+pub struct Gated<D: Device> {
+    /// The result of the first product.
+    pub gate_up: D::Mat,
+    /// The input of the second; computed again where it is not kept.
+    pub active: Option<D::Mat>,
+    /// What low-rank parts of the two left.
+    pub left: [Option<D::Factored>; 2],
+}
+
 impl<D: Device> Mlp<D> {
-    /// `[rows, hidden] -> [rows, hidden]`, and what the backward needs: the result of the first
-    /// product, and the input of the second.
+    /// `[rows, hidden] -> [rows, hidden]`, and what the backward needs.
     pub fn forward(
         &self,
         device: &D,
         x: &D::Mat,
         low_rank: &mut dyn LowRank<D>,
-    ) -> (D::Mat, D::Mat, D::Mat) {
-        let gate_up = self.gate_up.forward(device, x, low_rank);
-        let active = device.gate(&gate_up);
-        let y = self.down.forward(device, &active, low_rank);
-        (gate_up, active, y)
+    ) -> (D::Mat, Gated<D>) {
+        let (gate_up, active, first) = self.gate_up.forward_gated(device, x, low_rank);
+        let (y, second) = self.down.forward(device, &active, low_rank);
+        let gated = Gated {
+            gate_up,
+            active: Some(active),
+            left: [first, second],
+        };
+        (y, gated)
     }
 
-    /// The gradient by the input, given the gradient `dy` by the result. `x` yields the input;
-    /// without `active`, that is computed again.
+    /// The gradient by the input, given the gradient `dy` by the result. `x` yields the input.
     pub fn backward(
         &self,
         device: &D,
         x: impl FnOnce() -> D::Mat,
-        gate_up: &D::Mat,
-        active: Option<D::Mat>,
+        of: Gated<D>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
-        let d_gate_up = if low_rank.reads(self.down.place) {
-            let active = || active.unwrap_or_else(|| device.gate(gate_up));
-            let d_active = self.down.backward(device, active, dy, low_rank);
-            device.gate_backward(gate_up, &d_active)
-        } else {
-            device.product_gate_backward(&self.down.weight, gate_up, dy)
-        };
-        self.gate_up.backward(device, x, &d_gate_up, low_rank)
+        let Gated {
+            gate_up,
+            active,
+            left: [first, second],
+        } = of;
+        let input = || active.unwrap_or_else(|| device.gate(&gate_up));
+        let d_gate_up =
+            self.down
+                .backward_gated(device, &gate_up, input, second.as_ref(), dy, low_rank);
+        drop(gate_up);
+        self.gate_up
+            .backward(device, x, first.as_ref(), &d_gate_up, low_rank)
     }
 }

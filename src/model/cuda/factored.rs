@@ -1,0 +1,69 @@
+//! A low-rank product in its factors, which a frozen product takes in.
+
+use std::sync::Arc;
+
+use super::context::Cuda;
+use super::gemm::{Operand, Product};
+use super::mat::CudaMat;
+use super::memory::Buffer;
+
+/// `t B`, for columns of a result: `t` is `[rows, width]`, with the scale in it.
+pub struct Factored {
+    pub(super) t: CudaMat,
+    pub(super) parts: Vec<FactoredPart>,
+    /// Where every B is.
+    pub(super) held: Arc<Buffer>,
+}
+
+/// What some columns of `t` add to some columns of the result.
+pub(super) struct FactoredPart {
+    /// First of its columns in `t`.
+    pub first: usize,
+    /// Rows of B.
+    pub rank: usize,
+    /// Bytes from the start of `held` to B, `[rank, outputs]`.
+    pub at: u64,
+    /// First of its columns in the result.
+    pub output: usize,
+    /// Columns of B.
+    pub outputs: usize,
+}
+
+impl Factored {
+    /// One part's B.
+    pub(super) fn b(&self, part: &FactoredPart) -> Operand {
+        Operand {
+            address: self.held.address() + part.at,
+            stride: part.outputs,
+            transposed: false,
+        }
+    }
+
+    /// Whether every column of a result of so many has a share.
+    pub(super) fn covers(&self, columns: usize) -> bool {
+        self.parts.iter().map(|p| p.outputs).sum::<usize>() == columns
+    }
+}
+
+impl Cuda {
+    /// `y (+)= t B`; columns without a share are left alone.
+    pub(super) fn multiply_out(&self, of: &Factored, y: &CudaMat, accumulate: bool) {
+        let size = if y.planes > 0 { 4 } else { 2 };
+        for part in &of.parts {
+            self.0.multiply(&Product {
+                m: y.rows,
+                n: part.outputs,
+                k: part.rank,
+                x: of.t.columns(part.first),
+                y: of.b(part),
+                out: y.buffer.address() + (size * part.output) as u64,
+                out_stride: y.stride,
+                out_f32: y.planes > 0,
+                alpha: 1.0,
+                accumulate,
+                bias: 0,
+                chosen_for: None,
+            });
+        }
+    }
+}
