@@ -85,8 +85,6 @@ struct Inner<D: Device> {
 /// What a training forward leaves for its backward.
 pub struct Tape<D: Device = Cpu> {
     rows: D::Rows,
-    sequences: usize,
-    longest: usize,
     layers: Vec<Saved<D>>,
 }
 
@@ -277,7 +275,7 @@ impl<D: Device> Decoder<D> {
     ) -> D::Mat {
         let mut stream = Stream::new(self.device.embed(&self.embedding, rows));
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            let (_, next, _) = layer.forward(self, stream, rows, kv, Keep::Input, low_rank);
+            let (_, next, _) = layer.forward(self, stream, rows, Some(kv), Keep::Input, low_rank);
             stream = next;
         }
         stream.settle(&self.device)
@@ -305,34 +303,19 @@ impl<D: Device> Decoder<D> {
         keep: Keep,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, Tape<D>) {
-        let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
         let rows = self.device.sequences(tokens, sequences);
-        let mut kv = self.passing_kv(sequences.len(), longest);
         let mut stream = Stream::new(self.device.embed(&self.embedding, &rows));
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let (input, next, inner) = layer.forward(self, stream, &rows, &mut kv, keep, low_rank);
+            let (input, next, inner) = layer.forward(self, stream, &rows, None, keep, low_rank);
             stream = next;
             layers.push(Saved {
                 input,
                 inner: (keep != Keep::Input).then_some(inner),
             });
         }
-        let tape = Tape {
-            rows,
-            sequences: sequences.len(),
-            longest,
-            layers,
-        };
+        let tape = Tape { rows, layers };
         (stream.settle(&self.device), tape)
-    }
-
-    /// Keys and values that are used inside a layer only: one layer's room serves all.
-    fn passing_kv(&self, sequences: usize, longest: usize) -> D::Kv {
-        match self.device.kv(self.config.heads(), sequences, longest) {
-            Ok(kv) => kv,
-            Err(error) => panic!("{error}"),
-        }
     }
 
     /// Cross-entropy of the rows named against their labels, in nats, summed; each row's gradient
@@ -402,24 +385,17 @@ impl<D: Device> Decoder<D> {
         mut gradient: D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) {
-        let Tape {
-            rows,
-            sequences,
-            longest,
-            layers,
-        } = tape;
-        let mut kv = None;
+        let Tape { rows, layers } = tape;
         for (layer, saved) in self.layers.iter().zip(layers).rev() {
             if layer.attention.qkv.place.layer < low_rank.first_layer() {
                 return;
             }
             let Saved { mut input, inner } = saved;
             let inner = inner.unwrap_or_else(|| {
-                let kv = kv.get_or_insert_with(|| self.passing_kv(sequences, longest));
                 let empty = self.device.zeros(0, self.config.hidden_size);
                 let stream = Stream::new(std::mem::replace(&mut input, empty));
                 let inner;
-                (input, _, inner) = layer.forward(self, stream, &rows, kv, Keep::All, low_rank);
+                (input, _, inner) = layer.forward(self, stream, &rows, None, Keep::All, low_rank);
                 inner
             });
             let below = layer.backward(self, &input, inner, gradient, &rows, low_rank);
@@ -469,7 +445,7 @@ impl<D: Device> Layer<D> {
         decoder: &Decoder<D>,
         stream: Stream<D>,
         rows: &D::Rows,
-        kv: &mut D::Kv,
+        kv: Option<&mut D::Kv>,
         keep: Keep,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, Stream<D>, Inner<D>) {

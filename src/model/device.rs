@@ -36,7 +36,7 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// The rows of a step: their tokens, and which positions of which sequences they are.
     type Rows: Send;
     /// What attention leaves for its backward beside its result.
-    type Statistics: Send;
+    type Attended: Send;
     /// A low-rank product `t B` in its factors: what takes it in multiplies them.
     type Factored: Send;
     /// A sum of losses that is still being formed.
@@ -173,28 +173,25 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// cheapest.
     fn logits(&self, head: &Self::Weight, x: &Self::Mat, exact: bool) -> Self::Mat;
 
-    /// Norms and rotates the queries and keys of `[queries | keys | values]`, stores keys and
-    /// values, and attends every row to its own sequence up to itself.
+    /// Norms and rotates the queries and keys of `[queries | keys | values]`, and attends every row
+    /// to its own sequence up to itself. Keys and values are stored in `kv`, and read there with
+    /// those of earlier steps; without it, the rows are whole sequences.
     fn attend(
         &self,
         norms: HeadNorms<'_, Self>,
-        qkv: &Self::Mat,
+        qkv: Self::Mat,
         rows: &Self::Rows,
         rotary: &Self::Rotary,
-        kv: &mut Self::Kv,
-    ) -> (Self::Mat, Self::Statistics);
+        kv: Option<&mut Self::Kv>,
+    ) -> (Self::Mat, Self::Attended);
 
-    /// The gradient of [`Device::attend`] over whole sequences by `qkv`, given that by its result.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "inputs, results, and gradient of one operation"
-    )]
+    /// The gradient of [`Device::attend`] over whole sequences by `qkv`, given that by its result,
+    /// which was `mixed`.
     fn attend_backward(
         &self,
         norms: HeadNorms<'_, Self>,
-        qkv: &Self::Mat,
         mixed: &Self::Mat,
-        statistics: &Self::Statistics,
+        of: &Self::Attended,
         d_mixed: &Self::Mat,
         rows: &Self::Rows,
         rotary: &Self::Rotary,

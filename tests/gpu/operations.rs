@@ -218,13 +218,11 @@ fn whole_sequences(cuda: &Cuda) {
         );
         let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
         let rows = Cpu.rows(&ids, &spans, 200);
-        let mut kv = Cpu.kv(heads, 5, 200).unwrap();
-        let (mixed, ()) = Cpu.attend(c.norms(), &qkv, &rows, &ca, &mut kv);
-        let expected = Cpu.attend_backward(c.norms(), &qkv, &mixed, &(), &d_mixed, &rows, &ca);
+        let (mixed, attended) = Cpu.attend(c.norms(), qkv.clone(), &rows, &ca, None);
+        let expected = Cpu.attend_backward(c.norms(), &mixed, &attended, &d_mixed, &rows, &ca);
         let gpu_rows = cuda.rows(&ids, &spans, 200);
-        let mut gpu_kv = cuda.kv(heads, 5, 200).unwrap();
         let up = cuda.upload(&qkv);
-        let (gpu_mixed, statistics) = cuda.attend(g.norms(), &up, &gpu_rows, &ga, &mut gpu_kv);
+        let (gpu_mixed, attended) = cuda.attend(g.norms(), up, &gpu_rows, &ga, None);
         assert_close(
             &format!("attention {heads:?}"),
             &down(cuda, &gpu_mixed),
@@ -232,8 +230,7 @@ fn whole_sequences(cuda: &Cuda) {
             6e-3,
         );
         let d = cuda.upload(&d_mixed);
-        let found =
-            cuda.attend_backward(g.norms(), &up, &gpu_mixed, &statistics, &d, &gpu_rows, &ga);
+        let found = cuda.attend_backward(g.norms(), &gpu_mixed, &attended, &d, &gpu_rows, &ga);
         let found = down(cuda, &found);
         let (q, kvs) = (heads.queries * heads.dim, heads.kv * heads.dim);
         for (what, range) in [
@@ -278,10 +275,11 @@ fn chunks_and_single_rows(cuda: &Cuda) {
         }];
         let mut kv = Cpu.kv(heads, 1, capacity).unwrap();
         let rows = Cpu.rows(&vec![0; len], &whole, capacity);
-        let (expected, ()) = Cpu.attend(c.norms(), &qkv, &rows, &ca, &mut kv);
+        let (expected, _) = Cpu.attend(c.norms(), qkv.clone(), &rows, &ca, Some(&mut kv));
         let mut gpu_kv = cuda.kv(heads, 3, capacity).unwrap();
         let gpu_rows = cuda.rows(&vec![0; len], &whole, capacity);
-        let (at_once, _) = cuda.attend(g.norms(), &cuda.upload(&qkv), &gpu_rows, &ga, &mut gpu_kv);
+        let up = cuda.upload(&qkv);
+        let (at_once, _) = cuda.attend(g.norms(), up, &gpu_rows, &ga, Some(&mut gpu_kv));
         let at_once = down(cuda, &at_once);
         assert_close("at once", &at_once, &expected.data, 6e-3);
         let mut pieces = Vec::new();
@@ -293,7 +291,8 @@ fn chunks_and_single_rows(cuda: &Cuda) {
                 rows: 0..to - from,
             }];
             let rows = cuda.rows(&vec![0; to - from], &spans, capacity);
-            let (mixed, _) = cuda.attend(g.norms(), &cuda.upload(&part), &rows, &ga, &mut gpu_kv);
+            let part = cuda.upload(&part);
+            let (mixed, _) = cuda.attend(g.norms(), part, &rows, &ga, Some(&mut gpu_kv));
             pieces.extend(down(cuda, &mixed));
         }
         assert_eq!(
@@ -315,10 +314,10 @@ fn chunks_and_single_rows(cuda: &Cuda) {
             let part = qkv.gather(&[0, position, 0]);
             let (mixed, _) = cuda.attend(
                 g.norms(),
-                &cuda.upload(&part),
+                cuda.upload(&part),
                 &single.rows(),
                 &ga,
-                &mut gpu_kv,
+                Some(&mut gpu_kv),
             );
             let mixed = cuda.download(&mixed);
             assert!(

@@ -18,6 +18,14 @@ const LOSS_ROWS: usize = 128;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cpu;
 
+/// What attention leaves for its backward.
+pub struct Attended {
+    /// Queries and keys after norm and rotation, and values.
+    qkv: Mat,
+    /// Before them, where heads have a norm.
+    raw: Option<Mat>,
+}
+
 /// The rows of a step.
 pub struct Rows {
     tokens: Vec<u32>,
@@ -89,7 +97,7 @@ impl Device for Cpu {
     type Rotary = Rotary;
     type Kv = LayerKv;
     type Rows = Rows;
-    type Statistics = ();
+    type Attended = Attended;
     // Low-rank products are added to the frozen one's result.
     type Factored = Infallible;
     type Total = f64;
@@ -240,13 +248,21 @@ impl Device for Cpu {
     fn attend(
         &self,
         norms: HeadNorms<'_, Cpu>,
-        qkv: &Mat,
+        mut qkv: Mat,
         rows: &Rows,
         rotary: &Rotary,
-        kv: &mut LayerKv,
-    ) -> (Mat, ()) {
-        let mut qkv = qkv.clone();
+        kv: Option<&mut LayerKv>,
+    ) -> (Mat, Attended) {
+        let raw = (norms.queries.is_some() || norms.keys.is_some()).then(|| qkv.clone());
         norms.position(&mut qkv, rows, rotary);
+        let mut own;
+        let kv = if let Some(kv) = kv {
+            kv
+        } else {
+            let longest = rows.spans.iter().map(|s| s.rows.len()).max();
+            own = LayerKv::new(norms.heads, rows.spans.len(), longest.unwrap_or(0));
+            &mut own
+        };
         for span in &rows.spans {
             for (i, row) in span.rows.clone().enumerate() {
                 kv.store(span.slot, span.position + i, qkv.row(row));
@@ -254,22 +270,20 @@ impl Device for Cpu {
         }
         let mut mixed = Mat::zeros(qkv.rows(), norms.heads.queries * norms.heads.dim);
         attend(&qkv.data, kv, &rows.spans, &mut mixed.data);
-        (mixed, ())
+        (mixed, Attended { qkv, raw })
     }
 
     fn attend_backward(
         &self,
         norms: HeadNorms<'_, Cpu>,
-        raw: &Mat,
         _: &Mat,
-        (): &(),
+        of: &Attended,
         d_mixed: &Mat,
         rows: &Rows,
         rotary: &Rotary,
     ) -> Mat {
-        let mut qkv = raw.clone();
-        norms.position(&mut qkv, rows, rotary);
-        let mut d_qkv = Mat::zeros(raw.rows(), raw.cols);
+        let qkv = &of.qkv;
+        let mut d_qkv = Mat::zeros(qkv.rows(), qkv.cols);
         let sequences: Vec<_> = rows.spans.iter().map(|s| s.rows.clone()).collect();
         attend_backward(
             &qkv.data,
@@ -284,7 +298,7 @@ impl Device for Cpu {
             rotary,
             |row, start, norm, head, (cos, sin)| {
                 rows::rotate(head, cos, sin, -1.0);
-                if let Some(norm) = norm {
+                if let (Some(norm), Some(raw)) = (norm, &of.raw) {
                     let x = &raw.row(row)[start..start + head.len()];
                     let dy = head.to_vec();
                     head.fill(0.0);

@@ -17,21 +17,15 @@ const ROW: usize = 256;
 const SPLIT: usize = 512;
 
 /// What attention leaves for its backward.
-pub struct Statistics {
+pub struct Attended {
     /// Logarithm of the scores' sum, of every row and head.
     sums: Buffer,
     /// Rotated queries.
     queries: CudaMat,
-}
-
-/// What attention's backward is given of its forward.
-pub(super) struct Forward<'a> {
-    /// Raw queries, keys, and values.
-    pub raw: &'a CudaMat,
-    /// The result.
-    pub mixed: &'a CudaMat,
-    /// See [`Statistics`].
-    pub statistics: Option<&'a Statistics>,
+    /// Rotated keys, and values, where no cache has them.
+    kv: Option<CudaKv>,
+    /// Raw queries, keys, and values, where heads have a norm.
+    raw: Option<CudaMat>,
 }
 
 /// A kernel by the head's width: its name for up to 64 numbers, and for up to 128.
@@ -93,12 +87,19 @@ impl Cuda {
         [pointer(norms.queries), pointer(norms.keys)]
     }
 
+    fn room_for(&self, heads: Heads, rows: &CudaRows) -> CudaKv {
+        match CudaKv::room(&self.0, heads, rows.slots, rows.capacity) {
+            Ok(kv) => kv,
+            Err(error) => std::panic::panic_any(error),
+        }
+    }
+
     /// Rotated queries go to `q`, keys and values to `kv`.
     fn place(
         &self,
         norms: &HeadNorms<'_, Cuda>,
         qkv: &CudaMat,
-        q: Option<&CudaMat>,
+        q: &CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,
         kv: &CudaKv,
@@ -124,7 +125,7 @@ impl Cuda {
             0,
             &[
                 qkv.pointer(),
-                Arg::Pointer(q.map_or(0, |q| q.buffer.address())),
+                q.pointer(),
                 Arg::Pointer(kv.keys.address()),
                 Arg::Pointer(kv.values.address()),
                 rows.positions.pointer(),
@@ -147,11 +148,11 @@ impl Cuda {
     pub(super) fn attention(
         &self,
         norms: &HeadNorms<'_, Cuda>,
-        qkv: &CudaMat,
+        qkv: CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,
-        kv: &CudaKv,
-    ) -> (CudaMat, Option<Statistics>) {
+        cache: Option<&CudaKv>,
+    ) -> (CudaMat, Option<Attended>) {
         let Heads {
             queries,
             kv: kv_heads,
@@ -159,7 +160,12 @@ impl Cuda {
         } = norms.heads;
         // Half precision, in the room of bf16.
         let q = qkv.beside(&self.0, queries * dim);
-        self.place(norms, qkv, Some(&q), rows, rotary, kv);
+        let mut own = None;
+        let kv = match cache {
+            Some(kv) => kv,
+            None => own.insert(self.room_for(norms.heads, rows)),
+        };
+        self.place(norms, &qkv, &q, rows, rotary, kv);
         let mixed = qkv.beside(&self.0, queries * dim);
         let (keys, values) = (
             Arg::Pointer(kv.keys.address()),
@@ -182,7 +188,13 @@ impl Cuda {
                 ];
                 let kernel = self.tiled_kernels().attend;
                 self.launch_tiled(kernel, norms.heads, *query_tiles, &mut args);
-                (mixed, Some(Statistics { sums, queries: q }))
+                let attended = Attended {
+                    sums,
+                    queries: q,
+                    kv: own,
+                    raw: (norms.queries.is_some() || norms.keys.is_some()).then_some(qkv),
+                };
+                (mixed, Some(attended))
             }
             Kind::Single { bases } => {
                 let (name, wide) = by_width(dim, ["attend_one_64", "attend_one_128"]);
@@ -241,38 +253,37 @@ impl Cuda {
     pub(super) fn attention_backward(
         &self,
         norms: &HeadNorms<'_, Cuda>,
-        of: &Forward<'_>,
+        mixed: &CudaMat,
+        of: Option<&Attended>,
         d_mixed: &CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,
     ) -> CudaMat {
-        let Forward { raw, mixed, .. } = *of;
         let Heads {
             queries,
             kv: kv_heads,
             dim,
         } = norms.heads;
         let (
-            Some(statistics),
+            Some(Attended {
+                sums,
+                queries: q,
+                kv: Some(kv),
+                raw,
+            }),
             Kind::Tiles {
                 queries: query_list,
                 query_tiles,
                 keys: key_list,
                 key_tiles,
             },
-        ) = (of.statistics, &rows.kind)
+        ) = (of, &rows.kind)
         else {
-            panic!("attention of single rows has no gradient");
+            panic!("only attention of whole sequences has a gradient");
         };
-        let kv = match CudaKv::room(&self.0, norms.heads, rows.slots, rows.capacity) {
-            Ok(kv) => kv,
-            Err(error) => std::panic::panic_any(error),
-        };
-        let q = &statistics.queries;
-        self.place(norms, raw, None, rows, rotary, &kv);
-        let per_head = || CudaMat::room(&self.0, raw.rows, queries * dim);
+        let per_head = || CudaMat::room(&self.0, q.rows, queries * dim);
         let (dq, dk, dv) = (per_head(), per_head(), per_head());
-        let delta = self.0.room(raw.rows * queries * 4);
+        let delta = self.0.room(q.rows * queries * 4);
         let (keys, values) = (
             Arg::Pointer(kv.keys.address()),
             Arg::Pointer(kv.values.address()),
@@ -283,7 +294,7 @@ impl Cuda {
             values,
             mixed.pointer(),
             d_mixed.pointer(),
-            Arg::Pointer(statistics.sums.address()),
+            Arg::Pointer(sums.address()),
             Arg::Pointer(delta.address()),
             dq.pointer(),
             Arg::Pointer(query_list.address()),
@@ -295,22 +306,22 @@ impl Cuda {
             keys,
             values,
             d_mixed.pointer(),
-            Arg::Pointer(statistics.sums.address()),
+            Arg::Pointer(sums.address()),
             Arg::Pointer(delta.address()),
             dk.pointer(),
             dv.pointer(),
             Arg::Pointer(key_list.address()),
         ];
         self.launch_tiled(kernels.keys, norms.heads, *key_tiles, &mut args);
-        let d_qkv = CudaMat::room(&self.0, raw.rows, norms.heads.row());
+        let d_qkv = CudaMat::room(&self.0, q.rows, norms.heads.row());
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         self.row_kernel(
             "place_heads_backward",
-            raw.rows,
+            q.rows,
             0,
             &[
-                raw.pointer(),
+                raw.as_ref().map_or(Arg::Pointer(0), CudaMat::pointer),
                 dq.pointer(),
                 dk.pointer(),
                 dv.pointer(),
@@ -324,8 +335,8 @@ impl Cuda {
                 Int(kv_heads as i32),
                 Int(dim as i32),
                 Float(eps),
-                Int(raw.planes as i32),
-                Long(raw.plane() as u64),
+                Int(raw.as_ref().map_or(0, |raw| raw.planes as i32)),
+                Long(raw.as_ref().map_or(0, |raw| raw.plane() as u64)),
             ],
         );
         d_qkv

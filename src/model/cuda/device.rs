@@ -6,7 +6,7 @@ use std::sync::Arc;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::attention::{Forward, Statistics};
+use super::attention::Attended;
 use super::context::{Arg, Context, Cuda};
 use super::factored::Factored;
 use super::gemm::Operand;
@@ -123,7 +123,7 @@ impl Device for Cuda {
     type Rotary = CudaRotary;
     type Kv = CudaKv;
     type Rows = CudaRows;
-    type Statistics = Option<Statistics>;
+    type Attended = Option<Attended>;
     type Factored = Factored;
     type Total = CudaTotal;
 
@@ -500,30 +500,24 @@ impl Device for Cuda {
     fn attend(
         &self,
         norms: HeadNorms<'_, Cuda>,
-        qkv: &CudaMat,
+        qkv: CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,
-        kv: &mut CudaKv,
-    ) -> (CudaMat, Option<Statistics>) {
-        self.attention(&norms, qkv, rows, rotary, kv)
+        kv: Option<&mut CudaKv>,
+    ) -> (CudaMat, Option<Attended>) {
+        self.attention(&norms, qkv, rows, rotary, kv.as_deref())
     }
 
     fn attend_backward(
         &self,
         norms: HeadNorms<'_, Cuda>,
-        raw: &CudaMat,
         mixed: &CudaMat,
-        statistics: &Option<Statistics>,
+        of: &Option<Attended>,
         d_mixed: &CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,
     ) -> CudaMat {
-        let of = Forward {
-            raw,
-            mixed,
-            statistics: statistics.as_ref(),
-        };
-        self.attention_backward(&norms, &of, d_mixed, rows, rotary)
+        self.attention_backward(&norms, mixed, of.as_ref(), d_mixed, rows, rotary)
     }
 
     fn gate(&self, gate_up: &CudaMat) -> CudaMat {

@@ -27,7 +27,7 @@ mod speed;
 mod tensor_map;
 
 pub use answers::Chosen;
-pub use attention::Statistics;
+pub use attention::Attended;
 pub use context::{Cuda, Memory};
 pub use device::{CudaKv, CudaRotary, CudaTotal, CudaVector, CudaWeight};
 pub use factored::Factored;

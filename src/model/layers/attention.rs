@@ -21,12 +21,10 @@ pub struct Attention<D: Device> {
 
 /// What [`Attention::mix`] leaves for its backward.
 pub struct Mixed<D: Device> {
-    /// Raw queries, keys, and values.
-    pub qkv: D::Mat,
     /// The result, before the output projection.
     pub mixed: D::Mat,
-    /// See [`Device::Statistics`].
-    pub statistics: D::Statistics,
+    /// See [`Device::Attended`].
+    pub attended: D::Attended,
     /// What a low-rank part of `qkv` left.
     pub left: Option<D::Factored>,
 }
@@ -41,22 +39,21 @@ impl<D: Device> Attention<D> {
     }
 
     /// `x [rows, hidden] -> [rows, queries * dim]` before the output projection. Stores keys and
-    /// values in `kv`.
+    /// values in `kv`; without it, the rows are whole sequences.
     pub fn mix(
         &self,
         device: &D,
         x: &D::Mat,
         rows: &D::Rows,
         rotary: &D::Rotary,
-        kv: &mut D::Kv,
+        kv: Option<&mut D::Kv>,
         low_rank: &mut dyn LowRank<D>,
     ) -> Mixed<D> {
         let (qkv, left) = self.qkv.forward(device, x, low_rank);
-        let (mixed, statistics) = device.attend(self.norms(), &qkv, rows, rotary, kv);
+        let (mixed, attended) = device.attend(self.norms(), qkv, rows, rotary, kv);
         Mixed {
-            qkv,
             mixed,
-            statistics,
+            attended,
             left,
         }
     }
@@ -77,17 +74,14 @@ impl<D: Device> Attention<D> {
         rotary: &D::Rotary,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> Option<D::Mat> {
-        let d_qkv = device.attend_backward(
-            self.norms(),
-            &of.qkv,
-            &of.mixed,
-            &of.statistics,
-            &d_mixed,
-            rows,
-            rotary,
-        );
-        let left = of.left;
-        drop((of.qkv, of.mixed, d_mixed));
+        let Mixed {
+            mixed,
+            attended,
+            left,
+        } = of;
+        let norms = self.norms();
+        let d_qkv = device.attend_backward(norms, &mixed, &attended, &d_mixed, rows, rotary);
+        drop((mixed, attended, d_mixed));
         if low_rank.first_layer() == self.qkv.place.layer {
             if low_rank.reads(self.qkv.place) {
                 low_rank.backward(self.qkv.place, &x(), left.as_ref(), &d_qkv, None);

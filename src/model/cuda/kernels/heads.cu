@@ -76,15 +76,15 @@ DEVICE float head_scale(const Head &h, int half, float eps) {
 }
 
 // From `[queries | keys | values]` of a row: rotated queries to q, and rotated keys, both in half
-// precision, and values to their row of the cache. Without q, keys and values alone. A row whose
-// cache row is negative stores nothing. Grid: (rows, shares of the heads).
+// precision, and values to their row of the cache. A row whose cache row is negative stores nothing.
+// Grid: (rows, shares of the heads).
 KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *position,
                    const int *cache_row, const float *cos, const float *sin,
                    const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                    float eps, int planes, u64 plane) {
   int row = blockIdx.x, warps = blockDim.x >> 5, half = dim / 2;
   int where = position[row], to = cache_row[row], total = queries + 2 * kv;
-  int first = blockIdx.y * warps + (threadIdx.x >> 5) + (q ? 0 : queries);
+  int first = blockIdx.y * warps + (threadIdx.x >> 5);
   for (int h = first; h < total; h += warps * gridDim.y) {
     Head x = read_head(qkv, ((u64)row * total + h) * dim, half, planes, plane);
     if (h < queries + kv) {
@@ -113,9 +113,10 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
 }
 
 // The gradient by `[queries | keys | values]`, from that by rotated queries, and by keys and values
-// of each query head.
-KERNEL place_heads_backward(const void *qkv, const bf *dq, const bf *dk, const bf *dv, bf *d_qkv,
-                            const int *position, const float *cos, const float *sin,
+// of each query head. qkv is read only where heads have a norm.
+KERNEL place_heads_backward(const void *qkv, const bf *__restrict__ dq,
+                            const bf *__restrict__ dk, const bf *__restrict__ dv,
+                            bf *__restrict__ d_qkv, const int *position, const float *cos, const float *sin,
                             const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                             float eps, int planes, u64 plane) {
   int row = blockIdx.x, warps = blockDim.x >> 5, half = dim / 2;
@@ -129,6 +130,8 @@ KERNEL place_heads_backward(const void *qkv, const bf *dq, const bf *dk, const b
       const bf *from = h < queries + kv ? dk : dv;
       int first = (h - queries - (h < queries + kv ? 0 : kv)) * group;
       g = read_head(from, ((u64)row * queries + first) * dim, half, 0, 0);
+      // Many heads are under way at a time.
+#pragma unroll 8
       for (int i = 1; i < group; i++) {
         Head more = read_head(from, ((u64)row * queries + first + i) * dim, half, 0, 0);
         for (int p = 0; p < PLACES; p++) {
