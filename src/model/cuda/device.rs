@@ -561,9 +561,7 @@ impl Device for Cuda {
         x: &CudaMat,
         share: Option<&Factored>,
     ) -> (CudaMat, CudaMat) {
-        // Without a share the product and a kernel for the gate are as quick.
-        let fits = self.0.warp_groups && x.height == Height::Shape && linear.bias.is_none();
-        if fits && share.is_some() {
+        if self.0.warp_groups && x.height == Height::Shape && linear.bias.is_none() {
             return self.gate_product(&linear.weight, x, share);
         }
         let gate_up = self.product(linear, x, share);

@@ -131,7 +131,7 @@ KERNEL place_heads_backward(const void *qkv, const bf *__restrict__ dq,
       int first = (h - queries - (h < queries + kv ? 0 : kv)) * group;
       g = read_head(from, ((u64)row * queries + first) * dim, half, 0, 0);
       // Many heads are under way at a time.
-#pragma unroll 8
+#pragma unroll 3
       for (int i = 1; i < group; i++) {
         Head more = read_head(from, ((u64)row * queries + first + i) * dim, half, 0, 0);
         for (int p = 0; p < PLACES; p++) {
