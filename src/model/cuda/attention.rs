@@ -113,7 +113,7 @@ impl Cuda {
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         // Few rows need their heads side by side, many fill the device as they are.
         let shares = if qkv.rows < 4 * self.0.processors {
-            norms.heads.row().div_ceil(4 * dim)
+            norms.heads.row().div_ceil(8 * dim)
         } else {
             1
         };

@@ -1,78 +1,81 @@
 // Queries, keys, and values between the product and attention: norm of heads, rotation, storing.
 
-// One head of `dim` numbers in a warp: a lane holds two neighbours of the lower half and the two
-// that they are rotated with, 64 numbers of a half at a time.
-#define PLACES 4
+// One head of `dim` numbers in half a warp: a lane holds four neighbours of the lower half and the
+// four that they are rotated with. Lanes past the head hold zeros.
+#define LANES 16
 
 struct Head {
-  float low[PLACES], high[PLACES];
+  float low[4], high[4];
 };
 
-// Where in its half the number at a place is.
-DEVICE int at_place(int p) { return 2 * (threadIdx.x & 31) + 64 * (p >> 1) + (p & 1); }
+DEVICE int lane_of_head() { return threadIdx.x % LANES; }
 
-DEVICE float2 planes_pair(const float *y, u64 at, int planes, u64 plane) {
-  float2 v = *(const float2 *)(y + at);
+DEVICE void four_of_planes(const float *y, int planes, u64 plane, float *v) {
+  float4 sum = *(const float4 *)y;
 #pragma unroll 8
   for (int s = 1; s < planes; s++) {
-    float2 more = *(const float2 *)(y + at + s * plane);
-    v.x += more.x;
-    v.y += more.y;
+    float4 more = *(const float4 *)(y + s * plane);
+    sum.x += more.x;
+    sum.y += more.y;
+    sum.z += more.z;
+    sum.w += more.w;
   }
-  return v;
+  v[0] = sum.x; v[1] = sum.y; v[2] = sum.z; v[3] = sum.w;
+}
+DEVICE void four_of_bf(const bf *x, float *v) {
+  uint2 four = *(const uint2 *)x;
+  v[0] = wide((bf)four.x);
+  v[1] = wide((bf)(four.x >> 16));
+  v[2] = wide((bf)four.y);
+  v[3] = wide((bf)(four.y >> 16));
 }
 
 DEVICE Head read_head(const void *x, u64 at, int half, int planes, u64 plane) {
-  Head h;
-#pragma unroll
-  for (int p = 0; p < PLACES; p += 2) {
-    int i = at_place(p);
-    h.low[p] = h.low[p + 1] = h.high[p] = h.high[p + 1] = 0.f;
-    if (i >= half) continue;
-    if (planes > 0) {
-      float2 low = planes_pair((const float *)x, at + i, planes, plane);
-      float2 high = planes_pair((const float *)x, at + i + half, planes, plane);
-      h.low[p] = low.x;
-      h.low[p + 1] = low.y;
-      h.high[p] = high.x;
-      h.high[p + 1] = high.y;
-    } else {
-      u32 low = *(const u32 *)((const bf *)x + at + i);
-      u32 high = *(const u32 *)((const bf *)x + at + i + half);
-      h.low[p] = wide(low & 0xffff);
-      h.low[p + 1] = wide(low >> 16);
-      h.high[p] = wide(high & 0xffff);
-      h.high[p + 1] = wide(high >> 16);
-    }
+  Head h = {};
+  int i = lane_of_head() * 4;
+  if (i >= half) return h;
+  if (planes > 0) {
+    four_of_planes((const float *)x + at + i, planes, plane, h.low);
+    four_of_planes((const float *)x + at + i + half, planes, plane, h.high);
+  } else {
+    four_of_bf((const bf *)x + at + i, h.low);
+    four_of_bf((const bf *)x + at + i + half, h.high);
   }
   return h;
 }
 
 DEVICE void write_head(bf *y, const Head &h, int half) {
-#pragma unroll
-  for (int p = 0; p < PLACES; p += 2) {
-    int i = at_place(p);
-    if (i >= half) continue;
-    *(u32 *)(y + i) = pack(h.low[p], h.low[p + 1]);
-    *(u32 *)(y + i + half) = pack(h.high[p], h.high[p + 1]);
-  }
+  int i = lane_of_head() * 4;
+  if (i >= half) return;
+  *(uint2 *)(y + i) = make_uint2(pack(h.low[0], h.low[1]), pack(h.low[2], h.low[3]));
+  *(uint2 *)(y + i + half) = make_uint2(pack(h.high[0], h.high[1]), pack(h.high[2], h.high[3]));
 }
 
 // As half precision: a query or a key.
 DEVICE void write_half(bf *y, const Head &h, int half) {
-#pragma unroll
-  for (int p = 0; p < PLACES; p += 2) {
-    int i = at_place(p);
-    if (i >= half) continue;
-    *(u32 *)(y + i) = pack_half(h.low[p], h.low[p + 1]);
-    *(u32 *)(y + i + half) = pack_half(h.high[p], h.high[p + 1]);
-  }
+  int i = lane_of_head() * 4;
+  if (i >= half) return;
+  *(uint2 *)(y + i) = make_uint2(pack_half(h.low[0], h.low[1]), pack_half(h.low[2], h.low[3]));
+  *(uint2 *)(y + i + half) =
+      make_uint2(pack_half(h.high[0], h.high[1]), pack_half(h.high[2], h.high[3]));
 }
 
+// Four numbers of a table, of the head's lower half.
+DEVICE void four_of_table(const float *table, int half, float *v) {
+  int i = lane_of_head() * 4;
+  float4 four = i < half ? *(const float4 *)(table + i) : make_float4(0.f, 0.f, 0.f, 0.f);
+  v[0] = four.x; v[1] = four.y; v[2] = four.z; v[3] = four.w;
+}
+
+DEVICE float head_sum(float v) {
+  u32 lanes = 0xffffu << (threadIdx.x & LANES);
+  for (int o = LANES / 2; o; o >>= 1) v += __shfl_xor_sync(lanes, v, o);
+  return v;
+}
 DEVICE float head_scale(const Head &h, int half, float eps) {
   float s = 0;
-  for (int p = 0; p < PLACES; p++) s += h.low[p] * h.low[p] + h.high[p] * h.high[p];
-  return rsqrtf(warp_sum(s) / (2 * half) + eps);
+  for (int p = 0; p < 4; p++) s += h.low[p] * h.low[p] + h.high[p] * h.high[p];
+  return rsqrtf(head_sum(s) / (2 * half) + eps);
 }
 
 // From `[queries | keys | values]` of a row: rotated queries to q, and rotated keys, both in half
@@ -82,25 +85,26 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
                    const int *cache_row, const float *cos, const float *sin,
                    const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                    float eps, int planes, u64 plane) {
-  int row = blockIdx.x, warps = blockDim.x >> 5, half = dim / 2;
+  int row = blockIdx.x, at_once = blockDim.x / LANES, half = dim / 2;
   int where = position[row], to = cache_row[row], total = queries + 2 * kv;
-  int first = blockIdx.y * warps + (threadIdx.x >> 5);
-  for (int h = first; h < total; h += warps * gridDim.y) {
+  float c[4], s[4];
+  four_of_table(cos + (u64)where * half, half, c);
+  four_of_table(sin + (u64)where * half, half, s);
+  int first = blockIdx.y * at_once + threadIdx.x / LANES;
+  for (int h = first; h < total; h += at_once * gridDim.y) {
     Head x = read_head(qkv, ((u64)row * total + h) * dim, half, planes, plane);
     if (h < queries + kv) {
       const float *w = h < queries ? q_norm : k_norm;
-      float r = w ? head_scale(x, half, eps) : 1.f;
-      for (int p = 0; p < PLACES; p++) {
-        int i = at_place(p);
-        if (i >= half) continue;
+      if (w) {
+        float r = head_scale(x, half, eps), low[4], high[4];
+        four_of_table(w, half, low);
+        four_of_table(w + half, half, high);
+        for (int p = 0; p < 4; p++) x.low[p] *= r * low[p], x.high[p] *= r * high[p];
+      }
+      for (int p = 0; p < 4; p++) {
         float a = x.low[p], b = x.high[p];
-        if (w) {
-          a *= r * w[i];
-          b *= r * w[i + half];
-        }
-        float c = cos[(u64)where * half + i], s = sin[(u64)where * half + i];
-        x.low[p] = a * c - b * s;
-        x.high[p] = b * c + a * s;
+        x.low[p] = a * c[p] - b * s[p];
+        x.high[p] = b * c[p] + a * s[p];
       }
     }
     if (h < queries)
@@ -114,14 +118,16 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
 
 // The gradient by `[queries | keys | values]`, from that by rotated queries, and by keys and values
 // of each query head. qkv is read only where heads have a norm.
-KERNEL place_heads_backward(const void *qkv, const bf *__restrict__ dq,
-                            const bf *__restrict__ dk, const bf *__restrict__ dv,
-                            bf *__restrict__ d_qkv, const int *position, const float *cos, const float *sin,
+KERNEL place_heads_backward(const void *qkv, const bf *dq, const bf *dk, const bf *dv, bf *d_qkv,
+                            const int *position, const float *cos, const float *sin,
                             const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                             float eps, int planes, u64 plane) {
-  int row = blockIdx.x, warps = blockDim.x >> 5, half = dim / 2;
+  int row = blockIdx.x, at_once = blockDim.x / LANES, half = dim / 2;
   int where = position[row], total = queries + 2 * kv, group = queries / kv;
-  for (int h = threadIdx.x >> 5; h < total; h += warps) {
+  float c[4], s[4];
+  four_of_table(cos + (u64)where * half, half, c);
+  four_of_table(sin + (u64)where * half, half, s);
+  for (int h = threadIdx.x / LANES; h < total; h += at_once) {
     u64 at = ((u64)row * total + h) * dim;
     Head g;
     if (h < queries) {
@@ -130,38 +136,32 @@ KERNEL place_heads_backward(const void *qkv, const bf *__restrict__ dq,
       const bf *from = h < queries + kv ? dk : dv;
       int first = (h - queries - (h < queries + kv ? 0 : kv)) * group;
       g = read_head(from, ((u64)row * queries + first) * dim, half, 0, 0);
-      // Many heads are under way at a time.
+      // Some heads are under way at a time.
 #pragma unroll 3
       for (int i = 1; i < group; i++) {
         Head more = read_head(from, ((u64)row * queries + first + i) * dim, half, 0, 0);
-        for (int p = 0; p < PLACES; p++) {
-          g.low[p] += more.low[p];
-          g.high[p] += more.high[p];
-        }
+        for (int p = 0; p < 4; p++) g.low[p] += more.low[p], g.high[p] += more.high[p];
       }
     }
     if (h < queries + kv) {
-      const float *w = h < queries ? q_norm : k_norm;
-      for (int p = 0; p < PLACES; p++) {
-        int i = at_place(p);
-        if (i >= half) continue;
-        float c = cos[(u64)where * half + i], s = sin[(u64)where * half + i];
+      for (int p = 0; p < 4; p++) {
         float a = g.low[p], b = g.high[p];
-        g.low[p] = a * c + b * s;
-        g.high[p] = b * c - a * s;
+        g.low[p] = a * c[p] + b * s[p];
+        g.high[p] = b * c[p] - a * s[p];
       }
+      const float *w = h < queries ? q_norm : k_norm;
       if (w) {
         Head x = read_head(qkv, at, half, planes, plane);
-        float r = head_scale(x, half, eps), d = 0;
-        for (int p = 0; p < PLACES; p++) {
-          int i = at_place(p);
-          if (i >= half) continue;
-          g.low[p] *= w[i];
-          g.high[p] *= w[i + half];
+        float r = head_scale(x, half, eps), d = 0, low[4], high[4];
+        four_of_table(w, half, low);
+        four_of_table(w + half, half, high);
+        for (int p = 0; p < 4; p++) {
+          g.low[p] *= low[p];
+          g.high[p] *= high[p];
           d += x.low[p] * g.low[p] + x.high[p] * g.high[p];
         }
-        float k = r * r * r * warp_sum(d) / dim;
-        for (int p = 0; p < PLACES; p++) {
+        float k = r * r * r * head_sum(d) / dim;
+        for (int p = 0; p < 4; p++) {
           g.low[p] = r * g.low[p] - k * x.low[p];
           g.high[p] = r * g.high[p] - k * x.high[p];
         }
