@@ -25,8 +25,10 @@ const PROMPT: usize = 64;
 const ANSWER: usize = 64;
 /// Rank of the adapters.
 const RANK: usize = 8;
-/// Steps of a training measurement; the first two warm up.
+/// Least steps of a training measurement; the first two warm up.
 const STEPS: usize = 6;
+/// Seconds that a training measurement takes at least: a GPU at its limit of power settles in some.
+const STEADY: f64 = 4.0;
 
 /// What the machine can do at best.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -391,10 +393,11 @@ impl<'a> Bench<'a> {
         let mut learner = learner(self.model, trainable, optimizer, keep)?;
         self.reset_peak();
         let mut times = Vec::new();
-        for step in 0..STEPS {
+        let began = Instant::now();
+        while times.len() < STEPS || began.elapsed().as_secs_f64() < STEADY {
             let start = Instant::now();
             let key = DropoutKey {
-                step: step as u32,
+                step: times.len() as u32,
                 ..DropoutKey::default()
             };
             learner.accumulate(&batch, 0.0, key)?;
