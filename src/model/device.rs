@@ -185,6 +185,19 @@ pub trait Device: Clone + Send + Sync + 'static {
         kv: Option<&mut Self::Kv>,
     ) -> (Self::Mat, Self::Attended);
 
+    /// [`Device::attend`] over whole sequences of what [`Device::product`] gives.
+    fn product_attend(
+        &self,
+        linear: &Linear<Self>,
+        x: &Self::Mat,
+        share: Option<&Self::Factored>,
+        norms: HeadNorms<'_, Self>,
+        rows: &Self::Rows,
+        rotary: &Self::Rotary,
+    ) -> (Self::Mat, Self::Attended) {
+        self.attend(norms, self.product(linear, x, share), rows, rotary, None)
+    }
+
     /// The gradient of [`Device::attend`] over whole sequences by `qkv`, given that by its result,
     /// which was `mixed`.
     fn attend_backward(

@@ -2,12 +2,14 @@
 
 use super::context::{Arg, Cuda};
 use super::device::{CudaKv, CudaRotary};
-use super::mat::CudaMat;
+use super::factored::Factored;
+use super::mat::{CudaMat, Height};
 use super::memory::Buffer;
+use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
 use super::rows::{CudaRows, Kind};
 use crate::model::cpu::Heads;
-use crate::model::device::HeadNorms;
-use crate::model::layers::RmsNorm;
+use crate::model::device::{Device, HeadNorms};
+use crate::model::layers::{Linear, RmsNorm};
 
 use Arg::{Float, Int, Long};
 
@@ -144,6 +146,80 @@ impl Cuda {
         );
     }
 
+    /// `x W^T + b` and a low-rank share, with heads placed, in one kernel; only Hopper has it, for
+    /// some heads.
+    fn qkv_product(
+        &self,
+        linear: &Linear<Cuda>,
+        x: &CudaMat,
+        share: Option<&Factored>,
+        heads: Heads,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+    ) -> (CudaMat, CudaKv) {
+        let Heads { queries, kv, dim } = heads;
+        let weight = &linear.weight;
+        let to = self.room_for(heads, rows);
+        let q = x.beside(&self.0, queries * dim);
+        let mut launch = Launch::new(self);
+        launch.matrix(x.operand(), x.rows, weight.inputs, ROWS);
+        // Each of two blocks fetches half of the columns, for both.
+        launch.matrix(
+            weight.operand(false),
+            weight.outputs,
+            weight.inputs,
+            WIDE / 2,
+        );
+        let width = launch.left(share, x);
+        let first = [0, queries * dim, (queries + kv) * dim]
+            .map(|output| launch.right(share, output, x.operand()));
+        let bias = linear.bias.as_ref().map_or(0, |b| b.single.address());
+        launch.args(&[
+            Arg::Pointer(bias),
+            q.pointer(),
+            Arg::Pointer(to.keys.address()),
+            Arg::Pointer(to.values.address()),
+            rows.positions.pointer(),
+            rows.cache_rows.pointer(),
+            Arg::Pointer(rotary.cos.address()),
+            Arg::Pointer(rotary.sin.address()),
+            Int(queries as i32),
+            Int(kv as i32),
+            Int(x.rows as i32),
+        ]);
+        let [by_q, by_k, by_v] = first;
+        let numbers = [steps(weight.inputs), sixteens(width), by_q, by_k, by_v];
+        let (name, _) = by_width(dim, ["qkv_product_64", "qkv_product_128"]);
+        launch.start(name, x.rows, weight.outputs.div_ceil(WIDE), &numbers);
+        (q, to)
+    }
+
+    /// See [`Device::product_attend`](crate::model::Device::product_attend).
+    pub(super) fn product_attention(
+        &self,
+        linear: &Linear<Cuda>,
+        x: &CudaMat,
+        share: Option<&Factored>,
+        norms: &HeadNorms<'_, Cuda>,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+    ) -> (CudaMat, Option<Attended>) {
+        let has_norm = norms.queries.is_some() || norms.keys.is_some();
+        let whole = matches!(norms.heads.dim, 64 | 128) && x.height == Height::Shape;
+        if !self.0.warp_groups || has_norm || !whole {
+            return self.attention(norms, self.product(linear, x, share), rows, rotary, None);
+        }
+        let (queries, kv) = self.qkv_product(linear, x, share, norms.heads, rows, rotary);
+        let (mixed, sums) = self.attend_placed(norms.heads, &queries, &kv, rows);
+        let attended = sums.map(|sums| Attended {
+            sums,
+            queries,
+            kv: Some(kv),
+            raw: None,
+        });
+        (mixed, attended)
+    }
+
     /// See [`Device::attend`](crate::model::Device::attend).
     pub(super) fn attention(
         &self,
@@ -153,20 +229,38 @@ impl Cuda {
         rotary: &CudaRotary,
         cache: Option<&CudaKv>,
     ) -> (CudaMat, Option<Attended>) {
-        let Heads {
-            queries,
-            kv: kv_heads,
-            dim,
-        } = norms.heads;
         // Half precision, in the room of bf16.
-        let q = qkv.beside(&self.0, queries * dim);
+        let q = qkv.beside(&self.0, norms.heads.queries * norms.heads.dim);
         let mut own = None;
         let kv = match cache {
             Some(kv) => kv,
             None => own.insert(self.room_for(norms.heads, rows)),
         };
         self.place(norms, &qkv, &q, rows, rotary, kv);
-        let mixed = qkv.beside(&self.0, queries * dim);
+        let (mixed, sums) = self.attend_placed(norms.heads, &q, kv, rows);
+        let attended = sums.map(|sums| Attended {
+            sums,
+            queries: q,
+            kv: own,
+            raw: (norms.queries.is_some() || norms.keys.is_some()).then_some(qkv),
+        });
+        (mixed, attended)
+    }
+
+    /// The result, and the logarithms of the scores' sums where a gradient can follow.
+    fn attend_placed(
+        &self,
+        heads: Heads,
+        q: &CudaMat,
+        kv: &CudaKv,
+        rows: &CudaRows,
+    ) -> (CudaMat, Option<Buffer>) {
+        let Heads {
+            queries,
+            kv: kv_heads,
+            dim,
+        } = heads;
+        let mixed = q.beside(&self.0, queries * dim);
         let (keys, values) = (
             Arg::Pointer(kv.keys.address()),
             Arg::Pointer(kv.values.address()),
@@ -177,7 +271,7 @@ impl Cuda {
                 query_tiles,
                 ..
             } => {
-                let sums = self.0.room(qkv.rows * queries * 4);
+                let sums = self.0.room(q.rows * queries * 4);
                 let mut args = vec![
                     q.pointer(),
                     keys,
@@ -187,20 +281,14 @@ impl Cuda {
                     Arg::Pointer(tiles.address()),
                 ];
                 let kernel = self.tiled_kernels().attend;
-                self.launch_tiled(kernel, norms.heads, *query_tiles, &mut args);
-                let attended = Attended {
-                    sums,
-                    queries: q,
-                    kv: own,
-                    raw: (norms.queries.is_some() || norms.keys.is_some()).then_some(qkv),
-                };
-                (mixed, Some(attended))
+                self.launch_tiled(kernel, heads, *query_tiles, &mut args);
+                (mixed, Some(sums))
             }
             Kind::Single { bases } => {
                 let (name, wide) = by_width(dim, ["attend_one_64", "attend_one_128"]);
                 let splits = rows.capacity.div_ceil(SPLIT);
                 let parts = if splits > 1 {
-                    Some(self.0.room(qkv.rows * queries * splits * (wide + 2) * 4))
+                    Some(self.0.room(q.rows * queries * splits * (wide + 2) * 4))
                 } else {
                     None
                 };
@@ -209,7 +297,7 @@ impl Cuda {
                 let base = bases.pointer();
                 self.0.launch(
                     name,
-                    (qkv.rows, kv_heads, splits),
+                    (q.rows, kv_heads, splits),
                     128,
                     self.0.shared(name),
                     &[
@@ -229,7 +317,7 @@ impl Cuda {
                 if splits > 1 {
                     self.0.launch(
                         "attend_join",
-                        (qkv.rows, queries, 1),
+                        (q.rows, queries, 1),
                         wide,
                         0,
                         &[

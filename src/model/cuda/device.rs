@@ -508,6 +508,18 @@ impl Device for Cuda {
         self.attention(&norms, qkv, rows, rotary, kv.as_deref())
     }
 
+    fn product_attend(
+        &self,
+        linear: &Linear<Cuda>,
+        x: &CudaMat,
+        share: Option<&Factored>,
+        norms: HeadNorms<'_, Cuda>,
+        rows: &CudaRows,
+        rotary: &CudaRotary,
+    ) -> (CudaMat, Option<Attended>) {
+        self.product_attention(linear, x, share, &norms, rows, rotary)
+    }
+
     fn attend_backward(
         &self,
         norms: HeadNorms<'_, Cuda>,

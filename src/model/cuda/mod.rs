@@ -22,6 +22,7 @@ mod memory;
 mod numbers;
 mod products;
 mod ptx;
+mod ring;
 mod rows;
 mod speed;
 mod tensor_map;

@@ -9,7 +9,7 @@ use crate::atomic_file;
 use crate::digest;
 use crate::model::ModelError;
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
@@ -19,6 +19,7 @@ const SOURCES: [&str; 14] = [
     include_str!("kernels/attention_groups.cu"),
     include_str!("kernels/ring.cu"),
     include_str!("kernels/gate_product.cu"),
+    include_str!("kernels/qkv_product.cu"),
     include_str!("kernels/loss.cu"),
     include_str!("kernels/draw.cu"),
     include_str!("kernels/low_rank.cu"),
@@ -35,6 +36,8 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("gate_backward_rows", 0),
     ("gate_product_rows", RING_SHARED),
     ("gate_product_backward", RING_SHARED),
+    ("qkv_product_64", RING_SHARED),
+    ("qkv_product_128", RING_SHARED),
     ("embed_rows", 0),
     ("gather_rows", 0),
     ("scatter_rows", 0),

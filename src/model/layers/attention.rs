@@ -49,8 +49,15 @@ impl<D: Device> Attention<D> {
         kv: Option<&mut D::Kv>,
         low_rank: &mut dyn LowRank<D>,
     ) -> Mixed<D> {
-        let (qkv, left) = self.qkv.forward(device, x, low_rank);
-        let (mixed, attended) = device.attend(self.norms(), qkv, rows, rotary, kv);
+        let norms = self.norms();
+        let (mixed, attended, left) = if let Some(kv) = kv {
+            let (qkv, left) = self.qkv.forward(device, x, low_rank);
+            let (mixed, attended) = device.attend(norms, qkv, rows, rotary, Some(kv));
+            (mixed, attended, left)
+        } else {
+            self.qkv
+                .forward_attended(device, x, norms, rows, rotary, low_rank)
+        };
         Mixed {
             mixed,
             attended,

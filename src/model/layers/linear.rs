@@ -2,7 +2,7 @@
 
 use crate::model::Projection;
 use crate::model::cpu::Cpu;
-use crate::model::device::Device;
+use crate::model::device::{Device, HeadNorms};
 
 /// A product in a layer. Projections that share their input are one product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +59,17 @@ pub enum Share<D: Device> {
     Factored(D::Factored),
     /// What [`LowRank::add`] adds.
     Later,
+}
+
+impl<D: Device> Share<D> {
+    /// What the frozen product takes in; `None` when all is to be added later.
+    fn now(self) -> Option<Option<D::Factored>> {
+        match self {
+            Share::Nothing => Some(None),
+            Share::Factored(share) => Some(Some(share)),
+            Share::Later => None,
+        }
+    }
 }
 
 /// What is added to a frozen product. The decoder knows nothing else of adapters.
@@ -138,12 +149,10 @@ impl<D: Device> Linear<D> {
         x: &D::Mat,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, Option<D::Factored>) {
-        let share = match low_rank.begin(self.place, x) {
-            Share::Nothing => None,
-            Share::Factored(share) => Some(share),
-            Share::Later => return (self.add_later(device, x, low_rank), None),
-        };
-        (device.product(self, x, share.as_ref()), share)
+        match low_rank.begin(self.place, x).now() {
+            Some(share) => (device.product(self, x, share.as_ref()), share),
+            None => (self.add_later(device, x, low_rank), None),
+        }
     }
 
     /// The same of `[gate | up]`, and `silu(gate) * up` in the second place.
@@ -153,17 +162,33 @@ impl<D: Device> Linear<D> {
         x: &D::Mat,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, D::Mat, Option<D::Factored>) {
-        let share = match low_rank.begin(self.place, x) {
-            Share::Nothing => None,
-            Share::Factored(share) => Some(share),
-            Share::Later => {
-                let gate_up = self.add_later(device, x, low_rank);
-                let active = device.gate(&gate_up);
-                return (gate_up, active, None);
-            }
-        };
-        let (gate_up, active) = device.product_gate(self, x, share.as_ref());
-        (gate_up, active, share)
+        if let Some(share) = low_rank.begin(self.place, x).now() {
+            let (gate_up, active) = device.product_gate(self, x, share.as_ref());
+            return (gate_up, active, share);
+        }
+        let gate_up = self.add_later(device, x, low_rank);
+        let active = device.gate(&gate_up);
+        (gate_up, active, None)
+    }
+
+    /// The same of `[queries | keys | values]` of whole sequences, and attention over them.
+    pub fn forward_attended(
+        &self,
+        device: &D,
+        x: &D::Mat,
+        norms: HeadNorms<'_, D>,
+        rows: &D::Rows,
+        rotary: &D::Rotary,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> (D::Mat, D::Attended, Option<D::Factored>) {
+        if let Some(share) = low_rank.begin(self.place, x).now() {
+            let (mixed, attended) =
+                device.product_attend(self, x, share.as_ref(), norms, rows, rotary);
+            return (mixed, attended, share);
+        }
+        let qkv = self.add_later(device, x, low_rank);
+        let (mixed, attended) = device.attend(norms, qkv, rows, rotary, None);
+        (mixed, attended, None)
     }
 
     fn add_later(&self, device: &D, x: &D::Mat, low_rank: &mut dyn LowRank<D>) -> D::Mat {

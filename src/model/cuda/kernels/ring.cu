@@ -151,4 +151,62 @@ DEVICE u32 cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
+
+// What a slot's products add to c, of `sixteens` times 16 inner numbers.
+DEVICE void multiply_some(Reader &at, float *c, int sixteens) {
+  at.ring.ready();
+  u64 a = describe(at.ring.panel(at.group)), b = describe_turned(at.ring.panel(2), PANEL);
+  for (int i = 0; i < sixteens; i++) {
+    products_begin();
+    Group<256>::multiply_across(c, a + i * 2, b + i * 128, 1);
+    products_commit();
+  }
+  // Those of the slot before are done.
+  products_wait<1>();
+  at.next();
+}
+// All of a slot's, of a right operand that lies along the inner dimension, or across it.
+template <bool ACROSS> DEVICE void multiply(Reader &at, float *c, bool first) {
+  at.ring.ready();
+  u64 a = describe(at.ring.panel(at.group));
+  u64 b = ACROSS ? describe_turned(at.ring.panel(2), PANEL) : describe(at.ring.panel(2));
+  products_begin();
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    if (ACROSS)
+      Group<256>::multiply_across(c, a + i * 2, b + i * 128, !first || i);
+    else
+      Group<256>::multiply(c, a + i * 2, b + i * 2, !first || i);
+  }
+  products_commit();
+  products_wait<1>();
+  // What was put from the slot before has been read.
+  if (first && at.one) put_wait<0>();
+  at.next();
+}
+// A thread's first row of its warp group's 64; its second is eight further.
+DEVICE int row_in_group() { return (threadIdx.x / 32 & 3) * 16 + (threadIdx.x & 31) / 4; }
+// Word j of lane i becomes word i of lane j, among four lanes.
+DEVICE void turn_in_quad(u32 *w) {
+#pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2) {
+    bool high = threadIdx.x & bit;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (i & bit) continue;
+      u32 other = __shfl_xor_sync(~0u, high ? w[i] : w[i | bit], bit);
+      w[i] = high ? other : w[i];
+      w[i | bit] = high ? w[i | bit] : other;
+    }
+  }
+}
+DEVICE void write16(bf *to, const u32 *w) {
+  *(uint4 *)to = make_uint4(w[0], w[1], w[2], w[3]);
+}
+#endif
+
+#if WARP_GROUPS
+#define PAIRED __launch_bounds__(384, 1) __cluster_dims__(2, 1, 1)
+#else
+#define PAIRED __launch_bounds__(384, 1)
 #endif
