@@ -65,6 +65,12 @@ fn gate_and_its_gradient() {
     }
 }
 
+/// A power of two keeps bf16's bits.
+fn scaled(mut x: Mat, by: f32) -> Mat {
+    x.data.iter_mut().for_each(|x| *x *= by);
+    x
+}
+
 fn linear<D: Device>(device: &D, w: &Mat, bias: Option<&[f32]>) -> Linear<D> {
     Linear {
         weight: device.weight(&[&w.data], w.cols).unwrap(),
@@ -249,6 +255,38 @@ fn whole_sequences(cuda: &Cuda) {
                 &part(&expected.data),
                 1e-2,
             );
+        }
+    }
+}
+
+#[test]
+fn the_product_with_queries_keys_and_values_in_attention() {
+    gpus().iter().for_each(product_and_attention);
+}
+
+fn product_and_attention(cuda: &Cuda) {
+    for heads in SHAPES {
+        let (len, hidden) = (300, 200);
+        let (ids, sequences) = (vec![0; len], [0..130, 130..131, 131..len]);
+        let (x, w) = (
+            numbers(len, hidden, 5),
+            scaled(numbers(heads.row(), hidden, 6), 0.125),
+        );
+        let bias = numbers(1, heads.row(), 7).data;
+        for bias in [None, Some(&bias[..])] {
+            let (c, g) = (linear(&Cpu, &w, bias), linear(cuda, &w, bias));
+            let (cb, gb) = (
+                Block::new(&Cpu, heads, false),
+                Block::new(cuda, heads, false),
+            );
+            let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
+            let rows = Cpu.sequences(&ids, &sequences);
+            let (expected, _) = Cpu.product_attend(&c, &x, None, cb.norms(), &rows, &ca);
+            let rows = cuda.sequences(&ids, &sequences);
+            let up = cuda.upload(&x);
+            let (mixed, _) = cuda.product_attend(&g, &up, None, gb.norms(), &rows, &ga);
+            let what = format!("product and attention {heads:?}, bias {}", bias.is_some());
+            assert_close(&what, &down(cuda, &mixed), &expected.data, 8e-3);
         }
     }
 }
