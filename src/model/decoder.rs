@@ -78,8 +78,8 @@ struct Inner<D: Device> {
     gated: Gated<D>,
     /// Inputs of attention's first product and of the MLP's, by what is kept.
     normed: [Option<D::Mat>; 2],
-    /// What a low-rank part of attention's output projection left.
-    left: Option<D::Factored>,
+    /// The share of a low-rank part in attention's output projection.
+    share: Option<D::Factored>,
 }
 
 /// What a training forward leaves for its backward.
@@ -458,7 +458,7 @@ impl<D: Device> Layer<D> {
             .attention
             .mix(device, &normed, rows, &decoder.rotary, kv, low_rank);
         let first = read(&self.attention.qkv, low_rank).then_some(normed);
-        let (attended, left) = self.attention.o.forward(device, &mixed.mixed, low_rank);
+        let (attended, share) = self.attention.o.forward(device, &mixed.mixed, low_rank);
         let (middle, normed) = device.sum_norm(&self.post_norm, &input, attended);
         let (y, gated) = self.mlp.forward(device, &normed, low_rank);
         let stream = Stream {
@@ -473,7 +473,7 @@ impl<D: Device> Layer<D> {
                 active: gated.active.filter(|_| read(&self.mlp.down, low_rank)),
                 ..gated
             },
-            left,
+            share,
         };
         (input, stream, inner)
     }
@@ -494,7 +494,7 @@ impl<D: Device> Layer<D> {
             middle,
             gated,
             normed: [first, second],
-            left,
+            share,
         } = inner;
         let normed = || second.unwrap_or_else(|| device.norm(&self.post_norm, &middle));
         let d_normed = self
@@ -506,7 +506,7 @@ impl<D: Device> Layer<D> {
         let d_mixed = self
             .attention
             .o
-            .backward(device, x, left.as_ref(), &gradient, low_rank);
+            .backward(device, x, share.as_ref(), &gradient, low_rank);
         let d_normed = self.attention.mix_backward(
             device,
             || first.unwrap_or_else(|| device.norm(&self.input_norm, input)),

@@ -170,9 +170,9 @@ impl Cuda {
             weight.inputs,
             WIDE / 2,
         );
-        let width = launch.left(share, x);
+        let width = launch.share_t(share, x);
         let first = [0, queries * dim, (queries + kv) * dim]
-            .map(|output| launch.right(share, output, x.operand()));
+            .map(|output| launch.share_b(share, output, x.operand()));
         let bias = linear.bias.as_ref().map_or(0, |b| b.single.address());
         launch.args(&[
             Arg::Pointer(bias),

@@ -374,12 +374,12 @@ impl Factors {
         &self,
         site: &Site,
         x: &CudaMat,
-        left: Option<&Factored>,
+        kept: Option<&Factored>,
         dy: &CudaMat,
     ) -> CudaMat {
         let again;
-        let t = if let Some(left) = left {
-            &left.t
+        let t = if let Some(share) = kept {
+            &share.t
         } else {
             again = self.inner(site, x);
             &again
@@ -470,14 +470,14 @@ impl LowRankGradient<Cuda> for Factors {
         &mut self,
         place: Place,
         x: &CudaMat,
-        left: Option<&Factored>,
+        kept: Option<&Factored>,
         dy: &CudaMat,
         dx: Option<&mut CudaMat>,
     ) {
         let Some(site) = self.sites.get(&place) else {
             return;
         };
-        let dt = self.gradients_of(site, x, left, dy);
+        let dt = self.gradients_of(site, x, kept, dy);
         let Some(dx) = dx else {
             return;
         };
@@ -503,11 +503,11 @@ impl LowRankGradient<Cuda> for Factors {
         &mut self,
         place: Place,
         x: &CudaMat,
-        left: Option<&Factored>,
+        kept: Option<&Factored>,
         dy: &CudaMat,
     ) -> Option<Factored> {
         let site = self.sites.get(&place).filter(|_| self.without_dropout())?;
-        let dt = self.gradients_of(site, x, left, dy);
+        let dt = self.gradients_of(site, x, kept, dy);
         Some(self.share_of(site, dt))
     }
 

@@ -26,8 +26,8 @@ impl Cuda {
         // Each of two blocks fetches one half's columns, for both.
         let below = cols * inner;
         launch.halves(weight.operand(false), (cols, inner), below, WIDE / 2);
-        let width = launch.left(share, x);
-        let [gate, up] = [0, cols].map(|output| launch.right(share, output, x.operand()));
+        let width = launch.share_t(share, x);
+        let [gate, up] = [0, cols].map(|output| launch.share_b(share, output, x.operand()));
         launch.args(&[gate_up.pointer(), active.pointer()]);
         launch.args(&[Int(rows as i32), Int(cols as i32)]);
         let numbers = [steps(inner), sixteens(width), gate, up];
@@ -49,8 +49,8 @@ impl Cuda {
         let mut launch = Launch::new(self);
         launch.matrix(dy.operand(), rows, inner, ROWS);
         launch.matrix(weight.operand(false), inner, cols, COLUMNS);
-        let width = launch.left(share, dy);
-        launch.right(share, 0, dy.operand());
+        let width = launch.share_t(share, dy);
+        launch.share_b(share, 0, dy.operand());
         launch.halves(gate_up.operand(), (rows, cols), cols, ROWS);
         // Each of two warp groups puts its own rows.
         launch.halves(d.operand(), (rows, cols), cols, ROWS / 2);

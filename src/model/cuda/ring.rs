@@ -75,7 +75,7 @@ impl<'a> Launch<'a> {
     }
 
     /// A share's t, or any matrix where there is none; how many of its columns count.
-    pub(super) fn left(&mut self, share: Option<&Factored>, other: &CudaMat) -> usize {
+    pub(super) fn share_t(&mut self, share: Option<&Factored>, other: &CudaMat) -> usize {
         let (t, width) = share.map_or((other, 0), |s| (&s.t, s.t.cols));
         self.matrix(t.operand(), t.rows, t.cols, ROWS);
         width
@@ -84,7 +84,7 @@ impl<'a> Launch<'a> {
     /// The B of a share's part whose columns begin at `output`, or any matrix where there is none:
     /// nothing of it is read. Where the part begins in t: no row of a B is as far as where an absent
     /// one does.
-    pub(super) fn right(
+    pub(super) fn share_b(
         &mut self,
         share: Option<&Factored>,
         output: usize,

@@ -25,8 +25,8 @@ pub struct Mixed<D: Device> {
     pub mixed: D::Mat,
     /// See [`Device::Attended`].
     pub attended: D::Attended,
-    /// What a low-rank part of `qkv` left.
-    pub left: Option<D::Factored>,
+    /// The share of a low-rank part in `qkv`.
+    pub share: Option<D::Factored>,
 }
 
 impl<D: Device> Attention<D> {
@@ -50,10 +50,10 @@ impl<D: Device> Attention<D> {
         low_rank: &mut dyn LowRank<D>,
     ) -> Mixed<D> {
         let norms = self.norms();
-        let (mixed, attended, left) = if let Some(kv) = kv {
-            let (qkv, left) = self.qkv.forward(device, x, low_rank);
+        let (mixed, attended, share) = if let Some(kv) = kv {
+            let (qkv, share) = self.qkv.forward(device, x, low_rank);
             let (mixed, attended) = device.attend(norms, qkv, rows, rotary, Some(kv));
-            (mixed, attended, left)
+            (mixed, attended, share)
         } else {
             self.qkv
                 .forward_attended(device, x, norms, rows, rotary, low_rank)
@@ -61,7 +61,7 @@ impl<D: Device> Attention<D> {
         Mixed {
             mixed,
             attended,
-            left,
+            share,
         }
     }
 
@@ -84,20 +84,20 @@ impl<D: Device> Attention<D> {
         let Mixed {
             mixed,
             attended,
-            left,
+            share,
         } = of;
         let norms = self.norms();
         let d_qkv = device.attend_backward(norms, &mixed, &attended, &d_mixed, rows, rotary);
         drop((mixed, attended, d_mixed));
         if low_rank.first_layer() == self.qkv.place.layer {
             if low_rank.reads(self.qkv.place) {
-                low_rank.backward(self.qkv.place, &x(), left.as_ref(), &d_qkv, None);
+                low_rank.backward(self.qkv.place, &x(), share.as_ref(), &d_qkv, None);
             }
             return None;
         }
         Some(
             self.qkv
-                .backward(device, x, left.as_ref(), &d_qkv, low_rank),
+                .backward(device, x, share.as_ref(), &d_qkv, low_rank),
         )
     }
 }

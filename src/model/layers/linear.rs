@@ -90,8 +90,8 @@ pub trait LowRank<D: Device = Cpu> {
     }
 }
 
-/// A low-rank part that is being trained. `left` is what the forward of the same place had from
-/// [`LowRank::begin`], where it was kept.
+/// A low-rank part that is being trained. `kept` is the share that [`LowRank::begin`] returned in the
+/// forward of the same place, where there was one.
 pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
     /// Given the gradient `dy` by the product's result: adds up the gradients of A and B, and
     /// adds the low-rank part's share to `dx` when it is wanted.
@@ -99,7 +99,7 @@ pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
         &mut self,
         place: Place,
         x: &D::Mat,
-        left: Option<&D::Factored>,
+        kept: Option<&D::Factored>,
         dy: &D::Mat,
         dx: Option<&mut D::Mat>,
     );
@@ -142,7 +142,7 @@ pub struct Linear<D: Device> {
 }
 
 impl<D: Device> Linear<D> {
-    /// `[rows, in] -> [rows, out]`, and what a low-rank part leaves for its backward.
+    /// `[rows, in] -> [rows, out]`, and the share that its backward needs.
     pub fn forward(
         &self,
         device: &D,
@@ -199,16 +199,16 @@ impl<D: Device> Linear<D> {
 
     /// The gradient by the input, `[rows, in]`, given the gradient `dy` by the result; low-rank
     /// gradients are added up on the way. The frozen weight gets none. `x` yields the input, which
-    /// only an adapter at this place needs; `left` is what the forward left.
+    /// only an adapter at this place needs; `kept` is the share that the forward returned.
     pub fn backward(
         &self,
         device: &D,
         x: impl FnOnce() -> D::Mat,
-        left: Option<&D::Factored>,
+        kept: Option<&D::Factored>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
-        match self.begin_backward(device, x, left, dy, low_rank) {
+        match self.begin_backward(device, x, kept, dy, low_rank) {
             Begun::Whole(dx) => dx,
             Begun::Share(share) => device.product_backward(&self.weight, dy, share.as_ref()),
         }
@@ -220,11 +220,11 @@ impl<D: Device> Linear<D> {
         device: &D,
         gate_up: &D::Mat,
         x: impl FnOnce() -> D::Mat,
-        left: Option<&D::Factored>,
+        kept: Option<&D::Factored>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
-        match self.begin_backward(device, x, left, dy, low_rank) {
+        match self.begin_backward(device, x, kept, dy, low_rank) {
             Begun::Whole(dx) => device.gate_backward(gate_up, &dx),
             Begun::Share(share) => {
                 device.product_gate_backward(&self.weight, gate_up, dy, share.as_ref())
@@ -236,7 +236,7 @@ impl<D: Device> Linear<D> {
         &self,
         device: &D,
         x: impl FnOnce() -> D::Mat,
-        left: Option<&D::Factored>,
+        kept: Option<&D::Factored>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> Begun<D> {
@@ -244,11 +244,11 @@ impl<D: Device> Linear<D> {
             return Begun::Share(None);
         }
         let x = x();
-        if let Some(share) = low_rank.begin_backward(self.place, &x, left, dy) {
+        if let Some(share) = low_rank.begin_backward(self.place, &x, kept, dy) {
             return Begun::Share(Some(share));
         }
         let mut dx = device.product_backward(&self.weight, dy, None);
-        low_rank.backward(self.place, &x, left, dy, Some(&mut dx));
+        low_rank.backward(self.place, &x, kept, dy, Some(&mut dx));
         Begun::Whole(dx)
     }
 }

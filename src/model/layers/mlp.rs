@@ -17,8 +17,8 @@ pub struct Gated<D: Device> {
     pub gate_up: D::Mat,
     /// The input of the second; computed again where it is not kept.
     pub active: Option<D::Mat>,
-    /// What low-rank parts of the two left.
-    pub left: [Option<D::Factored>; 2],
+    /// The shares of low-rank parts in the two.
+    pub shares: [Option<D::Factored>; 2],
 }
 
 impl<D: Device> Mlp<D> {
@@ -34,7 +34,7 @@ impl<D: Device> Mlp<D> {
         let gated = Gated {
             gate_up,
             active: Some(active),
-            left: [first, second],
+            shares: [first, second],
         };
         (y, gated)
     }
@@ -51,7 +51,7 @@ impl<D: Device> Mlp<D> {
         let Gated {
             gate_up,
             active,
-            left: [first, second],
+            shares: [first, second],
         } = of;
         let input = || active.unwrap_or_else(|| device.gate(&gate_up));
         let d_gate_up =
