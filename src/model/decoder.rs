@@ -283,12 +283,8 @@ impl<D: Device> Decoder<D> {
 
     /// Final norm and head: `[rows, hidden] -> [rows, vocabulary]`.
     pub fn logits(&self, hidden: &D::Mat) -> D::Mat {
-        self.head(hidden, true)
-    }
-
-    fn head(&self, hidden: &D::Mat, exact: bool) -> D::Mat {
         let normed = self.device.norm(&self.norm, hidden);
-        self.device.logits(&self.head, &normed, exact)
+        self.device.logits(&self.head, &normed)
     }
 
     /// Runs whole sequences side by side for training: the last layer's result, and what
@@ -333,7 +329,7 @@ impl<D: Device> Decoder<D> {
         for chunk in labels.chunks(device.loss_rows()) {
             let (rows, wanted): (Vec<usize>, Vec<u32>) = chunk.iter().copied().unzip();
             let x = device.gather(hidden, &rows);
-            let mut logits = self.head(&x, false);
+            let mut logits = self.logits(&x);
             device.cross_entropy(&mut logits, &wanted, weight, &mut total);
             if let Some(target) = d_hidden.as_deref_mut() {
                 self.head_backward(&x, &logits, &rows, target);
@@ -359,8 +355,8 @@ impl<D: Device> Decoder<D> {
             let first = c * device.loss_rows();
             let x = device.gather(hidden, chunk);
             let base = base.gather(&(first..first + chunk.len()).collect::<Vec<_>>());
-            let mut logits = self.head(&x, false);
-            let mut target = self.head(&device.upload_stream(&base), false);
+            let mut logits = self.logits(&x);
+            let mut target = self.logits(&device.upload_stream(&base));
             device.divergence(&mut logits, &mut target, weight, &mut total);
             drop(target);
             self.head_backward(&x, &logits, chunk, d_hidden);

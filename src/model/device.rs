@@ -169,9 +169,8 @@ pub trait Device: Clone + Send + Sync + 'static {
         share: Option<&Self::Factored>,
     ) -> Self::Mat;
 
-    /// `x W^T` for the head: in F32 when `exact`, as tokens are chosen from; losses take what is
-    /// cheapest.
-    fn logits(&self, head: &Self::Weight, x: &Self::Mat, exact: bool) -> Self::Mat;
+    /// `x W^T` for the head, in F32: tokens are chosen from it, and losses are small differences.
+    fn logits(&self, head: &Self::Weight, x: &Self::Mat) -> Self::Mat;
 
     /// Norms and rotates the queries and keys of `[queries | keys | values]`, and attends every row
     /// to its own sequence up to itself. Keys and values are stored in `kv`, and read there with

@@ -140,13 +140,8 @@ fn products_both_ways() {
             &Cpu.product_backward(&c.weight, &dy, None).data,
             4e-3,
         );
-        let exact = down(&cuda, &cuda.logits(&g.weight, &cuda.upload(&x), true));
-        assert_close(
-            "logits",
-            &exact,
-            &Cpu.logits(&c.weight, &x, true).data,
-            1e-4,
-        );
+        let exact = down(&cuda, &cuda.logits(&g.weight, &cuda.upload(&x)));
+        assert_close("logits", &exact, &Cpu.logits(&c.weight, &x).data, 1e-4);
     }
 }
 
@@ -382,14 +377,19 @@ fn losses_and_their_gradients() {
         let labels: Vec<u32> = (0..rows).map(|i| (i * 97 % n) as u32).collect();
         let (mut expected, mut total) = (x.clone(), 0.0);
         Cpu.cross_entropy(&mut expected, &labels, 0.25, &mut total);
-        let (mut found, mut gpu_total) = (cuda.upload(&x), Default::default());
+        let (mut found, mut gpu_total) = (cuda.upload_stream(&x), Default::default());
         cuda.cross_entropy(&mut found, &labels, 0.25, &mut gpu_total);
         assert!((cuda.total(gpu_total) - total).abs() < 1e-4 * total);
         assert_close("cross-entropy", &down(&cuda, &found), &expected.data, 4e-3);
         let (mut expected, mut total) = (x.clone(), 0.0);
         Cpu.divergence(&mut expected, &mut t.clone(), 0.25, &mut total);
-        let (mut found, mut gpu_total) = (cuda.upload(&x), Default::default());
-        cuda.divergence(&mut found, &mut cuda.upload(&t), 0.25, &mut gpu_total);
+        let (mut found, mut gpu_total) = (cuda.upload_stream(&x), Default::default());
+        cuda.divergence(
+            &mut found,
+            &mut cuda.upload_stream(&t),
+            0.25,
+            &mut gpu_total,
+        );
         assert!((cuda.total(gpu_total) - total).abs() < 1e-3 * total);
         assert_close("divergence", &down(&cuda, &found), &expected.data, 5e-3);
     }
@@ -401,7 +401,7 @@ fn tokens_are_chosen_as_on_the_cpu() {
     let (rows, n, k) = (11, 5003, 64);
     let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));
     let weight = cuda.weight(&[&w.data], k).unwrap();
-    let logits = cuda.logits(&weight, &cuda.upload(&x), true);
+    let logits = cuda.logits(&weight, &cuda.upload(&x));
     let host = cuda.download(&logits);
     let usable = 4990;
     let mut asked = vec![-1i32; rows];
@@ -504,11 +504,11 @@ fn few_rows(cuda: &Cuda) {
                 );
             }
             let x = numbers(3, k, 2);
-            let found = cuda.logits(&g.weight, &cuda.of_slots(cuda.upload(&x)), true);
+            let found = cuda.logits(&g.weight, &cuda.of_slots(cuda.upload(&x)));
             assert_close(
                 "F32",
                 &down(cuda, &found),
-                &Cpu.logits(&c.weight, &x, true).data,
+                &Cpu.logits(&c.weight, &x).data,
                 1e-4,
             );
         }
@@ -523,7 +523,7 @@ fn draws_are_those_of_the_host() {
     for n in [5003, 49152, 152_064] {
         let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));
         let weight = cuda.weight(&[&w.data], k).unwrap();
-        let logits = cuda.logits(&weight, &cuda.upload(&x), true);
+        let logits = cuda.logits(&weight, &cuda.upload(&x));
         let host = cuda.download(&logits);
         let usable = n - 3;
         let chosen = cuda.choose(&logits, &Numbers::of(&cuda, &vec![-1; rows]), usable);

@@ -162,9 +162,10 @@ fn greedy_answers_of_smollm2() {
     for (id, answer) in run(&card, 64, few) {
         assert!(answer == found[&id], "answer {id} among few");
     }
-    // 170 were equal when this was written, where transformers in bf16 gives 128 of its own answers
-    // in F32 (fixtures/reference/bf16_on_gpu.py). Where two answers part, the CPU's own preference
-    // is within what bf16 activations move a logit by.
+    // 169 to 173 were equal when this was written. Transformers in bf16 gives 128 of its own answers
+    // in F32, and 178 when nothing but the operands of the frozen products is bf16
+    // (fixtures/reference/bf16_on_gpu.py). Where two answers part, the CPU's own preference is within
+    // what bf16 activations move a logit by.
     assert!(equal * 100 >= 80 * expected.len(), "{equal} equal");
     assert!(parted.iter().all(|gap| *gap < 0.2), "{parted:?}");
 }
@@ -256,11 +257,9 @@ fn fifty_steps_on_smollm2() {
         &found[..3]
     );
     eprintln!("the last {:?} and {:?}", expected.last(), found.last());
-    // The first steps agree; a loss that falls to a ninth in fifty steps turns a lag of one step into
-    // a tenth, so this bounds the lag: 0.13 when this was written, 0.02 is the aim.
-    let early = expected.iter().zip(&found).take(3);
-    assert!(early.clone().all(|(e, f)| (e - f).abs() < 0.015 * e));
-    assert!(worst < 0.2);
+    // 0.0033 when this was written, and 0.0036 where nothing but the operands of frozen products is
+    // bf16. Logits or sums of the residual stream in bf16 would make it 0.05 to 0.15.
+    assert!(worst < 0.02);
 }
 
 #[test]
@@ -334,5 +333,5 @@ fn gradients_of_smollm2() {
     }
     each.sort_by(|a, b| b.0.total_cmp(&a.0));
     eprintln!("loss {} and {found}; worst {:?}", loss.loss, &each[..3]);
-    crate::support::assert_close("gradients of SmolLM2", &all.0, &all.1, 2e-2);
+    crate::support::assert_close("gradients of SmolLM2", &all.0, &all.1, 1.8e-2);
 }

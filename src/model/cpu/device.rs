@@ -239,7 +239,7 @@ impl Device for Cpu {
         dx
     }
 
-    fn logits(&self, head: &Packed, x: &Mat, _: bool) -> Mat {
+    fn logits(&self, head: &Packed, x: &Mat) -> Mat {
         let mut logits = Mat::zeros(x.rows(), head.n);
         product(&x.data, x.rows(), head, &mut logits.data, false);
         logits

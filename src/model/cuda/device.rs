@@ -65,6 +65,19 @@ fn to_half(values: &[f32]) -> Vec<bf16> {
         .collect()
 }
 
+/// Numbers in rows as far apart as those of `to`.
+fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
+    if to.stride == to.cols {
+        return numbers;
+    }
+    let mut wide = vec![zero; to.plane()];
+    let rows = wide.chunks_exact_mut(to.stride);
+    for (row, of) in rows.zip(numbers.chunks_exact(to.cols)) {
+        row[..to.cols].copy_from_slice(of);
+    }
+    wide
+}
+
 impl CudaWeight {
     /// As the right side of `x W^T` (transposed) or `dy W`.
     pub(super) fn operand(&self, transposed: bool) -> Operand {
@@ -314,21 +327,15 @@ impl Device for Cuda {
 
     fn upload(&self, x: &Mat) -> CudaMat {
         let to = CudaMat::room(self.context(), x.rows(), x.cols);
-        if to.stride == x.cols {
-            self.0.write(&to.buffer, 0, &to_half(&x.data));
-        } else {
-            let mut wide = vec![bf16::ZERO; to.plane()];
-            for row in 0..x.rows() {
-                wide[row * to.stride..][..x.cols].copy_from_slice(&to_half(x.row(row)));
-            }
-            self.0.write(&to.buffer, 0, &wide);
-        }
+        self.0
+            .write(&to.buffer, 0, &spread(to_half(&x.data), &to, bf16::ZERO));
         to
     }
 
     fn upload_stream(&self, x: &Mat) -> CudaMat {
         let to = CudaMat::planes(self.context(), x.rows(), x.cols, 1);
-        self.0.write(&to.buffer, 0, &x.data);
+        self.0
+            .write(&to.buffer, 0, &spread(x.data.clone(), &to, 0.0));
         to
     }
 
@@ -452,30 +459,13 @@ impl Device for Cuda {
     }
 
     fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, share: Option<&Factored>) -> CudaMat {
-        let weight = &linear.weight;
-        // The activation reads whole numbers; norms and attention add up parts. What scores are
-        // made of is F32: a share that is there first would be bf16.
+        // The activation reads whole numbers; norms and attention add up parts.
         let out = match linear.place.site {
             Site::GateUp => Form::Half,
             Site::Qkv => Form::Scores,
             Site::O | Site::Down => Form::Parts,
         };
-        match share {
-            Some(share) if out != Form::Scores && share.covers(weight.outputs) => {
-                let y = x.beside(self.context(), weight.outputs);
-                self.multiply_out(share, &y, false);
-                let bias = linear.bias.as_ref().map_or(0, |b| b.half.address());
-                self.multiply_into(x, weight.operand(true), &y, true, bias);
-                y
-            }
-            share => {
-                let y = self.times(x, weight, linear.bias.as_ref(), out);
-                if let Some(share) = share {
-                    self.multiply_out(share, &y, true);
-                }
-                y
-            }
-        }
+        self.times(x, &linear.weight, linear.bias.as_ref(), share, out)
     }
 
     fn product_backward(
@@ -484,17 +474,11 @@ impl Device for Cuda {
         dy: &CudaMat,
         share: Option<&Factored>,
     ) -> CudaMat {
-        let dx = CudaMat::room(self.context(), dy.rows, weight.inputs);
-        if let Some(share) = share {
-            self.multiply_out(share, &dx, false);
-        }
-        self.multiply_into(dy, weight.operand(false), &dx, share.is_some(), 0);
-        dx
+        self.times_back(dy, weight, share)
     }
 
-    fn logits(&self, head: &CudaWeight, x: &CudaMat, exact: bool) -> CudaMat {
-        let out = if exact { Form::Single } else { Form::Half };
-        self.times(x, head, None, out)
+    fn logits(&self, head: &CudaWeight, x: &CudaMat) -> CudaMat {
+        self.times(x, head, None, None, Form::Single)
     }
 
     fn attend(
@@ -619,6 +603,9 @@ impl Device for Cuda {
             ],
         );
         total.0.push((losses, logits.rows));
+        if weight != 0.0 {
+            logits.narrowed();
+        }
     }
 
     fn divergence(
@@ -644,6 +631,7 @@ impl Device for Cuda {
             ],
         );
         total.0.push((losses, logits.rows));
+        logits.narrowed();
     }
 
     fn total(&self, total: CudaTotal) -> f64 {

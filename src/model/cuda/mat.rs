@@ -81,6 +81,13 @@ impl CudaMat {
         }
     }
 
+    /// Each row has been written over with bf16, from its start on.
+    pub(super) fn narrowed(&mut self) {
+        debug_assert_eq!(self.planes, 1, "F32");
+        self.planes = 0;
+        self.stride *= 2;
+    }
+
     /// As the left or the right side of a product.
     pub(super) fn operand(&self) -> Operand {
         let half = self.half.as_ref().unwrap_or(&self.buffer);

@@ -2,7 +2,8 @@
 
 use super::context::{Arg, Cuda};
 use super::device::{CudaVector, CudaWeight};
-use super::gemm::{Operand, Product};
+use super::factored::Factored;
+use super::gemm::Product;
 use super::mat::{CudaMat, Height};
 
 use Arg::Int;
@@ -24,26 +25,37 @@ struct Skinny {
 }
 
 impl Cuda {
-    /// `x W^T (+ b)`, in bf16 or F32; in parts, where that is quicker and the reader adds them.
+    /// `x W^T (+ b) (+ share)`, in bf16 or F32; in parts, where that is quicker and the reader adds
+    /// them.
     pub(super) fn times(
         &self,
         x: &CudaMat,
         weight: &CudaWeight,
         bias: Option<&CudaVector>,
+        share: Option<&Factored>,
         out: Form,
     ) -> CudaMat {
         if x.height == Height::Slots
             && let Some(kernel) = self.kernel_for_few(x.rows, weight, out)
         {
-            return self.few_rows(&kernel, x, weight, bias, out);
+            let y = self.few_rows(&kernel, x, weight, bias, out);
+            if let Some(share) = share {
+                self.multiply_out(share, &y, true);
+            }
+            return y;
         }
         let y = match out {
-            Form::Single | Form::Scores => CudaMat {
+            Form::Half => x.beside(&self.0, weight.outputs),
+            Form::Single | Form::Parts | Form::Scores => CudaMat {
                 height: x.height,
                 ..CudaMat::planes(&self.0, x.rows, weight.outputs, 1)
             },
-            Form::Half | Form::Parts => x.beside(&self.0, weight.outputs),
         };
+        // A share of every column is there first, and the long product adds to it on its way.
+        let first = share.filter(|s| s.covers(weight.outputs));
+        if let Some(share) = first {
+            self.multiply_out(share, &y, false);
+        }
         self.0.multiply(&Product {
             m: x.rows,
             n: weight.outputs,
@@ -54,39 +66,45 @@ impl Cuda {
             out_stride: y.stride,
             out_f32: y.planes > 0,
             alpha: 1.0,
-            accumulate: false,
+            accumulate: first.is_some(),
             bias: bias.map_or(0, |b| match y.planes {
                 0 => b.half.address(),
                 _ => b.single.address(),
             }),
             chosen_for: (x.height == Height::Any).then_some(ANSWER_ROWS),
         });
+        if let (None, Some(share)) = (first, share) {
+            self.multiply_out(share, &y, true);
+        }
         y
     }
 
-    /// `y (+)= x W (+ b)`, of matrices in bf16.
-    pub(super) fn multiply_into(
+    /// `dy W (+ share)`, in bf16.
+    pub(super) fn times_back(
         &self,
-        x: &CudaMat,
-        weight: Operand,
-        y: &CudaMat,
-        accumulate: bool,
-        bias: u64,
-    ) {
+        dy: &CudaMat,
+        weight: &CudaWeight,
+        share: Option<&Factored>,
+    ) -> CudaMat {
+        let dx = CudaMat::room(&self.0, dy.rows, weight.inputs);
+        if let Some(share) = share {
+            self.multiply_out(share, &dx, false);
+        }
         self.0.multiply(&Product {
-            m: x.rows,
-            n: y.cols,
-            k: x.cols,
-            x: x.operand(),
-            y: weight,
-            out: y.buffer.address(),
-            out_stride: y.stride,
+            m: dy.rows,
+            n: dx.cols,
+            k: dy.cols,
+            x: dy.operand(),
+            y: weight.operand(false),
+            out: dx.buffer.address(),
+            out_stride: dx.stride,
             out_f32: false,
             alpha: 1.0,
-            accumulate,
-            bias,
+            accumulate: share.is_some(),
+            bias: 0,
             chosen_for: None,
         });
+        dx
     }
 
     /// The kernel for products of one row a slot, where it is quicker than cuBLASLt.
@@ -150,13 +168,12 @@ impl Cuda {
         };
         let tiles = inner.div_ceil(wanted);
         let splits = inner.div_ceil(tiles);
-        let y = if out == Form::Half || (out == Form::Parts && splits == 1) {
-            x.beside(&self.0, weight.outputs)
-        } else {
-            CudaMat {
+        let y = match out {
+            Form::Half => x.beside(&self.0, weight.outputs),
+            Form::Single | Form::Parts | Form::Scores => CudaMat {
                 height: x.height,
                 ..CudaMat::planes(&self.0, x.rows, weight.outputs, splits)
-            }
+            },
         };
         self.0.launch_early(
             kernel.name,
@@ -187,7 +204,7 @@ pub(super) enum Form {
     Half,
     /// F32.
     Single,
-    /// bf16, or F32 in planes.
+    /// F32, in planes: what the residual stream takes up.
     Parts,
     /// F32, in planes: what scores are made of.
     Scores,

@@ -1,62 +1,78 @@
 // Losses over rows of logits, and the choice of a token.
 
-// Cross-entropy against a label; the logits become its gradient times `weight`.
-KERNEL cross_entropy_rows(bf *logits, const u32 *labels, float *loss, int n, int stride,
-                          float weight) {
-  __shared__ float room[32];
-  bf *x = logits + (u64)blockIdx.x * stride;
-  u32 label = labels[blockIdx.x];
-  float target = wide(x[label]), top = -3e38f, sum = 0.f;
-  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
-    Eight a;
-    a.v = *(const uint4 *)(x + i);
-    float m = top;
+// A row of F32 logits becomes its gradient in bf16, from the row's start on: what is written lies
+// before what is still to be read once every thread has read its part. `gradient` gets logits and
+// returns their gradient, of the eight from i on.
+template <typename F> DEVICE void write_gradient(float *x, int n, F gradient) {
+  int step = blockDim.x * 8;
+  for (int from = 0; from < n; from += step) {
+    int i = from + threadIdx.x * 8;
+    float v[8];
+    if (i < n) read8(x, i, 1, v);
+    __syncthreads();
+    if (i >= n) continue;
+    gradient(i, v);
     for (int j = 0; j < 8; j++)
-      if (i + j < n) m = fmaxf(m, wide(a.h[j]));
+      if (i + j >= n) v[j] = 0.f;
+    write8_half((bf *)x, i, v);
+  }
+}
+
+// The largest of a row of logits, and the sum of exp(logit - largest).
+DEVICE void top_and_sum(const float *x, int n, float *room, float *top_out, float *sum_out) {
+  float top = -3e38f, sum = 0.f;
+  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
+    float v[8], m = top;
+    read8(x, i, 1, v);
+    for (int j = 0; j < 8; j++)
+      if (i + j < n) m = fmaxf(m, v[j]);
     sum *= __expf(top - m);
     top = m;
     for (int j = 0; j < 8; j++)
-      if (i + j < n) sum += __expf(wide(a.h[j]) - top);
+      if (i + j < n) sum += __expf(v[j] - top);
   }
   float m = block_max(top, room);
-  sum = block_sum(sum * __expf(top - m), room);
-  float r = 1.f / sum;
-  if (threadIdx.x == 0) loss[blockIdx.x] = m + logf(sum) - target;
-  if (weight == 0.f) return;
-  for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
-    Eight a;
-    a.v = *(const uint4 *)(x + i);
-    for (int j = 0; j < 8; j++) {
-      float p = __expf(wide(a.h[j]) - m) * r - (i + j == (int)label ? 1.f : 0.f);
-      a.h[j] = i + j < n ? narrow(p * weight) : (bf)0;
-    }
-    *(uint4 *)(x + i) = a.v;
-  }
+  *top_out = m;
+  *sum_out = block_sum(sum * __expf(top - m), room);
 }
 
-DEVICE void top_and_sum(const bf *x, int n, float *room, float *top_out, float *sum_out) {
-  float top = -3e38f, sum = 0.f;
-  for (int i = threadIdx.x; i < n; i += blockDim.x) top = fmaxf(top, wide(x[i]));
-  top = block_max(top, room);
-  for (int i = threadIdx.x; i < n; i += blockDim.x) sum += __expf(wide(x[i]) - top);
-  *top_out = top;
-  *sum_out = block_sum(sum, room);
+// Cross-entropy against a label; the logits become its gradient times `weight`, unless that is 0.
+KERNEL cross_entropy_rows(float *logits, const u32 *labels, float *loss, int n, int stride,
+                          float weight) {
+  __shared__ float room[32];
+  float *x = logits + (u64)blockIdx.x * stride, top, sum;
+  int label = labels[blockIdx.x];
+  float target = x[label];
+  top_and_sum(x, n, room, &top, &sum);
+  float r = 1.f / sum;
+  if (threadIdx.x == 0) loss[blockIdx.x] = top + logf(sum) - target;
+  if (weight == 0.f) return;
+  write_gradient(x, n, [=](int i, float *v) {
+    for (int j = 0; j < 8; j++)
+      v[j] = (__expf(v[j] - top) * r - (i + j == label ? 1.f : 0.f)) * weight;
+  });
 }
 
 // KL(softmax(target) || softmax(logits)); the logits become its gradient times `weight`.
-KERNEL divergence_rows(bf *logits, const bf *target, float *loss, int n, int stride, float weight) {
+KERNEL divergence_rows(float *logits, const float *target, float *loss, int n, int stride,
+                       float weight) {
   __shared__ float room[32];
-  bf *x = logits + (u64)blockIdx.x * stride;
-  const bf *t = target + (u64)blockIdx.x * stride;
+  float *x = logits + (u64)blockIdx.x * stride;
+  const float *t = target + (u64)blockIdx.x * stride;
   float x_top, x_sum, t_top, t_sum, nats = 0.f;
   top_and_sum(x, n, room, &x_top, &x_sum);
   top_and_sum(t, n, room, &t_top, &t_sum);
   float x_log = x_top + logf(x_sum), t_log = t_top + logf(t_sum);
-  for (int i = threadIdx.x; i < n; i += blockDim.x) {
-    float q = wide(x[i]) - x_log, p = wide(t[i]) - t_log, mass = __expf(p);
-    nats += mass * (p - q);
-    x[i] = narrow((__expf(q) - mass) * weight);
-  }
+  write_gradient(x, n, [&](int i, float *v) {
+    float w[8];
+    read8(t, i, 1, w);
+    for (int j = 0; j < 8; j++) {
+      if (i + j >= n) break;
+      float q = v[j] - x_log, p = w[j] - t_log, mass = __expf(p);
+      nats += mass * (p - q);
+      v[j] = (__expf(q) - mass) * weight;
+    }
+  });
   nats = block_sum(nats, room);
   if (threadIdx.x == 0) loss[blockIdx.x] = fmaxf(nats, 0.f);
 }
