@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Model, ModelFiles};
+use crate::model::{Compute, Model, ModelFiles};
 use crate::run::{Bench, Measured, Part, RunError, shape};
 
 use super::args::{Format, OutputArgs};
@@ -27,11 +27,15 @@ struct Report<'a> {
 pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let setup = Setup::new(output, &args.compute, std::path::Path::new("runs"))?;
     let name = args.model.as_deref().unwrap_or(&args.shape);
+    let compute = Compute {
+        device: setup.device,
+        dtype: args.dtype,
+    };
     let model = match &args.model {
         Some(model) => {
             let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
             let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
-            let loaded = Model::load(setup.device, &files.config, &files.weights);
+            let loaded = Model::load(compute, &files.config, &files.weights);
             let (model, notice) = loaded.map_err(RunError::from)?;
             notice.into_iter().for_each(|n| setup.notice(n));
             model
@@ -40,7 +44,7 @@ pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError>
             let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
                 name: args.shape.clone(),
             })?;
-            Model::random(setup.device, &config, 1).map_err(RunError::from)?
+            Model::random(compute, &config, 1).map_err(RunError::from)?
         }
     };
     let parts: Vec<Part> = match args.only.is_empty() {

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::args::ComputeArgs;
-use crate::model::DeviceChoice;
+use crate::model::{DeviceChoice, Dtype};
 
 /// Arguments of `bench`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -19,6 +19,16 @@ pub struct BenchArgs {
     /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
+    /// What a GPU computes in: auto, bfloat16, or float16 [default: as a real model is stored; bfloat16
+    /// for random weights]
+    #[arg(
+        long,
+        value_name = "DTYPE",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Model"
+    )]
+    pub dtype: Dtype,
     /// Only these measurements; may be repeated [default: all]
     #[arg(
         long,

@@ -7,6 +7,7 @@ use crate::config::QevalConfig;
 use crate::flow::{ProbeId, Subject, Suite};
 use crate::gate::{Look, Rules, judge};
 use crate::lora::{Adapter, LoadedAdapter};
+use crate::model::{Compute, Dtype};
 use crate::record::{Provenance, Run, SubjectSource, SubjectSpec, SuiteProvenance};
 use crate::run::{
     Candidate, CheckSettings, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again,
@@ -24,6 +25,8 @@ use super::train::model_path;
 pub struct Assignment {
     /// The base's path or name.
     pub model: String,
+    /// What a GPU computes in.
+    pub dtype: Dtype,
     /// The configured system prompt.
     pub system: Option<String>,
     /// What is asked.
@@ -87,6 +90,7 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
                 .model
                 .clone()
                 .unwrap_or_else(|| provenance.base.name.clone()),
+            dtype: config.model.dtype,
             system: of_run("train").and_then(|t| Some(t.get("system")?.as_str()?.to_owned())),
             suites: selection.apply(&all)?,
             rules: of_run("rules")
@@ -115,6 +119,7 @@ pub fn assign(args: &MeasureArgs, specs: &[SubjectSpec]) -> Result<Assignment, C
     };
     Ok(Assignment {
         model,
+        dtype: config.model.dtype,
         system: config.train.system.clone(),
         suites,
         rules,
@@ -272,7 +277,11 @@ fn floor(
 pub fn open(setup: &Setup, assignment: &Assignment) -> Result<Session, CliError> {
     let mut on_event = setup.listener();
     let system = assignment.system.clone();
-    let session = Session::open(&assignment.model, system, setup.device, &mut on_event)?;
+    let compute = Compute {
+        device: setup.device,
+        dtype: assignment.dtype,
+    };
+    let session = Session::open(&assignment.model, system, compute, &mut on_event)?;
     session
         .notices
         .iter()

@@ -36,10 +36,7 @@ const FOREIGN: [(&str, &str); 26] = [
     ("data_seed", "`seed` under [data]"),
     ("train_type", "nothing: LoRA is the only kind"),
     ("tuner_type", "nothing: LoRA is the only kind"),
-    (
-        "torch_dtype",
-        "nothing: the device decides; adapter and statistics are F32",
-    ),
+    ("torch_dtype", "`dtype` under [model]"),
     (
         "dataloader_num_workers",
         "nothing: examples are encoded once, before step 1",

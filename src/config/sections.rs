@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
+use crate::model::Dtype;
 use crate::train::{
     BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
     TargetModules, TrainSection,
@@ -19,12 +20,16 @@ pub struct ModelSection {
     /// A Hugging Face folder or a GGUF file (relative to the folder of `qeval.toml`), a hub id, or
     /// the built-in name `smollm2-135m`. Default `"smollm2-135m"`.
     pub path: String,
+    /// What a GPU computes in: `"auto"`, `"bfloat16"`, or `"float16"`. A CPU computes in F32.
+    /// Default `"auto"`: float16 for weights stored as F16 or quantized, else bfloat16.
+    pub dtype: Dtype,
 }
 
 impl Default for ModelSection {
     fn default() -> Self {
         ModelSection {
             path: "smollm2-135m".into(),
+            dtype: Dtype::Auto,
         }
     }
 }
@@ -137,6 +142,12 @@ fn positive_part(n: f64) -> bool {
 pub(super) fn read_model(mut table: Table<'_, '_, '_>) -> ModelSection {
     let mut model = ModelSection::default();
     table.text("path", &mut model.path);
+    let types = [
+        ("auto", Dtype::Auto),
+        ("bfloat16", Dtype::Bfloat16),
+        ("float16", Dtype::Float16),
+    ];
+    table.word("dtype", &mut model.dtype, &types);
     table.finish();
     model
 }

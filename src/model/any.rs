@@ -4,6 +4,7 @@ use super::cpu::Cpu;
 #[cfg(feature = "gpu")]
 use super::cuda::Cuda;
 use super::decoder::Decoder;
+use super::dtype::{Dtype, HalfType};
 use super::{ModelConfig, ModelError, Weights};
 
 /// Where a model is to run.
@@ -18,11 +19,27 @@ pub enum DeviceChoice {
     Gpu(usize),
 }
 
+/// Where a model is to run, and in what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compute {
+    /// Where.
+    pub device: DeviceChoice,
+    /// In what, on a GPU; a CPU computes in F32.
+    pub dtype: Dtype,
+}
+
+impl From<DeviceChoice> for Compute {
+    fn from(device: DeviceChoice) -> Self {
+        let dtype = Dtype::default();
+        Compute { device, dtype }
+    }
+}
+
 /// A loaded base model.
 pub enum Model {
     /// On the CPU, in F32.
     Cpu(Decoder<Cpu>),
-    /// On an NVIDIA GPU, in bf16.
+    /// On an NVIDIA GPU, in 16 bits.
     #[cfg(feature = "gpu")]
     Gpu(Decoder<Cuda>),
 }
@@ -44,16 +61,17 @@ impl Model {
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN; a GPU that was asked for and cannot be used.
     pub fn load(
-        choice: DeviceChoice,
+        compute: impl Into<Compute>,
         config: &ModelConfig,
         weights: &Weights,
     ) -> Result<(Self, Option<String>), ModelError> {
-        let (gpu, notice) = open(choice, config)?;
+        let Compute { device, dtype } = compute.into();
+        let (gpu, notice) = open(device, dtype.or(weights.half_type()), config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
             match Decoder::load_on(cuda, config, weights) {
                 Ok(decoder) => return Ok((Model::Gpu(decoder), None)),
-                Err(error @ ModelError::OutOfMemory { .. }) if choice == DeviceChoice::Auto => {
+                Err(error @ ModelError::OutOfMemory { .. }) if device == DeviceChoice::Auto => {
                     let decoder = Decoder::load(config, weights)?;
                     return Ok((
                         Model::Cpu(decoder),
@@ -68,16 +86,18 @@ impl Model {
         Ok((Model::Cpu(Decoder::load(config, weights)?), notice))
     }
 
-    /// A model of random weights, for measuring a shape.
+    /// A model of random weights, for measuring a shape; on a GPU in bf16 when nothing else is asked
+    /// for.
     ///
     /// # Errors
     /// Too little memory; a GPU that was asked for and cannot be used.
     pub fn random(
-        choice: DeviceChoice,
+        compute: impl Into<Compute>,
         config: &ModelConfig,
         seed: u64,
     ) -> Result<Self, ModelError> {
-        let (gpu, _) = open(choice, config)?;
+        let Compute { device, dtype } = compute.into();
+        let (gpu, _) = open(device, dtype.or(HalfType::Bfloat16), config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
             return Ok(Model::Gpu(Decoder::random(cuda, config, seed)?));
@@ -113,7 +133,10 @@ impl<'a> ModelRef<'a> {
         match self {
             ModelRef::Cpu(_) => "cpu f32".into(),
             #[cfg(feature = "gpu")]
-            ModelRef::Gpu(decoder) => format!("{} bf16", decoder.device().name()),
+            ModelRef::Gpu(decoder) => {
+                let cuda = decoder.device();
+                format!("{} {}", cuda.name(), cuda.half_type().name())
+            }
         }
     }
 
@@ -154,11 +177,12 @@ impl<'a> From<&'a Decoder<Cuda>> for ModelRef<'a> {
 #[cfg(feature = "gpu")]
 fn open(
     choice: DeviceChoice,
+    half_type: HalfType,
     config: &ModelConfig,
 ) -> Result<(Option<Cuda>, Option<String>), ModelError> {
     use super::device::Device;
     let opened = |ordinal| {
-        let cuda = Cuda::open(ordinal)?;
+        let cuda = Cuda::open(ordinal, half_type)?;
         cuda.supports(config)?;
         Ok(cuda)
     };
@@ -175,7 +199,11 @@ fn open(
 }
 
 #[cfg(not(feature = "gpu"))]
-fn open(choice: DeviceChoice, _: &ModelConfig) -> Result<(Option<()>, Option<String>), ModelError> {
+fn open(
+    choice: DeviceChoice,
+    _: HalfType,
+    _: &ModelConfig,
+) -> Result<(Option<()>, Option<String>), ModelError> {
     match choice {
         DeviceChoice::Gpu(_) => Err(ModelError::Gpu {
             problem: "this qeval was built without the feature `gpu`; build it with \

@@ -239,7 +239,10 @@ pub trait Device: Clone + Send + Sync + 'static {
     }
 
     /// Cross-entropy of each row of logits against its label, added to `total`; the logits become
-    /// its gradient times `weight`.
+    /// its gradient times `weight`, and on a GPU times [`HalfType::loss_scale`], which every gradient
+    /// by an activation then has.
+    ///
+    /// [`HalfType::loss_scale`]: crate::model::HalfType::loss_scale
     fn cross_entropy(
         &self,
         logits: &mut Self::Mat,
@@ -248,8 +251,8 @@ pub trait Device: Clone + Send + Sync + 'static {
         total: &mut Self::Total,
     );
 
-    /// KL(softmax(target) || softmax(logits)) of each row, added to `total`; the logits become its
-    /// gradient times `weight`.
+    /// KL(softmax(target) || softmax(logits)) of each row, added to `total`; the logits become what
+    /// [`Device::cross_entropy`] makes of them.
     fn divergence(
         &self,
         logits: &mut Self::Mat,

@@ -99,6 +99,12 @@ impl GgufFile {
         self.infos.get(name).map(|t| t.info.bytes as u64)
     }
 
+    /// Whether a tensor is stored as F32 or BF16.
+    pub(super) fn has_range_of_f32(&self, name: &str) -> bool {
+        let dtype = self.infos.get(name).map(|t| t.info.dtype);
+        matches!(dtype, Some(Ok(GgmlDType::F32 | GgmlDType::BF16)))
+    }
+
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key)
     }

@@ -9,7 +9,7 @@ use crate::flow::{Exchange, Generation, Phase, RunEvent};
 use crate::generate::{EngineOptions, Sampling};
 use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
-use crate::model::{DeviceChoice, GenerationDefaults, Model, ModelFiles};
+use crate::model::{Compute, GenerationDefaults, Model, ModelFiles};
 use crate::record::BaseProvenance;
 
 use super::error::RunError;
@@ -49,7 +49,7 @@ impl Session {
     pub fn open(
         model: &str,
         system: Option<String>,
-        device: DeviceChoice,
+        compute: impl Into<Compute>,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
         let ModelPath { path, hub_id } = fetch(model, on_event)?;
@@ -71,7 +71,7 @@ impl Session {
             Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
                 .with_end_of_turn(files.eos_token_ids.iter().copied())?;
         let effective_system = template.effective_system(system.as_deref())?;
-        let (decoder, passed_over) = load(&mut files, model, device, on_event)?;
+        let (decoder, passed_over) = load(&mut files, model, compute.into(), on_event)?;
         files.notices.extend(passed_over);
         Ok(Session {
             decoder,
@@ -205,7 +205,7 @@ fn fetch(model: &str, on_event: &mut dyn FnMut(RunEvent)) -> Result<ModelPath, R
 fn load(
     files: &mut ModelFiles,
     model: &str,
-    device: DeviceChoice,
+    compute: Compute,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<(Model, Option<String>), RunError> {
     let phase = Phase::Loading;
@@ -222,7 +222,7 @@ fn load(
     });
     let (config, weights) = (&files.config, &files.weights);
     let decoder = std::thread::scope(|scope| {
-        let loading = scope.spawn(|| Model::load(device, config, weights));
+        let loading = scope.spawn(|| Model::load(compute, config, weights));
         while !loading.is_finished() {
             while let Ok(more) = receiver.recv_timeout(std::time::Duration::from_millis(50)) {
                 on_event(RunEvent::Progress {

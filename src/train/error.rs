@@ -326,7 +326,8 @@ pub enum TrainError {
     /// The loss or a gradient is not a number.
     #[error(
         "step {step}: {what} is {value}; the adapter would be ruined, so training stops. Lower \
-         learning_rate, or set max_grad_norm; checkpoints up to here are untouched"
+         learning_rate, or set max_grad_norm, or, where a GPU computes in float16, \
+         dtype = \"bfloat16\" under [model]; checkpoints up to here are untouched"
     )]
     NotFinite {
         /// Optimizer step, from 1.

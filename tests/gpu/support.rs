@@ -6,26 +6,33 @@ use std::path::Path;
 use half::bf16;
 use qeval::lora::{LoraConfig, LowRankPair, Trainable};
 use qeval::model::cuda::Cuda;
-use qeval::model::{Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
+use qeval::model::{Cpu, Decoder, Device, HalfType, Mat, ModelConfig, ModuleId, Weights};
 use qeval::random::{Philox, Purpose};
 
-/// The GPU, or `None` with a word about it: the tests then pass without having run.
+/// The GPU, or `None` with a word about it where there is none: the tests then pass without having
+/// run.
 pub fn gpu() -> Option<Cuda> {
-    match Cuda::open(0) {
-        Ok(cuda) => Some(cuda),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
+    if !Cuda::driver_is_there() {
+        eprintln!("skipped: this machine has no NVIDIA driver");
+        return None;
     }
+    Some(Cuda::open(0, HalfType::Bfloat16).unwrap())
 }
 
-/// The GPU, and the same one as if it were the oldest that qeval runs on: kernels that a newer one
-/// has better ones for are tried too.
+/// The GPU, in both kinds of numbers, and the same one as if it were the oldest that qeval runs on:
+/// kernels that a newer one has better ones for are tried too.
 pub fn gpus() -> Vec<Cuda> {
-    let newest = gpu();
-    let oldest = newest.as_ref().and_then(|_| Cuda::open_as_oldest(0).ok());
-    newest.into_iter().chain(oldest).collect()
+    if gpu().is_none() {
+        return Vec::new();
+    }
+    let open = |half_type| {
+        [
+            Cuda::open(0, half_type).unwrap(),
+            Cuda::open_as_oldest(0, half_type).unwrap(),
+        ]
+    };
+    let kinds = [HalfType::Bfloat16, HalfType::Float16];
+    kinds.into_iter().flat_map(open).collect()
 }
 
 /// Random numbers in +-1, rounded to bf16, so that both devices begin with the same.

@@ -229,7 +229,7 @@ impl Cuda {
         rotary: &CudaRotary,
         cache: Option<&CudaKv>,
     ) -> (CudaMat, Option<Attended>) {
-        // Half precision, in the room of bf16.
+        // Half precision, whatever the model has.
         let q = qkv.beside(&self.0, norms.heads.queries * norms.heads.dim);
         let mut own = None;
         let kv = match cache {

@@ -11,7 +11,7 @@ use super::gemm::Blas;
 use super::memory::{Buffer, Pool};
 use super::ptx;
 use super::tensor_map::TensorMap;
-use crate::model::ModelError;
+use crate::model::{HalfType, ModelError};
 
 /// A GPU that is ready to compute. Clones share it.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub(super) struct Context {
     pub(super) processors: usize,
     /// Hopper's products of four warps are there.
     pub(super) warp_groups: bool,
+    /// What weights and activations are.
+    pub(super) half_type: HalfType,
 }
 
 #[derive(Clone, Copy)]
@@ -92,13 +94,13 @@ impl Cuda {
         unsafe { sys::is_culib_present() }
     }
 
-    /// Opens GPU `ordinal`.
+    /// Opens GPU `ordinal`, to compute in these numbers.
     ///
     /// # Errors
     /// No driver, no such GPU, one older than Ampere, no cuBLAS or NVRTC, kernels that do not
     /// compile.
-    pub fn open(ordinal: usize) -> Result<Self, ModelError> {
-        Self::open_with(ordinal, true)
+    pub fn open(ordinal: usize, half_type: HalfType) -> Result<Self, ModelError> {
+        Self::open_with(ordinal, half_type, true)
     }
 
     /// Opens GPU `ordinal` and uses of it what every GPU has that runs here, so that those kernels
@@ -106,11 +108,11 @@ impl Cuda {
     ///
     /// # Errors
     /// As for [`Cuda::open`].
-    pub fn open_as_oldest(ordinal: usize) -> Result<Self, ModelError> {
-        Self::open_with(ordinal, false)
+    pub fn open_as_oldest(ordinal: usize, half_type: HalfType) -> Result<Self, ModelError> {
+        Self::open_with(ordinal, half_type, false)
     }
 
-    fn open_with(ordinal: usize, newest: bool) -> Result<Self, ModelError> {
+    fn open_with(ordinal: usize, half_type: HalfType, newest: bool) -> Result<Self, ModelError> {
         // SAFETY: these only look for the libraries.
         let (driver, nvrtc, blas) = unsafe {
             (
@@ -155,12 +157,12 @@ impl Cuda {
             result::ctx::set_current(context).map_err(|e| broken("the GPU cannot be opened", e))?;
             context
         };
-        let image = ptx::kernels(major, minor)?;
+        let image = ptx::kernels((major, minor), half_type)?;
         let room = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let functions = load(&image, room as usize)?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
             .map_err(|e| broken("the GPU has no stream", e))?;
-        let blas = Blas::new(stream)?;
+        let blas = Blas::new(half_type)?;
         Ok(Cuda(Arc::new(Context {
             context,
             device,
@@ -171,12 +173,18 @@ impl Cuda {
             name,
             processors,
             warp_groups: newest && (major, minor) == (9, 0),
+            half_type,
         })))
     }
 
     /// The GPU's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What weights and activations are.
+    pub fn half_type(&self) -> HalfType {
+        self.0.half_type
     }
 
     /// Waits for all work.

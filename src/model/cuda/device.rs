@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use half::bf16;
 use rayon::prelude::*;
 
 use super::attention::Attended;
@@ -26,14 +25,14 @@ const ROW: usize = 256;
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 512;
 
-/// A frozen matrix in bf16.
+/// A frozen matrix in 16 bits.
 pub struct CudaWeight {
     pub(super) buffer: Buffer,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
 }
 
-/// A frozen row, in F32 and bf16.
+/// A frozen row, in F32 and 16 bits.
 pub struct CudaVector {
     pub(super) single: Buffer,
     pub(super) half: Buffer,
@@ -56,14 +55,6 @@ pub struct CudaKv {
 /// Losses of rows, still on the device.
 #[derive(Default)]
 pub struct CudaTotal(Vec<(CudaMat, usize)>);
-
-fn to_half(values: &[f32]) -> Vec<bf16> {
-    values
-        .par_iter()
-        .with_min_len(1 << 16)
-        .map(|&v| bf16::from_f32(v))
-        .collect()
-}
 
 /// Numbers in rows as far apart as those of `to`.
 fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
@@ -90,6 +81,29 @@ impl CudaWeight {
 }
 
 impl Cuda {
+    /// The bits of numbers as this device computes in them.
+    pub(super) fn to_half(&self, values: &[f32]) -> Vec<u16> {
+        let half_type = self.0.half_type;
+        let values = values.par_iter().with_min_len(1 << 16);
+        values.map(|&v| half_type.bits(v)).collect()
+    }
+
+    /// The same of weights, which no rounding may make infinite.
+    fn weights_to_half(&self, values: &[f32]) -> Result<Vec<u16>, ModelError> {
+        let half = self.to_half(values);
+        let too_large = |bits: &&u16| self.0.half_type.number(**bits).is_infinite();
+        match half.par_iter().with_min_len(1 << 16).find_any(too_large) {
+            None => Ok(half),
+            Some(_) => Err(ModelError::Gpu {
+                problem: format!(
+                    "the model has weights beyond the range of {}; set `dtype = \"bfloat16\"` \
+                     under [model]",
+                    self.0.half_type.name()
+                ),
+            }),
+        }
+    }
+
     fn context(&self) -> &Arc<Context> {
         &self.0
     }
@@ -172,7 +186,7 @@ impl Device for Cuda {
         let buffer = self.0.keep(numbers * 2)?;
         let mut at = 0;
         for part in parts {
-            self.0.write(&buffer, at * 2, &to_half(part));
+            self.0.write(&buffer, at * 2, &self.weights_to_half(part)?);
             at += part.len();
         }
         Ok(CudaWeight {
@@ -212,7 +226,7 @@ impl Device for Cuda {
     fn vector(&self, values: &[f32]) -> Result<CudaVector, ModelError> {
         Ok(CudaVector {
             single: self.0.upload(values)?,
-            half: self.0.upload(&to_half(values))?,
+            half: self.0.upload(&self.weights_to_half(values)?)?,
         })
     }
 
@@ -263,7 +277,7 @@ impl Device for Cuda {
     }
 
     fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
-        // The residual stream is F32: every layer adds to it, and bf16 would round each time.
+        // The residual stream is F32: every layer adds to it, and 16 bits would round each time.
         let x = CudaMat {
             height: rows.height,
             ..CudaMat::planes(self.context(), rows.count, embedding.inputs, 1)
@@ -283,7 +297,7 @@ impl Device for Cuda {
     }
 
     fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
-        // What is added up from zeros is the gradient of the residual stream: F32, and bf16 for
+        // What is added up from zeros is the gradient of the residual stream: F32, and 16 bits for
         // the products that read it.
         let mut x = CudaMat::planes(self.context(), rows, cols, 1);
         let half = self.0.room(x.plane() * 2);
@@ -309,7 +323,7 @@ impl Device for Cuda {
         let wide: Vec<f32> = if x.planes == 0 {
             let numbers: Vec<u16> = self.0.read(&x.buffer, 0, x.plane());
             let wide = numbers.par_iter().with_min_len(1 << 16);
-            wide.map(|&n| bf16::from_bits(n).to_f32()).collect()
+            wide.map(|&n| self.0.half_type.number(n)).collect()
         } else {
             let mut sum: Vec<f32> = self.0.read(&x.buffer, 0, x.plane());
             for plane in 1..x.planes {
@@ -328,7 +342,7 @@ impl Device for Cuda {
     fn upload(&self, x: &Mat) -> CudaMat {
         let to = CudaMat::room(self.context(), x.rows(), x.cols);
         self.0
-            .write(&to.buffer, 0, &spread(to_half(&x.data), &to, bf16::ZERO));
+            .write(&to.buffer, 0, &spread(self.to_half(&x.data), &to, 0));
         to
     }
 
@@ -599,7 +613,7 @@ impl Device for Cuda {
                 losses.pointer(),
                 Int(logits.cols as i32),
                 Int(logits.stride as i32),
-                Float(weight),
+                Float(weight * self.0.half_type.loss_scale()),
             ],
         );
         total.0.push((losses, logits.rows));
@@ -627,7 +641,7 @@ impl Device for Cuda {
                 losses.pointer(),
                 Int(logits.cols as i32),
                 Int(logits.stride as i32),
-                Float(weight),
+                Float(weight * self.0.half_type.loss_scale()),
             ],
         );
         total.0.push((losses, logits.rows));

@@ -1,5 +1,5 @@
 //! An adapter that is being trained, in device memory: F32 numbers, gradients, and moments, and a
-//! bf16 copy for the products.
+//! copy of 16 bits for the products.
 //!
 //! `y += s (x A^T) B^T`; with `g = dy`: `dB = s g^T (x A^T)`, `d(xA^T) = s g B`, `dA = (s g B)^T x`,
 //! `dx += s g B A` (Hu et al. 2021), every sum formed inside a product that adds to its result.
@@ -387,6 +387,8 @@ impl Factors {
         let rows = x.rows;
         let gradient = |at: usize| self.gradients.address() + 4 * at as u64;
         let dt = CudaMat::room(&self.cuda.0, rows, site.width);
+        // What has 16 bits is scaled, and what is added up is not.
+        let unscale = 1.0 / self.cuda.half_type().loss_scale();
         for part in &site.parts {
             let g = dy.columns(part.output);
             self.multiply(
@@ -394,7 +396,7 @@ impl Factors {
                 t.columns(part.first).turned(),
                 g,
                 (gradient(part.b_at), part.outputs, true),
-                1.0,
+                unscale,
                 true,
             );
             self.multiply(
@@ -412,7 +414,7 @@ impl Factors {
                 dt.columns(parts[0].first).turned(),
                 x.operand(),
                 (gradient(parts[0].a_at), site.inputs, true),
-                1.0,
+                unscale,
                 true,
             );
         }

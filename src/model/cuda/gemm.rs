@@ -11,7 +11,7 @@ use std::ffi::c_void;
 use cudarc::cublaslt::{result as lt, sys};
 
 use super::context::Context;
-use crate::model::ModelError;
+use crate::model::{HalfType, ModelError};
 
 /// Bytes that an algorithm may use beside its operands.
 const WORKSPACE: usize = 64 << 20;
@@ -34,7 +34,7 @@ impl Operand {
     }
 }
 
-/// `out[m, n] = alpha * x[m, k] y[k, n] (+ out) (+ bias)`, row-major, bf16 in.
+/// `out[m, n] = alpha * x[m, k] y[k, n] (+ out) (+ bias)`, row-major, 16 bits in.
 pub(super) struct Product {
     pub m: usize,
     pub n: usize,
@@ -43,12 +43,12 @@ pub(super) struct Product {
     pub y: Operand,
     pub out: u64,
     pub out_stride: usize,
-    /// F32 result instead of bf16.
+    /// F32 result instead of 16 bits.
     pub out_f32: bool,
     pub alpha: f32,
     /// Adds to what is there.
     pub accumulate: bool,
-    /// bf16, one number a column; 0 is none.
+    /// Of the result's kind, one number a column; 0 is none.
     pub bias: u64,
     /// Rows that the algorithm is chosen for, when it must not depend on `m`.
     pub chosen_for: Option<usize>,
@@ -81,6 +81,7 @@ struct Plan {
 pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: u64,
+    half: sys::cudaDataType_t,
     plans: HashMap<Key, Plan>,
 }
 
@@ -92,7 +93,7 @@ fn check<T>(result: Result<T, lt::CublasError>) -> T {
 }
 
 impl Blas {
-    pub(super) fn new(_: cudarc::driver::sys::CUstream) -> Result<Self, ModelError> {
+    pub(super) fn new(half_type: HalfType) -> Result<Self, ModelError> {
         let problem = |e: String| ModelError::Gpu {
             problem: format!("cuBLASLt does not start: {e}"),
         };
@@ -103,6 +104,10 @@ impl Blas {
         Ok(Blas {
             handle,
             workspace,
+            half: match half_type {
+                HalfType::Bfloat16 => sys::cudaDataType_t::CUDA_R_16BF,
+                HalfType::Float16 => sys::cudaDataType_t::CUDA_R_16F,
+            },
             plans: HashMap::new(),
         })
     }
@@ -110,9 +115,9 @@ impl Blas {
     /// The plan of a shape. cuBLASLt is column-major: a row-major result is the transpose of
     /// y^T x^T, so the operands change places.
     fn plan(&mut self, key: Key) -> &Plan {
-        let handle = self.handle;
+        let (handle, half) = (self.handle, self.half);
         self.plans.entry(key).or_insert_with(|| {
-            let of = |m: usize| Layouts::new(&key, m);
+            let of = |m: usize| Layouts::new(&key, m, half);
             let chosen = of(key.chosen_for.unwrap_or(key.m));
             let algorithm = chosen.choose(handle, &key);
             let Layouts {
@@ -141,9 +146,8 @@ struct Layouts {
 }
 
 impl Layouts {
-    fn new(key: &Key, m: usize) -> Self {
+    fn new(key: &Key, m: usize, half: sys::cudaDataType_t) -> Self {
         let single = sys::cudaDataType_t::CUDA_R_32F;
-        let half = sys::cudaDataType_t::CUDA_R_16BF;
         let layout = |kind, rows: usize, cols: usize, stride: usize| {
             check(lt::create_matrix_layout(
                 kind,

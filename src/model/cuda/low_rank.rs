@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use half::bf16;
-
 use super::Numbers;
 use super::context::{Arg, Cuda};
 use super::mat::{CudaMat, Height};
@@ -61,8 +59,7 @@ impl AdapterTable {
     pub fn new(cuda: &Cuda, adapters: &[Vec<SiteFactors>]) -> Result<Self, ModelError> {
         let mut matrices = Vec::new();
         let mut upload = |values: &[f32]| {
-            let half: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
-            let buffer = cuda.0.upload(&half)?;
+            let buffer = cuda.0.upload(&cuda.to_half(values))?;
             let address = buffer.address();
             matrices.push(buffer);
             Ok::<_, ModelError>(address)

@@ -6,7 +6,7 @@ use super::context::{Arg, Context};
 use super::gemm::Operand;
 use super::memory::Buffer;
 
-/// Row-major. In bf16, or in F32 as one or more planes whose sum is the matrix: a product that is
+/// Row-major. In 16 bits, or in F32 as one or more planes whose sum is the matrix: a product that is
 /// split over its inner dimension leaves its parts to whoever reads it.
 pub struct CudaMat {
     pub(super) buffer: Arc<Buffer>,
@@ -14,9 +14,9 @@ pub struct CudaMat {
     pub(super) cols: usize,
     /// Numbers from row to row.
     pub(super) stride: usize,
-    /// 0 is bf16.
+    /// 0 is 16 bits.
     pub(super) planes: usize,
-    /// An F32 matrix as bf16, for the products that read it.
+    /// An F32 matrix in 16 bits, for the products that read it.
     pub(super) half: Option<Arc<Buffer>>,
     pub(super) height: Height,
 }
@@ -33,7 +33,7 @@ pub(super) enum Height {
 }
 
 impl CudaMat {
-    /// A bf16 matrix, whatever is in it.
+    /// A matrix of 16 bits, whatever is in it.
     pub(super) fn room(context: &Arc<Context>, rows: usize, cols: usize) -> Self {
         let stride = cols.next_multiple_of(8);
         CudaMat {
@@ -81,7 +81,7 @@ impl CudaMat {
         }
     }
 
-    /// Each row has been written over with bf16, from its start on.
+    /// Each row has been written over with 16 bits, from its start on.
     pub(super) fn narrowed(&mut self) {
         debug_assert_eq!(self.planes, 1, "F32");
         self.planes = 0;
@@ -98,7 +98,7 @@ impl CudaMat {
         }
     }
 
-    /// The columns of a bf16 matrix from one on.
+    /// The columns of a matrix of 16 bits from one on.
     pub(super) fn columns(&self, first: usize) -> Operand {
         let whole = self.operand();
         Operand {
@@ -112,7 +112,7 @@ impl CudaMat {
         Arg::Int(i32::from(self.planes > 0))
     }
 
-    /// Its bf16 copy, or nothing.
+    /// Its copy of 16 bits, or nothing.
     pub(super) fn half_pointer(&self) -> Arg {
         Arg::Pointer(self.half.as_ref().map_or(0, |h| h.address()))
     }
@@ -123,7 +123,7 @@ impl CudaMat {
         Arg::Int((self.stride * size / 16) as i32)
     }
 
-    /// A bf16 matrix of the same rows.
+    /// A matrix of 16 bits of the same rows.
     pub(super) fn beside(&self, context: &Arc<Context>, cols: usize) -> Self {
         CudaMat {
             height: self.height,

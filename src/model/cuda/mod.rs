@@ -1,4 +1,4 @@
-//! An NVIDIA GPU as a [`Device`](super::Device): bf16 weights and activations, F32 sums.
+//! An NVIDIA GPU as a [`Device`](super::Device): weights and activations of 16 bits, F32 sums.
 //!
 //! Everything is loaded at run time: the driver, cuBLASLt for large products, and NVRTC, which
 //! compiles the kernels of `kernels/` for the GPU that is there; the result is kept on disk. All

@@ -25,7 +25,7 @@ struct Skinny {
 }
 
 impl Cuda {
-    /// `x W^T (+ b) (+ share)`, in bf16 or F32; in parts, where that is quicker and the reader adds
+    /// `x W^T (+ b) (+ share)`, in 16 bits or F32; in parts, where that is quicker and the reader adds
     /// them.
     pub(super) fn times(
         &self,
@@ -79,7 +79,7 @@ impl Cuda {
         y
     }
 
-    /// `dy W (+ share)`, in bf16.
+    /// `dy W (+ share)`, in 16 bits.
     pub(super) fn times_back(
         &self,
         dy: &CudaMat,
@@ -200,7 +200,7 @@ impl Cuda {
 /// The form of a product's result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// bf16.
+    /// 16 bits.
     Half,
     /// F32.
     Single,

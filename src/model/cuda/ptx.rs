@@ -7,7 +7,7 @@ use cudarc::nvrtc::{result as nvrtc, sys as nvrtc_sys};
 
 use crate::atomic_file;
 use crate::digest;
-use crate::model::ModelError;
+use crate::model::{HalfType, ModelError};
 
 const SOURCES: [&str; 15] = [
     include_str!("kernels/common.cu"),
@@ -102,8 +102,12 @@ const fn skinny_shared(rows: usize, groups: usize) -> usize {
 
 /// The kernels as PTX for a compute capability. Compiled once a machine: the text on disk is named
 /// after source, compiler, and GPU.
-pub(super) fn kernels(major: i32, minor: i32) -> Result<Vec<u8>, ModelError> {
-    let source = SOURCES.concat();
+pub(super) fn kernels(
+    (major, minor): (i32, i32),
+    half_type: HalfType,
+) -> Result<Vec<u8>, ModelError> {
+    let is_f16 = i32::from(half_type == HalfType::Float16);
+    let source = format!("#define FLOAT16 {is_f16}\n{}", SOURCES.concat());
     // `sm_90a` has the warp-group products that plain `sm_90` has not.
     let target = match (major, minor) {
         (9, 0) => "compute_90a".to_owned(),

@@ -12,7 +12,7 @@ use crate::model::device::Device;
 pub struct Ceilings {
     /// Bytes read plus bytes written by a copy, a second.
     pub bytes_per_second: f64,
-    /// bf16 operations of a large product, a second.
+    /// Operations on 16-bit numbers of a large product, a second.
     pub operations_per_second: f64,
 }
 

@@ -10,7 +10,7 @@ use super::gemm::Operand;
 /// Columns of a box.
 pub(super) const COLUMNS: usize = 64;
 
-/// A bf16 matrix, in boxes.
+/// A matrix of 16 bits, in boxes.
 #[derive(Clone, Copy)]
 pub(super) struct TensorMap(pub(super) sys::CUtensorMap);
 

@@ -15,7 +15,7 @@ template <int D> DEVICE u32 chunk_at(u32 base, int row, int chunk) {
 
 // Copies `rows` rows of `dim` numbers, `stride` apart, into a tile; the rest is zeros.
 template <int D, int ROWS, int THREADS>
-DEVICE void load_tile(u32 tile, const bf *from, u64 stride, int rows, int dim) {
+DEVICE void load_tile(u32 tile, const hf *from, u64 stride, int rows, int dim) {
   constexpr int CHUNKS = D / 8;
   for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
     int r = i / CHUNKS, c = i % CHUNKS;
@@ -43,7 +43,7 @@ template <int D> DEVICE void right_columns(u32 *b, u32 tile, int row, int column
 // Grid: (query heads, tiles). A tile: first row, rows, position of the first row, first row of its
 // sequence in keys and values. `lse` gets the logarithm to base 2 of the scaled scores' sum.
 template <int D>
-DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, float *lse,
+DEVICE void attend_tile(const hf *q, const hf *keys, const hf *values, hf *out, float *lse,
                         const int4 *tiles, int queries, int kv, int dim, float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int BYTES = TILE * D * 2;
@@ -52,8 +52,8 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
   int head = blockIdx.x, kv_head = head / (queries / kv);
   int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   u64 q_stride = (u64)queries * dim, kv_stride = (u64)kv * dim;
-  const bf *k_from = keys + (u64)tile.w * kv_stride + kv_head * dim;
-  const bf *v_from = values + (u64)tile.w * kv_stride + kv_head * dim;
+  const hf *k_from = keys + (u64)tile.w * kv_stride + kv_head * dim;
+  const hf *v_from = values + (u64)tile.w * kv_stride + kv_head * dim;
   int seen = tile.z + tile.y, blocks = (seen + TILE - 1) / TILE;
 
   load_tile<D, TILE, 128>(q_tile, q + tile.x * q_stride + head * dim, q_stride, tile.y, dim);
@@ -90,8 +90,8 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
         if (n * 16 >= sees) continue;
         u32 k[4];
         right_rows<D>(k, k_now, n * 16, d);
-        multiply_half(s[2 * n], a, k[0], k[1]);
-        multiply_half(s[2 * n + 1], a, k[2], k[3]);
+        multiply_f16(s[2 * n], a, k[0], k[1]);
+        multiply_f16(s[2 * n + 1], a, k[2], k[3]);
       }
     }
     int first = tile.z + warp * 16 + (lane >> 2);
@@ -150,7 +150,7 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
     int row = warp * 16 + (lane >> 2) + r * 8;
     if (row >= tile.y) continue;
     float inverse = 1.f / total;
-    bf *to = out + (tile.x + row) * q_stride + head * dim;
+    hf *to = out + (tile.x + row) * q_stride + head * dim;
     for (int i = 0; i < D / 8; i++) {
       int column = i * 8 + (lane & 3) * 2;
       if (column < dim)
@@ -162,7 +162,7 @@ DEVICE void attend_tile(const bf *q, const bf *keys, const bf *values, bf *out, 
 }
 
 #define ATTEND(D)                                                                                  \
-  KERNEL __launch_bounds__(128) attend_##D(const bf *q, const bf *keys, const bf *values, bf *out, \
+  KERNEL __launch_bounds__(128) attend_##D(const hf *q, const hf *keys, const hf *values, hf *out, \
                                            float *lse, const int4 *tiles, int queries, int kv,     \
                                            int dim, float scale) {                                 \
     attend_tile<D>(q, keys, values, out, lse, tiles, queries, kv, dim, scale);                     \
@@ -177,7 +177,7 @@ ATTEND(128)
 #define KEYS 16
 
 template <int D>
-DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, float *parts,
+DEVICE void attend_one(const hf *q, const hf *keys, const hf *values, hf *out, float *parts,
                        const int *position, const int *cache_base, int queries, int kv, int dim,
                        float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
@@ -189,14 +189,14 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
   int start = blockIdx.z * SPLIT, end = min(live, start + SPLIT);
   if (start > 0 && start >= live) return;
   u64 stride = (u64)kv * dim;
-  const bf *k_from = keys + (u64)max(base, 0) * stride + kv_head * dim;
-  const bf *v_from = values + (u64)max(base, 0) * stride + kv_head * dim;
-  const bf *mine = q + ((u64)row * queries + kv_head * group) * dim;
+  const hf *k_from = keys + (u64)max(base, 0) * stride + kv_head * dim;
+  const hf *v_from = values + (u64)max(base, 0) * stride + kv_head * dim;
+  const hf *mine = q + ((u64)row * queries + kv_head * group) * dim;
   u32 k_tile = shared_address(room) + warp * 2 * BYTES, v_tile = k_tile + BYTES;
 
   auto load = [&](int key) {
     for (int kind = 0; kind < 2; kind++) {
-      const bf *from = (kind ? v_from : k_from) + key * stride;
+      const hf *from = (kind ? v_from : k_from) + key * stride;
 #pragma unroll
       for (int i = lane; i < KEYS * D / 8; i += 32) {
         int r = i / (D / 8), c = i % (D / 8);
@@ -230,8 +230,8 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
     for (int d = 0; d < D; d += 16) {
       u32 k[4];
       right_rows<D>(k, k_tile, 0, d);
-      multiply_half(s[0], a[d / 16], k[0], k[1]);
-      multiply_half(s[1], a[d / 16], k[2], k[3]);
+      multiply_f16(s[0], a[d / 16], k[0], k[1]);
+      multiply_f16(s[1], a[d / 16], k[2], k[3]);
     }
     u32 p[2][2];
     for (int r = 0; r < 2; r++) {
@@ -313,7 +313,7 @@ DEVICE void attend_one(const bf *q, const bf *keys, const bf *values, bf *out, f
 
 #define ATTEND_ONE(D)                                                                             \
   KERNEL __launch_bounds__(128, 4)                                                                \
-      attend_one_##D(const bf *q, const bf *keys, const bf *values, bf *out, float *parts,        \
+      attend_one_##D(const hf *q, const hf *keys, const hf *values, hf *out, float *parts,        \
                      const int *position, const int *cache_base, int queries, int kv, int dim,    \
                      float scale) {                                                               \
     attend_one<D>(q, keys, values, out, parts, position, cache_base, queries, kv, dim, scale);    \
@@ -322,7 +322,7 @@ ATTEND_ONE(64)
 ATTEND_ONE(128)
 
 // Joins the splits of attend_one: grid (rows, query heads).
-KERNEL attend_join(const float *parts, bf *out, const int *position, const int *cache_base,
+KERNEL attend_join(const float *parts, hf *out, const int *position, const int *cache_base,
                    int queries, int dim, int wide_dim, int splits) {
   int row = blockIdx.x, head = blockIdx.y;
   int live = cache_base[row] < 0 ? 0 : position[row] + 1, used = (live + SPLIT - 1) / SPLIT;

@@ -11,7 +11,7 @@ DEVICE void own_rows(float half, float *mine) {
 
 // The sums of d_out * out of this thread's two rows: each warp sums its own 16 rows, two lanes a row.
 template <int D>
-DEVICE void row_deltas(const bf *out, const bf *d_out, u64 stride, int rows, int dim, float *mine) {
+DEVICE void row_deltas(const hf *out, const hf *d_out, u64 stride, int rows, int dim, float *mine) {
   int lane = threadIdx.x & 31, row = (threadIdx.x >> 5) * 16 + (lane >> 1);
   // All loads are under way before the first is used.
   Eight a[D / 16], b[D / 16];
@@ -31,8 +31,8 @@ DEVICE void row_deltas(const bf *out, const bf *d_out, u64 stride, int rows, int
 
 // Grid: (query heads, query tiles). Also writes delta, the sum of d_out * out of a row and head.
 template <int D>
-DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf *out,
-                         const bf *d_out, const float *lse, float *delta, bf *dq,
+DEVICE void queries_tile(const hf *q, const hf *keys, const hf *values, const hf *out,
+                         const hf *d_out, const float *lse, float *delta, hf *dq,
                          const int4 *tiles, int queries, int kv, int dim, float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int BYTES = TILE * D * 2;
@@ -43,8 +43,8 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
   int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   u64 q_stride = (u64)queries * dim, kv_stride = (u64)kv * dim;
   u64 at = tile.x * q_stride + head * dim;
-  const bf *k_from = keys + (u64)tile.w * kv_stride + kv_head * dim;
-  const bf *v_from = values + (u64)tile.w * kv_stride + kv_head * dim;
+  const hf *k_from = keys + (u64)tile.w * kv_stride + kv_head * dim;
+  const hf *v_from = values + (u64)tile.w * kv_stride + kv_head * dim;
   int seen = tile.z + tile.y, blocks = (seen + TILE - 1) / TILE;
 
   load_tile<D, TILE, 128>(q_tile, q + at, q_stride, tile.y, dim);
@@ -92,8 +92,8 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
         if (n * 16 >= sees) continue;
         u32 k[4], v[4];
         right_rows<D>(k, k_now, n * 16, d);
-        multiply_half(s[2 * n], a, k[0], k[1]);
-        multiply_half(s[2 * n + 1], a, k[2], k[3]);
+        multiply_f16(s[2 * n], a, k[0], k[1]);
+        multiply_f16(s[2 * n + 1], a, k[2], k[3]);
         right_rows<D>(v, v_now, n * 16, d);
         multiply(t[2 * n], g, v[0], v[1]);
         multiply(t[2 * n + 1], g, v[2], v[3]);
@@ -119,7 +119,7 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
       for (int d = 0; d < D; d += 16) {
         u32 b2[4];
         right_columns<D>(b2, k_now, k * 16, d);
-        for (int j = 0; j < 4; j++) b2[j] = half_to_bf(b2[j]);
+        for (int j = 0; j < 4; j++) b2[j] = f16_to_half(b2[j]);
         multiply(grad[d / 8], a, b2[0], b2[1]);
         multiply(grad[d / 8 + 1], a, b2[2], b2[3]);
       }
@@ -128,7 +128,7 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
   for (int r = 0; r < 2; r++) {
     int row = warp * 16 + (lane >> 2) + r * 8;
     if (row >= tile.y) continue;
-    bf *to = dq + at + row * q_stride;
+    hf *to = dq + at + row * q_stride;
     for (int i = 0; i < D / 8; i++) {
       int column = i * 8 + (lane & 3) * 2;
       if (column < dim)
@@ -141,8 +141,8 @@ DEVICE void queries_tile(const bf *q, const bf *keys, const bf *values, const bf
 // sequence, position of its first key, first row of the sequence in keys and values. Gradients are
 // those of one query head: the sum over a group follows.
 template <int D>
-DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d_out,
-                      const float *lse, const float *delta, bf *dk, bf *dv, const int4 *tiles,
+DEVICE void keys_tile(const hf *q, const hf *keys, const hf *values, const hf *d_out,
+                      const float *lse, const float *delta, hf *dk, hf *dv, const int4 *tiles,
                       int queries, int kv, int dim, float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int BYTES = TILE * D * 2;
@@ -198,8 +198,8 @@ DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d
         for (int n = 0; n < 2; n++) {
           u32 b[4], g[4];
           right_rows<D>(b, q_now, half * 32 + n * 16, d);
-          multiply_half(s[2 * n], a, b[0], b[1]);
-          multiply_half(s[2 * n + 1], a, b[2], b[3]);
+          multiply_f16(s[2 * n], a, b[0], b[1]);
+          multiply_f16(s[2 * n + 1], a, b[2], b[3]);
           right_rows<D>(g, g_now, half * 32 + n * 16, d);
           multiply(t[2 * n], v, g[0], g[1]);
           multiply(t[2 * n + 1], v, g[2], g[3]);
@@ -230,7 +230,7 @@ DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d
           multiply(gv[d / 8], a, b[0], b[1]);
           multiply(gv[d / 8 + 1], a, b[2], b[3]);
           right_columns<D>(b, q_now, half * 32 + k * 16, d);
-          for (int j = 0; j < 4; j++) b[j] = half_to_bf(b[j]);
+          for (int j = 0; j < 4; j++) b[j] = f16_to_half(b[j]);
           multiply(gk[d / 8], c, b[0], b[1]);
           multiply(gk[d / 8 + 1], c, b[2], b[3]);
         }
@@ -252,14 +252,14 @@ DEVICE void keys_tile(const bf *q, const bf *keys, const bf *values, const bf *d
 
 #define BACKWARD(D)                                                                                \
   KERNEL __launch_bounds__(128)                                                                    \
-      attend_queries_##D(const bf *q, const bf *keys, const bf *values, const bf *out,             \
-                         const bf *d_out, const float *lse, float *delta, bf *dq,                  \
+      attend_queries_##D(const hf *q, const hf *keys, const hf *values, const hf *out,             \
+                         const hf *d_out, const float *lse, float *delta, hf *dq,                  \
                          const int4 *tiles, int queries, int kv, int dim, float scale) {           \
     queries_tile<D>(q, keys, values, out, d_out, lse, delta, dq, tiles, queries, kv, dim, scale);  \
   }                                                                                                \
   KERNEL __launch_bounds__(128)                                                                    \
-      attend_keys_##D(const bf *q, const bf *keys, const bf *values, const bf *d_out,              \
-                      const float *lse, const float *delta, bf *dk, bf *dv, const int4 *tiles,     \
+      attend_keys_##D(const hf *q, const hf *keys, const hf *values, const hf *d_out,              \
+                      const float *lse, const float *delta, hf *dk, hf *dv, const int4 *tiles,     \
                       int queries, int kv, int dim, float scale) {                                 \
     keys_tile<D>(q, keys, values, d_out, lse, delta, dk, dv, tiles, queries, kv, dim, scale);      \
   }

@@ -12,12 +12,12 @@ DEVICE u32 panel_at(u32 tile, int row, int chunk) {
 
 // Copies `rows` rows of `dim` numbers, `stride` apart, into a tile; the rest is zeros.
 template <int D>
-DEVICE void load_panels(u32 tile, const bf *from, u64 stride, int rows, int dim) {
+DEVICE void load_panels(u32 tile, const hf *from, u64 stride, int rows, int dim) {
   // A thread has one column of chunks and every so many-th row.
   constexpr int CHUNKS = D / 8, STEP = 128 / CHUNKS;
   int r = threadIdx.x / CHUNKS, c = threadIdx.x % CHUNKS;
   bool inside = c * 8 < dim;
-  const bf *at = from + r * stride + c * 8;
+  const hf *at = from + r * stride + c * 8;
 #pragma unroll
   for (int j = 0; j < TILE / STEP; j++, r += STEP) {
     bool valid = inside && r < rows;
@@ -25,8 +25,10 @@ DEVICE void load_panels(u32 tile, const bf *from, u64 stride, int rows, int dim)
   }
 }
 
-// A tile of halves becomes one of bf16, in place. All of it is read before the first is used.
-template <int D> DEVICE void panels_to_bf(u32 tile) {
+// A tile of half precision becomes one of the model's numbers, in place. All of it is read before the
+// first is used.
+template <int D> DEVICE void panels_to_half(u32 tile) {
+#if !FLOAT16
   u32 v[D / 16][4], at = tile + threadIdx.x * 16;
 #pragma unroll
   for (int i = 0; i < D / 16; i++)
@@ -37,9 +39,10 @@ template <int D> DEVICE void panels_to_bf(u32 tile) {
 #pragma unroll
   for (int i = 0; i < D / 16; i++)
     asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at + i * 2048),
-                 "r"(half_to_bf(v[i][0])), "r"(half_to_bf(v[i][1])), "r"(half_to_bf(v[i][2])),
-                 "r"(half_to_bf(v[i][3]))
+                 "r"(f16_to_half(v[i][0])), "r"(f16_to_half(v[i][1])), "r"(f16_to_half(v[i][2])),
+                 "r"(f16_to_half(v[i][3]))
                  : "memory");
+#endif
 }
 
 // Sums of products of this thread's two rows of two tiles: each warp sums its own 16 rows, two lanes
@@ -59,14 +62,14 @@ DEVICE void panel_deltas(const unsigned char *x, const unsigned char *y, float *
   own_rows(d, mine);
 }
 
-// c[64, 64] = a b^T over D columns, of half-precision operands or bf16.
-template <int D, bool HALF> DEVICE void rows_by_rows(float *c, u32 a, u32 b) {
+// c[64, 64] = a b^T over D columns, of half-precision operands or the model's.
+template <int D, bool F16> DEVICE void rows_by_rows(float *c, u32 a, u32 b) {
 #pragma unroll
   for (int d = 0; d < D; d += 16) {
     u64 x = describe(a + (d / 64) * PANEL) + (d % 64) / 8;
     u64 y = describe(b + (d / 64) * PANEL) + (d % 64) / 8;
-    if (HALF)
-      d ? Group<64>::multiply_half(c, x, y) : Group<64>::multiply_half<0>(c, x, y);
+    if (F16)
+      d ? Group<64>::multiply_f16(c, x, y) : Group<64>::multiply_f16<0>(c, x, y);
     else
       d ? Group<64>::multiply(c, x, y) : Group<64>::multiply<0>(c, x, y);
   }
@@ -90,7 +93,7 @@ template <int N> DEVICE void clear(float (&c)[N]) {
 
 // Sums go to rows of `dim` numbers, by way of a tile that is free by now.
 template <int D>
-DEVICE void store_panels(unsigned char *tile, bf *to, u64 stride, int rows, int dim,
+DEVICE void store_panels(unsigned char *tile, hf *to, u64 stride, int rows, int dim,
                          const float *c, float scale_0, float scale_1) {
   int lane = threadIdx.x & 31;
   u32 base = shared_address(tile);
@@ -113,7 +116,7 @@ DEVICE void store_panels(unsigned char *tile, bf *to, u64 stride, int rows, int 
 }
 
 template <int D>
-DEVICE void attend_group(const bf *q, const bf *keys, const bf *values, bf *out, float *lse,
+DEVICE void attend_group(const hf *q, const hf *keys, const hf *values, hf *out, float *lse,
                          const int4 *tiles, int queries, int kv, int dim, float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int BYTES = TILE * D * 2;
@@ -209,8 +212,8 @@ DEVICE void attend_group(const bf *q, const bf *keys, const bf *values, bf *out,
 }
 
 template <int D>
-DEVICE void queries_group(const bf *q, const bf *keys, const bf *values, const bf *out,
-                          const bf *d_out, const float *lse, float *delta, bf *dq,
+DEVICE void queries_group(const hf *q, const hf *keys, const hf *values, const hf *out,
+                          const hf *d_out, const float *lse, float *delta, hf *dq,
                           const int4 *tiles, int queries, int kv, int dim, float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int BYTES = TILE * D * 2;
@@ -264,7 +267,7 @@ DEVICE void queries_group(const bf *q, const bf *keys, const bf *values, const b
     products_wait<1>();
     hold(s);
     __syncthreads();
-    panels_to_bf<D>(k_tile);
+    panels_to_half<D>(k_tile);
     bool edge = (b + 1) * TILE > tile.z;
     int first = tile.z + warp * 16 + (lane >> 2) - b * TILE;
     float w[32];
@@ -296,8 +299,8 @@ DEVICE void queries_group(const bf *q, const bf *keys, const bf *values, const b
 }
 
 template <int D>
-DEVICE void keys_group(const bf *q, const bf *keys, const bf *values, const bf *d_out,
-                       const float *lse, const float *delta, bf *dk, bf *dv, const int4 *tiles,
+DEVICE void keys_group(const hf *q, const hf *keys, const hf *values, const hf *d_out,
+                       const float *lse, const float *delta, hf *dk, hf *dv, const int4 *tiles,
                        int queries, int kv, int dim, float scale) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int BYTES = TILE * D * 2;
@@ -352,7 +355,7 @@ DEVICE void keys_group(const bf *q, const bf *keys, const bf *values, const bf *
     products_wait<1>();
     hold(s);
     __syncthreads();
-    panels_to_bf<D>(q_now);
+    panels_to_half<D>(q_now);
     bool edge = position == tile.z || position + TILE > tile.y;
     int key = tile.z - position + warp * 16 + (lane >> 2), end = tile.y - position;
     float w[32];
@@ -406,31 +409,31 @@ DEVICE void keys_group(const bf *q, const bf *keys, const bf *values, const bf *
 }
 #else
 template <int D>
-DEVICE void attend_group(const bf *, const bf *, const bf *, bf *, float *, const int4 *, int, int,
+DEVICE void attend_group(const hf *, const hf *, const hf *, hf *, float *, const int4 *, int, int,
                          int, float) {}
 template <int D>
-DEVICE void queries_group(const bf *, const bf *, const bf *, const bf *, const bf *,
-                          const float *, float *, bf *, const int4 *, int, int, int, float) {}
+DEVICE void queries_group(const hf *, const hf *, const hf *, const hf *, const hf *,
+                          const float *, float *, hf *, const int4 *, int, int, int, float) {}
 template <int D>
-DEVICE void keys_group(const bf *, const bf *, const bf *, const bf *, const float *,
-                       const float *, bf *, bf *, const int4 *, int, int, int, float) {}
+DEVICE void keys_group(const hf *, const hf *, const hf *, const hf *, const float *,
+                       const float *, hf *, hf *, const int4 *, int, int, int, float) {}
 #endif
 
 #define ATTEND_GROUP(D)                                                                            \
   KERNEL __launch_bounds__(128, D == 64 ? 4 : 3)                                                   \
-      attend_group_##D(const bf *q, const bf *keys, const bf *values, bf *out, float *lse,         \
+      attend_group_##D(const hf *q, const hf *keys, const hf *values, hf *out, float *lse,         \
                        const int4 *tiles, int queries, int kv, int dim, float scale) {             \
     attend_group<D>(q, keys, values, out, lse, tiles, queries, kv, dim, scale);                    \
   }                                                                                                \
   KERNEL __launch_bounds__(128, 2)                                                                 \
-      attend_queries_group_##D(const bf *q, const bf *keys, const bf *values, const bf *out,       \
-                               const bf *d_out, const float *lse, float *delta, bf *dq,            \
+      attend_queries_group_##D(const hf *q, const hf *keys, const hf *values, const hf *out,       \
+                               const hf *d_out, const float *lse, float *delta, hf *dq,            \
                                const int4 *tiles, int queries, int kv, int dim, float scale) {     \
     queries_group<D>(q, keys, values, out, d_out, lse, delta, dq, tiles, queries, kv, dim, scale); \
   }                                                                                                \
   KERNEL __launch_bounds__(128, 2)                                                                 \
-      attend_keys_group_##D(const bf *q, const bf *keys, const bf *values, const bf *d_out,        \
-                            const float *lse, const float *delta, bf *dk, bf *dv,                  \
+      attend_keys_group_##D(const hf *q, const hf *keys, const hf *values, const hf *d_out,        \
+                            const float *lse, const float *delta, hf *dk, hf *dv,                  \
                             const int4 *tiles, int queries, int kv, int dim, float scale) {        \
     keys_group<D>(q, keys, values, d_out, lse, delta, dk, dv, tiles, queries, kv, dim, scale);     \
   }

@@ -1,45 +1,61 @@
 // What all kernels share. Compiled at run time by NVRTC, without any header.
 //
-// bf16 is a 16-bit word here: the upper half of an F32. Arithmetic is in F32.
-typedef unsigned short bf;
+// hf, a number of 16 bits, is a word here: bf16, or half precision where FLOAT16 is 1. Arithmetic is
+// in F32.
+typedef unsigned short hf;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #define DEVICE __device__ __forceinline__
 #define KERNEL extern "C" __global__ void
 
-DEVICE float wide(bf x) { return __uint_as_float(((u32)x) << 16); }
-DEVICE bf narrow(float f) {
-  bf r;
-  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(f));
+#if FLOAT16
+#define HF "f16"
+DEVICE float wide(hf x) {
+  float r;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x));
+  return r;
+}
+#else
+#define HF "bf16"
+DEVICE float wide(hf x) { return __uint_as_float(((u32)x) << 16); }
+#endif
+DEVICE hf narrow(float f) {
+  hf r;
+  asm("cvt.rn." HF ".f32 %0, %1;" : "=h"(r) : "f"(f));
   return r;
 }
 // Two numbers in one register, `low` in the lower half.
 DEVICE u32 pack(float low, float high) {
   u32 r;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  asm("cvt.rn." HF "x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
   return r;
 }
-// Two numbers as half precision in one register: queries and keys are held so, because their scores
-// cancel and bf16 would leave an error that softmax makes large. Larger numbers than it has are cut.
-DEVICE u32 pack_half(float low, float high) {
+// Two numbers as half precision in one register: queries and keys are always held so, because their
+// scores cancel and bf16 would leave an error that softmax makes large. Larger numbers than it has
+// are cut.
+DEVICE u32 pack_f16(float low, float high) {
   u32 r;
   low = fminf(fmaxf(low, -65504.f), 65504.f);
   high = fminf(fmaxf(high, -65504.f), 65504.f);
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
   return r;
 }
-// A register of two halves as bf16.
-DEVICE u32 half_to_bf(u32 x) {
+// A register of two numbers of half precision as the model has them.
+DEVICE u32 f16_to_half(u32 x) {
+#if FLOAT16
+  return x;
+#else
   float low, high;
   asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
       : "=f"(low), "=f"(high)
       : "r"(x));
   return pack(low, high);
+#endif
 }
 union Eight {
   uint4 v;
-  bf h[8];
+  hf h[8];
 };
 
 DEVICE float warp_sum(float v) {
@@ -104,13 +120,13 @@ DEVICE void load4_turned(u32 *r, u32 address) {
 }
 // c[16x8] += a[16x16] b[16x8]
 DEVICE void multiply(float *c, const u32 *a, u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." HF "." HF ".f32 {%0,%1,%2,%3}, "
                "{%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 // The same of half-precision operands.
-DEVICE void multiply_half(float *c, const u32 *a, u32 b0, u32 b1) {
+DEVICE void multiply_f16(float *c, const u32 *a, u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
                "{%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])

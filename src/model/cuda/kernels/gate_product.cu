@@ -5,7 +5,7 @@
 
 #if WARP_GROUPS
 DEVICE void gate_product(const TensorMap *x, const TensorMap *weight, const TensorMap *t,
-                         const TensorMap *gate_b, const TensorMap *up_b, bf *gate_up, bf *active,
+                         const TensorMap *gate_b, const TensorMap *up_b, hf *gate_up, hf *active,
                          int rows, int n, int row_pairs, int columns, int steps, int sixteens,
                          int gate_first, int up_first) {
   extern __shared__ __align__(1024) unsigned char room[];
@@ -56,8 +56,8 @@ DEVICE void gate_product(const TensorMap *x, const TensorMap *weight, const Tens
           for (int i = 0; i < 4; i++) {
             const float *of = c + (m * 4 + i) * 4 + r * 2;
             u32 g = gates[i] = pack(of[0], of[1]), u = ups[i] = pack(of[64], of[65]);
-            results[i] = pack(gated(wide((bf)g), wide((bf)u)),
-                              gated(wide((bf)(g >> 16)), wide((bf)(u >> 16))));
+            results[i] = pack(gated(wide((hf)g), wide((hf)u)),
+                              gated(wide((hf)(g >> 16)), wide((hf)(u >> 16))));
           }
           turn_in_quad(gates);
           turn_in_quad(ups);
@@ -129,8 +129,8 @@ DEVICE void gate_gradient_product(const TensorMap *dy, const TensorMap *weight,
             u32 g = shared_word(gates), u = shared_word(ups);
             const float *of = c + (e * 8 + j) * 4 + r * 2;
             float dg[2], du[2];
-            gate_gradient(wide((bf)g), wide((bf)u), of[0], dg, du);
-            gate_gradient(wide((bf)(g >> 16)), wide((bf)(u >> 16)), of[1], dg + 1, du + 1);
+            gate_gradient(wide((hf)g), wide((hf)u), of[0], dg, du);
+            gate_gradient(wide((hf)(g >> 16)), wide((hf)(u >> 16)), of[1], dg + 1, du + 1);
             set_shared_word(gates, pack(dg[0], dg[1]));
             set_shared_word(ups, pack(du[0], du[1]));
           }
@@ -154,7 +154,7 @@ DEVICE void gate_gradient_product(const TensorMap *dy, const TensorMap *weight,
 }
 #else
 DEVICE void gate_product(const TensorMap *, const TensorMap *, const TensorMap *,
-                         const TensorMap *, const TensorMap *, bf *, bf *, int, int, int, int,
+                         const TensorMap *, const TensorMap *, hf *, hf *, int, int, int, int,
                          int, int, int, int) {}
 DEVICE void gate_gradient_product(const TensorMap *, const TensorMap *, const TensorMap *,
                                   const TensorMap *, const TensorMap *, const TensorMap *, int,
@@ -166,7 +166,7 @@ DEVICE void gate_gradient_product(const TensorMap *, const TensorMap *, const Te
 KERNEL PAIRED gate_product_rows(
     const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight,
     const __grid_constant__ TensorMap t, const __grid_constant__ TensorMap gate_b,
-    const __grid_constant__ TensorMap up_b, bf *gate_up, bf *active, int rows, int n,
+    const __grid_constant__ TensorMap up_b, hf *gate_up, hf *active, int rows, int n,
     int row_pairs, int columns, int steps, int sixteens, int gate_first, int up_first) {
   gate_product(&x, &weight, &t, &gate_b, &up_b, gate_up, active, rows, n, row_pairs, columns,
                steps, sixteens, gate_first, up_first);

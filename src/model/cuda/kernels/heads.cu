@@ -22,12 +22,12 @@ DEVICE void four_of_planes(const float *y, int planes, u64 plane, float *v) {
   }
   v[0] = sum.x; v[1] = sum.y; v[2] = sum.z; v[3] = sum.w;
 }
-DEVICE void four_of_bf(const bf *x, float *v) {
+DEVICE void four_of_half(const hf *x, float *v) {
   uint2 four = *(const uint2 *)x;
-  v[0] = wide((bf)four.x);
-  v[1] = wide((bf)(four.x >> 16));
-  v[2] = wide((bf)four.y);
-  v[3] = wide((bf)(four.y >> 16));
+  v[0] = wide((hf)four.x);
+  v[1] = wide((hf)(four.x >> 16));
+  v[2] = wide((hf)four.y);
+  v[3] = wide((hf)(four.y >> 16));
 }
 
 DEVICE Head read_head(const void *x, u64 at, int half, int planes, u64 plane) {
@@ -38,13 +38,13 @@ DEVICE Head read_head(const void *x, u64 at, int half, int planes, u64 plane) {
     four_of_planes((const float *)x + at + i, planes, plane, h.low);
     four_of_planes((const float *)x + at + i + half, planes, plane, h.high);
   } else {
-    four_of_bf((const bf *)x + at + i, h.low);
-    four_of_bf((const bf *)x + at + i + half, h.high);
+    four_of_half((const hf *)x + at + i, h.low);
+    four_of_half((const hf *)x + at + i + half, h.high);
   }
   return h;
 }
 
-DEVICE void write_head(bf *y, const Head &h, int half) {
+DEVICE void write_head(hf *y, const Head &h, int half) {
   int i = lane_of_head() * 4;
   if (i >= half) return;
   *(uint2 *)(y + i) = make_uint2(pack(h.low[0], h.low[1]), pack(h.low[2], h.low[3]));
@@ -52,12 +52,12 @@ DEVICE void write_head(bf *y, const Head &h, int half) {
 }
 
 // As half precision: a query or a key.
-DEVICE void write_half(bf *y, const Head &h, int half) {
+DEVICE void write_f16(hf *y, const Head &h, int half) {
   int i = lane_of_head() * 4;
   if (i >= half) return;
-  *(uint2 *)(y + i) = make_uint2(pack_half(h.low[0], h.low[1]), pack_half(h.low[2], h.low[3]));
+  *(uint2 *)(y + i) = make_uint2(pack_f16(h.low[0], h.low[1]), pack_f16(h.low[2], h.low[3]));
   *(uint2 *)(y + i + half) =
-      make_uint2(pack_half(h.high[0], h.high[1]), pack_half(h.high[2], h.high[3]));
+      make_uint2(pack_f16(h.high[0], h.high[1]), pack_f16(h.high[2], h.high[3]));
 }
 
 // Four numbers of a table, of the head's lower half.
@@ -81,7 +81,7 @@ DEVICE float head_scale(const Head &h, int half, float eps) {
 // From `[queries | keys | values]` of a row: rotated queries to q, and rotated keys, both in half
 // precision, and values to their row of the cache. A row whose cache row is negative stores nothing.
 // Grid: (rows, shares of the heads).
-KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *position,
+KERNEL place_heads(const void *qkv, hf *q, hf *keys, hf *values, const int *position,
                    const int *cache_row, const float *cos, const float *sin,
                    const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                    float eps, int planes, u64 plane) {
@@ -108,9 +108,9 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
       }
     }
     if (h < queries)
-      write_half(q + ((u64)row * queries + h) * dim, x, half);
+      write_f16(q + ((u64)row * queries + h) * dim, x, half);
     else if (to >= 0 && h < queries + kv)
-      write_half(keys + ((u64)to * kv + h - queries) * dim, x, half);
+      write_f16(keys + ((u64)to * kv + h - queries) * dim, x, half);
     else if (to >= 0)
       write_head(values + ((u64)to * kv + h - queries - kv) * dim, x, half);
   }
@@ -118,7 +118,7 @@ KERNEL place_heads(const void *qkv, bf *q, bf *keys, bf *values, const int *posi
 
 // The gradient by `[queries | keys | values]`, from that by rotated queries, and by keys and values
 // of each query head. qkv is read only where heads have a norm.
-KERNEL place_heads_backward(const void *qkv, const bf *dq, const bf *dk, const bf *dv, bf *d_qkv,
+KERNEL place_heads_backward(const void *qkv, const hf *dq, const hf *dk, const hf *dv, hf *d_qkv,
                             const int *position, const float *cos, const float *sin,
                             const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                             float eps, int planes, u64 plane) {
@@ -133,7 +133,7 @@ KERNEL place_heads_backward(const void *qkv, const bf *dq, const bf *dk, const b
     if (h < queries) {
       g = read_head(dq, ((u64)row * queries + h) * dim, half, 0, 0);
     } else {
-      const bf *from = h < queries + kv ? dk : dv;
+      const hf *from = h < queries + kv ? dk : dv;
       int first = (h - queries - (h < queries + kv ? 0 : kv)) * group;
       g = read_head(from, ((u64)row * queries + first) * dim, half, 0, 0);
       // Some heads are under way at a time.

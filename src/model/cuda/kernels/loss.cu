@@ -1,6 +1,6 @@
 // Losses over rows of logits, and the choice of a token.
 
-// A row of F32 logits becomes its gradient in bf16, from the row's start on: what is written lies
+// A row of F32 logits becomes its gradient in 16 bits, from the row's start on: what is written lies
 // before what is still to be read once every thread has read its part. `gradient` gets logits and
 // returns their gradient, of the eight from i on.
 template <typename F> DEVICE void write_gradient(float *x, int n, F gradient) {
@@ -14,7 +14,7 @@ template <typename F> DEVICE void write_gradient(float *x, int n, F gradient) {
     gradient(i, v);
     for (int j = 0; j < 8; j++)
       if (i + j >= n) v[j] = 0.f;
-    write8_half((bf *)x, i, v);
+    write8_half((hf *)x, i, v);
   }
 }
 

@@ -15,7 +15,7 @@ struct SiteAdapter {
 // t[row] = x[row] A^T of the row's adapter. Grid: (groups of ROWS rows, shares of the inner row). A
 // row's sum is formed in the same order whatever the rows beside it.
 #define ROWS 8
-KERNEL low_rank_down(const bf *x, float *t, const SiteAdapter *table, const int *adapter, int rows,
+KERNEL low_rank_down(const hf *x, float *t, const SiteAdapter *table, const int *adapter, int rows,
                      int inputs, int t_stride) {
   int first = blockIdx.x * ROWS, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   int count = min(ROWS, rows - first), warps = blockDim.x >> 5;
@@ -27,7 +27,7 @@ KERNEL low_rank_down(const bf *x, float *t, const SiteAdapter *table, const int 
     if (seen) continue;
     const SiteAdapter *site = table + which;
     for (int r = blockIdx.y * warps + warp; r < site->width; r += warps * gridDim.y) {
-      const bf *a = (const bf *)site->a + (u64)r * inputs;
+      const hf *a = (const hf *)site->a + (u64)r * inputs;
       float sum[ROWS];
       for (int i = 0; i < ROWS; i++) sum[i] = 0.f;
 #pragma unroll 4
@@ -51,13 +51,13 @@ KERNEL low_rank_down(const bf *x, float *t, const SiteAdapter *table, const int 
     }
   }
 }
-// y[row, n..n + 8] += t B^T of an adapter. y is bf16, or F32 (its first plane).
+// y[row, n..n + 8] += t B^T of an adapter. y is hf, or F32 (its first plane).
 DEVICE void add_up(const float *t, void *y, const SiteAdapter *site, u64 at, int n, int is_f32) {
   for (int p = 0; p < site->parts; p++) {
     Part part = site->part[p];
     if (n < part.output || n >= part.output + part.out) continue;
     float sum[8] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
-    const bf *b = (const bf *)part.b + (n - part.output);
+    const hf *b = (const hf *)part.b + (n - part.output);
 #pragma unroll 8
     for (int r = 0; r < part.rank; r++) {
       Eight m;
@@ -70,7 +70,7 @@ DEVICE void add_up(const float *t, void *y, const SiteAdapter *site, u64 at, int
       to[0] = make_float4(low.x + sum[0], low.y + sum[1], low.z + sum[2], low.w + sum[3]);
       to[1] = make_float4(high.x + sum[4], high.y + sum[5], high.z + sum[6], high.w + sum[7]);
     } else {
-      uint4 *to = (uint4 *)((bf *)y + at + n);
+      uint4 *to = (uint4 *)((hf *)y + at + n);
       Eight v;
       v.v = *to;
       for (int j = 0; j < 8; j++) v.h[j] = narrow(wide(v.h[j]) + sum[j]);
@@ -85,7 +85,7 @@ DEVICE void fetch_up(const SiteAdapter *site, int n) {
     const Part &part = site->part[p];
     if (n < part.output || n >= part.output + part.out) continue;
     for (int r = 0; r < part.rank; r++)
-      asm volatile("prefetch.global.L2 [%0];" ::"l"((const bf *)part.b + (n - part.output) +
+      asm volatile("prefetch.global.L2 [%0];" ::"l"((const hf *)part.b + (n - part.output) +
                                                      (u64)r * part.out));
   }
 }
@@ -104,7 +104,7 @@ KERNEL low_rank_up(const float *t, void *y, const SiteAdapter *table, const int 
 // Launched early: x is older than what the kernel before writes, which is y.
 #define AHEAD 4
 KERNEL __launch_bounds__(1024)
-    low_rank_row(const bf *x, void *y, const SiteAdapter *table, const int *adapter, int inputs,
+    low_rank_row(const hf *x, void *y, const SiteAdapter *table, const int *adapter, int inputs,
                  int outputs, int is_f32) {
   extern __shared__ float sums[];
   __shared__ SiteAdapter site;
@@ -125,7 +125,7 @@ KERNEL __launch_bounds__(1024)
   const uint4 *mine = (const uint4 *)(x + (u64)row * inputs);
   for (int job = threadIdx.x >> 5; job < width * shares; job += warps) {
     int from = job / width * each, to = min(from + each, eights);
-    const uint4 *a = (const uint4 *)((const bf *)site.a + (u64)(job % width) * inputs);
+    const uint4 *a = (const uint4 *)((const hf *)site.a + (u64)(job % width) * inputs);
     float sum = 0.f;
     // Some loads are under way at a time, also at the end.
     for (int first = from + lane; first < to; first += 32 * AHEAD) {

@@ -1,7 +1,7 @@
 // AdamW over all trained numbers at once, and the norm of their gradients.
 
-// `half_copy` gets the numbers as bf16 for the next step's products.
-KERNEL adamw(float *p, const float *g, float *m, float *v, bf *half_copy, u32 n, float scale,
+// `half_copy` gets the numbers as hf for the next step's products.
+KERNEL adamw(float *p, const float *g, float *m, float *v, hf *half_copy, u32 n, float scale,
              float new1, float b2, float new2, float epsilon, float decay, float step,
              float correction) {
   u32 i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -16,7 +16,7 @@ KERNEL adamw(float *p, const float *g, float *m, float *v, bf *half_copy, u32 n,
   half_copy[i] = narrow(value);
 }
 
-KERNEL half_copy_of(const float *p, bf *half_copy, u32 n) {
+KERNEL half_copy_of(const float *p, hf *half_copy, u32 n) {
   u32 i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < n) half_copy[i] = narrow(p[i]);
 }
@@ -46,7 +46,7 @@ DEVICE void philox(u32 *c, u32 k0, u32 k1) {
 }
 
 // y (+)= x times the dropout factors of a module: 0, or `keep`. The draws are the host's.
-KERNEL dropped(const bf *x, bf *y, u64 n4, u32 k0, u32 k1, u32 module, u32 step, u32 last,
+KERNEL dropped(const hf *x, hf *y, u64 n4, u32 k0, u32 k1, u32 module, u32 step, u32 last,
                float rate, float keep, int accumulate) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n4) return;

@@ -4,7 +4,7 @@
 
 // Where the heads of a row go, and what they are rotated with.
 struct Heads {
-  bf *q, *keys, *values;
+  hf *q, *keys, *values;
   const int *position, *cache_row;
   const float *cos, *sin;
   int queries, kv;
@@ -45,7 +45,7 @@ DEVICE void place_row(const float *c, int r, u64 row, bool in, int first, const 
     for (int h = 0; h < 256 / D; h++) {
       int head = first / D + h, of_kv = head - heads.queries;
       bool there = in && head < total, value = of_kv >= heads.kv;
-      bf *at = of_kv < 0 ? heads.q + (row * heads.queries + head) * D
+      hf *at = of_kv < 0 ? heads.q + (row * heads.queries + head) * D
                : value   ? heads.values + (to * heads.kv + of_kv - heads.kv) * D
                          : heads.keys + (to * heads.kv + of_kv) * D;
       u32 low[4], high[4];
@@ -59,8 +59,8 @@ DEVICE void place_row(const float *c, int r, u64 row, bool in, int first, const 
           high[i] = pack(x.high.x, x.high.y);
         } else {
           x.turn(cos[i], sin[i]);
-          low[i] = pack_half(x.low.x, x.low.y);
-          high[i] = pack_half(x.high.x, x.high.y);
+          low[i] = pack_f16(x.low.x, x.low.y);
+          high[i] = pack_f16(x.high.x, x.high.y);
         }
       }
       turn_in_quad(low);
@@ -147,7 +147,7 @@ DEVICE void qkv_product(const TensorMap *, const TensorMap *, const TensorMap *,
       const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight,               \
       const __grid_constant__ TensorMap t, const __grid_constant__ TensorMap q_b,                  \
       const __grid_constant__ TensorMap k_b, const __grid_constant__ TensorMap v_b,                \
-      const float *bias, bf *q, bf *keys, bf *values, const int *position, const int *cache_row,   \
+      const float *bias, hf *q, hf *keys, hf *values, const int *position, const int *cache_row,   \
       const float *cos, const float *sin, int queries, int kv, int rows, int row_pairs,            \
       int columns, int steps, int sixteens, int q_first, int k_first, int v_first) {               \
     Heads heads = {q, keys, values, position, cache_row, cos, sin, queries, kv};                   \

@@ -200,7 +200,7 @@ DEVICE void turn_in_quad(u32 *w) {
     }
   }
 }
-DEVICE void write16(bf *to, const u32 *w) {
+DEVICE void write16(hf *to, const u32 *w) {
   *(uint4 *)to = make_uint4(w[0], w[1], w[2], w[3]);
 }
 #endif

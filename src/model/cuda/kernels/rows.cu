@@ -1,6 +1,6 @@
 // Kernels of one row at a time: norms, gated activation, embedding, gathering.
 
-// Eight numbers of a row that is F32 (the residual stream and its gradient) or bf16.
+// Eight numbers of a row that is F32 (the residual stream and its gradient) or hf.
 DEVICE void read8(const void *x, u64 at, int f32, float *v) {
   if (f32) {
     float4 low = ((const float4 *)((const float *)x + at))[0];
@@ -9,11 +9,11 @@ DEVICE void read8(const void *x, u64 at, int f32, float *v) {
     v[4] = high.x; v[5] = high.y; v[6] = high.z; v[7] = high.w;
   } else {
     Eight a;
-    a.v = *(const uint4 *)((const bf *)x + at);
+    a.v = *(const uint4 *)((const hf *)x + at);
     for (int j = 0; j < 8; j++) v[j] = wide(a.h[j]);
   }
 }
-DEVICE void write8_half(bf *x, u64 at, const float *v) {
+DEVICE void write8_half(hf *x, u64 at, const float *v) {
   Eight a;
   for (int j = 0; j < 8; j++) a.h[j] = narrow(v[j]);
   *(uint4 *)(x + at) = a.v;
@@ -23,11 +23,11 @@ DEVICE void write8(void *x, u64 at, int f32, const float *v) {
     ((float4 *)((float *)x + at))[0] = make_float4(v[0], v[1], v[2], v[3]);
     ((float4 *)((float *)x + at))[1] = make_float4(v[4], v[5], v[6], v[7]);
   } else {
-    write8_half((bf *)x, at, v);
+    write8_half((hf *)x, at, v);
   }
 }
 
-KERNEL norm_rows(const void *x, const float *w, bf *y, int n, float eps, int f32) {
+KERNEL norm_rows(const void *x, const float *w, hf *y, int n, float eps, int f32) {
   __shared__ float room[32];
   u64 at = (u64)blockIdx.x * n;
   float s = 0, v[8];
@@ -46,7 +46,7 @@ KERNEL norm_rows(const void *x, const float *w, bf *y, int n, float eps, int f32
 
 // sum = x + y; normed = norm(sum). `planes` > 0: y is F32 in that many partial sums. x and sum are
 // of one kind.
-KERNEL sum_norm_rows(const void *x, const void *y, void *sum, bf *normed, const float *w, int n,
+KERNEL sum_norm_rows(const void *x, const void *y, void *sum, hf *normed, const float *w, int n,
                      float eps, int planes, u64 plane, int f32) {
   extern __shared__ float row[];
   __shared__ float room[32];
@@ -80,8 +80,8 @@ KERNEL sum_norm_rows(const void *x, const void *y, void *sum, bf *normed, const 
   }
 }
 
-// dx += the gradient of a norm by x; `half` gets dx as bf16 for the products that read it.
-KERNEL norm_backward_rows(const void *x, const float *w, const bf *dy, void *dx, bf *half, int n,
+// dx += the gradient of a norm by x; `half` gets dx as hf for the products that read it.
+KERNEL norm_backward_rows(const void *x, const float *w, const hf *dy, void *dx, hf *half, int n,
                           float eps, int x_f32, int dx_f32) {
   __shared__ float room[32];
   u64 at = (u64)blockIdx.x * n;
@@ -121,7 +121,7 @@ DEVICE void gate_gradient(float gate, float up, float dy, float *d_gate, float *
   *d_gate = dy * up * s * (1.f + gate * (1.f - s));
 }
 
-KERNEL gate_rows(const bf *gate_up, bf *y, int n8, u64 total8) {
+KERNEL gate_rows(const hf *gate_up, hf *y, int n8, u64 total8) {
   let_next_start();
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
@@ -133,7 +133,7 @@ KERNEL gate_rows(const bf *gate_up, bf *y, int n8, u64 total8) {
   ((uint4 *)y)[i] = c.v;
 }
 
-KERNEL gate_backward_rows(const bf *gate_up, const bf *dy, bf *d, int n8, u64 total8) {
+KERNEL gate_backward_rows(const hf *gate_up, const hf *dy, hf *d, int n8, u64 total8) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
   u64 row = i / n8, col = i % n8;
@@ -152,7 +152,7 @@ KERNEL gate_backward_rows(const bf *gate_up, const bf *dy, bf *d, int n8, u64 to
 }
 
 // y[row] = x[index[row]], of n8 times 16 bytes; a negative index gives zeros.
-KERNEL gather_rows(const bf *x, const int *index, bf *y, int n8) {
+KERNEL gather_rows(const hf *x, const int *index, hf *y, int n8) {
   int from = index[blockIdx.x];
   uint4 zero = make_uint4(0, 0, 0, 0);
   for (int i = threadIdx.x; i < n8; i += blockDim.x)
@@ -160,15 +160,15 @@ KERNEL gather_rows(const bf *x, const int *index, bf *y, int n8) {
 }
 
 // y[index[row]] = x[row]; a negative index is skipped.
-KERNEL scatter_rows(const bf *x, const int *index, bf *y, int n8) {
+KERNEL scatter_rows(const hf *x, const int *index, hf *y, int n8) {
   int to = index[blockIdx.x];
   if (to < 0) return;
   for (int i = threadIdx.x; i < n8; i += blockDim.x)
     ((uint4 *)y)[(u64)to * n8 + i] = ((const uint4 *)x)[(u64)blockIdx.x * n8 + i];
 }
 
-// y[index[row]] += x[row], and its bf16 copy.
-KERNEL scatter_add_rows(const void *x, const int *index, void *y, bf *half, int n, int f32) {
+// y[index[row]] += x[row], and its copy of 16 bits.
+KERNEL scatter_add_rows(const void *x, const int *index, void *y, hf *half, int n, int f32) {
   u64 to = (u64)index[blockIdx.x] * n, from = (u64)blockIdx.x * n;
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     float a[8], b[8];
@@ -181,7 +181,7 @@ KERNEL scatter_add_rows(const void *x, const int *index, void *y, bf *half, int 
 }
 
 // The tokens' rows of the embedding as F32.
-KERNEL embed_rows(const bf *embedding, const int *tokens, float *x, int n) {
+KERNEL embed_rows(const hf *embedding, const int *tokens, float *x, int n) {
   u64 from = (u64)tokens[blockIdx.x] * n, to = (u64)blockIdx.x * n;
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     float v[8];
@@ -190,7 +190,7 @@ KERNEL embed_rows(const bf *embedding, const int *tokens, float *x, int n) {
   }
 }
 
-KERNEL add_bias_rows(bf *y, const bf *b, int n8, u64 total8) {
+KERNEL add_bias_rows(hf *y, const hf *b, int n8, u64 total8) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
   Eight a, c;
@@ -201,7 +201,7 @@ KERNEL add_bias_rows(bf *y, const bf *b, int n8, u64 total8) {
 }
 
 // Uniform numbers in +-width, a function of seed and place.
-KERNEL random_numbers(bf *y, u64 n, u64 seed, float width) {
+KERNEL random_numbers(hf *y, u64 n, u64 seed, float width) {
   for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
     u64 z = i * 0x9E3779B97F4A7C15ull + seed;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
@@ -212,7 +212,7 @@ KERNEL random_numbers(bf *y, u64 n, u64 seed, float width) {
 }
 
 // Copies the first `rows` rows of keys and values from one slot to another.
-KERNEL copy_slot(bf *keys, bf *values, u64 from, u64 to, u64 count8) {
+KERNEL copy_slot(hf *keys, hf *values, u64 from, u64 to, u64 count8) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count8) return;
   ((uint4 *)keys)[to + i] = ((uint4 *)keys)[from + i];

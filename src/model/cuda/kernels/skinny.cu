@@ -16,7 +16,7 @@ DEVICE void copy16_ahead(u32 to, const void *from, bool valid) {
 }
 
 template <int M, int GROUPS, int STAGES>
-DEVICE void skinny(const bf *x, const bf *w, void *y, const float *bias, int m, int n, int k,
+DEVICE void skinny(const hf *x, const hf *w, void *y, const float *bias, int m, int n, int k,
                    int y_stride, int tiles, int is_f32) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int OUTPUTS = 64 * GROUPS, THREADS = 128 * GROUPS;
@@ -75,9 +75,9 @@ DEVICE void skinny(const bf *x, const bf *w, void *y, const float *bias, int m, 
     products_commit();
     products_wait<0>();
   }
-  // bf16 goes through shared memory, so that whole sectors are written.
+  // What has 16 bits goes through shared memory, so that whole sectors are written.
   constexpr int WIDE = OUTPUTS + 8;
-  bf *turned = (bf *)room;
+  hf *turned = (hf *)room;
   if (!is_f32) __syncthreads();
 #pragma unroll
   for (int half = 0; half < 2; half++) {
@@ -101,8 +101,8 @@ DEVICE void skinny(const bf *x, const bf *w, void *y, const float *bias, int m, 
   __syncthreads();
   for (int i = threadIdx.x; i < m * OUTPUTS / 8; i += THREADS) {
     int row = i / (OUTPUTS / 8), place = i % (OUTPUTS / 8) * 8, column = first + place;
-    const bf *from = turned + row * WIDE + place;
-    bf *to = (bf *)y + (u64)row * y_stride + column;
+    const hf *from = turned + row * WIDE + place;
+    hf *to = (hf *)y + (u64)row * y_stride + column;
     if (column + 8 <= end)
       *(uint4 *)to = *(const uint4 *)from;
     else
@@ -111,11 +111,11 @@ DEVICE void skinny(const bf *x, const bf *w, void *y, const float *bias, int m, 
 }
 #else
 template <int M, int GROUPS, int STAGES>
-DEVICE void skinny(const bf *, const bf *, void *, const float *, int, int, int, int, int, int) {}
+DEVICE void skinny(const hf *, const hf *, void *, const float *, int, int, int, int, int, int) {}
 #endif
 
 #define SKINNY(NAME, M, GROUPS, STAGES)                                                            \
-  KERNEL __launch_bounds__(128 * GROUPS) NAME(const bf *x, const bf *w, void *y,                   \
+  KERNEL __launch_bounds__(128 * GROUPS) NAME(const hf *x, const hf *w, void *y,                   \
                                               const float *bias, int m, int n, int k,              \
                                               int y_stride, int tiles, int is_f32) {               \
     skinny<M, GROUPS, STAGES>(x, w, y, bias, m, n, k, y_stride, tiles, is_f32);                    \
