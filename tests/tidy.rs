@@ -28,7 +28,10 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("lora", &["model"]),
     ("generate", &["chat", "lora", "model"]),
     ("train", &["chat", "lora", "model"]),
-    ("config", &["gate", "lora", "suite", "train"]),
+    (
+        "config",
+        &["gate", "lora", "model::Dtype", "suite", "train"],
+    ),
     ("hub", &[]),
     (
         "run",

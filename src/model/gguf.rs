@@ -333,6 +333,8 @@ mod tests {
             let file = open(&sample);
             assert_eq!(file.get("extra.weight").unwrap(), expected, "{dtype:?}");
             assert_eq!(file.shape("extra.weight"), Some(&[rows, 256][..]));
+            let wide = matches!(dtype, GgmlDType::F32 | GgmlDType::BF16);
+            assert_eq!(file.has_range_of_f32("extra.weight"), wide, "{dtype:?}");
         }
     }
 

@@ -505,6 +505,22 @@ mod tests {
     }
 
     #[test]
+    fn half_type_follows_what_matrices_are_stored_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let half_type = |dtype, shape: &[usize], bytes: &[u8]| {
+            one_tensor(folder.path(), dtype, shape, bytes);
+            Weights::open_folder(folder.path()).unwrap().half_type()
+        };
+        let half = HalfType::Float16;
+        assert_eq!(half_type(Dtype::F16, &[2, 2], &[0; 8]), half);
+        // A norm that is F32 says nothing.
+        assert_eq!(half_type(Dtype::F32, &[2], &[0; 8]), half);
+        let wide = HalfType::Bfloat16;
+        assert_eq!(half_type(Dtype::BF16, &[2, 2], &[0; 8]), wide);
+        assert_eq!(half_type(Dtype::F32, &[1, 2], &[0; 8]), wide);
+    }
+
+    #[test]
     fn shards_hold_what_the_single_file_holds() {
         let single = Weights::open_folder(&fixture("tiny-llama")).unwrap();
         let shards = Weights::open_folder(&fixture("tiny-llama-sharded")).unwrap();

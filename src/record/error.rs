@@ -72,8 +72,8 @@ pub enum RecordError {
     /// JSON has no number for this.
     #[error(
         "{what} is not a finite number: nothing can be compared with it\n  \
-         The model's weights or the adapter may hold NaN or infinite values, or a GPU's float16 is \
-         too small for the model: set dtype = \"bfloat16\" under [model]."
+         The model's weights or the adapter may hold NaN or infinite values. On a GPU in float16 \
+         they may be beyond its\n  range: set dtype = \"bfloat16\" under [model]."
     )]
     NotFinite {
         /// Which value.

@@ -270,10 +270,11 @@ mod tests {
         }
         let mut answer = answered(0, 0);
         answer.answer.logprobs[1] = f32::NAN;
-        insta::assert_snapshot!(writer.answered(answer).unwrap_err(), @"
+        insta::assert_snapshot!(writer.answered(answer).unwrap_err(), @r#"
         a log-probability of the answer to code::quicksort#0 is not a finite number: nothing can be compared with it
-          The model's weights or the adapter may hold NaN or infinite values.
-        ");
+          The model's weights or the adapter may hold NaN or infinite values. On a GPU in float16 they may be beyond its
+          range: set dtype = "bfloat16" under [model].
+        "#);
         assert_eq!(
             read_record(writer.path()).unwrap(),
             SubjectRecord::new(header("base"))

@@ -20,7 +20,7 @@ use qeval::chat::{ChatTemplate, Conversation, Tokenizer};
 use qeval::flow::Finish;
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
 use qeval::lora::{Adapter, LoadedAdapter, LoraConfig, Trainable};
-use qeval::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span};
+use qeval::model::{Batch, Decoder, HalfType, KvCache, ModelFiles, NoLowRank, Span};
 use qeval::random::{Philox, Purpose};
 use serde::Deserialize;
 
@@ -123,6 +123,12 @@ fn tokens_are_those_of_transformers() {
             case.text
         );
     }
+}
+
+#[test]
+fn quantized_weights_suit_half_precision() {
+    let Some(model) = model() else { return };
+    assert_eq!(model.files.weights.half_type(), HalfType::Float16);
 }
 
 #[test]
