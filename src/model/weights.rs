@@ -89,22 +89,17 @@ impl Weights {
     /// The 16-bit numbers that suit how matrices are stored: half precision where all are F16 or
     /// quantized in blocks whose scales are; else bf16, which has the range of what they may hold.
     pub fn half_type(&self) -> HalfType {
-        let is_wide = |name: &&str| match &self.source {
+        let is_matrix = |name: &str| self.shape(name).is_some_and(|shape| shape.len() == 2);
+        let is_wide = |name: &str| match &self.source {
             Source::Safetensors { files, place } => place
-                .get(*name)
+                .get(name)
                 .is_none_or(|&file| files[file].dtype(name) != Some(Dtype::F16)),
             Source::Gguf(file) => file.has_range_of_f32(name),
         };
-        let is_matrix = |name: &&str| self.shape(name).is_some_and(|shape| shape.len() == 2);
-        if self
-            .names()
-            .iter()
-            .filter(|n| is_matrix(n))
-            .any(|n| is_wide(n))
-        {
-            HalfType::Bfloat16
-        } else {
-            HalfType::Float16
+        let names = self.names().into_iter();
+        match names.filter(|name| is_matrix(name)).any(is_wide) {
+            true => HalfType::Bfloat16,
+            false => HalfType::Float16,
         }
     }
 
