@@ -1,6 +1,6 @@
 //! Files that a reader never sees half written, whenever the writer is killed.
 //!
-//! - [`write`] and [`write_with`]: a whole file, through a temporary one in the same folder, fsync
+//! - [`write()`] and [`write_with`]: a whole file, through a temporary one in the same folder, fsync
 //!   and rename.
 //! - [`write_folder`] and [`create_folder`]: a whole folder, built aside and renamed into place.
 //! - [`LineAppender`]: a file that grows by whole lines, one `write` call a line. A line counts
@@ -72,7 +72,7 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), FileError> {
     write_with(path, |file| file.write_all(content.as_ref()))
 }
 
-/// As [`write`], for content that is produced piece by piece.
+/// As [`write()`], for content that is produced piece by piece.
 ///
 /// # Errors
 /// `fill` or a step of writing failed; an older file of that name is untouched then.

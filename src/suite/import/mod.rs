@@ -6,8 +6,8 @@
 //! and all the rest is named, with its place and the reason: in the report, and as comments in
 //! the file. Programs (`!function`, `javascript`) are never run.
 //!
-//! [`import`] reads ([`source`], [`yaml`]), translates ([`promptfoo`], [`lm_eval`]) into a draft
-//! that is known to load ([`draft`]), and writes it as TOML ([`write`]).
+//! [`import`] reads (`source`, `yaml`), translates (`promptfoo`, `lm_eval`) into a draft
+//! that is known to load (`draft`), and writes it as TOML ([`write`]).
 
 mod assertion;
 mod draft;
