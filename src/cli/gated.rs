@@ -310,6 +310,7 @@ fn key(assignment: &Assignment, specs: &[SubjectSpec]) -> Result<String, CliErro
         .part("layout", GateRecord::VERSION.to_le_bytes())
         .part("model", &assignment.model)
         .part("files", files(Path::new(&assignment.model)))
+        .part("dtype", json(&assignment.dtype))
         .part("system", json(&assignment.system))
         .part("rules", json(&assignment.rules))
         .part("training", json(&assignment.training_answers))

@@ -128,16 +128,23 @@ impl<'a> ModelRef<'a> {
         }
     }
 
+    /// The numbers that it computes in: `f32`, `bf16`, or `f16`.
+    pub fn number_type(self) -> &'static str {
+        match self {
+            ModelRef::Cpu(_) => "f32",
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(decoder) => decoder.device().half_type().name(),
+        }
+    }
+
     /// Where it runs and in what, for people and records.
     pub fn device_name(self) -> String {
-        match self {
-            ModelRef::Cpu(_) => "cpu f32".into(),
+        let device = match self {
+            ModelRef::Cpu(_) => "cpu",
             #[cfg(feature = "gpu")]
-            ModelRef::Gpu(decoder) => {
-                let cuda = decoder.device();
-                format!("{} {}", cuda.name(), cuda.half_type().name())
-            }
-        }
+            ModelRef::Gpu(decoder) => decoder.device().name(),
+        };
+        format!("{device} {}", self.number_type())
     }
 
     /// Sequences that it answers at once when nothing else is asked for.

@@ -245,6 +245,7 @@ impl TrainingJob<'_> {
     fn identity(&self, tokenized: &Tokenized) -> String {
         let mut parts = Parts::new("training")
             .part("base", &self.session.base.digest)
+            .part("numbers", self.session.decoder.as_ref().number_type())
             .part("lora", serde_json::to_string(self.lora).unwrap_or_default())
             .part(
                 "validation",
