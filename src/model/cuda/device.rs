@@ -91,17 +91,18 @@ impl Cuda {
     /// The same of weights, which no rounding may make infinite.
     fn weights_to_half(&self, values: &[f32]) -> Result<Vec<u16>, ModelError> {
         let half = self.to_half(values);
-        let too_large = |bits: &&u16| self.0.half_type.number(**bits).is_infinite();
-        match half.par_iter().with_min_len(1 << 16).find_any(too_large) {
-            None => Ok(half),
-            Some(_) => Err(ModelError::Gpu {
+        let infinity = self.0.half_type.bits(f32::INFINITY);
+        let is_infinite = |bits: &u16| bits & 0x7fff == infinity;
+        if half.par_iter().with_min_len(1 << 16).any(is_infinite) {
+            return Err(ModelError::Gpu {
                 problem: format!(
                     "the model has weights beyond the range of {}; set `dtype = \"bfloat16\"` \
                      under [model]",
                     self.0.half_type.name()
                 ),
-            }),
+            });
         }
+        Ok(half)
     }
 
     fn context(&self) -> &Arc<Context> {
