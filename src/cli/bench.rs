@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Compute, Model, ModelFiles};
+use crate::model::{Model, ModelFiles};
 use crate::run::{Bench, Measured, Part, RunError, shape};
 
 use super::args::{Format, OutputArgs};
@@ -27,10 +27,7 @@ struct Report<'a> {
 pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let setup = Setup::new(output, &args.compute, std::path::Path::new("runs"))?;
     let name = args.model.as_deref().unwrap_or(&args.shape);
-    let compute = Compute {
-        device: setup.device,
-        dtype: args.dtype,
-    };
+    let compute = setup.compute(args.dtype);
     let model = match &args.model {
         Some(model) => {
             let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;

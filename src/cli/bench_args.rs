@@ -19,8 +19,8 @@ pub struct BenchArgs {
     /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
-    /// What a GPU computes in: auto, bfloat16, or float16 [default: as a real model is stored; bfloat16
-    /// for random weights]
+    /// What a GPU computes in: auto, bfloat16, or float16 [default: as a real model is stored;
+    /// bfloat16 for random weights]
     #[arg(
         long,
         value_name = "DTYPE",

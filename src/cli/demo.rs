@@ -10,6 +10,7 @@ use crate::config::{QevalConfig, parse, sample_toml};
 use crate::exit::Outcome;
 use crate::flow::{CaseId, Decision, RunEvent, Suite, Verdict};
 use crate::gate::{Rules, preview};
+use crate::model::Dtype;
 use crate::report::{
     AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, repeated_training_answer,
     side_by_side, suite_table, summary_lines, verdict_block,
@@ -93,7 +94,7 @@ pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
     let before = preview(&suites, &rules).map_err(CliError::Gate)?;
     let mut on_event = setup.listener();
     let model = args.model.as_deref().unwrap_or(MODEL);
-    let session = Session::open(model, None, setup.device, &mut on_event)?;
+    let session = Session::open(model, None, setup.compute(Dtype::Auto), &mut on_event)?;
     let loaded = Instant::now();
     session
         .notices

@@ -7,7 +7,7 @@ use crate::config::QevalConfig;
 use crate::flow::{ProbeId, Subject, Suite};
 use crate::gate::{Look, Rules, judge};
 use crate::lora::{Adapter, LoadedAdapter};
-use crate::model::{Compute, Dtype};
+use crate::model::Dtype;
 use crate::record::{Provenance, Run, SubjectSource, SubjectSpec, SuiteProvenance};
 use crate::run::{
     Candidate, CheckSettings, Evaluation, Measurement, NoiseFloor, Questions, Session, asked_again,
@@ -277,10 +277,7 @@ fn floor(
 pub fn open(setup: &Setup, assignment: &Assignment) -> Result<Session, CliError> {
     let mut on_event = setup.listener();
     let system = assignment.system.clone();
-    let compute = Compute {
-        device: setup.device,
-        dtype: assignment.dtype,
-    };
+    let compute = setup.compute(assignment.dtype);
     let session = Session::open(&assignment.model, system, compute, &mut on_event)?;
     session
         .notices

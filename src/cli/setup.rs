@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::{self, QevalConfig};
 use crate::flow::{RunEvent, Suite};
 use crate::gate::Rules;
-use crate::model::DeviceChoice;
+use crate::model::{Compute, DeviceChoice, Dtype};
 use crate::record::Store;
 use crate::report::{Style, print};
 use crate::run::{CheckSettings, Interrupt, JudgeSettings, RunError, Scoring};
@@ -37,7 +37,7 @@ pub struct Setup {
     /// Sequences answered at once; 0 is as many as suit the device.
     pub slots: usize,
     /// Where the model runs.
-    pub device: DeviceChoice,
+    device: DeviceChoice,
 }
 
 impl Setup {
@@ -85,6 +85,14 @@ impl Setup {
             quiet: !std::io::stderr().is_terminal(),
         };
         Setup::new(&output, &args.compute, &args.store.runs)
+    }
+
+    /// Where a model runs that is to compute in this on a GPU.
+    pub fn compute(&self, dtype: Dtype) -> Compute {
+        Compute {
+            device: self.device,
+            dtype,
+        }
     }
 
     /// Hears events.

@@ -3,7 +3,6 @@
 use crate::exit::Outcome;
 use crate::flow::{Decision, Verdict};
 use crate::gate::{Rules, preview};
-use crate::model::Compute;
 use crate::report::{
     CheckpointRow, TrainReport, checkpoint_table, loss_cause, preview_lines, verdict_block,
 };
@@ -43,10 +42,7 @@ pub fn train(args: &TrainArgs, output: &OutputArgs) -> Result<Outcome, CliError>
     let session = Session::open(
         &model_path(&config),
         config.train.system.clone(),
-        Compute {
-            device: setup.device,
-            dtype: config.model.dtype,
-        },
+        setup.compute(config.model.dtype),
         &mut on_event,
     )?;
     session

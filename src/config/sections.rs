@@ -142,12 +142,7 @@ fn positive_part(n: f64) -> bool {
 pub(super) fn read_model(mut table: Table<'_, '_, '_>) -> ModelSection {
     let mut model = ModelSection::default();
     table.text("path", &mut model.path);
-    let types = [
-        ("auto", Dtype::Auto),
-        ("bfloat16", Dtype::Bfloat16),
-        ("float16", Dtype::Float16),
-    ];
-    table.word("dtype", &mut model.dtype, &types);
+    table.word("dtype", &mut model.dtype, &Dtype::WORDS);
     table.finish();
     model
 }

@@ -28,13 +28,6 @@ pub struct Compute {
     pub dtype: Dtype,
 }
 
-impl From<DeviceChoice> for Compute {
-    fn from(device: DeviceChoice) -> Self {
-        let dtype = Dtype::default();
-        Compute { device, dtype }
-    }
-}
-
 /// A loaded base model.
 pub enum Model {
     /// On the CPU, in F32.
@@ -61,11 +54,11 @@ impl Model {
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN; a GPU that was asked for and cannot be used.
     pub fn load(
-        compute: impl Into<Compute>,
+        compute: Compute,
         config: &ModelConfig,
         weights: &Weights,
     ) -> Result<(Self, Option<String>), ModelError> {
-        let Compute { device, dtype } = compute.into();
+        let Compute { device, dtype } = compute;
         let (gpu, notice) = open(device, dtype.or(weights.half_type()), config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
@@ -86,17 +79,13 @@ impl Model {
         Ok((Model::Cpu(Decoder::load(config, weights)?), notice))
     }
 
-    /// A model of random weights, for measuring a shape; on a GPU in bf16 when nothing else is asked
-    /// for.
+    /// A model of random weights, for measuring a shape; on a GPU in bf16 when nothing else is
+    /// asked for.
     ///
     /// # Errors
     /// Too little memory; a GPU that was asked for and cannot be used.
-    pub fn random(
-        compute: impl Into<Compute>,
-        config: &ModelConfig,
-        seed: u64,
-    ) -> Result<Self, ModelError> {
-        let Compute { device, dtype } = compute.into();
+    pub fn random(compute: Compute, config: &ModelConfig, seed: u64) -> Result<Self, ModelError> {
+        let Compute { device, dtype } = compute;
         let (gpu, _) = open(device, dtype.or(HalfType::Bfloat16), config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {

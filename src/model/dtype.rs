@@ -67,6 +67,13 @@ impl HalfType {
 }
 
 impl Dtype {
+    /// Every kind by its name.
+    pub const WORDS: [(&str, Dtype); 3] = [
+        ("auto", Dtype::Auto),
+        ("bfloat16", Dtype::Bfloat16),
+        ("float16", Dtype::Float16),
+    ];
+
     /// The kind of numbers for weights that are stored in a way that `stored` suits.
     pub fn or(self, stored: HalfType) -> HalfType {
         match self {
@@ -81,12 +88,9 @@ impl std::str::FromStr for Dtype {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "auto" => Ok(Dtype::Auto),
-            "bfloat16" => Ok(Dtype::Bfloat16),
-            "float16" => Ok(Dtype::Float16),
-            _ => Err("give auto, bfloat16, or float16".into()),
-        }
+        let found = Dtype::WORDS.iter().find(|(word, _)| *word == name);
+        let found = found.map(|(_, dtype)| *dtype);
+        found.ok_or_else(|| "give auto, bfloat16, or float16".into())
     }
 }
 
@@ -112,5 +116,9 @@ mod tests {
             assert_eq!(Dtype::Bfloat16.or(stored), HalfType::Bfloat16);
         }
         assert!("fp16".parse::<Dtype>().is_err());
+        for (word, dtype) in Dtype::WORDS {
+            assert_eq!(word.parse(), Ok(dtype));
+            assert_eq!(serde_json::to_value(dtype).unwrap(), word);
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Session {
     pub fn open(
         model: &str,
         system: Option<String>,
-        compute: impl Into<Compute>,
+        compute: Compute,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
         let ModelPath { path, hub_id } = fetch(model, on_event)?;
@@ -71,7 +71,7 @@ impl Session {
             Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
                 .with_end_of_turn(files.eos_token_ids.iter().copied())?;
         let effective_system = template.effective_system(system.as_deref())?;
-        let (decoder, passed_over) = load(&mut files, model, compute.into(), on_event)?;
+        let (decoder, passed_over) = load(&mut files, model, compute, on_event)?;
         files.notices.extend(passed_over);
         Ok(Session {
             decoder,

@@ -28,8 +28,8 @@ fn sessions(dtype: Dtype) -> Option<(Session, Session)> {
         Session::open(&path, None, compute, &mut |_| {}).unwrap()
     };
     let (mut host, card) = (open(DeviceChoice::Cpu), open(DeviceChoice::Gpu(0)));
-    // The weights of a quantized file are no numbers of 16 bits: without the same rounding on both sides
-    // the comparison would be one of two models. QEVAL_EXACT_WEIGHTS shows that one.
+    // The weights of a quantized file are no numbers of 16 bits: without the same rounding on both
+    // sides the comparison would be one of two models. QEVAL_EXACT_WEIGHTS shows that one.
     if std::env::var_os("QEVAL_EXACT_WEIGHTS").is_none() {
         let mut files = ModelFiles::open(path.as_ref()).unwrap();
         files.weights.round_to(dtype.or(HalfType::Float16));

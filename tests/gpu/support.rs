@@ -12,17 +12,21 @@ use qeval::random::{Philox, Purpose};
 /// The GPU, or `None` with a word about it where there is none: the tests then pass without having
 /// run.
 pub fn gpu() -> Option<Cuda> {
-    if !Cuda::driver_is_there() {
+    driver_is_there().then(|| Cuda::open(0, HalfType::Bfloat16).unwrap())
+}
+
+fn driver_is_there() -> bool {
+    let there = Cuda::driver_is_there();
+    if !there {
         eprintln!("skipped: this machine has no NVIDIA driver");
-        return None;
     }
-    Some(Cuda::open(0, HalfType::Bfloat16).unwrap())
+    there
 }
 
 /// The GPU, in both kinds of numbers, and the same one as if it were the oldest that qeval runs on:
 /// kernels that a newer one has better ones for are tried too.
 pub fn gpus() -> Vec<Cuda> {
-    if gpu().is_none() {
+    if !driver_is_there() {
         return Vec::new();
     }
     let open = |half_type| {
@@ -46,7 +50,7 @@ pub fn numbers(rows: usize, cols: usize, seed: u64) -> Mat {
 }
 
 pub fn half(x: f32) -> f32 {
-    bf16::from_f32(x).to_f32()
+    HalfType::Bfloat16.round(x)
 }
 
 /// Length of the difference over the length of what is expected.

@@ -25,8 +25,8 @@ DEVICE void load_panels(u32 tile, const hf *from, u64 stride, int rows, int dim)
   }
 }
 
-// A tile of half precision becomes one of the model's numbers, in place. All of it is read before the
-// first is used.
+// A tile of half precision becomes one of the model's numbers, in place. All of it is read before
+// the first is used.
 template <int D> DEVICE void panels_to_half(u32 tile) {
 #if !FLOAT16
   u32 v[D / 16][4], at = tile + threadIdx.x * 16;
