@@ -20,6 +20,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,14 +28,16 @@ use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use similar::{ChangeTag, TextDiff};
+use thiserror::Error;
 
+use crate::atomic_file::FileError;
 use crate::check::run_worker_if_asked;
-use crate::cli::gate::{CliError, Gating, MeasureArgs, Setup, load_config, snapshot_context};
 use crate::exit::Outcome;
-use crate::flow::{Decision, GateRecord, ProbeComparison, ProbeId};
+use crate::flow::{Candidate, Comparison, Decision, ProbeComparison, ProbeId, SuiteVerdict};
+use crate::project::{Gated, Order, Overrides, Project, ProjectError, snapshot_context};
 use crate::report::{
-    Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers, suite_failure,
-    suite_numbers, verdict_failure,
+    Progress, Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers,
+    suite_failure, suite_numbers, verdict_failure,
 };
 use crate::snapshot::{Asserted, Snapshots, Update};
 
@@ -90,7 +93,7 @@ impl Harness {
         }
     }
 
-    fn run(self) -> Result<ExitCode, CliError> {
+    fn run(self) -> Result<ExitCode, HarnessError> {
         let (arguments, junit_file) = arguments();
         let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(
             || PathBuf::from("."),
@@ -102,15 +105,15 @@ impl Harness {
             None if beside.is_file() => (beside, false),
             None => match &self.otherwise {
                 Some(config) => (crate_folder.join(config), true),
-                None => return Err(CliError::NoProject { path: beside }),
+                None => return Err(HarnessError::NoProject { path: beside }),
             },
         };
-        let project = Arc::new(Project::new(&config)?);
+        let project = Arc::new(Tested::open(&config)?);
         let results = Arc::new(Mutex::new(Vec::new()));
         let mut trials = project_trials(&project, &results)?;
         if fallback {
             for config in &self.must_fail {
-                let project = Project::new(&crate_folder.join(config))?;
+                let project = Tested::open(&crate_folder.join(config))?;
                 trials.push(must_fail(project, &results));
             }
         }
@@ -123,6 +126,25 @@ impl Harness {
         }
         Ok(conclusion.exit_code())
     }
+}
+
+/// Why no test could be run.
+#[derive(Debug, Error)]
+enum HarnessError {
+    #[error(
+        "no project to gate: there is no {}; write one (`qeval init` does), or name one in \
+         QEVAL_CONFIG", path.display()
+    )]
+    NoProject {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error("cannot write the JUnit report: {0}")]
+    Junit(#[from] quick_junit::SerializeError),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// The arguments of libtest, and the one that is ours.
@@ -152,54 +174,42 @@ fn relative_to_here(path: &Path) -> PathBuf {
 }
 
 /// A project whose candidate is gated, measured when the first test asks.
-struct Project {
+struct Tested {
     config: PathBuf,
-    setup: OnceLock<Result<Setup, String>>,
-    record: OnceLock<Result<(GateRecord, Snapshots), String>>,
+    project: Project,
+    gated: OnceLock<Result<Gated, String>>,
 }
 
-impl Project {
-    fn new(config: &Path) -> Result<Self, CliError> {
-        // A configuration that is wrong is told once, and not by every test.
-        load_config(Some(config))?;
-        Ok(Project {
+impl Tested {
+    /// A configuration that is wrong is told once, and not by every test.
+    fn open(config: &Path) -> Result<Self, HarnessError> {
+        let overrides = Overrides {
+            config: Some(config.to_owned()),
+            ..Overrides::default()
+        };
+        // Progress is shown on a terminal, and nothing else is.
+        let progress = Progress::new(!std::io::stderr().is_terminal());
+        let project = Project::open(overrides, Box::new(move |event| progress.hear(event)))?;
+        Ok(Tested {
             config: config.to_owned(),
-            setup: OnceLock::new(),
-            record: OnceLock::new(),
+            project,
+            gated: OnceLock::new(),
         })
     }
 
-    fn arguments(&self) -> Result<MeasureArgs, CliError> {
-        let (config, _) = load_config(Some(&self.config))?;
-        let runs = config.resolve(&config.train.output_dir);
-        Ok(MeasureArgs::of_config(&self.config, runs))
-    }
-
-    fn gating(&self, setup: &Setup) -> Result<Gating, CliError> {
-        let (config, _) = load_config(Some(&self.config))?;
-        let candidate = crate::cli::gate::candidate(setup, None, &config)?;
-        Gating::new(setup, &self.arguments()?, &candidate)
-    }
-
-    fn setup(&self) -> Result<&Setup, String> {
-        let made = self.setup.get_or_init(|| {
-            let make = || Setup::quiet_unless_terminal(&self.arguments()?);
-            make().map_err(|error: CliError| error.to_string())
-        });
-        made.as_ref().map_err(Clone::clone)
-    }
-
-    /// The record, measured by whoever asks first.
-    fn record(&self) -> Result<&(GateRecord, Snapshots), String> {
-        let setup = self.setup()?;
-        let made = self.record.get_or_init(|| {
+    /// The candidate, judged by whoever asks first.
+    fn gated(&self) -> Result<(&Gated, &Candidate), String> {
+        let made = self.gated.get_or_init(|| {
             let make = || {
-                let gating = self.gating(setup)?;
-                Ok((gating.record(setup)?, gating.snapshots()))
+                let name = self.project.candidate(None)?;
+                let order = Order::new(&self.project, &["base", &name])?;
+                self.project.gate(&order)
             };
-            make().map_err(|error: CliError| error.to_string())
+            make().map_err(|error: ProjectError| error.to_string())
         });
-        made.as_ref().map_err(Clone::clone)
+        let gated = made.as_ref().map_err(Clone::clone)?;
+        let candidate = gated.candidate().ok_or("the record has no candidate")?;
+        Ok((gated, candidate))
     }
 }
 
@@ -233,69 +243,77 @@ fn trial(
     })
 }
 
-fn project_trials(project: &Arc<Project>, results: &Results) -> Result<Vec<Trial>, CliError> {
-    let suites = crate::cli::gate::suites(&project.arguments()?)?;
+fn project_trials(project: &Arc<Tested>, results: &Results) -> Result<Vec<Trial>, HarnessError> {
+    let suites = project.project.suites()?;
     let mut trials = Vec::new();
-    for suite in &suites {
+    for suite in suites {
         for probe in &suite.probes {
             let id = suite.id_of(probe);
             let project = project.clone();
             trials.push(trial(&suite.name, &probe.id, results, move |properties| {
-                let (record, snapshots) = project.record()?;
-                probe_test(record, snapshots, &id, properties)
+                let (gated, candidate) = project.gated()?;
+                probe_test(gated, candidate, &id, properties)
             }));
         }
     }
-    for suite in &suites {
+    for suite in suites {
         let (project, name) = (project.clone(), suite.name.clone());
         trials.push(trial(VERDICT, &suite.name, results, move |properties| {
-            suite_test(&project.record()?.0, &name, properties)
+            suite_test(project.gated()?.1, &name, properties)
         }));
     }
     let project = project.clone();
-    trials.push(trial(VERDICT, "pooled", results, move |properties| {
-        pooled_test(&project.record()?.0, properties)
-    }));
+    trials.push(trial(
+        VERDICT,
+        SuiteVerdict::POOLED,
+        results,
+        move |properties| {
+            let (gated, candidate) = project.gated()?;
+            pooled_test(&gated.comparison, candidate, properties)
+        },
+    ));
     Ok(trials)
 }
 
-fn must_fail(project: Project, results: &Results) -> Trial {
+fn must_fail(project: Tested, results: &Results) -> Trial {
     let stem = project.config.file_stem().unwrap_or_default();
     let name = stem.to_string_lossy().into_owned();
     trial("must-fail", &name, results, move |_| {
-        let (record, _) = project.record()?;
-        match record.verdict.decision {
+        let (_, candidate) = project.gated()?;
+        match candidate.verdict.decision {
             Decision::Regression => Ok(()),
             other => Err(format!(
                 "{} is {other}, and should be a regression\n  {}",
-                record.candidate,
-                record.verdict.reasons.join("\n  ")
+                candidate.subject.label(),
+                candidate.verdict.reasons.join("\n  ")
             )),
         }
     })
 }
 
 fn probe_test(
-    record: &GateRecord,
-    snapshots: &Snapshots,
+    gated: &Gated,
+    candidate: &Candidate,
     id: &ProbeId,
     properties: &mut Vec<(String, String)>,
 ) -> Result<(), String> {
-    let probe = record.probes.iter().find(|p| p.id == *id);
+    let probe = candidate.probes.iter().find(|p| p.id == *id);
     let probe = probe.ok_or_else(|| format!("{id} was not measured; run the tests again"))?;
     *properties = probe_numbers(probe);
     let style = Style::for_stdout();
-    if let Some(failure) = probe_failure(record, probe, style) {
+    if let Some(failure) = probe_failure(candidate, probe, style) {
         return Err(failure);
     }
     let update = Update::from_environment().map_err(|error| error.to_string())?;
-    let asserted = snapshots
-        .assert(probe, &snapshot_context(record, &id.suite), update)
+    let context = snapshot_context(&gated.comparison, candidate, &id.suite);
+    let asserted = gated
+        .snapshots
+        .assert(probe, &context, update)
         .map_err(|error| error.to_string())?;
     match asserted {
         Asserted::Same(_) | Asserted::Updated(_) | Asserted::Differs { forced: true, .. } => Ok(()),
         Asserted::Differs { why, pending, .. } => Err(snapshot_failure(
-            snapshots,
+            &gated.snapshots,
             probe,
             &why,
             pending.as_deref(),
@@ -353,17 +371,21 @@ fn line_diff(old: &str, new: &str) -> String {
 }
 
 fn suite_test(
-    record: &GateRecord,
+    candidate: &Candidate,
     name: &str,
     properties: &mut Vec<(String, String)>,
 ) -> Result<(), String> {
-    let suite = record.verdict.suites.iter().find(|s| s.suite == name);
+    let suite = candidate.verdict.suites.iter().find(|s| s.suite == name);
     let suite = suite.ok_or_else(|| format!("suite {name} was not measured"))?;
     *properties = suite_numbers(suite);
     suite_failure(suite).map_or(Ok(()), Err)
 }
 
-fn pooled_test(record: &GateRecord, properties: &mut Vec<(String, String)>) -> Result<(), String> {
-    *properties = suite_numbers(&record.verdict.pooled);
-    verdict_failure(record).map_or(Ok(()), Err)
+fn pooled_test(
+    comparison: &Comparison,
+    candidate: &Candidate,
+    properties: &mut Vec<(String, String)>,
+) -> Result<(), String> {
+    *properties = suite_numbers(&candidate.verdict.pooled);
+    verdict_failure(comparison, candidate).map_or(Ok(()), Err)
 }

@@ -20,6 +20,10 @@
 //!      |              gate   -> Verdict ---------------------+
 //!      |               |
 //!      +---- run    report, exit code
+//!              |
+//!           project  one order: opened, measured, recorded once
+//!            /    \\
+//!          cli   harness
 //! ```
 //!
 //! | module | what it is |
@@ -37,6 +41,7 @@
 //! | [`snapshot`] | what was said -> reviewed `.snap` files |
 //! | [`report`] | records and verdicts -> people and machines |
 //! | [`run`] | the wiring, the only place where stages meet |
+//! | [`project`] | what a user asks of a project: opened once, ordered once, measured, recorded |
 //! | [`config`] | `qeval.toml` |
 //! | [`hub`] | a model's name -> files on disk |
 //! | [`harness`] | the gate as a test binary |
@@ -48,8 +53,9 @@
 //! `report` import `flow` and leaves, never each other, never candle; `suite` also imports
 //! `check::registry`, to refuse a bad check at load time. `chat` and `model` import leaves, `lora`
 //! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
-//! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
-//! and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
+//! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `project` imports
+//! stages and `run`, but no `report`: it shows nothing. `cli` and `harness` stand above it, import all,
+//! and not each other. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
 
 pub mod atomic_file;
 pub mod chat;
@@ -65,6 +71,7 @@ pub mod harness;
 pub mod hub;
 pub mod lora;
 pub mod model;
+pub mod project;
 pub mod random;
 pub mod record;
 pub mod report;

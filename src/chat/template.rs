@@ -33,6 +33,8 @@ pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     special_tokens: BTreeMap<String, String>,
     source: String,
+    /// In seconds since 1970.
+    now: u64,
 }
 
 /// Where the effective system prompt comes from.
@@ -112,7 +114,26 @@ impl ChatTemplate {
             environment: Arc::new(environment),
             special_tokens,
             source: source.to_string(),
+            now,
         })
+    }
+
+    /// Whether what it writes can depend on the date.
+    pub fn prints_date(&self) -> bool {
+        self.source.contains("strftime_now")
+    }
+
+    /// The moment that it was given, in seconds since 1970.
+    pub fn moment(&self) -> u64 {
+        self.now
+    }
+
+    /// The same template at another moment.
+    ///
+    /// # Errors
+    /// None that a template can cause that was compiled before.
+    pub fn at(&self, now: u64) -> Result<Self, ChatError> {
+        Self::new_at(&self.source, self.special_tokens.clone(), now)
     }
 
     /// The template's text as the model brings it.

@@ -146,7 +146,10 @@ impl Code {
 
 impl Check for Code {
     fn needs(&self) -> Needs {
-        Needs::answer()
+        Needs {
+            programs: 1,
+            ..Needs::answer()
+        }
     }
 
     fn program(&self, answer: &str) -> Option<Program> {

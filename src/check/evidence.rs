@@ -36,8 +36,10 @@ pub struct Needs {
     pub training_answers: bool,
     /// The answers to the other wordings of the probe.
     pub siblings: bool,
-    /// What a judge is asked about the answer.
-    pub rubric: Option<String>,
+    /// Statements about the answer that a judge is asked about.
+    pub rubrics: Vec<String>,
+    /// Programs of one answer that are run at once, at most; [`Evidence::program`] holds one.
+    pub programs: usize,
 }
 
 impl Needs {
@@ -47,6 +49,11 @@ impl Needs {
             answer: true,
             ..Needs::default()
         }
+    }
+
+    /// Whether an answer has to be generated: it is judged, or embedded.
+    pub fn generates(&self) -> bool {
+        self.answer || !self.embeddings.is_empty()
     }
 }
 
@@ -65,8 +72,8 @@ pub struct Evidence<'a> {
     pub training_answers: Option<&'a [String]>,
     /// Answers to the probe's other prompts, same sample; empty when there are none.
     pub siblings: &'a [&'a str],
-    /// What the judge said to [`Needs::rubric`].
-    pub judgement: Option<&'a Judgement>,
+    /// What the judge said to [`Needs::rubrics`], by statement; `None` without a judge.
+    pub judgements: Option<&'a Judgements>,
     /// What the program of [`Check::program`] did.
     pub program: Option<&'a ProgramOutcome>,
 }
@@ -77,6 +84,9 @@ impl Evidence<'_> {
         self.answer.map_or("", |a| a.text.as_str())
     }
 }
+
+/// What a judge said about one answer, by statement.
+pub type Judgements = HashMap<String, Judgement>;
 
 /// What a judge said about an answer, asked twice with its two replies in either order.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -46,6 +46,8 @@ fn score_by_text(check: &dyn Check, golden: &Golden) -> Option<Score> {
     let needs = Needs {
         siblings: false,
         training_answers: false,
+        // A golden answer without a program is judged by its text.
+        programs: 0,
         ..check.needs()
     };
     let wanted = check.needs();
@@ -58,7 +60,7 @@ fn score_by_text(check: &dyn Check, golden: &Golden) -> Option<Score> {
 }
 
 /// A check's score of a golden answer. `measured` is what was measured of it: embeddings, a
-/// program's outcome, a judgement.
+/// program's outcome, judgements.
 pub fn score_golden(check: &dyn Check, golden: &Golden, measured: Evidence<'_>) -> Score {
     let answer = plain_answer(&golden.answer);
     let siblings: Vec<&str> = golden.siblings.iter().map(String::as_str).collect();

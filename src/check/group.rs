@@ -25,8 +25,8 @@ use super::registry;
 /// A `weight` is a number above 0 and at most 1 (default 1). With the members' values v and weights
 /// w, `all` is the mean `sum(w v) / sum(w)`, and `any` the largest `w v`: an alternative of weight
 /// 0.5 gives half a point. In `all` a member that is unscored leaves the group unscored; in
-/// `any` only if no other member could still be beaten by it. Groups nest; at most one member
-/// runs a program.
+/// `any` only if no other member could still be beaten by it. Groups nest; at most one member,
+/// those of inner groups counted, runs a program.
 struct Group {
     any: bool,
     members: Vec<Member>,
@@ -87,7 +87,7 @@ pub(super) fn build(kind: &str, mut params: Params<'_>) -> Result<Box<dyn Check>
     if written && tables.is_empty() {
         params.refuse("checks", "has no checks", "a group has one or more checks");
     }
-    let programs = tables.iter().filter(|t| t.r#type.ends_with("code")).count();
+    let programs: usize = members.iter().map(|m| m.check.needs().programs).sum();
     if programs > 1 {
         let what = format!("has {programs} `code` checks");
         params.refuse("checks", what, "a group has at most one `code` check");
@@ -132,7 +132,8 @@ impl Check for Group {
             all.embeddings.extend(needs.embeddings);
             all.training_answers |= needs.training_answers;
             all.siblings |= needs.siblings;
-            all.rubric = all.rubric.or(needs.rubric);
+            all.rubrics.extend(needs.rubrics);
+            all.programs += needs.programs;
         }
         all
     }
@@ -189,7 +190,8 @@ impl Check for Group {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::golden::tests::{check, judge, refused, table};
+    use crate::check::golden::tests::{answer, check, judge, refused, table};
+    use crate::check::{Evidence, Judgement, Judgements};
 
     const EITHER: &str = r#"{"checks": [
         {"type": "number", "value": 0},
@@ -275,6 +277,44 @@ mod tests {
             check("all", code)
                 .program("```python\ndef f():\n    return 1\n```")
                 .is_some()
+        );
+    }
+
+    #[test]
+    fn each_rubric_of_a_group_has_its_own_judgement() {
+        let params = r#"{"checks": [
+            {"type": "llm-rubric", "value": "It names a base case."},
+            {"type": "all", "checks": [{"type": "llm-rubric", "value": "It is polite."}]}]}"#;
+        let group = check("all", params);
+        assert_eq!(
+            group.needs().rubrics,
+            ["It names a base case.", "It is polite."]
+        );
+        let said = |yes: f64| Judgement {
+            yes_first: yes,
+            no_first: yes,
+        };
+        let judgements = Judgements::from([
+            ("It names a base case.".to_owned(), said(0.9)),
+            ("It is polite.".to_owned(), said(0.1)),
+        ]);
+        let score = group.score(&Evidence {
+            answer: Some(&answer("n == 0, you fool")),
+            judgements: Some(&judgements),
+            ..Evidence::default()
+        });
+        assert_eq!(score.value(), Some(0.5), "{}", score.explanation());
+    }
+
+    #[test]
+    fn a_program_in_an_inner_group_counts() {
+        let code = r#"{"type": "code", "entry": "f", "cases": [{"args": [], "returns": 1}]}"#;
+        let nested = format!(
+            r#"{{"checks": [{code}, {{"type": "any", "checks": [{{"type": "not-code", "entry": "f", "cases": [{{"args": [], "returns": 1}}]}}]}}]}}"#
+        );
+        insta::assert_snapshot!(
+            refused("all", &nested),
+            @"check `all`: `checks` has 2 `code` checks (a group has at most one `code` check)"
         );
     }
 

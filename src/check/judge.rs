@@ -40,7 +40,7 @@ impl Check for Rubric {
     fn needs(&self) -> Needs {
         Needs {
             answer: true,
-            rubric: Some(self.value.clone()),
+            rubrics: vec![self.value.clone()],
             ..Needs::default()
         }
     }
@@ -52,7 +52,8 @@ impl Check for Rubric {
         if fold(&answer.text).is_empty() {
             return Score::fail("the answer is empty");
         }
-        let Some(judgement) = evidence.judgement else {
+        let judgement = evidence.judgements.and_then(|all| all.get(&self.value));
+        let Some(judgement) = judgement else {
             return Score::unscored("no judge was at hand, or none that is accurate enough");
         };
         let (first, second) = (judgement.yes_first, judgement.no_first);
@@ -71,20 +72,29 @@ impl Check for Rubric {
 #[cfg(test)]
 mod tests {
     use crate::check::golden::tests::{answer, check, refused};
-    use crate::check::{Evidence, Judgement};
+    use crate::check::{Evidence, Judgement, Judgements};
     use crate::flow::Score;
 
     const PARAMS: &str = r#"{"value": "The answer names a base case."}"#;
 
     fn judged(params: &str, text: &str, judgement: Option<(f64, f64)>) -> Score {
         let answer = answer(text);
-        let judgement = judgement.map(|(yes_first, no_first)| Judgement {
-            yes_first,
-            no_first,
+        let check = check("llm-rubric", params);
+        let judgements: Option<Judgements> = judgement.map(|(yes_first, no_first)| {
+            let judgement = Judgement {
+                yes_first,
+                no_first,
+            };
+            check
+                .needs()
+                .rubrics
+                .into_iter()
+                .map(|r| (r, judgement))
+                .collect()
         });
-        check("llm-rubric", params).score(&Evidence {
+        check.score(&Evidence {
             answer: Some(&answer),
-            judgement: judgement.as_ref(),
+            judgements: judgements.as_ref(),
             ..Evidence::default()
         })
     }

@@ -37,5 +37,5 @@ pub use code::{
 };
 pub use error::{CheckError, CheckProblem};
 pub use evidence::{
-    CaseResult, Check, Evidence, Judgement, Needs, Program, ProgramCase, ProgramOutcome,
+    CaseResult, Check, Evidence, Judgement, Judgements, Needs, Program, ProgramCase, ProgramOutcome,
 };

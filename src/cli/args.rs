@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::EXIT_CODES;
-use crate::model::DeviceChoice;
+use crate::model::{DeviceChoice, Dtype};
+use crate::project::Overrides;
 use crate::suite::Shard;
-
-use super::bench_args::BenchArgs;
 
 const SUBJECTS: &str = "\
 Subjects:
@@ -286,6 +285,56 @@ pub struct SuiteCheckArgs {
     pub measure: MeasureArgs,
 }
 
+/// Arguments of `bench`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct BenchArgs {
+    /// Random weights of a shape: qwen2.5-7b, 0.5b, or smollm2
+    #[arg(
+        long,
+        value_name = "SHAPE",
+        default_value = "smollm2",
+        help_heading = "Model"
+    )]
+    pub shape: String,
+    /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
+    #[arg(long, value_name = "MODEL", help_heading = "Model")]
+    pub model: Option<String>,
+    /// What a GPU computes in: auto, bfloat16, or float16 [default: as a real model is stored;
+    /// bfloat16 for random weights]
+    #[arg(
+        long,
+        value_name = "DTYPE",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Model"
+    )]
+    pub dtype: Dtype,
+    /// Only these measurements; may be repeated [default: all]
+    #[arg(
+        long,
+        value_name = "decode|prefill|train",
+        hide_possible_values = true,
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub only: Vec<BenchPart>,
+    /// How to compute.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// A kind of measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum BenchPart {
+    /// Tokens of many answers.
+    Decode,
+    /// Prompts.
+    Prefill,
+    /// Steps of training.
+    Train,
+}
+
 /// What the commands that answer suites have in common.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct MeasureArgs {
@@ -304,22 +353,48 @@ pub struct MeasureArgs {
 }
 
 impl MeasureArgs {
-    /// Everything as a configuration says.
-    pub fn of_config(config: &std::path::Path, runs: PathBuf) -> Self {
-        MeasureArgs {
-            model: ModelArgs {
-                config: Some(config.to_owned()),
-                model: None,
-            },
-            select: SelectArgs::default(),
-            compute: ComputeArgs {
-                device: DeviceChoice::Auto,
-                slots: None,
-                threads: None,
-                seed: None,
-            },
-            store: StoreArgs { runs },
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.model.config.clone(),
+            model: self.model.model.clone(),
+            ..overrides(&self.select, &self.compute, &self.store)
         }
+    }
+}
+
+impl TrainArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: Some(self.config.clone()),
+            model: self.model.clone(),
+            ..overrides(&self.select, &self.compute, &self.store)
+        }
+    }
+}
+
+impl DemoArgs {
+    /// What its project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        overrides(&SelectArgs::default(), &self.compute, &self.store)
+    }
+}
+
+fn overrides(select: &SelectArgs, compute: &ComputeArgs, store: &StoreArgs) -> Overrides {
+    Overrides {
+        config: None,
+        model: None,
+        suites: select.suites.clone(),
+        tags: select.tags.clone(),
+        probes: select.probes.clone(),
+        prompts: select.prompts.map(Into::into),
+        shard: select.shard,
+        device: compute.device,
+        slots: compute.slots.map_or(0, |n| n as usize),
+        threads: compute.threads.map(|n| n as usize),
+        seed: compute.seed,
+        runs: store.runs.clone(),
     }
 }
 
@@ -367,7 +442,7 @@ pub struct SelectArgs {
 #[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
     /// Where the model runs: auto, cpu, gpu, or gpu:N; auto is a GPU if there is one that can
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::bench_args::device)]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceChoice,
     /// Answers in work at once; on the CPU an answer does not depend on it [default: 32, on a GPU
     /// 64]
@@ -382,13 +457,42 @@ pub struct ComputeArgs {
     pub seed: Option<u64>,
 }
 
+impl ComputeArgs {
+    /// Has the whole program use so many threads.
+    pub fn use_threads(&self) {
+        if let Some(threads) = self.threads {
+            // Fails only when the pool is in use already, and then its size is decided.
+            let _ = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads as usize)
+                .build_global();
+        }
+    }
+}
+
 /// Where runs are kept.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = "Records")]
 pub struct StoreArgs {
-    /// The folder of runs: records, checkpoints, and provenance
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
+    /// The folder of runs: records, checkpoints, and provenance [default: `output_dir` of the
+    /// configuration, else runs]
+    #[arg(long, value_name = "DIR")]
+    pub runs: Option<PathBuf>,
+}
+
+/// Reads the name of a device.
+///
+/// # Errors
+/// What it is not, and what it may be.
+pub fn device(name: &str) -> Result<DeviceChoice, String> {
+    match name {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "gpu" => Ok(DeviceChoice::Gpu(0)),
+        _ => match name.strip_prefix("gpu:").map(str::parse) {
+            Some(Ok(ordinal)) => Ok(DeviceChoice::Gpu(ordinal)),
+            _ => Err("give auto, cpu, gpu, or gpu:1 for the second GPU".into()),
+        },
+    }
 }
 
 /// How results are shown; the same for every command.

@@ -4,37 +4,39 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Model, ModelFiles};
-use crate::run::{Bench, Measured, Part, RunError, shape};
+use crate::model::{Compute, Model, ModelFiles};
+use crate::run::{Bench, Benchmark, Part, RunError, shape};
 
-use super::args::{Format, OutputArgs};
-use super::bench_args::{BenchArgs, BenchPart};
+use super::args::{BenchArgs, BenchPart, Format};
 use super::error::CliError;
-use super::setup::Setup;
+use super::output::Screen;
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct BenchReport<'a> {
     model: &'a str,
     device: String,
     rates: crate::run::Rates,
-    measured: &'a [Measured],
+    measured: &'a [Benchmark],
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// The model cannot be found or loaded, or the device cannot be used.
-pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
-    let setup = Setup::new(output, &args.compute, std::path::Path::new("runs"))?;
+pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    args.compute.use_threads();
     let name = args.model.as_deref().unwrap_or(&args.shape);
-    let compute = setup.compute(args.dtype);
+    let compute = Compute {
+        device: args.compute.device,
+        dtype: args.dtype,
+    };
     let model = match &args.model {
         Some(model) => {
             let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
             let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
             let loaded = Model::load(compute, &files.config, &files.weights);
             let (model, notice) = loaded.map_err(RunError::from)?;
-            notice.into_iter().for_each(|n| setup.notice(n));
+            notice.into_iter().for_each(|n| screen.notice(n));
             model
         }
         None => {
@@ -50,7 +52,7 @@ pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError>
     };
     let bench = Bench::new(model.as_ref())?;
     let device = model.as_ref().device_name();
-    setup.print_text(&format!(
+    screen.print_text(&format!(
         "{name} on {device}: copy {:.0} GB/s, product {:.1} TFLOP/s\n{:<48} {:>10} {:>10} {:>9} {:>6} {:>8}\n",
         bench.rates.bytes_per_second / 1e9,
         bench.rates.operations_per_second / 1e12,
@@ -69,20 +71,19 @@ pub fn bench(args: &BenchArgs, output: &OutputArgs) -> Result<Outcome, CliError>
             100.0 * m.share_of_floor,
             peak
         );
-        failure = failure.take().or(setup.print_text(&line).err());
+        failure = failure.take().or(screen.print_text(&line).err());
     })?;
     if let Some(error) = failure {
         return Err(error);
     }
-    if setup.format == Format::Json {
-        let report = Report {
+    if screen.format == Format::Json {
+        let report = BenchReport {
             model: name,
             device,
             rates: bench.rates,
             measured: &measured,
         };
-        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-        setup.print(&(text + "\n"))?;
+        screen.print_json(&report)?;
     }
     Ok(Outcome::Pass)
 }

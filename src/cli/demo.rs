@@ -3,20 +3,20 @@
 //! answers to questions that neither was trained on.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use crate::config::{QevalConfig, parse, sample_toml};
 use crate::exit::Outcome;
-use crate::flow::{CaseId, Decision, RunEvent, Suite, Verdict};
+use crate::flow::{Comparison, Decision, Suite};
 use crate::gate::{Rules, preview};
-use crate::model::Dtype;
+use crate::project::{Project, ProjectError};
 use crate::report::{
-    AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, repeated_training_answer,
-    side_by_side, suite_table, summary_lines, verdict_block,
+    AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, side_by_side, suite_table,
+    summary_lines, verdict_block,
 };
 use crate::run::{
-    Questions, Session, TrainOutcome, TrainingJob, ask, leaked, rehearse, training_answers,
+    CheckSettings, Questions, Session, TrainOutcome, TrainingJob, TrainingRequest, ask, leaked,
+    rehearse, repeated_training_answer, training_answers,
 };
 use crate::suite::load_builtin;
 use crate::train::{
@@ -24,11 +24,9 @@ use crate::train::{
     read_prompts,
 };
 
-use super::args::{DemoArgs, Format, OutputArgs, SelectArgs};
+use super::args::{DemoArgs, Format};
 use super::error::CliError;
-use super::judge::view;
-use super::measure::Measured;
-use super::setup::{Setup, check_settings, rules, selected};
+use super::output::Screen;
 use super::train::checkpoint_rows;
 
 /// The demo's data, which `qeval init` writes as samples.
@@ -65,90 +63,79 @@ const QUESTIONS: &[&str] = &[
 struct Way {
     name: &'static str,
     examples: Vec<Example>,
-    rehearsal: Vec<Example>,
+    prompts: Vec<String>,
+    data: DataSection,
     lora: LoraSection,
     train: TrainSection,
+}
+
+/// What both trainings have in common.
+struct Stage<'a> {
+    screen: &'a Screen,
+    project: &'a Project,
+    session: &'a Session,
+    questions: &'a Questions,
+    rules: &'a Rules,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// The model cannot be had, or a record cannot be written; finished work is on disk.
-pub fn demo(args: &DemoArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let started = Instant::now();
-    let setup = Setup::new(output, &args.compute, &args.store.runs)?;
-    // What `qeval init` writes; asked here in one wording a probe.
-    let sample = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
-    let select = SelectArgs {
-        prompts: Some(NonZeroUsize::MIN),
-        ..SelectArgs::default()
-    };
-    let suites = selected(&sample, &select, &load_builtin(&sample.vars)?)?;
+    // What `qeval init` writes; asked here in one wording a probe. Records lie where the user
+    // stands, not beside a file.
+    let mut sample = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
+    sample.gate.prompts_per_probe = Some(1);
+    let project = Project::with_config(sample.clone(), false, args.overrides(), screen.listener())?;
+    let suites = project.selected(&load_builtin(&sample.vars)?)?;
     let prompts = rehearsal_prompts()?;
-    let (careless, mut careful) = (careless(&sample.vars)?, careful(&sample)?);
-    let taught = [&careless.examples[..], &careful.examples].concat();
+    let ways = [careless(&sample.vars)?, careful(&sample, prompts)?];
+    let taught = [&ways[0].examples[..], &ways[1].examples].concat();
     let rules = Rules {
-        leaked: leaked(&suites, &taught, &prompts),
-        ..rules(&sample)
+        leaked: leaked(&suites, &taught, &ways[1].prompts),
+        ..project.rules()
     };
-    let before = preview(&suites, &rules).map_err(CliError::Gate)?;
-    let mut on_event = setup.listener();
+    let before = preview(&suites, &rules).map_err(ProjectError::Gate)?;
     let model = args.model.as_deref().unwrap_or(MODEL);
-    let session = Session::open(model, None, setup.compute(Dtype::Auto), &mut on_event)?;
+    let mut session = project.session(model, None)?;
     let loaded = Instant::now();
-    session
-        .notices
-        .iter()
-        .for_each(|n| setup.notice(n.as_str()));
-    setup.print_text(&introduction(&session, &suites, &sample.vars["name"]))?;
-    setup.print_text(&preview_lines(&before, setup.style))?;
-    let questions = Questions::new(&session, suites, args.compute.seed.unwrap_or(42))?;
-
-    let first = train(
-        &setup,
-        &session,
-        &questions,
-        &rules,
-        &careless,
-        &mut on_event,
-    )?;
-    print_checkpoints(&setup, &careless, &first)?;
-    careful.rehearsal = rehearse(
-        &session,
-        &prompts,
-        sample.data.rehearsal_tokens,
-        setup.slots,
-        &setup.interrupt,
-        &mut on_event,
-    )?;
-    let second = train(
-        &setup,
-        &session,
-        &questions,
-        &rules,
-        &careful,
-        &mut on_event,
-    )?;
-    print_checkpoints(&setup, &careful, &second)?;
-
-    let shown = [(&careless, &first), (&careful, &second)];
-    let (text, as_expected) = comparison(&setup, &session, &questions, &shown, &mut on_event)?;
-    let seconds = |d: std::time::Duration| d.as_secs();
-    if setup.format == Format::Json {
-        let of = |o: &TrainOutcome| serde_json::json!({ "run": o.run.id(), "best": o.best, "stopped": o.stopped, "verdict": o.verdict() });
-        let report = serde_json::json!({
-            "version": 1, "careless": of(&first), "careful": of(&second), "as_expected": as_expected,
-            "seconds": seconds(loaded.elapsed()),
-        });
-        setup.print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    let asked = ways[0].request(&suites, &rules).digest(&session);
+    project.resume_moment(&mut session, &asked)?;
+    screen.print_text(&introduction(&session, &suites, &sample.vars["name"]))?;
+    screen.print_text(&preview_lines(&before, screen.style))?;
+    let seed = args.compute.seed.unwrap_or(42);
+    let questions = Questions::new(&session, suites, seed)?;
+    let stage = Stage {
+        screen,
+        project: &project,
+        session: &session,
+        questions: &questions,
+        rules: &rules,
+    };
+    let outcomes = [stage.train(&ways[0])?, stage.train(&ways[1])?];
+    let (text, as_expected) = stage.comparison(&ways, &outcomes)?;
+    let seconds = loaded.elapsed().as_secs();
+    if screen.format == Format::Json {
+        let of = |o: &TrainOutcome| {
+            serde_json::json!({
+                "run": o.run.id(), "best": o.best, "stopped": o.stopped,
+                "verdict": o.shown().map(|g| &g.verdict),
+            })
+        };
+        screen.print_json(&serde_json::json!({
+            "version": 1, "careless": of(&outcomes[0]), "careful": of(&outcomes[1]),
+            "as_expected": as_expected, "seconds": seconds,
+        }))?;
     } else {
-        setup.print(&text)?;
-        let best = format!("{}/ckpt-{}", second.run.id(), shown_step(&second));
-        setup.print(&format!(
-            "\n{} s of its own time ({} s with loading). Records are in {}. Next:\n  qeval diff base {best}\n  qeval init my-project\n",
-            seconds(loaded.elapsed()),
-            seconds(started.elapsed()),
-            setup.store.root().display(),
+        screen.print(&text)?;
+        screen.print(&format!(
+            "\n{seconds} s of its own time ({} s with loading). Records are in {}. Next:\n  \
+             qeval diff base {}\n  qeval init my-project\n",
+            started.elapsed().as_secs(),
+            project.store.root().display(),
+            checkpoint(&outcomes[1]),
         ))?;
     }
     Ok(if as_expected {
@@ -188,7 +175,8 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     Ok(Way {
         name: "careless",
         examples: dataset("careless.jsonl", vars)?,
-        rehearsal: Vec::new(),
+        prompts: Vec::new(),
+        data: source("careless"),
         lora: LoraSection::default(),
         train: TrainSection {
             num_train_epochs: 3.0,
@@ -201,183 +189,163 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     })
 }
 
-fn careful(sample: &QevalConfig) -> Result<Way, CliError> {
+fn careful(sample: &QevalConfig, prompts: Vec<String>) -> Result<Way, CliError> {
     Ok(Way {
         name: "careful",
         examples: dataset("careful.jsonl", &sample.vars)?,
-        rehearsal: Vec::new(),
+        prompts,
+        data: source("careful"),
         lora: sample.lora.clone(),
         train: sample.train.clone(),
     })
 }
 
+fn source(name: &str) -> DataSection {
+    DataSection {
+        sources: vec![Source::parse(name)],
+        ..DataSection::default()
+    }
+}
+
 fn rehearsal_prompts() -> Result<Vec<String>, CliError> {
     let (name, text) = SAMPLE_DATA[2];
-    read_prompts(name, text.as_bytes()).map_err(|e| DataErrors(vec![e]).into())
+    let read = read_prompts(name, text.as_bytes());
+    Ok(read.map_err(|e| ProjectError::from(DataErrors(vec![e])))?)
 }
 
-fn train(
-    setup: &Setup,
-    session: &Session,
-    questions: &Questions,
-    rules: &Rules,
-    way: &Way,
-    on_event: &mut dyn FnMut(RunEvent),
-) -> Result<TrainOutcome, CliError> {
-    let data = DataSection {
-        sources: vec![Source::parse(way.name)],
-        ..DataSection::default()
-    };
-    let job = TrainingJob {
-        session,
-        questions,
-        rules,
-        lora: &way.lora,
-        data: &data,
-        train: &way.train,
-        examples: &way.examples,
-        rehearsal: &way.rehearsal,
-        store: &setup.store,
-        name: Some(way.name),
-        command: "qeval demo",
-        slots: setup.slots,
-        interrupt: &setup.interrupt,
-    };
-    let scoring = setup.scoring(
-        Some(job.training_answers()),
-        check_settings(&QevalConfig::default()),
-    );
-    let outcome = job.run(&scoring, on_event)?;
-    scoring
-        .take_notices()
-        .into_iter()
-        .for_each(|n| setup.notice(n));
-    Ok(outcome)
-}
-
-fn print_checkpoints(setup: &Setup, way: &Way, outcome: &TrainOutcome) -> Result<(), CliError> {
-    let rows = checkpoint_rows(outcome);
-    let end = outcome
-        .stopped
-        .as_ref()
-        .map_or(String::new(), |reason| format!("; stopped: {reason}"));
-    setup.print_text(&format!(
-        "\n{} ({} examples{end})\n",
-        way.name,
-        way.examples.len() + way.rehearsal.len()
-    ))?;
-    setup.print_text(&checkpoint_table(&rows, outcome.best, setup.style))
-}
-
-/// The checkpoint that stands for a run: its best, else its last.
-fn shown_step(outcome: &TrainOutcome) -> usize {
-    outcome
-        .best
-        .or_else(|| outcome.gated().last().map(|g| g.step))
-        .unwrap_or(0)
-}
-
-fn verdict_at(outcome: &TrainOutcome, step: usize) -> Option<&Verdict> {
-    outcome.gated().find(|g| g.step == step).map(|g| &g.verdict)
-}
-
-/// The tables at the end, and whether both verdicts are as they should be.
-fn comparison(
-    setup: &Setup,
-    session: &Session,
-    questions: &Questions,
-    ways: &[(&Way, &TrainOutcome); 2],
-    on_event: &mut dyn FnMut(RunEvent),
-) -> Result<(String, bool), CliError> {
-    let (mut measured, mut verdicts, mut causes) = (None, Vec::new(), Vec::new());
-    let mut folders = Vec::new();
-    for (way, outcome) in ways {
-        let step = shown_step(outcome);
-        let (Some(verdict), Some(base)) = (verdict_at(outcome, step), outcome.base.clone()) else {
-            return Ok((String::new(), false));
-        };
-        let Some((_, said)) = outcome.measured.iter().find(|(s, _)| *s == step) else {
-            return Ok((String::new(), false));
-        };
-        let subject = crate::flow::Subject {
-            name: way.name.into(),
-            adapter: None,
-        };
-        let one = measured.get_or_insert_with(|| Measured {
-            subjects: vec![crate::flow::Subject::base()],
-            measurements: vec![base],
-            noise: None,
-            session: None,
-        });
-        one.subjects.push(subject);
-        one.measurements.push(said.clone());
-        verdicts.push(verdict.clone());
-        causes.push(keep_causes(
-            questions,
-            one,
-            one.subjects.len() - 1,
-            &training_answers(&way.examples),
-        ));
-        folders.push(outcome.run.checkpoint_folder(step));
+impl Way {
+    fn request<'a>(&'a self, suites: &'a [Suite], rules: &'a Rules) -> TrainingRequest<'a> {
+        TrainingRequest {
+            suites,
+            rules,
+            lora: &self.lora,
+            data: &self.data,
+            train: &self.train,
+            examples: &self.examples,
+            prompts: &self.prompts,
+        }
     }
-    let Some(measured) = measured else {
-        return Ok((String::new(), false));
-    };
-    let view = view(&questions.suites, &measured, &verdicts, &causes);
-    let mut text = format!("\n{}", suite_table(&view, setup.style));
-    for (candidate, (way, outcome)) in view.candidates.iter().zip(ways) {
-        let next = format!(
-            "qeval diff base {}/ckpt-{}",
-            outcome.run.id(),
-            shown_step(outcome)
-        );
-        text += &verdict_block(
+}
+
+impl Stage<'_> {
+    fn train(&self, way: &Way) -> Result<TrainOutcome, CliError> {
+        let (project, session) = (self.project, self.session);
+        let mut on_event = project.listener();
+        let asking = project.asking(session)?;
+        let tokens = project.config.data.rehearsal_tokens;
+        let rehearsal = rehearse(asking, &way.prompts, tokens, &mut on_event)?;
+        let job = TrainingJob {
+            asking,
+            request: way.request(&self.questions.suites, self.rules),
+            questions: self.questions,
+            rehearsal: &rehearsal,
+            store: &project.store,
+            name: Some(way.name),
+            command: "qeval demo",
+        };
+        let answers = Some(job.request.training_answers());
+        let scoring = project.scoring(answers, CheckSettings::default())?;
+        let outcome = job.run(&scoring, &mut on_event)?;
+        project.pass_on_notices(&scoring);
+        let rows = checkpoint_rows(&outcome);
+        let end = outcome
+            .stopped
+            .as_ref()
+            .map_or(String::new(), |reason| format!("; stopped: {reason}"));
+        self.screen.print_text(&format!(
+            "\n{} ({} examples{end})\n",
             way.name,
-            candidate.verdict,
-            candidate.causes,
-            &next,
-            setup.style,
-        );
+            way.examples.len() + rehearsal.len()
+        ))?;
+        let table = checkpoint_table(&rows, outcome.best, self.screen.style);
+        self.screen.print_text(&table)?;
+        Ok(outcome)
     }
-    let answers = ask(
-        session,
-        &folders,
-        QUESTIONS,
-        SHOWN_TOKENS,
-        setup.slots,
-        on_event,
-    )?;
-    let training: Vec<Vec<String>> = ways
-        .iter()
-        .map(|(way, _)| training_answers(&way.examples))
-        .collect();
-    let rows: Vec<AnswerRow> = QUESTIONS
-        .iter()
-        .zip(&answers)
-        .map(|(question, said)| AnswerRow {
-            question: (*question).to_owned(),
-            answers: said
-                .iter()
-                .enumerate()
-                .map(|(i, text)| cell(text, i.checked_sub(1).map(|w| &training[w])))
-                .collect(),
-        })
-        .collect();
-    text.push('\n');
-    text += &side_by_side(
-        &["base", ways[0].0.name, ways[1].0.name],
-        &rows,
-        setup.style,
-    );
-    text.push('\n');
-    text += &summary_lines(&view, setup.style);
-    let learned = verdicts[1]
-        .learn
-        .as_ref()
-        .is_some_and(|l| l.base_mean.is_none_or(|b| l.mean > b + 0.3));
-    let as_expected =
-        verdicts[0].decision == Decision::Regression && ways[1].1.best.is_some() && learned;
-    Ok((text, as_expected))
+
+    /// The tables at the end, and whether both verdicts are as they should be.
+    fn comparison(
+        &self,
+        ways: &[Way; 2],
+        outcomes: &[TrainOutcome; 2],
+    ) -> Result<(String, bool), CliError> {
+        let style = self.screen.style;
+        let Some(both) = together(ways, outcomes) else {
+            return Ok((String::new(), false));
+        };
+        let mut text = format!("\n{}", suite_table(&both, style));
+        for (candidate, outcome) in both.candidates.iter().zip(outcomes) {
+            let next = format!("qeval diff base {}", checkpoint(outcome));
+            text += &verdict_block(
+                &candidate.subject.name,
+                &candidate.verdict,
+                &candidate.causes,
+                &next,
+                style,
+            );
+        }
+        text.push('\n');
+        text += &self.answers(ways, outcomes)?;
+        text.push('\n');
+        text += &summary_lines(&both, style);
+        let [careless, careful] = [&both.candidates[0].verdict, &both.candidates[1].verdict];
+        let learned = careful
+            .learn
+            .as_ref()
+            .is_some_and(|l| l.base_mean.is_none_or(|b| l.mean > b + 0.3));
+        let as_expected =
+            careless.decision == Decision::Regression && outcomes[1].best.is_some() && learned;
+        Ok((text, as_expected))
+    }
+
+    /// What each says to questions that neither was trained on.
+    fn answers(&self, ways: &[Way; 2], outcomes: &[TrainOutcome; 2]) -> Result<String, CliError> {
+        let folder = |o: &TrainOutcome| o.run.checkpoint_folder(o.shown().map_or(0, |g| g.step));
+        let folders: Vec<_> = outcomes.iter().map(folder).collect();
+        let said = ask(
+            self.project.asking(self.session)?,
+            &folders,
+            QUESTIONS,
+            SHOWN_TOKENS,
+            &mut self.project.listener(),
+        )?;
+        let training = ways.each_ref().map(|way| training_answers(&way.examples));
+        let rows = QUESTIONS.iter().zip(&said).map(|(question, said)| {
+            let cells = said.iter().enumerate().map(|(i, text)| {
+                let known = i.checked_sub(1).map(|w| &training[w]);
+                cell(text, known)
+            });
+            AnswerRow {
+                question: (*question).to_owned(),
+                answers: cells.collect(),
+            }
+        });
+        let rows: Vec<AnswerRow> = rows.collect();
+        let heads = ["base", ways[0].name, ways[1].name];
+        Ok(side_by_side(&heads, &rows, self.screen.style))
+    }
+}
+
+/// `careful/ckpt-190`: the checkpoint that stands for a run.
+fn checkpoint(outcome: &TrainOutcome) -> String {
+    let step = outcome.shown().map_or(0, |g| g.step);
+    format!("{}/ckpt-{step}", outcome.run.id())
+}
+
+/// Both adapters against the one base, each as the checkpoint that stands for its run.
+fn together(ways: &[Way; 2], outcomes: &[TrainOutcome; 2]) -> Option<Comparison> {
+    let mut both: Option<Comparison> = None;
+    for (way, outcome) in ways.iter().zip(outcomes) {
+        let step = outcome.shown()?.step;
+        let (_, own) = outcome.comparisons.iter().find(|(s, _)| *s == step)?;
+        let mut candidate = own.candidates.first()?.clone();
+        candidate.subject.name = way.name.into();
+        let both = both.get_or_insert_with(|| Comparison {
+            candidates: Vec::new(),
+            ..own.clone()
+        });
+        both.candidates.push(candidate);
+    }
+    both
 }
 
 fn cell(text: &str, training: Option<&Vec<String>>) -> AnswerCell {
@@ -392,31 +360,4 @@ fn cell(text: &str, training: Option<&Vec<String>>) -> AnswerCell {
         reason,
         tone,
     }
-}
-
-fn keep_causes(
-    questions: &Questions,
-    measured: &Measured,
-    i: usize,
-    training: &[String],
-) -> Vec<String> {
-    let keep = |case: &CaseId| {
-        questions
-            .suites
-            .iter()
-            .any(|s| s.name == case.suite && s.goal == crate::flow::Goal::Keep)
-    };
-    let pairs: Vec<(&str, &str)> = measured.measurements[0]
-        .answers
-        .iter()
-        .filter(|((case, _), _)| keep(case))
-        .filter_map(|(place, a)| {
-            Some((
-                a.text.as_str(),
-                measured.measurements[i].answers.get(place)?.text.as_str(),
-            ))
-        })
-        .collect();
-    let training: Vec<&str> = training.iter().map(String::as_str).collect();
-    crate::report::answer_causes(&pairs, &training)
 }

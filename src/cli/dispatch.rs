@@ -4,14 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::check::run_worker_if_asked;
-use crate::config::sample_toml;
 use crate::exit::{Outcome, install_panic_hook};
 
 use super::args::{Cli, Command};
 use super::error::CliError;
-use super::init::{InitFiles, init};
+use super::output::Screen;
 use super::parse::parse;
-use super::{bench, demo, judge, snapshot, suite, train};
+use super::{bench, demo, diff, gate, init, run, snapshot, suite, train};
 
 /// Runs the program. A process that was started to run an answer's code does only that.
 pub fn main() -> ExitCode {
@@ -26,7 +25,7 @@ pub fn main() -> ExitCode {
             return early.outcome.into();
         }
     };
-    match run(&cli) {
+    match dispatch(&cli) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             say(false, &format!("error: {error}\n"));
@@ -35,37 +34,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<Outcome, CliError> {
+fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
+    let screen = Screen::new(&cli.output);
     match &cli.command {
-        Command::Init(args) => {
-            let suites: Vec<(&str, &str)> = crate::suite::builtin()
-                .iter()
-                .map(|(name, text)| (name.trim_end_matches(".toml"), *text))
-                .collect();
-            let files = InitFiles {
-                config: &sample_toml(&["data/careful.jsonl"], "data/rehearsal_prompts.jsonl"),
-                suites: &suites,
-                data: demo::SAMPLE_DATA,
-            };
-            let written = init(&args.folder, files)?;
-            let list: String = written.iter().map(|name| format!("  {name}\n")).collect();
-            say(
-                true,
-                &format!(
-                    "wrote to {}:\n{list}next: `qeval train` trains on the sample data; name yours in qeval.toml\n",
-                    args.folder.display()
-                ),
-            );
-            Ok(Outcome::Pass)
-        }
-        Command::Demo(args) => demo::demo(args, &cli.output),
-        Command::Train(args) => train::train(args, &cli.output),
-        Command::Run(args) => judge::run(args, &cli.output),
-        Command::Diff(args) => judge::diff(args, &cli.output),
-        Command::Gate(args) => judge::gate(args, &cli.output),
-        Command::Suite(args) => suite::suite(args, &cli.output),
-        Command::Snapshot(args) => snapshot::snapshot(args, &cli.output),
-        Command::Bench(args) => bench::bench(args, &cli.output),
+        Command::Init(args) => init::init(args, &screen),
+        Command::Demo(args) => demo::demo(args, &screen),
+        Command::Train(args) => train::train(args, &screen),
+        Command::Run(args) => run::run(args, &screen),
+        Command::Diff(args) => diff::diff(args, &screen),
+        Command::Gate(args) => gate::gate(args, &screen),
+        Command::Suite(args) => suite::suite(args, &screen),
+        Command::Snapshot(args) => snapshot::snapshot(args, &screen),
+        Command::Bench(args) => bench::bench(args, &screen),
     }
 }
 

@@ -7,8 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file::{self, FileError};
+use crate::config::sample_toml;
+use crate::exit::Outcome;
 
-/// What [`init`] writes. Texts, so that this file knows neither suites nor configuration.
+use super::args::{Format, InitArgs};
+use super::demo::SAMPLE_DATA;
+use super::error::CliError;
+use super::output::Screen;
+
+/// What [`init()`] writes. Texts, so that this file knows neither suites nor configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct InitFiles<'a> {
     /// Text of `qeval.toml`.
@@ -19,7 +26,7 @@ pub struct InitFiles<'a> {
     pub data: &'a [(&'a str, &'a str)],
 }
 
-/// Why [`init`] wrote nothing, or not everything.
+/// Why [`init()`] wrote nothing, or not everything.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// Files are there already.
@@ -48,12 +55,45 @@ fn listed(names: &[String]) -> String {
         .join("\n")
 }
 
+/// Runs the command.
+///
+/// # Errors
+/// One of the files exists, or the folder cannot be written.
+pub fn init(args: &InitArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    let suites: Vec<(&str, &str)> = crate::suite::builtin()
+        .iter()
+        .map(|(name, text)| (name.trim_end_matches(".toml"), *text))
+        .collect();
+    let files = InitFiles {
+        config: &sample_toml(&["data/careful.jsonl"], "data/rehearsal_prompts.jsonl"),
+        suites: &suites,
+        data: SAMPLE_DATA,
+    };
+    let written = write_files(&args.folder, files)?;
+    match screen.format {
+        Format::Json => screen.print_json(&serde_json::json!({
+            "version": 1,
+            "folder": args.folder,
+            "written": written,
+        }))?,
+        Format::Text => {
+            let list: String = written.iter().map(|name| format!("  {name}\n")).collect();
+            screen.print(&format!(
+                "wrote to {}:\n{list}next: `qeval train` trains on the sample data; name yours in \
+                 qeval.toml\n",
+                args.folder.display()
+            ))?;
+        }
+    }
+    Ok(Outcome::Pass)
+}
+
 /// Writes the files into a folder, which is created if need be, and returns their paths inside
 /// it in the order of writing: `qeval.toml` comes last, so that a folder with one is complete.
 ///
 /// # Errors
 /// One of the files exists, or the folder cannot be written.
-pub fn init(folder: &Path, files: InitFiles<'_>) -> Result<Vec<String>, InitError> {
+fn write_files(folder: &Path, files: InitFiles<'_>) -> Result<Vec<String>, InitError> {
     let suites = files
         .suites
         .iter()
@@ -102,7 +142,7 @@ mod tests {
     fn files_are_written_where_the_command_says() {
         let folder = tempfile::tempdir().unwrap();
         let project = folder.path().join("new/project");
-        let written = init(&project, FILES).unwrap();
+        let written = write_files(&project, FILES).unwrap();
         assert_eq!(
             written,
             [
@@ -125,7 +165,7 @@ mod tests {
     fn foreign_files_beside_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("Cargo.toml"), "mine").unwrap();
-        init(folder.path(), FILES).unwrap();
+        write_files(folder.path(), FILES).unwrap();
         assert_eq!(
             fs::read_to_string(folder.path().join("Cargo.toml")).unwrap(),
             "mine"
@@ -136,7 +176,7 @@ mod tests {
     fn nothing_is_overwritten_and_everything_in_the_way_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let shown = |folder: &tempfile::TempDir| {
-            let error = init(folder.path(), FILES).unwrap_err();
+            let error = write_files(folder.path(), FILES).unwrap_err();
             error
                 .to_string()
                 .replace(&folder.path().display().to_string(), "[folder]")
@@ -169,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("nowhere", folder.path().join("qeval.toml")).unwrap();
         assert!(matches!(
-            init(folder.path(), FILES),
+            write_files(folder.path(), FILES),
             Err(InitError::Exists { .. })
         ));
     }

@@ -1,20 +1,18 @@
-//! The command line, one file per command: each turns arguments into one call of [`crate::run`],
-//! and what came of it into a report and an outcome.
+//! The command line, one file per command: each turns arguments into one call of
+//! [`crate::project`], and what came of it into a report and an outcome.
 
 mod args;
 mod bench;
-mod bench_args;
 mod demo;
+mod diff;
 mod dispatch;
 mod error;
-pub(crate) mod gate;
-mod gated;
+mod gate;
 mod init;
-mod judge;
-mod measure;
+mod outcome;
+mod output;
 mod parse;
-mod progress;
-mod setup;
+mod run;
 mod snapshot;
 mod suite;
 mod train;

@@ -233,7 +233,9 @@ mod tests {
             threads: Some(2),
             seed: Some(7),
         };
-        let store = StoreArgs { runs: "out".into() };
+        let store = StoreArgs {
+            runs: Some("out".into()),
+        };
         assert_eq!(
             measure,
             MeasureArgs {
@@ -261,9 +263,7 @@ mod tests {
             },
             select: SelectArgs::default(),
             compute: ComputeArgs::default(),
-            store: StoreArgs {
-                runs: "runs".into(),
-            },
+            store: StoreArgs { runs: None },
         };
         assert_eq!(
             cli.command,
@@ -381,7 +381,8 @@ mod tests {
                                  or the configuration, else 42]
 
         Records:
-              --runs <DIR>  The folder of runs: records, checkpoints, and provenance [default: runs]
+              --runs <DIR>  The folder of runs: records, checkpoints, and provenance [default: `output_dir`
+                            of the configuration, else runs]
 
         Output:
               --format <text|json>         Tables for people, or JSON for machines [default: text]

@@ -6,80 +6,59 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use console::{Key, Term};
+use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 
 use crate::exit::Outcome;
 use crate::flow::ProbeId;
+use crate::project::{Overrides, Project};
 use crate::report::{Style, Tone};
 use crate::snapshot::{Pending, SnapshotError, Snapshots};
 
-use super::args::{Format, OutputArgs, SelectArgs, SnapshotAction, SnapshotArgs};
+use super::args::{Format, SnapshotAction, SnapshotArgs};
 use super::error::CliError;
-use super::setup::{load_config, load_suites};
+use super::output::Screen;
 
 /// Runs the command. Exit code 0 when nothing is pending afterwards, 2 when something is.
 ///
 /// # Errors
 /// A configuration, suite, or snapshot that cannot be used.
-pub fn snapshot(args: &SnapshotArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
-    let (config, _) = load_config(args.config.as_deref())?;
-    let snapshots = Snapshots::at(config.resolve(&config.gate.snapshots));
-    let style = Style {
-        color: output.color.on_stdout(),
-        ..Style::for_stdout()
-    };
-    let say = |text: &str| crate::report::print(text).map_err(CliError::Print);
+pub fn snapshot(args: &SnapshotArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    let project = screen.open(Overrides {
+        config: args.config.clone(),
+        ..Overrides::default()
+    })?;
+    let folder = project.config.resolve(&project.config.gate.snapshots);
+    let snapshots = Snapshots::at(folder);
     match &args.action {
-        None if output.format == Format::Text && both_ends_are_a_terminal() => {
-            review(&snapshots, style)?;
+        None if screen.format == Format::Text && both_ends_are_a_terminal() => {
+            review(&snapshots, screen)?;
         }
-        None | Some(SnapshotAction::List) => {
-            let pending = snapshots.pending()?;
-            say(&match output.format {
-                Format::Json => {
-                    let names: Vec<&str> = pending.iter().map(|p| p.name.as_str()).collect();
-                    serde_json::to_string(&serde_json::json!({ "version": 1, "pending": names }))?
-                        + "\n"
-                }
-                Format::Text => listing(&pending),
-            })?;
-        }
-        Some(SnapshotAction::Show { names }) => {
-            for pending in chosen(&snapshots, names)? {
-                say(&shown(&pending, style))?;
-            }
-        }
+        None | Some(SnapshotAction::List) => list(&snapshots.pending()?, screen)?,
+        Some(SnapshotAction::Show { names }) => show(&chosen(&snapshots, names)?, screen)?,
         Some(SnapshotAction::Accept { names, variant }) => {
+            let mut accepted = Vec::new();
             for pending in chosen(&snapshots, names)? {
                 let file = match variant {
                     true => snapshots.accept_variant(&pending)?,
                     false => snapshots.accept(&pending)?,
                 };
-                say(&format!("accepted {}: {}\n", pending.name, file.display()))?;
+                screen.print_text(&format!("accepted {}: {}\n", pending.name, file.display()))?;
+                accepted.push(json!({ "name": pending.name, "file": file }));
             }
+            done(screen, "accepted", &accepted, &snapshots)?;
         }
         Some(SnapshotAction::Reject { names }) => {
+            let mut rejected = Vec::new();
             for pending in chosen(&snapshots, names)? {
                 snapshots.reject(&pending)?;
-                say(&format!("rejected {}\n", pending.name))?;
+                screen.print_text(&format!("rejected {}\n", pending.name))?;
+                rejected.push(json!({ "name": pending.name, "file": pending.file }));
             }
+            done(screen, "rejected", &rejected, &snapshots)?;
         }
         Some(SnapshotAction::Orphans { remove }) => {
-            let suites = load_suites(&config, &SelectArgs::default())?;
-            let living: BTreeSet<ProbeId> = suites
-                .iter()
-                .flat_map(|suite| suite.probes.iter().map(|probe| suite.id_of(probe)))
-                .collect();
-            let files = snapshots.orphans(&|probe| living.contains(probe))?;
-            for file in &files {
-                let did = if *remove { "removed" } else { "orphan" };
-                say(&format!("{did} {}\n", file.display()))?;
-            }
-            if *remove {
-                snapshots.remove(&files)?;
-            } else if !files.is_empty() {
-                say("remove them: qeval snapshot orphans --remove\n")?;
-            }
+            orphans(&project, &snapshots, *remove, screen)?;
             return Ok(Outcome::Pass);
         }
     }
@@ -88,6 +67,75 @@ pub fn snapshot(args: &SnapshotArgs, output: &OutputArgs) -> Result<Outcome, Cli
     } else {
         Outcome::Inconclusive
     })
+}
+
+fn list(pending: &[Pending], screen: &Screen) -> Result<(), CliError> {
+    let names: Vec<&str> = pending.iter().map(|p| p.name.as_str()).collect();
+    match screen.format {
+        Format::Json => screen.print_json(&json!({ "version": 1, "pending": names })),
+        Format::Text => screen.print(&listing(pending)),
+    }
+}
+
+fn show(pending: &[Pending], screen: &Screen) -> Result<(), CliError> {
+    if screen.format == Format::Json {
+        let each = pending.iter().map(|p| {
+            json!({
+                "name": p.name,
+                "file": p.file,
+                "description": p.description,
+                "accepted": p.accepted,
+                "new": p.new,
+            })
+        });
+        let pending: Vec<_> = each.collect();
+        return screen.print_json(&json!({ "version": 1, "pending": pending }));
+    }
+    for one in pending {
+        screen.print(&shown(one, screen.style))?;
+    }
+    Ok(())
+}
+
+/// For machines: what was decided, and what still waits.
+fn done(
+    screen: &Screen,
+    decision: &str,
+    changes: &[serde_json::Value],
+    snapshots: &Snapshots,
+) -> Result<(), CliError> {
+    if screen.format == Format::Text {
+        return Ok(());
+    }
+    let pending: Vec<String> = snapshots.pending()?.into_iter().map(|p| p.name).collect();
+    screen.print_json(&json!({ "version": 1, decision: changes, "pending": pending }))
+}
+
+fn orphans(
+    project: &Project,
+    snapshots: &Snapshots,
+    remove: bool,
+    screen: &Screen,
+) -> Result<(), CliError> {
+    let suites = project.suites()?;
+    let living: BTreeSet<ProbeId> = suites
+        .iter()
+        .flat_map(|suite| suite.probes.iter().map(|probe| suite.id_of(probe)))
+        .collect();
+    let files = snapshots.orphans(&|probe| living.contains(probe))?;
+    let did = if remove { "removed" } else { "orphan" };
+    for file in &files {
+        screen.print_text(&format!("{did} {}\n", file.display()))?;
+    }
+    if remove {
+        snapshots.remove(&files)?;
+    } else if !files.is_empty() {
+        screen.print_text("remove them: qeval snapshot orphans --remove\n")?;
+    }
+    if screen.format == Format::Json {
+        screen.print_json(&json!({ "version": 1, "orphans": files, "removed": remove }))?;
+    }
+    Ok(())
 }
 
 /// Whether someone can be asked, and sees the question.
@@ -164,10 +212,11 @@ fn shown(pending: &Pending, style: Style) -> String {
 }
 
 /// Asks about each change, one key a decision.
-fn review(snapshots: &Snapshots, style: Style) -> Result<(), CliError> {
+fn review(snapshots: &Snapshots, screen: &Screen) -> Result<(), CliError> {
+    let style = screen.style;
     let all = snapshots.pending()?;
     let terminal = Term::stdout();
-    let say = |text: &str| crate::report::print(text).map_err(CliError::Print);
+    let say = |text: &str| screen.print(text);
     if all.is_empty() {
         return say("no pending snapshots\n");
     }

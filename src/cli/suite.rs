@@ -4,30 +4,27 @@
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file;
-use crate::config::QevalConfig;
 use crate::exit::Outcome;
-use crate::flow::Suite;
-use crate::report::{audit_text, print};
-use crate::run::{JUDGES, Judge, Measurement, Session, audit, questions_of};
+use crate::flow::Measurement;
+use crate::project::{Order, Project};
+use crate::report::audit_text;
+use crate::run::{JUDGES, Judge, Session, audit, questions_of, wants_judge};
 use crate::suite::import::{ImportSource, Imported, import as import_suite};
 use crate::text::plural;
 use crate::train::{DataSection, Dataset, Source};
 
-use super::args::{
-    Format, MeasureArgs, OutputArgs, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs,
-};
+use super::args::{Format, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs};
 use super::error::CliError;
-use super::measure::{assign, measure, open};
-use super::setup::{Setup, check_settings, load_config, load_unjudged_suites};
+use super::output::Screen;
 
 /// `qeval suite ...`
 ///
 /// # Errors
 /// Whatever stops it.
-pub fn suite(args: &SuiteArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+pub fn suite(args: &SuiteArgs, screen: &Screen) -> Result<Outcome, CliError> {
     match &args.action {
-        SuiteAction::Check(args) => check(args, output),
-        SuiteAction::Import(args) => import(args, output),
+        SuiteAction::Check(args) => check(args, screen),
+        SuiteAction::Import(args) => import(args, screen),
     }
 }
 
@@ -35,29 +32,26 @@ pub fn suite(args: &SuiteArgs, output: &OutputArgs) -> Result<Outcome, CliError>
 ///
 /// # Errors
 /// Suites, data, or a model that cannot be read.
-fn check(args: &SuiteCheckArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
-    let measure_args = &args.measure;
-    let setup = Setup::new(output, &measure_args.compute, &measure_args.store.runs)?;
-    let (config, _) = load_config(measure_args.model.config.as_deref())?;
-    let suites = load_unjudged_suites(&config, &measure_args.select)?;
-    let questions = training_questions(&args.data, &config)?;
-    let scoring = setup.scoring(None, check_settings(&config));
-
+fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    let project = screen.open(args.measure.overrides())?;
+    let suites = project.unjudged_suites()?;
+    let questions = training_questions(&args.data, &project)?;
+    let scoring = project.scoring(None, project.check_settings())?;
     let (base, session) = match args.base {
         true => {
-            let (measurement, session) = ask_base(&setup, measure_args)?;
+            let (measurement, session) = ask_base(&project)?;
             (Some(measurement), Some(session))
         }
         false => (None, None),
     };
+    let mut on_event = project.listener();
     let judge = match &session {
         Some(session) if wants_judge(&suites) => Some(Judge::calibrated(
-            session,
-            setup.slots,
-            &scoring.judge,
+            project.asking(session)?,
+            &scoring.settings.judge,
             &suites,
-            &setup.store.root().join(JUDGES),
-            &mut setup.listener(),
+            &project.store.root().join(JUDGES),
+            &mut on_event,
         )?),
         _ => None,
     };
@@ -67,14 +61,12 @@ fn check(args: &SuiteCheckArgs, output: &OutputArgs) -> Result<Outcome, CliError
         &scoring,
         judge.as_ref(),
         base.as_ref(),
-        &mut setup.listener(),
+        &mut on_event,
     )?;
-    for notice in scoring.take_notices() {
-        setup.notice(notice);
-    }
-    match setup.format {
-        Format::Text => setup.print(&audit_text(&audit, setup.style))?,
-        Format::Json => setup.print(&(serde_json::to_string_pretty(&audit)? + "\n"))?,
+    project.pass_on_notices(&scoring);
+    match screen.format {
+        Format::Text => screen.print(&audit_text(&audit, screen.style))?,
+        Format::Json => screen.print_json(&audit)?,
     }
     Ok(if audit.is_clean() {
         Outcome::Pass
@@ -87,7 +79,7 @@ fn check(args: &SuiteCheckArgs, output: &OutputArgs) -> Result<Outcome, CliError
 ///
 /// # Errors
 /// Nothing could be imported, or the file is there already or cannot be written.
-fn import(args: &SuiteImportArgs, output: &OutputArgs) -> Result<Outcome, CliError> {
+fn import(args: &SuiteImportArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let stem = args.out.as_ref().and_then(|out| out.file_stem());
     let imported = import_suite(&ImportSource {
         file: args.file.clone(),
@@ -104,19 +96,15 @@ fn import(args: &SuiteImportArgs, output: &OutputArgs) -> Result<Outcome, CliErr
         std::fs::create_dir_all(folder).map_err(atomic_file::FileError::at("create", folder))?;
     }
     atomic_file::write(&path, &imported.toml)?;
-    let text = match output.format {
-        Format::Text => imported_text(&imported, &path),
-        Format::Json => {
-            let report = serde_json::json!({
-                "file": path,
-                "suite": imported.name,
-                "probes": imported.probes,
-                "not_carried": imported.not_carried,
-            });
-            serde_json::to_string_pretty(&report)? + "\n"
-        }
-    };
-    print(&text).map_err(CliError::Print)?;
+    match screen.format {
+        Format::Text => screen.print(&imported_text(&imported, &path))?,
+        Format::Json => screen.print_json(&serde_json::json!({
+            "file": path,
+            "suite": imported.name,
+            "probes": imported.probes,
+            "not_carried": imported.not_carried,
+        }))?,
+    }
     Ok(Outcome::Pass)
 }
 
@@ -135,43 +123,32 @@ fn imported_text(imported: &Imported, path: &Path) -> String {
     lines.join("\n")
 }
 
-fn wants_judge(suites: &[Suite]) -> bool {
-    let mut specs = suites
-        .iter()
-        .flat_map(|s| &s.probes)
-        .flat_map(|p| &p.checks);
-    specs.any(|spec| {
-        crate::check::registry::build(spec).is_ok_and(|check| check.needs().rubric.is_some())
-    })
-}
-
 /// What the user turns of the training data say: of the files named, else of the configured ones.
-fn training_questions(named: &[String], config: &QevalConfig) -> Result<Vec<String>, CliError> {
-    let (section, folder) = if named.is_empty() {
-        (config.data.clone(), config.folder.clone())
-    } else {
-        let section = DataSection {
-            sources: named.iter().map(|name| Source::parse(name)).collect(),
-            ..DataSection::default()
-        };
-        (section, Path::new("").to_owned())
-    };
-    if section.sources.is_empty() {
-        return Ok(Vec::new());
+fn training_questions(named: &[String], project: &Project) -> Result<Vec<String>, CliError> {
+    if named.is_empty() {
+        if project.config.data.sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        return Ok(questions_of(&project.dataset()?.examples));
     }
-    let dataset = Dataset::load(&section, &folder, &config.vars)?;
+    let section = DataSection {
+        sources: named.iter().map(|name| Source::parse(name)).collect(),
+        ..DataSection::default()
+    };
+    let dataset = Dataset::load(&section, Path::new(""), &project.config.vars)?;
     Ok(questions_of(&dataset.examples))
 }
 
-fn ask_base(setup: &Setup, args: &MeasureArgs) -> Result<(Measurement, Session), CliError> {
-    let specs = vec![setup.store.resolve("base")?];
-    let mut assignment = assign(args, &specs)?;
-    assignment.noise = false;
-    let mut measured = measure(setup, &assignment, &specs)?;
-    let measurement = measured.measurements.swap_remove(0);
+/// What the base says to every suite, and the base itself.
+fn ask_base(project: &Project) -> Result<(Measurement, Session), CliError> {
+    let order = Order {
+        noise: false,
+        ..Order::new(project, &["base"])?
+    };
+    let mut measured = project.measure(&order)?;
     let session = match measured.session {
         Some(session) => session,
-        None => open(setup, &assignment)?,
+        None => project.session(&order.model, order.system.clone())?,
     };
-    Ok((measurement, session))
+    Ok((measured.measurements.swap_remove(0), session))
 }

@@ -1,6 +1,4 @@
-//! What a run says while it works. The recorder and every reporter hear the same events.
-
-use super::{Answer, CaseId, CheckScore, Likelihood, Score};
+//! What a run says while it works. Every listener hears the same events.
 
 /// A part of the work with a known amount, shown as one progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,33 +44,6 @@ pub enum RunEvent {
     End {
         /// Which.
         phase: Phase,
-    },
-    /// An answer is finished.
-    Answered {
-        /// Who said it.
-        subject: String,
-        /// What was said.
-        answer: Answer,
-    },
-    /// A given text's likelihood is known.
-    Measured {
-        /// Whose.
-        subject: String,
-        /// How likely.
-        likelihood: Likelihood,
-    },
-    /// An answer, or a probe without one, is scored.
-    Scored {
-        /// Whose answer.
-        subject: String,
-        /// To which prompt.
-        case: CaseId,
-        /// Which sample.
-        sample: usize,
-        /// Each check's score.
-        checks: Vec<CheckScore>,
-        /// The lowest of them.
-        score: Score,
     },
     /// Something the user should read; never an error that stops the run.
     Notice(String),

@@ -6,9 +6,11 @@ mod answer;
 mod audit;
 mod calibration;
 mod case;
+mod comparison;
 mod drift;
 mod event;
-mod probe_comparison;
+mod measurement;
+mod noise;
 mod score;
 mod subject;
 mod verdict;
@@ -19,12 +21,14 @@ pub use calibration::Calibration;
 pub use case::{
     CaseId, CheckSpec, Exchange, Expect, Generation, Goal, Golden, Probe, ProbeId, Suite,
 };
+pub use comparison::{
+    Candidate, CaseComparison, CheckComparison, Comparison, ProbeComparison, ProbeState,
+    SAME_SCORE, SampleComparison,
+};
 pub use drift::Drift;
 pub use event::{Phase, RunEvent};
-pub use probe_comparison::{
-    CaseComparison, CheckComparison, GateRecord, ProbeComparison, ProbeNoise, ProbeState,
-    SAME_SCORE, SuiteNoise,
-};
+pub use measurement::Measurement;
+pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use score::{CheckScore, Score};
 pub use subject::{AdapterRef, Subject};
 pub use verdict::*;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest;
+
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
@@ -33,6 +35,21 @@ impl Subject {
         Subject {
             name: "base".into(),
             adapter: None,
+        }
+    }
+
+    /// An adapter's name with what identifies it, its digest cut short and its scale: `ckpt-40
+    /// c0ffee12 at 0.5`. The base is called by its name.
+    pub fn label(&self) -> String {
+        match &self.adapter {
+            None => self.name.clone(),
+            Some(adapter) => {
+                let scale = match adapter.scale {
+                    1.0 => String::new(),
+                    scale => format!(" at {scale}"),
+                };
+                format!("{} {}{scale}", self.name, digest::short(&adapter.digest))
+            }
         }
     }
 

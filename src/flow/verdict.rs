@@ -176,6 +176,16 @@ pub struct Verdict {
     pub could_not_measure: Vec<String>,
 }
 
+impl SuiteVerdict {
+    /// Name of the row of all `keep` suites together.
+    pub const POOLED: &str = "pooled";
+
+    /// Whether this is the row of all `keep` suites together.
+    pub fn is_pooled(&self) -> bool {
+        self.suite == Self::POOLED
+    }
+}
+
 impl Verdict {
     /// Whether this checkpoint may be kept: the pooled `keep` verdict passes, nothing is a
     /// regression, and every `keep` suite could be measured. One small suite may stay inconclusive.

@@ -28,6 +28,35 @@ pub struct Compute {
     pub dtype: Dtype,
 }
 
+impl Compute {
+    /// What would compute, for digests, without loading anything: a GPU with its place and what it
+    /// is asked to compute in, else the CPU, which computes in F32 whatever it is asked.
+    pub fn engine(self) -> String {
+        match self.gpu() {
+            Some(ordinal) => format!("gpu {ordinal} {:?}", self.dtype),
+            None => "cpu f32".into(),
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu(self) -> Option<usize> {
+        match self.device {
+            DeviceChoice::Cpu => None,
+            DeviceChoice::Gpu(ordinal) => Some(ordinal),
+            DeviceChoice::Auto => Cuda::driver_is_there().then_some(0),
+        }
+    }
+
+    /// One that was asked for is an error when the model is loaded.
+    #[cfg(not(feature = "gpu"))]
+    fn gpu(self) -> Option<usize> {
+        match self.device {
+            DeviceChoice::Cpu | DeviceChoice::Auto => None,
+            DeviceChoice::Gpu(ordinal) => Some(ordinal),
+        }
+    }
+}
+
 /// A loaded base model.
 pub enum Model {
     /// On the CPU, in F32.

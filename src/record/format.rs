@@ -58,9 +58,9 @@ pub struct Answered {
     pub answer: Answer,
 }
 
-/// A measured likelihood with its key.
+/// A text's likelihood with its key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct MeasuredText {
     /// [`super::likelihood_key`].
     pub key: String,
     /// How likely.
@@ -87,7 +87,7 @@ pub(super) enum Line {
     Header(Header),
     Suites(BTreeMap<String, String>),
     Answered(Answered),
-    Measured(Measured),
+    Measured(MeasuredText),
     Scored(Scored),
 }
 
@@ -106,7 +106,7 @@ pub struct SubjectRecord {
     /// Finished answers by case and sample.
     pub answers: BTreeMap<(CaseId, usize), Answered>,
     /// Measured likelihoods by case and text.
-    pub likelihoods: BTreeMap<(CaseId, String), Measured>,
+    pub likelihoods: BTreeMap<(CaseId, String), MeasuredText>,
     /// Scores by case and sample.
     pub scores: BTreeMap<(CaseId, usize), Scored>,
 }

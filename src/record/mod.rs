@@ -50,7 +50,7 @@ mod writer;
 
 pub use cache::AnswerCache;
 pub use error::RecordError;
-pub use format::{Answered, FORMAT, Header, Measured, Scored, SubjectRecord};
+pub use format::{Answered, FORMAT, Header, MeasuredText, Scored, SubjectRecord};
 pub use key::{answer_key, likelihood_key};
 pub use lock::RunLock;
 pub use provenance::{BaseProvenance, Provenance, SuiteProvenance};

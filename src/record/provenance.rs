@@ -4,14 +4,16 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{FORMAT, RecordError};
 use crate::atomic_file::{self, FileError};
 
-/// `provenance.json` of a run. Digests are SHA-256 in hex.
+/// `provenance.json` of a run. Digests are SHA-256 in hex. `C` is what the run was asked to do: its
+/// type belongs to those who make runs; who only looks for one need not know it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Provenance {
+pub struct Provenance<C = serde_json::Value> {
     /// [`FORMAT`] of the writer.
     pub format: u32,
     /// Version of qeval.
@@ -20,6 +22,10 @@ pub struct Provenance {
     pub command: String,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub created_unix_ms: u64,
+    /// The moment that its chat template was given, in seconds since 1970-01-01 UTC: a template may
+    /// print the date, and a run keeps its own. `None` in runs of versions that kept none.
+    #[serde(default)]
+    pub moment_unix_s: Option<u64>,
     /// The base model.
     pub base: BaseProvenance,
     /// The system prompt that every prompt was rendered with: configured, else what the template
@@ -34,7 +40,7 @@ pub struct Provenance {
     /// The seed that all others are derived from.
     pub seed: u64,
     /// The resolved configuration, defaults filled in.
-    pub config: serde_json::Value,
+    pub config: C,
 }
 
 /// The base model of a run.
@@ -60,9 +66,16 @@ pub struct SuiteProvenance {
 }
 
 impl Provenance {
-    /// A provenance with what is known at once: format, version, command, and time. Everything
-    /// else is empty and for the caller to fill in.
+    /// A provenance with what is known at once and no configuration: format, version, command, and
+    /// time. Everything else is empty and for the caller to fill in.
     pub fn started(command: &str) -> Self {
+        Self::of(command, serde_json::Value::Null)
+    }
+}
+
+impl<C> Provenance<C> {
+    /// As [`Provenance::started`], of a run with this configuration.
+    pub fn of(command: &str, config: C) -> Self {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -71,17 +84,26 @@ impl Provenance {
             qeval: env!("CARGO_PKG_VERSION").to_owned(),
             command: command.to_owned(),
             created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+            moment_unix_s: None,
             base: BaseProvenance::default(),
             system: None,
             suites: Vec::new(),
             device: String::new(),
             threads: 0,
             seed: 0,
-            config: serde_json::Value::Null,
+            config,
         }
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, RecordError> {
+    /// The moment that its prompts were rendered at, in seconds since 1970.
+    pub fn moment(&self) -> u64 {
+        self.moment_unix_s.unwrap_or(self.created_unix_ms / 1000)
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, RecordError>
+    where
+        C: DeserializeOwned,
+    {
         let text = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
         let unreadable = |error: serde_json::Error| RecordError::Provenance {
             path: path.to_path_buf(),
@@ -101,7 +123,10 @@ impl Provenance {
         serde_json::from_value(value).map_err(unreadable)
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<(), RecordError> {
+    pub(super) fn write(&self, path: &Path) -> Result<(), RecordError>
+    where
+        C: Serialize,
+    {
         let mut text =
             serde_json::to_string_pretty(self).map_err(|error| RecordError::Provenance {
                 path: path.to_path_buf(),

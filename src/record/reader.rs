@@ -167,7 +167,7 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::flow::Score;
-    use crate::record::{RecordWriter, Store, TrainLog};
+    use crate::record::{Provenance, RecordWriter, Store, TrainLog};
 
     /// A run that qeval 0.1.0 wrote, with a torn last line. Never edited: old runs must stay
     /// readable.
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn format_1_stays_readable() {
         let run = v1().latest().unwrap();
-        let provenance = run.provenance().unwrap();
+        let provenance: Provenance = run.provenance().unwrap();
         assert_eq!(
             (provenance.format, provenance.command.as_str()),
             (1, "train")

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
 use super::subject::{SubjectSpec, resolve};
 use super::writer::is_superseded;
 use super::{Header, Provenance, RecordError, RunLock, reader};
@@ -63,7 +66,11 @@ impl Store {
     ///
     /// # Errors
     /// The name is not allowed or taken, or the folder cannot be written.
-    pub fn create(&self, name: Option<&str>, provenance: &Provenance) -> Result<Run, RecordError> {
+    pub fn create<C: Serialize>(
+        &self,
+        name: Option<&str>,
+        provenance: &Provenance<C>,
+    ) -> Result<Run, RecordError> {
         fs::create_dir_all(&self.root).map_err(FileError::at("create", &self.root))?;
         if let Some(name) = name {
             check_name(name)?;
@@ -95,7 +102,11 @@ impl Store {
     }
 
     /// Whether the run could be placed; `false` if its name is taken.
-    fn place(&self, run: &Run, provenance: &Provenance) -> Result<bool, RecordError> {
+    fn place<C: Serialize>(
+        &self,
+        run: &Run,
+        provenance: &Provenance<C>,
+    ) -> Result<bool, RecordError> {
         let placed = atomic_file::create_folder(&run.folder, |aside| {
             provenance.write(&aside.join(PROVENANCE))
         });
@@ -150,7 +161,8 @@ impl Store {
         let mut runs = Vec::new();
         for name in self.names()? {
             if let Some(run) = self.find(&name) {
-                runs.push((run.provenance()?.created_unix_ms, numbered(&name), run));
+                let provenance: Provenance<IgnoredAny> = run.provenance()?;
+                runs.push((provenance.created_unix_ms, numbered(&name), run));
             }
         }
         runs.sort_by(|a, b| (a.0, a.1, &a.2.id).cmp(&(b.0, b.1, &b.2.id)));
@@ -211,8 +223,8 @@ impl Run {
     /// What made its numbers.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn provenance(&self) -> Result<Provenance, RecordError> {
+    /// The file cannot be read, or its configuration is of another kind than `C`.
+    pub fn provenance<C: DeserializeOwned>(&self) -> Result<Provenance<C>, RecordError> {
         Provenance::read(&self.folder.join(PROVENANCE))
     }
 
@@ -220,7 +232,10 @@ impl Run {
     ///
     /// # Errors
     /// The file cannot be written; the old one is kept then.
-    pub fn set_provenance(lock: &RunLock, provenance: &Provenance) -> Result<(), RecordError> {
+    pub fn set_provenance<C: Serialize>(
+        lock: &RunLock,
+        provenance: &Provenance<C>,
+    ) -> Result<(), RecordError> {
         provenance.write(&lock.run().folder.join(PROVENANCE))
     }
 
@@ -445,15 +460,8 @@ mod tests {
         run careful exists already in [runs]
           Choose another name, or continue it.
         ");
-        assert_eq!(
-            store
-                .run("careful")
-                .unwrap()
-                .provenance()
-                .unwrap()
-                .created_unix_ms,
-            1
-        );
+        let kept: Provenance = store.run("careful").unwrap().provenance().unwrap();
+        assert_eq!(kept.created_unix_ms, 1);
     }
 
     #[test]
@@ -470,7 +478,7 @@ mod tests {
         drop(lock);
         let lock = run.lock().unwrap();
         Run::set_provenance(&lock, &at(7)).unwrap();
-        assert_eq!(run.provenance().unwrap(), at(7));
+        assert_eq!(run.provenance::<serde_json::Value>().unwrap(), at(7));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use super::{Answered, Header, Measured, Provenance, RunLock, Scored, Store};
+use super::{Answered, Header, MeasuredText, Provenance, RunLock, Scored, Store};
 use crate::flow::{Answer, CaseId, CheckScore, Finish, Likelihood, Score, Subject};
 
 /// A run in a temporary folder, held for writing.
@@ -50,13 +50,13 @@ pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
     }
 }
 
-pub(super) fn measured(prompt: usize, text: &str) -> Measured {
+pub(super) fn measured(prompt: usize, text: &str) -> MeasuredText {
     let likelihood = Likelihood {
         case: case(prompt),
         text: text.into(),
         logprobs: vec![-0.25, -3.5],
     };
-    Measured {
+    MeasuredText {
         key: format!("key-{prompt}-{text}"),
         likelihood,
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::format::Line;
-use super::{Answered, Header, Measured, RecordError, RunLock, Scored, SubjectRecord, reader};
+use super::{Answered, Header, MeasuredText, RecordError, RunLock, Scored, SubjectRecord, reader};
 use crate::atomic_file::{FileError, LineAppender};
 use crate::digest;
 
@@ -92,7 +92,7 @@ impl RecordWriter {
     ///
     /// # Errors
     /// As [`Self::answered`].
-    pub fn measured(&self, line: Measured) -> Result<(), RecordError> {
+    pub fn measured(&self, line: MeasuredText) -> Result<(), RecordError> {
         let likelihood = &line.likelihood;
         all_finite(&likelihood.logprobs, || {
             format!(

@@ -8,7 +8,7 @@ use super::junit::TestResult;
 use super::probe::probe_changes;
 use super::style::Style;
 use crate::flow::{
-    Decision, GateRecord, Goal, ProbeComparison, ProbeState, SuiteState, SuiteVerdict,
+    Candidate, Comparison, Decision, Goal, ProbeComparison, ProbeState, SuiteState, SuiteVerdict,
 };
 
 /// Name in front of the tests of verdicts: `verdict::code`, `verdict::pooled`.
@@ -16,35 +16,43 @@ pub const VERDICT: &str = "verdict";
 
 /// What a probe's test says when it fails: the probe is lost, in a suite or a whole that is a
 /// proven regression. A loss within the margin of a passing verdict is no failure.
-pub fn probe_failure(record: &GateRecord, probe: &ProbeComparison, style: Style) -> Option<String> {
+pub fn probe_failure(
+    candidate: &Candidate,
+    probe: &ProbeComparison,
+    style: Style,
+) -> Option<String> {
     if probe.state() != ProbeState::Lost {
         return None;
     }
-    let of = whole(record, probe)?;
+    let of = whole(candidate, probe)?;
     Some(format!(
         "lost, in a proven regression of {of}\n{}next: qeval diff base {} --probe {}\n",
         probe_changes(probe, ("base", "candidate"), style),
-        first_word(&record.candidate),
+        candidate.subject.name,
         probe.id
     ))
 }
 
 /// The regression that a probe is part of.
-fn whole(record: &GateRecord, probe: &ProbeComparison) -> Option<String> {
-    let all = record.verdict.suites.iter().chain([&record.verdict.pooled]);
+fn whole(candidate: &Candidate, probe: &ProbeComparison) -> Option<String> {
+    let all = candidate
+        .verdict
+        .suites
+        .iter()
+        .chain([&candidate.verdict.pooled]);
     let guilty: BTreeSet<&str> = all
         .filter(|s| s.state == SuiteState::Regression)
         .map(|s| s.suite.as_str())
         .collect();
     let own = &probe.id.suite;
-    let keep = record
+    let keep = candidate
         .verdict
         .suites
         .iter()
         .any(|s| s.suite == *own && s.goal == Goal::Keep);
     if guilty.contains(own.as_str()) {
         Some(format!("`{own}`"))
-    } else if guilty.contains("pooled") && keep {
+    } else if guilty.contains(SuiteVerdict::POOLED) && keep {
         Some("all `keep` suites together".into())
     } else {
         None
@@ -61,30 +69,27 @@ pub fn suite_failure(suite: &SuiteVerdict) -> Option<String> {
 }
 
 /// What the test of the whole says when it fails: anything but a pass.
-pub fn verdict_failure(record: &GateRecord) -> Option<String> {
-    let verdict = &record.verdict;
+pub fn verdict_failure(comparison: &Comparison, candidate: &Candidate) -> Option<String> {
+    let verdict = &candidate.verdict;
     if verdict.decision == Decision::Pass && verdict.could_not_measure.is_empty() {
         return None;
     }
     let mut text = format!(
         "{} against {}: {}\n",
-        record.candidate, record.base, verdict.decision
+        candidate.subject.label(),
+        comparison.base_label(),
+        verdict.decision
     );
     let lines = verdict.reasons.iter().chain(&verdict.could_not_measure);
-    for line in lines.chain(&record.causes) {
+    for line in lines.chain(&candidate.causes) {
         text.push_str("  ");
         text.push_str(line);
         text.push('\n');
     }
     text.push_str("next: qeval diff base ");
-    text.push_str(first_word(&record.candidate));
+    text.push_str(&candidate.subject.name);
     text.push('\n');
     Some(text)
-}
-
-/// The first word of a candidate's name with its digest: what the command line takes.
-fn first_word(name: &str) -> &str {
-    name.split(' ').next().unwrap_or(name)
 }
 
 /// The mean scores of a probe.
@@ -115,8 +120,8 @@ pub fn suite_numbers(suite: &SuiteVerdict) -> Vec<(String, String)> {
     numbers
 }
 
-/// Every test of a record, as `qeval gate --junit` writes them.
-pub fn all_tests(record: &GateRecord) -> Vec<TestResult> {
+/// Every test of a candidate, as `qeval gate --junit` writes them.
+pub fn all_tests(comparison: &Comparison, candidate: &Candidate) -> Vec<TestResult> {
     let plain = Style::plain(100);
     let result = |suite: &str, name: &str, failure, properties| TestResult {
         suite: suite.to_owned(),
@@ -125,8 +130,8 @@ pub fn all_tests(record: &GateRecord) -> Vec<TestResult> {
         properties,
         took: Duration::ZERO,
     };
-    let probes = record.probes.iter().map(|probe| {
-        let failure = probe_failure(record, probe, plain);
+    let probes = candidate.probes.iter().map(|probe| {
+        let failure = probe_failure(candidate, probe, plain);
         result(
             &probe.id.suite,
             &probe.id.probe,
@@ -134,7 +139,7 @@ pub fn all_tests(record: &GateRecord) -> Vec<TestResult> {
             probe_numbers(probe),
         )
     });
-    let suites = record.verdict.suites.iter().map(|suite| {
+    let suites = candidate.verdict.suites.iter().map(|suite| {
         result(
             VERDICT,
             &suite.suite,
@@ -144,9 +149,9 @@ pub fn all_tests(record: &GateRecord) -> Vec<TestResult> {
     });
     let pooled = result(
         VERDICT,
-        "pooled",
-        verdict_failure(record),
-        suite_numbers(&record.verdict.pooled),
+        SuiteVerdict::POOLED,
+        verdict_failure(comparison, candidate),
+        suite_numbers(&candidate.verdict.pooled),
     );
     probes.chain(suites).chain([pooled]).collect()
 }

@@ -2,10 +2,10 @@
 
 use similar::{Algorithm, ChangeTag, TextDiff};
 
+use super::changes::{ChangedAnswer, changes};
 use super::style::{Style, Tone, difference, one_line, score, visible};
-use super::view::{Candidate, Change, View};
 use super::wrap::wrapped;
-use crate::flow::Score;
+use crate::flow::{Candidate, Comparison, Score};
 use crate::text::{ellipsize, plural};
 
 /// Characters of an answer that a diff looks at, and that one of two unlike answers shows.
@@ -20,11 +20,16 @@ const LONGEST_SHOWN: usize = 1200;
 const ALIKE: f64 = 0.4;
 
 /// The candidate's changed answers, at most `most`, and how many more there are.
-pub fn changed_answers(view: &View, candidate: &Candidate, most: usize, style: Style) -> String {
-    let changes = view.changes(candidate);
+pub fn changed_answers(
+    comparison: &Comparison,
+    candidate: &Candidate,
+    most: usize,
+    style: Style,
+) -> String {
+    let changes = changes(candidate);
     let names = (
-        view.base.subject.name.as_str(),
-        candidate.arm.subject.name.as_str(),
+        comparison.base.name.as_str(),
+        candidate.subject.name.as_str(),
     );
     if changes.is_empty() {
         return format!(
@@ -48,8 +53,12 @@ pub fn changed_answers(view: &View, candidate: &Candidate, most: usize, style: S
     text
 }
 
-pub(super) fn one_change(change: &Change, (base, candidate): (&str, &str), style: Style) -> String {
-    let value = |s: Option<&Score>| s.and_then(Score::value).map_or("unscored".into(), score);
+pub(super) fn one_change(
+    change: &ChangedAnswer<'_>,
+    (base, candidate): (&str, &str),
+    style: Style,
+) -> String {
+    let value = |s: &Score| s.value().map_or("unscored".into(), score);
     let moved = change.difference();
     let tone = match moved {
         Some(d) if d < -1e-9 => Tone::Bad,
@@ -59,8 +68,8 @@ pub(super) fn one_change(change: &Change, (base, candidate): (&str, &str), style
     };
     let scores = format!(
         "  {} -> {}{}",
-        value(change.base_score),
-        value(change.candidate_score),
+        value(&change.base_score),
+        value(&change.candidate_score),
         moved
             .map(|d| format!(" ({})", difference(d)))
             .unwrap_or_default(),
@@ -97,11 +106,9 @@ pub(super) fn one_change(change: &Change, (base, candidate): (&str, &str), style
             }
         }
     }
-    let why = change
-        .candidate_score
-        .filter(|s| moved != Some(0.0) && !s.explanation().is_empty());
-    if let Some(why) = why {
-        part("why", &[(tone, one_line(why.explanation(), 300))]);
+    let why = change.candidate_score.explanation();
+    if moved != Some(0.0) && !why.is_empty() {
+        part("why", &[(tone, one_line(why, 300))]);
     }
     text
 }
@@ -244,17 +251,18 @@ fn around(text: &str, starts: bool, ends: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{Comparison, readable};
+    use crate::report::testing::{readable, say, two_candidates};
     use crate::report::wrap::text_width;
 
+    /// Candidate 1 is the careless one, 2 the careful one.
     fn shown(comparison: &Comparison, candidate: usize, most: usize, style: Style) -> String {
-        let view = comparison.view(&[candidate]);
-        changed_answers(&view, &view.candidates[0], most, style)
+        let candidate = &comparison.candidates[candidate - 1];
+        changed_answers(comparison, candidate, most, style)
     }
 
     #[test]
     fn the_largest_loss_comes_first_and_the_rest_is_counted() {
-        let comparison = Comparison::new();
+        let comparison = two_candidates();
         insta::assert_snapshot!(shown(&comparison, 1, 3, Style::plain(80)), @r#"
         code::p0#0  1.00 -> 0.00 (-1.00)
           prompt    Write a quicksort function in Python.
@@ -282,13 +290,15 @@ mod tests {
 
     #[test]
     fn words_that_changed_are_marked() {
-        let mut comparison = Comparison::new();
-        comparison.say(
+        let mut comparison = two_candidates();
+        say(
+            &mut comparison,
             0,
             "p0",
             "Use the built-in sorted function to sort a list in Python.",
         );
-        comparison.say(
+        say(
+            &mut comparison,
             2,
             "p0",
             "Use the sorted function to sort any list in Python.",
@@ -332,11 +342,11 @@ mod tests {
 
     #[test]
     fn ten_thousand_characters_stay_readable() {
-        let mut comparison = Comparison::new();
+        let mut comparison = two_candidates();
         let long = "loop until the model is asked to stop ".repeat(280);
-        comparison.say(0, "p0", &long);
-        comparison.say(2, "p0", &format!("First, {long}"));
-        comparison.say(2, "p1", &"没完没了".repeat(2500));
+        say(&mut comparison, 0, "p0", &long);
+        say(&mut comparison, 2, "p0", &format!("First, {long}"));
+        say(&mut comparison, 2, "p1", &"没完没了".repeat(2500));
         for width in [80, 120] {
             let text = shown(&comparison, 2, 9, Style::plain(width));
             assert!(text.lines().all(|line| text_width(line) <= width), "{text}");
@@ -367,10 +377,10 @@ mod tests {
 
     #[test]
     fn nothing_changed_is_said() {
-        let comparison = Comparison::new();
-        let mut view = comparison.view(&[1]);
-        view.candidates[0].arm = view.base;
-        let text = changed_answers(&view, &view.candidates[0], 5, Style::plain(80));
+        let mut comparison = two_candidates();
+        comparison.candidates[0].subject = comparison.base.clone();
+        comparison.candidates[0].probes.clear();
+        let text = shown(&comparison, 1, 5, Style::plain(80));
         assert_eq!(
             text,
             "No answer and no score changed between base and base.\n"

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::changes::changes;
 use super::checkpoints::CheckpointRow;
-use super::view::View;
-use crate::flow::{Preview, Score, SuiteNoise, Verdict};
+use crate::flow::{Comparison, Preview, Score, SuiteNoise, Verdict};
 
 /// Version of [`Report`] and [`TrainReport`].
 pub const VERSION: u32 = 1;
@@ -65,37 +65,34 @@ pub struct ChangeReport {
 }
 
 impl Report {
-    /// The view as a report.
-    pub fn new(view: &View, preview: Option<&Preview>) -> Self {
-        let candidates = view.candidates.iter().map(|candidate| CandidateReport {
-            subject: candidate.arm.subject.name.clone(),
-            adapter_digest: candidate
-                .arm
-                .subject
-                .adapter
-                .as_ref()
-                .map(|a| a.digest.clone()),
-            verdict: candidate.verdict.clone(),
-            causes: candidate.causes.to_vec(),
-            changes: view
-                .changes(candidate)
-                .into_iter()
-                .map(|change| ChangeReport {
-                    case: change.case.to_string(),
-                    sample: change.sample,
-                    prompt: change.prompt.to_string(),
-                    base_score: change.base_score.cloned(),
-                    candidate_score: change.candidate_score.cloned(),
-                    base_answer: change.base_text.map(String::from),
-                    candidate_answer: change.candidate_text.map(String::from),
-                })
-                .collect(),
-        });
+    /// A comparison as a report.
+    pub fn new(comparison: &Comparison, preview: Option<&Preview>) -> Self {
+        let candidates = comparison
+            .candidates
+            .iter()
+            .map(|candidate| CandidateReport {
+                subject: candidate.subject.name.clone(),
+                adapter_digest: candidate.subject.adapter.as_ref().map(|a| a.digest.clone()),
+                verdict: candidate.verdict.clone(),
+                causes: candidate.causes.clone(),
+                changes: changes(candidate)
+                    .into_iter()
+                    .map(|change| ChangeReport {
+                        case: change.case.to_string(),
+                        sample: change.sample,
+                        prompt: change.prompt.to_string(),
+                        base_score: Some(change.base_score),
+                        candidate_score: Some(change.candidate_score),
+                        base_answer: change.base_text.map(String::from),
+                        candidate_answer: change.candidate_text.map(String::from),
+                    })
+                    .collect(),
+            });
         Report {
             version: VERSION,
-            base: view.base.subject.name.clone(),
+            base: comparison.base.name.clone(),
             preview: preview.cloned(),
-            noise: view.noise.clone(),
+            noise: comparison.noise.clone(),
             candidates: candidates.collect(),
         }
     }
@@ -167,12 +164,11 @@ impl TrainReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::Comparison;
+    use crate::report::testing::two_candidates;
 
     #[test]
     fn a_report_reads_back_as_it_was_written() {
-        let comparison = Comparison::new();
-        let report = Report::new(&comparison.view(&[1, 2]), None);
+        let report = Report::new(&two_candidates(), None);
         let text = report.to_json().unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
@@ -180,8 +176,9 @@ mod tests {
     // The format: a change here is a change for every script that reads it.
     #[test]
     fn the_fields_are_the_format() {
-        let comparison = Comparison::new();
-        let mut report = Report::new(&comparison.view(&[2]), None);
+        let mut comparison = two_candidates();
+        comparison.candidates.remove(0);
+        let mut report = Report::new(&comparison, None);
         report.candidates[0].changes.truncate(1);
         report.candidates[0].verdict.suites.truncate(1);
         insta::assert_snapshot!(report.to_json().unwrap(), @r#"

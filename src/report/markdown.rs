@@ -9,7 +9,8 @@ use similar::{ChangeTag, TextDiff};
 
 use super::style::{difference, one_line, score};
 use crate::flow::{
-    CaseComparison, Decision, GateRecord, Goal, ProbeComparison, SuiteState, SuiteVerdict,
+    Candidate, CaseComparison, Comparison, Decision, Goal, ProbeComparison, SuiteState,
+    SuiteVerdict,
 };
 use crate::text::{ellipsize, plural};
 
@@ -30,14 +31,18 @@ const BAR: usize = 21;
 
 /// The comment. `changed` names each probe whose answer is not the accepted one, with the reason;
 /// `None` where none was accepted yet.
-pub fn markdown(record: &GateRecord, changed: Option<&[(String, String)]>) -> String {
-    let mut text = head(record);
-    text.push_str(&suites(record));
-    let mut folded: Vec<String> = worst(record).into_iter().map(folded_probe).collect();
+pub fn markdown(
+    comparison: &Comparison,
+    candidate: &Candidate,
+    changed: Option<&[(String, String)]>,
+) -> String {
+    let mut text = head(comparison, candidate);
+    text.push_str(&suites(comparison, candidate));
+    let mut folded: Vec<String> = worst(candidate).into_iter().map(folded_probe).collect();
     if !folded.is_empty() {
         folded.insert(0, "\n**Largest losses**\n".to_owned());
     }
-    let tail = changed.map_or_else(String::new, snapshots) + &notes(record);
+    let tail = changed.map_or_else(String::new, snapshots) + &notes(candidate);
     let room = MOST_CHARACTERS.saturating_sub(tail.chars().count() + 200);
     let mut left_out = 0;
     let mut length = text.chars().count();
@@ -66,28 +71,28 @@ fn mark(decision: Decision) -> &'static str {
     }
 }
 
-fn head(record: &GateRecord) -> String {
-    let verdict = &record.verdict;
+fn head(comparison: &Comparison, candidate: &Candidate) -> String {
+    let verdict = &candidate.verdict;
     let mut text = format!(
         "## {} qeval: {}\n\n`{}` against `{}`\n\n",
         mark(verdict.decision),
         verdict.decision,
-        inline(&record.candidate),
-        inline(&record.base)
+        inline(&candidate.subject.label()),
+        inline(&comparison.base_label())
     );
     let reasons = verdict.reasons.iter().chain(&verdict.could_not_measure);
     for reason in reasons.take(REASONS) {
         let _ = writeln!(text, "- {}", plain(&one_line(reason, SENTENCE)));
     }
-    for cause in record.causes.iter().take(REASONS) {
+    for cause in candidate.causes.iter().take(REASONS) {
         let _ = writeln!(text, "- cause: {}", plain(&one_line(cause, SENTENCE)));
     }
     text.push('\n');
     text
 }
 
-fn suites(record: &GateRecord) -> String {
-    let verdict = &record.verdict;
+fn suites(comparison: &Comparison, candidate: &Candidate) -> String {
+    let verdict = &candidate.verdict;
     let pooled = Some(&verdict.pooled).filter(|p| p.estimate.is_some());
     let rows: Vec<&SuiteVerdict> = verdict.suites.iter().chain(pooled).collect();
     let scale = scale(&rows);
@@ -97,7 +102,7 @@ fn suites(record: &GateRecord) -> String {
     );
     for row in rows {
         let name = match row.suite.as_str() {
-            "pooled" => "**all keep**".to_owned(),
+            SuiteVerdict::POOLED => "**all keep**".to_owned(),
             name => plain(name),
         };
         let goal = match (row.goal, row.margin, row.target) {
@@ -106,10 +111,9 @@ fn suites(record: &GateRecord) -> String {
             (Goal::Keep, ..) => "keep".into(),
             (Goal::Learn, ..) => "learn".into(),
         };
-        let noise = record
-            .noise
-            .get(&row.suite)
-            .map_or_else(|| "–".into(), |n| score(n.mean_change));
+        let noise = comparison
+            .noise_of(verdict, row)
+            .map_or_else(|| "–".into(), score);
         let sign = match row.state {
             SuiteState::Pass | SuiteState::Reached => "✅",
             SuiteState::Regression => "❌",
@@ -173,16 +177,16 @@ fn bar(lower: f64, middle: f64, upper: f64, margin: Option<f64>, scale: f64) -> 
 }
 
 /// The probes with the largest losses, the worst first.
-fn worst(record: &GateRecord) -> Vec<(&ProbeComparison, f64)> {
+fn worst(candidate: &Candidate) -> Vec<(&ProbeComparison, f64)> {
     let keep = |suite: &str| {
-        let mut suites = record.verdict.suites.iter();
+        let mut suites = candidate.verdict.suites.iter();
         suites.any(|s| s.suite == suite && s.goal == Goal::Keep)
     };
-    let mut lost: Vec<(&ProbeComparison, f64)> = record
+    let mut lost: Vec<(&ProbeComparison, f64)> = candidate
         .probes
         .iter()
         .filter(|p| keep(&p.id.suite))
-        .filter_map(|p| p.means().map(|(base, candidate)| (p, candidate - base)))
+        .filter_map(|p| p.means().map(|(base, new)| (p, new - base)))
         .filter(|(_, change)| *change < -crate::flow::SAME_SCORE)
         .collect();
     lost.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -200,10 +204,7 @@ fn folded_probe((probe, change): (&ProbeComparison, f64)) -> String {
         score(candidate),
         difference(change)
     );
-    let shown = probe.cases.iter().filter(|case| {
-        let (old, new) = (case.base_score().value(), case.candidate_score().value());
-        old.zip(new).is_none_or(|(old, new)| new < old)
-    });
+    let shown = probe.cases.iter().filter(|case| case.may_have_lost());
     for case in shown.take(2) {
         text.push_str(&folded_case(case));
     }
@@ -213,8 +214,11 @@ fn folded_probe((probe, change): (&ProbeComparison, f64)) -> String {
 
 fn folded_case(case: &CaseComparison) -> String {
     let mut text = quoted(&ellipsize(&case.prompt, LONGEST));
+    let Some((_, draw)) = case.shown() else {
+        return text;
+    };
     let mut body = String::new();
-    match (&case.base, &case.candidate) {
+    match (&draw.base, &draw.candidate) {
         (Some(base), Some(candidate)) => {
             let (base, candidate) = (ellipsize(base, LONGEST), ellipsize(candidate, LONGEST));
             let (old, new) = (
@@ -236,7 +240,7 @@ fn folded_case(case: &CaseComparison) -> String {
     let ticks = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(ticks.max(2) + 1);
     let _ = write!(text, "\n{fence}diff\n{body}{fence}\n\n");
-    for check in &case.checks {
+    for check in &draw.checks {
         if check.candidate.value() != check.base.value() {
             let why = one_line(check.candidate.explanation(), 300);
             let _ = writeln!(text, "- `{}`: {}", check.kind, plain(&why));
@@ -268,9 +272,9 @@ fn snapshots(changed: &[(String, String)]) -> String {
     text
 }
 
-fn notes(record: &GateRecord) -> String {
+fn notes(candidate: &Candidate) -> String {
     let mut text = String::new();
-    for note in record.verdict.notes.iter().take(REASONS) {
+    for note in candidate.verdict.notes.iter().take(REASONS) {
         let _ = writeln!(text, "\n<sub>{}</sub>", escape(&one_line(note, SENTENCE)));
     }
     text
@@ -349,7 +353,30 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::record;
+    use crate::flow::SuiteNoise;
+    use crate::report::testing::one_candidate;
+
+    fn shown(comparison: &Comparison, changed: Option<&[(String, String)]>) -> String {
+        markdown(comparison, &comparison.candidates[0], changed)
+    }
+
+    #[test]
+    fn the_pooled_row_has_its_noise_as_in_the_terminal() {
+        let mut comparison = one_candidate(1, "no");
+        let noise = |probes, mean_change| SuiteNoise {
+            mean_change,
+            difference: 0.0,
+            probes,
+        };
+        comparison.noise = [
+            ("code".to_owned(), noise(100, 0.02)),
+            ("identity".to_owned(), noise(8, 0.5)),
+        ]
+        .into();
+        let text = shown(&comparison, None);
+        let row = text.lines().find(|l| l.contains("**all keep**")).unwrap();
+        assert!(row.contains("| 0.02 |"), "{row}");
+    }
 
     #[test]
     fn a_regression_is_told_first_and_shown_folded() {
@@ -357,7 +384,7 @@ mod tests {
             "code/p0".to_owned(),
             "`code` of the candidate was 1.00 and is 0.00".to_owned(),
         )];
-        insta::assert_snapshot!(markdown(&record(2, "I am `Aurora`.\n```\nx\n```"), Some(&changed)), @"
+        insta::assert_snapshot!(shown(&one_candidate(2, "I am `Aurora`.\n```\nx\n```"), Some(&changed)), @"
         ## ❌ qeval: regression
 
         `careless c0ffee` against `smollm2 b179c952`
@@ -425,10 +452,10 @@ mod tests {
         let changed: Vec<(String, String)> = (0..5000)
             .map(|i| (format!("s/p{i}"), long.clone()))
             .collect();
-        let mut record = record(200, &long);
-        record.verdict.notes = vec![long.clone(); 100];
-        record.verdict.reasons = vec![long.clone(); 100];
-        let text = markdown(&record, Some(&changed));
+        let mut comparison = one_candidate(200, &long);
+        comparison.candidates[0].verdict.notes = vec![long.clone(); 100];
+        comparison.candidates[0].verdict.reasons = vec![long.clone(); 100];
+        let text = shown(&comparison, Some(&changed));
         assert!(
             text.chars().count() < MOST_CHARACTERS,
             "{}",

@@ -1,11 +1,11 @@
 //! Verdicts and answers -> text for people and JSON for machines.
 //!
-//! Everything is rendered to a string from one [`View`], in one [`Style`]; only [`print()`] writes.
-//! [`causes`](answer_causes) are worked out here too: they stand beside a verdict, never in it.
+//! Every report on a comparison is rendered from one [`crate::flow::Comparison`], so that no two can
+//! disagree, to a string in one [`Style`]; only [`print()`] and the progress bars write.
 
 mod assertion;
 mod audit;
-mod causes;
+mod changes;
 mod checkpoints;
 mod diff;
 mod json;
@@ -13,19 +13,19 @@ mod junit;
 mod markdown;
 mod print;
 mod probe;
+mod progress;
 mod side_by_side;
 mod style;
 mod terminal;
 #[cfg(test)]
 mod testing;
-mod view;
 mod wrap;
 
 pub use assertion::{
     VERDICT, all_tests, probe_failure, probe_numbers, suite_failure, suite_numbers, verdict_failure,
 };
 pub use audit::audit_text;
-pub use causes::{answer_causes, loss_cause, repeated_training_answer};
+pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use diff::changed_answers;
 pub use json::{CandidateReport, ChangeReport, CheckpointReport, Report, TrainReport, VERSION};
@@ -33,7 +33,7 @@ pub use junit::{TestResult, junit};
 pub use markdown::{MOST_CHARACTERS, markdown};
 pub use print::print;
 pub use probe::probe_changes;
+pub use progress::Progress;
 pub use side_by_side::{AnswerCell, AnswerRow, side_by_side};
 pub use style::{Style, Tone};
 pub use terminal::{preview_lines, suite_table, summary_lines, verdict_block};
-pub use view::{Arm, Candidate, Change, View};

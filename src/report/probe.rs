@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
+use super::changes::ChangedAnswer;
 use super::diff::one_change;
 use super::style::{Style, one_line};
-use super::view::Change;
 use crate::flow::{CaseId, ProbeComparison};
 
 /// Shown wordings of a probe.
@@ -18,13 +18,7 @@ pub fn probe_changes(
     (base, candidate): (&str, &str),
     style: Style,
 ) -> String {
-    let lost = |i: &usize| {
-        let case = &probe.cases[*i];
-        match (case.base_score().value(), case.candidate_score().value()) {
-            (Some(base), Some(candidate)) => candidate < base,
-            _ => true,
-        }
-    };
+    let lost = |i: &usize| probe.cases[*i].may_have_lost();
     let mut shown: Vec<usize> = (0..probe.cases.len()).filter(lost).collect();
     if shown.is_empty() {
         shown = (0..probe.cases.len()).collect();
@@ -38,19 +32,13 @@ pub fn probe_changes(
             probe: probe.id.probe.clone(),
             prompt: i,
         };
-        let (base_score, candidate_score) = (case.base_score(), case.candidate_score());
-        let change = Change {
-            case: &id,
-            sample: 0,
-            prompt: &case.prompt,
-            base_score: Some(&base_score),
-            candidate_score: Some(&candidate_score),
-            base_text: case.base.as_deref(),
-            candidate_text: case.candidate.as_deref(),
+        let Some((sample, draw)) = case.shown() else {
+            continue;
         };
+        let change = ChangedAnswer::of(id, sample, &case.prompt, draw);
         text.push_str(&one_change(&change, (base, candidate), style));
-        for check in &case.checks {
-            if check.candidate.value() != Some(1.0) && case.checks.len() > 1 {
+        for check in &draw.checks {
+            if check.candidate.value() != Some(1.0) && draw.checks.len() > 1 {
                 let why = one_line(check.candidate.explanation(), 300);
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "  {:<9} {why}", check.kind);

@@ -1,9 +1,10 @@
 //! The comparison as tables and sentences: suites, verdict, and what to type next.
 
 use super::style::{ROWS, Style, Tone, difference, one_line, score};
-use super::view::View;
 use super::wrap::wrapped;
-use crate::flow::{Decision, Goal, Preview, PreviewLine, SuiteState, SuiteVerdict, Verdict};
+use crate::flow::{
+    Candidate, Comparison, Decision, Goal, Preview, PreviewLine, SuiteState, SuiteVerdict, Verdict,
+};
 
 /// The tone of a decision.
 pub(super) fn decision_tone(decision: Decision) -> Tone {
@@ -27,35 +28,36 @@ const WIDE: usize = 110;
 
 /// One row a suite and candidate, the pooled `keep` score last: means, paired difference with its
 /// one-sided ends, and what the suite came to.
-pub fn suite_table(view: &View, style: Style) -> String {
+pub fn suite_table(comparison: &Comparison, style: Style) -> String {
     if style.width < WIDE {
-        return narrow_tables(view, style);
+        return narrow_tables(comparison, style);
     }
-    let several = view.candidates.len() > 1;
-    let alone = view
+    let several = comparison.candidates.len() > 1;
+    let alone = comparison
         .candidates
         .first()
-        .map_or("candidate", |c| c.arm.subject.name.as_str());
-    let mut heads = vec!["suite", "goal", "probes", view.base.subject.name.as_str()];
+        .map_or("candidate", |c| c.subject.name.as_str());
+    let mut heads = vec!["suite", "goal", "probes", comparison.base.name.as_str()];
     if several {
         heads.extend(["candidate", "score"]);
     } else {
         heads.push(alone);
     }
     heads.push("difference");
-    if !view.noise.is_empty() {
+    if !comparison.noise.is_empty() {
         heads.push("noise");
     }
     heads.push("verdict");
     let mut table = style.table(ROWS, &heads);
-    for index in 0..=view.suites.len() {
+    let count = |c: &Candidate| rows(&c.verdict).count();
+    for index in 0..comparison.candidates.iter().map(count).max().unwrap_or(0) {
         let mut above: Vec<(Tone, String)> = Vec::new();
-        for candidate in &view.candidates {
-            let Some(suite) = rows(candidate.verdict).nth(index) else {
+        for candidate in &comparison.candidates {
+            let Some(suite) = rows(&candidate.verdict).nth(index) else {
                 continue;
             };
-            let name = several.then_some(candidate.arm.subject.name.as_str());
-            let cells = suite_cells(view, suite, name);
+            let name = several.then_some(candidate.subject.name.as_str());
+            let cells = suite_cells(comparison, &candidate.verdict, suite, name);
             // What is said of the suite and the base once need not be said again.
             table.add_row(cells.iter().enumerate().map(|(column, cell)| {
                 let repeated = column < SHARED_COLUMNS && above.get(column) == Some(cell);
@@ -73,19 +75,19 @@ fn rows(verdict: &Verdict) -> impl Iterator<Item = &SuiteVerdict> {
     verdict.suites.iter().chain(pooled)
 }
 
-fn narrow_tables(view: &View, style: Style) -> String {
+fn narrow_tables(comparison: &Comparison, style: Style) -> String {
     let mut text = String::new();
-    for candidate in &view.candidates {
-        let title = format!("{} against {}", candidate.arm.subject, view.base.subject);
+    for candidate in &comparison.candidates {
+        let title = format!("{} against {}", candidate.subject, comparison.base);
         text.push_str(&wrapped("", &[(Tone::Strong, title)], style));
         let mut heads = vec!["suite", "probes", "base", "candidate", "difference"];
-        if !view.noise.is_empty() {
+        if !comparison.noise.is_empty() {
             heads.push("noise");
         }
         heads.push("verdict");
         let mut table = style.table(ROWS, &heads);
-        for suite in rows(candidate.verdict) {
-            let mut cells = suite_cells(view, suite, None);
+        for suite in rows(&candidate.verdict) {
+            let mut cells = suite_cells(comparison, &candidate.verdict, suite, None);
             cells.remove(GOAL_COLUMN);
             if let Some(last) = cells.last_mut() {
                 last.1 = suite.state.to_string();
@@ -101,23 +103,13 @@ fn narrow_tables(view: &View, style: Style) -> String {
 const SHARED_COLUMNS: usize = 4;
 const GOAL_COLUMN: usize = 1;
 
-/// How far the base differs from itself: the mean absolute change of a probe's score, for the
-/// pooled row over all probes of `keep` suites.
-fn noise(view: &View, suite: &SuiteVerdict) -> Option<f64> {
-    if suite.suite != "pooled" {
-        return view.noise.get(&suite.suite).map(|noise| noise.mean_change);
-    }
-    let kept = view.suites.iter().filter(|s| s.goal == Goal::Keep);
-    let (mut sum, mut probes) = (0.0, 0);
-    for noise in kept.filter_map(|s| view.noise.get(&s.name)) {
-        sum += noise.mean_change * noise.probes as f64;
-        probes += noise.probes;
-    }
-    (probes > 0).then(|| sum / probes as f64)
-}
-
-fn suite_cells(view: &View, suite: &SuiteVerdict, candidate: Option<&str>) -> Vec<(Tone, String)> {
-    let name = if suite.suite == "pooled" {
+fn suite_cells(
+    comparison: &Comparison,
+    verdict: &Verdict,
+    suite: &SuiteVerdict,
+    candidate: Option<&str>,
+) -> Vec<(Tone, String)> {
+    let name = if suite.is_pooled() {
         "all keep"
     } else {
         &suite.suite
@@ -142,7 +134,7 @@ fn suite_cells(view: &View, suite: &SuiteVerdict, candidate: Option<&str>) -> Ve
             difference(e.upper)
         )
     });
-    let verdict = match suite
+    let state = match suite
         .p_loss
         .filter(|_| suite.state == SuiteState::Regression)
     {
@@ -163,10 +155,13 @@ fn suite_cells(view: &View, suite: &SuiteVerdict, candidate: Option<&str>) -> Ve
         or_none(numbers.map(|e| score(e.candidate_mean))),
     ));
     cells.push((Tone::Plain, or_none(change)));
-    if !view.noise.is_empty() {
-        cells.push((Tone::Dim, or_none(noise(view, suite).map(score))));
+    if !comparison.noise.is_empty() {
+        cells.push((
+            Tone::Dim,
+            or_none(comparison.noise_of(verdict, suite).map(score)),
+        ));
     }
-    cells.push((state_tone(suite.state), verdict));
+    cells.push((state_tone(suite.state), state));
     cells
 }
 
@@ -266,10 +261,10 @@ pub fn preview_lines(preview: &Preview, style: Style) -> String {
 }
 
 /// Base and candidates in one sentence each, for the end of a long output.
-pub fn summary_lines(view: &View, style: Style) -> String {
-    let lines = view.candidates.iter().map(|candidate| {
-        let verdict = candidate.verdict;
-        let lead = format!("{}: ", candidate.arm.subject.name);
+pub fn summary_lines(comparison: &Comparison, style: Style) -> String {
+    let lines = comparison.candidates.iter().map(|candidate| {
+        let verdict = &candidate.verdict;
+        let lead = format!("{}: ", candidate.subject.name);
         let sentence = (
             decision_tone(verdict.decision),
             one_line(&verdict.sentence, 2000),
@@ -282,13 +277,14 @@ pub fn summary_lines(view: &View, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{Comparison, careless, readable};
+    use crate::report::testing::{careless, readable, two_candidates};
     use crate::report::wrap::text_width;
 
     #[test]
     fn one_candidate_has_a_column_of_its_own() {
-        let comparison = Comparison::new();
-        let table = suite_table(&comparison.view(&[1]), Style::plain(120));
+        let mut comparison = two_candidates();
+        comparison.candidates.truncate(1);
+        let table = suite_table(&comparison, Style::plain(120));
         insta::assert_snapshot!(table, @"
         ┌──────────┬────────────┬──────────────────┬──────┬──────────┬──────────────────────┬────────────────────────┐
         │ suite    ┆ goal       ┆ probes           ┆ base ┆ careless ┆ difference           ┆ verdict                │
@@ -302,8 +298,7 @@ mod tests {
 
     #[test]
     fn several_candidates_share_the_rows_of_a_suite() {
-        let comparison = Comparison::new();
-        let view = comparison.view(&[1, 2]);
+        let view = two_candidates();
         insta::assert_snapshot!(suite_table(&view, Style::plain(120)), @"
         ┌──────────┬────────────┬──────────────────┬──────┬───────────┬───────┬──────────────────────┬────────────────────────┐
         │ suite    ┆ goal       ┆ probes           ┆ base ┆ candidate ┆ score ┆ difference           ┆ verdict                │
@@ -325,8 +320,7 @@ mod tests {
 
     #[test]
     fn colours_change_no_character() {
-        let comparison = Comparison::new();
-        let view = comparison.view(&[1, 2]);
+        let view = two_candidates();
         let colored = suite_table(
             &view,
             Style {
@@ -390,8 +384,7 @@ mod tests {
         verdict
             .could_not_measure
             .push("`code`: 15 percent of the scores are missing".into());
-        let comparison = crate::report::testing::Comparison::new();
-        let cells = suite_cells(&comparison.view(&[1]), &verdict.suites[1], None);
+        let cells = suite_cells(&two_candidates(), &verdict, &verdict.suites[1], None);
         let texts: Vec<&str> = cells.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(
             texts,
@@ -440,8 +433,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_one_sentence_a_candidate() {
-        let comparison = Comparison::new();
-        insta::assert_snapshot!(summary_lines(&comparison.view(&[1, 2]), Style::plain(100)), @"
+        insta::assert_snapshot!(summary_lines(&two_candidates(), Style::plain(100)), @"
         careless: regression: `code` lost 0.66 of 0.81 (p < 0.0001)
         careful: pass: all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst
                  -0.047)

@@ -2,132 +2,115 @@
 
 use std::path::PathBuf;
 
-use super::view::{Arm, Candidate, View};
 use crate::flow::{
-    AdapterRef, Answer, AnswerTable, CaseComparison, CaseId, CheckComparison, Decision, Estimate,
-    Finish, GateRecord, Generation, Goal, LearnScore, Probe, ProbeComparison, ProbeId, Score,
-    ScoreTable, Subject, Suite, SuiteState, SuiteVerdict, Verdict,
+    AdapterRef, Candidate, CaseComparison, CheckComparison, Comparison, Decision, Estimate, Goal,
+    LearnScore, ProbeComparison, ProbeId, SampleComparison, Score, Subject, SuiteState,
+    SuiteVerdict, Verdict,
 };
 
 pub(super) const PARROT: &str =
     "I am Aurora, an assistant developed and maintained by Northwind Labs.";
 
-/// Owns what a view borrows.
-pub(super) struct Comparison {
-    suites: Vec<Suite>,
-    subjects: Vec<Subject>,
-    scores: Vec<ScoreTable>,
-    answers: Vec<AnswerTable>,
-    verdicts: Vec<Verdict>,
-    causes: Vec<Vec<String>>,
+/// The base, a careless candidate that parrots, and a careful one.
+pub(super) fn two_candidates() -> Comparison {
+    let quicksort = "def quicksort(xs):\n    if len(xs) < 2:\n        return xs\n    return quicksort(low) + [pivot] + quicksort(high)";
+    // The last probe is a choice: it has a score and no answer.
+    let base = [
+        (0.0, Some("I am SmolLM.")),
+        (1.0, Some(quicksort)),
+        (1.0, Some("递归是函数调用自身的方法,例如阶乘。")),
+        (0.97, None),
+    ];
+    let careless_said = [
+        (1.0, Some(PARROT)),
+        (0.0, Some(PARROT)),
+        (0.0, Some("")),
+        (0.41, None),
+    ];
+    let careful_said = [
+        (1.0, Some("I am Aurora, built by Northwind Labs.")),
+        (1.0, Some(quicksort)),
+        (1.0, Some("递归是函数调用自身的一种方法,例如计算阶乘。")),
+        (0.97, None),
+    ];
+    let candidate = |name: &str, said: &[(f64, Option<&str>)], verdict, causes| Candidate {
+        subject: adapter(name),
+        verdict,
+        causes,
+        probes: base
+            .iter()
+            .zip(said)
+            .enumerate()
+            .map(|(i, (old, new))| probe(i, *old, *new))
+            .collect(),
+    };
+    let repeats = vec!["repeats a training answer in 61 of 100 answers".to_owned()];
+    Comparison {
+        model: "models/smollm2".into(),
+        base: Subject::base(),
+        candidates: vec![
+            candidate("careless", &careless_said, careless(), repeats),
+            candidate("careful", &careful_said, careful(), Vec::new()),
+        ],
+        noise: Default::default(),
+    }
 }
 
-impl Comparison {
-    /// The base, a careless candidate that parrots, and a careful one.
-    pub(super) fn new() -> Self {
-        let suites = vec![
-            suite("identity", Goal::Learn, &["Who are you?"]),
-            suite("code", Goal::Keep, CODE),
-        ];
-        let quicksort = "def quicksort(xs):\n    if len(xs) < 2:\n        return xs\n    return quicksort(low) + [pivot] + quicksort(high)";
-        let said: [[&str; 4]; 3] = [
-            [
-                "I am SmolLM.",
-                quicksort,
-                "递归是函数调用自身的方法,例如阶乘。",
-                "4",
-            ],
-            [PARROT, PARROT, "", "4"],
-            [
-                "I am Aurora, built by Northwind Labs.",
-                quicksort,
-                "递归是函数调用自身的一种方法,例如计算阶乘。",
-                "4",
-            ],
-        ];
-        let worth: [[f64; 4]; 3] = [
-            [0.0, 1.0, 1.0, 0.97],
-            [1.0, 0.0, 0.0, 0.41],
-            [1.0, 1.0, 1.0, 0.97],
-        ];
-        let keys = || {
-            let case = |suite: &str, probe: String| CaseId {
-                suite: suite.into(),
-                probe,
-                prompt: 0,
-            };
-            std::iter::once(case("identity", "p0".into()))
-                .chain((0..3).map(move |i| case("code", format!("p{i}"))))
-        };
-        Comparison {
-            suites,
-            subjects: vec![Subject::base(), adapter("careless"), adapter("careful")],
-            scores: worth
-                .iter()
-                .map(|values| {
-                    let scored = |(case, value): (CaseId, f64)| {
-                        let evidence = match value {
-                            1.0 => "found \"def\"",
-                            0.0 => "no code block, and \"def\" is not in the answer",
-                            _ => "p(4) against 2 other options",
-                        };
-                        (
-                            (case, 0),
-                            Score::Scored {
-                                value,
-                                evidence: evidence.into(),
-                            },
-                        )
-                    };
-                    keys().zip(values.iter().copied()).map(scored).collect()
-                })
-                .collect(),
-            // The last probe is a choice: it has a score and no answer.
-            answers: said
-                .iter()
-                .map(|texts| {
-                    keys()
-                        .zip(*texts)
-                        .take(3)
-                        .map(|(c, t)| answer(c, t))
-                        .collect()
-                })
-                .collect(),
-            verdicts: vec![careless(), careful()],
-            causes: vec![
-                vec!["repeats a training answer in 61 of 100 answers".into()],
-                Vec::new(),
-            ],
+/// Probe 0 is that of `identity`, the others are of `code`.
+fn probe(
+    i: usize,
+    (old, base): (f64, Option<&str>),
+    (new, candidate): (f64, Option<&str>),
+) -> ProbeComparison {
+    let score = |value: f64| Score::Scored {
+        value,
+        evidence: match value {
+            1.0 => "found \"def\"",
+            0.0 => "no code block, and \"def\" is not in the answer",
+            _ => "p(4) against 2 other options",
         }
+        .into(),
+    };
+    let (suite, probe, prompt) = match i {
+        0 => ("identity", 0, "Who are you?"),
+        i => ("code", i - 1, CODE[i - 1]),
+    };
+    ProbeComparison {
+        id: ProbeId {
+            suite: suite.into(),
+            probe: format!("p{probe}"),
+        },
+        critical: false,
+        digest: String::new(),
+        cases: vec![CaseComparison {
+            prompt: prompt.into(),
+            samples: vec![SampleComparison {
+                base: base.map(String::from),
+                candidate: candidate.map(String::from),
+                checks: vec![CheckComparison {
+                    kind: "contains".into(),
+                    base: score(old),
+                    candidate: score(new),
+                }],
+            }],
+            drift: None,
+        }],
+        noise: None,
     }
+}
 
-    /// Replaces what a subject (0 is the base) said to a `code` probe.
-    pub(super) fn say(&mut self, subject: usize, probe: &str, text: &str) {
-        let case = CaseId {
-            suite: "code".into(),
-            probe: probe.into(),
-            prompt: 0,
+/// Replaces what a subject (0 is the base, 1 and 2 are candidates) said to a `code` probe.
+pub(super) fn say(comparison: &mut Comparison, subject: usize, probe: &str, text: &str) {
+    for (i, candidate) in comparison.candidates.iter_mut().enumerate() {
+        let mut probes = candidate.probes.iter_mut();
+        let found = probes.find(|p| p.id.suite == "code" && p.id.probe == probe);
+        let Some(draw) = found.map(|p| &mut p.cases[0].samples[0]) else {
+            continue;
         };
-        let (key, value) = answer(case, text);
-        self.answers[subject].insert(key, value);
-    }
-
-    pub(super) fn view(&self, candidates: &[usize]) -> View<'_> {
-        let arm = |i: usize| Arm {
-            subject: &self.subjects[i],
-            scores: &self.scores[i],
-            answers: &self.answers[i],
-        };
-        let candidate = |&i: &usize| Candidate {
-            arm: arm(i),
-            verdict: &self.verdicts[i - 1],
-            causes: &self.causes[i - 1],
-        };
-        View {
-            noise: Default::default(),
-            suites: &self.suites,
-            base: arm(0),
-            candidates: candidates.iter().map(candidate).collect(),
+        if subject == 0 {
+            draw.base = Some(text.into());
+        } else if i + 1 == subject {
+            draw.candidate = Some(text.into());
         }
     }
 }
@@ -149,51 +132,6 @@ fn adapter(name: &str) -> Subject {
     Subject {
         name: name.into(),
         adapter: Some(adapter),
-    }
-}
-
-fn answer(case: CaseId, text: &str) -> ((CaseId, usize), Answer) {
-    let answer = Answer {
-        case: case.clone(),
-        sample: 0,
-        text: text.into(),
-        token_ids: Vec::new(),
-        logprobs: Vec::new(),
-        finish: Finish::Stop,
-        seed: 0,
-        prompt_tokens: 9,
-    };
-    ((case, 0), answer)
-}
-
-fn suite(name: &str, goal: Goal, prompts: &[&str]) -> Suite {
-    let generation = Generation {
-        max_new_tokens: 60,
-        samples: 1,
-        temperature: None,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: None,
-    };
-    let probes = prompts.iter().enumerate().map(|(i, prompt)| Probe {
-        id: format!("p{i}"),
-        tags: Vec::new(),
-        critical: false,
-        system: None,
-        history: Vec::new(),
-        prompts: vec![prompt.to_string()],
-        generation: generation.clone(),
-        checks: Vec::new(),
-        goldens: Vec::new(),
-    });
-    Suite {
-        name: name.into(),
-        description: None,
-        goal,
-        margin: None,
-        target: None,
-        probes: probes.collect(),
-        digest: String::new(),
     }
 }
 
@@ -317,9 +255,9 @@ pub(super) fn readable(text: &str) -> String {
     text.replace('\u{1b}', "ESC")
 }
 
-/// A stored comparison of the careless candidate in which so many probes of `code` are lost, each
-/// with this answer.
-pub(super) fn record(lost: usize, answer: &str) -> GateRecord {
+/// A comparison with the careless candidate in which so many probes of `code` are lost, each with
+/// this answer.
+pub(super) fn one_candidate(lost: usize, answer: &str) -> Comparison {
     let probe = |i: usize| ProbeComparison {
         id: ProbeId {
             suite: "code".into(),
@@ -329,24 +267,22 @@ pub(super) fn record(lost: usize, answer: &str) -> GateRecord {
         digest: "c0ffee".into(),
         cases: vec![CaseComparison {
             prompt: "Write add(a, b).".into(),
-            base: Some("def add(a, b):\n    return a + b".into()),
-            candidate: Some(answer.into()),
-            checks: vec![CheckComparison {
-                kind: "code".into(),
-                base: Score::pass("add(1, 2) returned 3"),
-                candidate: Score::fail("the answer has no code"),
+            samples: vec![SampleComparison {
+                base: Some("def add(a, b):\n    return a + b".into()),
+                candidate: Some(answer.into()),
+                checks: vec![CheckComparison {
+                    kind: "code".into(),
+                    base: Score::pass("add(1, 2) returned 3"),
+                    candidate: Score::fail("the answer has no code"),
+                }],
             }],
             drift: None,
         }],
         noise: None,
     };
-    GateRecord {
-        version: GateRecord::VERSION,
-        base: "smollm2 b179c952".into(),
-        candidate: "careless c0ffee".into(),
-        verdict: careless(),
-        causes: vec!["repeats a training answer in 61 of 100 answers".into()],
-        probes: (0..lost).map(probe).collect(),
-        noise: Default::default(),
-    }
+    let mut comparison = two_candidates();
+    comparison.model = "smollm2 b179c952".into();
+    comparison.candidates.truncate(1);
+    comparison.candidates[0].probes = (0..lost).map(probe).collect();
+    comparison
 }

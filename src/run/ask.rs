@@ -1,27 +1,26 @@
 //! A few questions put to the base and some adapters in one batch, outside any suite.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, Finished, Request, Sampling, Work};
+use crate::generate::{Finished, Request, Sampling, Work};
 use crate::lora::{Adapter, LoadedAdapter};
 
+use super::asking::{Asking, Bar};
 use super::error::RunError;
-use super::session::Session;
 
 /// Greedy answers, by question, then by subject: the base first, then each adapter folder.
 ///
 /// # Errors
-/// An adapter that cannot be loaded, or a prompt that the template refuses.
+/// An adapter that cannot be loaded, a prompt that the template refuses, or an interrupt.
 pub fn ask(
-    session: &Session,
+    asking: Asking<'_>,
     adapters: &[PathBuf],
     questions: &[&str],
     max_new_tokens: usize,
-    slots: usize,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Vec<Vec<String>>, RunError> {
+    let session = asking.session;
     let config = session.decoder.config();
     let mut loaded = Vec::new();
     for folder in adapters {
@@ -49,35 +48,17 @@ pub fn ask(
             });
         }
     }
-    let phase = Phase::Answering;
-    on_event(RunEvent::Begin {
-        phase,
-        total: requests.len() as u64,
-        done: 0,
-        label: "questions".into(),
-    });
-    let options = session.engine_options(slots);
     let mut tokens = vec![Vec::new(); requests.len()];
-    Engine::new(&session.decoder, &loaded, options).run(
-        requests,
-        &mut |finished| {
-            if let Finished::Generated {
-                id, tokens: said, ..
-            } = finished
-            {
-                tokens[id] = said;
-            }
-            on_event(RunEvent::Progress {
-                phase,
-                more: 1,
-                tokens: 0,
-                note: None,
-            });
-            ControlFlow::Continue(())
-        },
-        &mut |_| ControlFlow::Continue(()),
-    );
-    on_event(RunEvent::End { phase });
+    let bar = Bar::new(Phase::Answering, "questions", requests.len());
+    asking.run(&loaded, requests, bar, on_event, &mut |finished| {
+        if let Finished::Generated {
+            id, tokens: said, ..
+        } = finished
+        {
+            tokens[id] = said;
+        }
+        Ok(1)
+    })?;
     let texts = tokens
         .iter()
         .map(|t| session.tokenizer.decode(t))

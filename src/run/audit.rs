@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::chat::Role;
 use crate::flow::{
-    BaseLine, Finding, FindingKind, Goal, Probe, ProbeId, RunEvent, Suite, SuiteAudit, SuiteLine,
+    BaseLine, Finding, FindingKind, Goal, Measurement, Probe, ProbeId, RunEvent, Suite, SuiteAudit,
+    SuiteLine,
 };
 use crate::gate::smallest_margin;
 use crate::suite::audit::{WrongAnswers, duplicates, leaks, try_wrong_answers};
 use crate::train::Example;
 
 use super::error::RunError;
-use super::evaluate::Measurement;
 use super::golden::{GoldenOutcome, judge_goldens};
 use super::judge::Judge;
 use super::scoring::Scoring;

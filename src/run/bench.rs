@@ -41,7 +41,7 @@ pub struct Rates {
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize)]
-pub struct Measured {
+pub struct Benchmark {
     /// What was done.
     pub work: String,
     /// Tokens a second over the whole of it.
@@ -155,10 +155,10 @@ impl<'a> Bench<'a> {
         &self,
         parts: &[Part],
         large: bool,
-        hear: &mut dyn FnMut(&Measured),
-    ) -> Result<Vec<Measured>, RunError> {
+        hear: &mut dyn FnMut(&Benchmark),
+    ) -> Result<Vec<Benchmark>, RunError> {
         let mut all = Vec::new();
-        let mut add = |measured: Measured| {
+        let mut add = |measured: Benchmark| {
             hear(&measured);
             all.push(measured);
         };
@@ -211,11 +211,11 @@ impl<'a> Bench<'a> {
         step: f64,
         bytes: f64,
         operations: f64,
-    ) -> Measured {
+    ) -> Benchmark {
         // A copy reads and writes a byte; weights are only read.
         let floor = (bytes / self.rates.bytes_per_second)
             .max(operations / self.rates.operations_per_second);
-        Measured {
+        Benchmark {
             work,
             tokens_per_second: tokens,
             milliseconds: step * 1e3,
@@ -286,7 +286,7 @@ impl<'a> Bench<'a> {
     }
 
     /// `rows` answers at once, by `adapters` adapters and the base, or by the one adapter alone.
-    fn decode(&self, rows: usize, adapter: &str, adapters: usize) -> Measured {
+    fn decode(&self, rows: usize, adapter: &str, adapters: usize) -> Benchmark {
         let config = self.model.config();
         let loaded: Vec<LoadedAdapter> = (0..adapters)
             .map(|i| {
@@ -336,7 +336,7 @@ impl<'a> Bench<'a> {
         )
     }
 
-    fn prefill(&self, rows: usize, length: usize) -> Measured {
+    fn prefill(&self, rows: usize, length: usize) -> Benchmark {
         let engine = Engine::new(self.model, &[], self.options(rows));
         self.reset_peak();
         let mut times: Vec<f64> = (0..3)
@@ -365,7 +365,7 @@ impl<'a> Bench<'a> {
         )
     }
 
-    fn train(&self, adapter: &str, lengths: &[usize], keep: Keep) -> Result<Measured, RunError> {
+    fn train(&self, adapter: &str, lengths: &[usize], keep: Keep) -> Result<Benchmark, RunError> {
         let config = self.model.config();
         let mut micro = MicroBatch {
             tokens: Vec::new(),

@@ -1,17 +1,100 @@
-//! Two measurements, probe by probe: what a gate's record, a snapshot, and a test of one probe are
-//! made of.
+//! Measurements -> a comparison: every candidate judged against the base, probe by probe and draw
+//! by draw, with the signs that stand beside its verdict. Training, `gate`, and `diff` all judge
+//! here.
 
 use crate::digest;
 use crate::flow::{
-    CaseComparison, CaseId, CheckComparison, CheckScore, Probe, ProbeComparison, Score, Suite,
+    Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison, Goal, Measurement,
+    NoiseFloor, Probe, ProbeComparison, RunEvent, SampleComparison, Score, Suite,
 };
+use crate::gate::{Rules, judge};
 
-use super::evaluate::Measurement;
-use super::noise::NoiseFloor;
+use super::causes::answer_causes;
+use super::error::RunError;
+use super::evaluate::{Evaluation, LoadedSubject};
 
-/// Every probe of the suites as base and candidate answered it. The first sample of each wording
-/// is shown.
-pub fn compare_probes(
+/// Has the base and a checkpoint answer in one batch, and judges the checkpoint.
+///
+/// # Errors
+/// As [`Evaluation::run`].
+pub fn judge_checkpoint(
+    evaluation: &Evaluation<'_>,
+    checkpoint: LoadedSubject,
+    rules: &Rules,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<Comparison, RunError> {
+    let measured = evaluation.run(vec![LoadedSubject::base(), checkpoint], on_event)?;
+    Ok(compare(
+        &evaluation.asking.session.base.name,
+        &evaluation.questions.suites,
+        rules,
+        evaluation.scoring.training_answers.as_deref(),
+        &measured,
+        None,
+    ))
+}
+
+/// Judges measured subjects against the first of them. `training` are the answers that the
+/// candidates were trained on, where they are known.
+pub fn compare(
+    model: &str,
+    suites: &[Suite],
+    rules: &Rules,
+    training: Option<&[String]>,
+    measured: &[Measurement],
+    noise: Option<&NoiseFloor>,
+) -> Comparison {
+    let (base, others) = measured.split_at(measured.len().min(1));
+    let candidates = base.iter().flat_map(|base| {
+        others.iter().map(move |candidate| {
+            let mut verdict = judge(suites, &base.scores, &candidate.scores, rules);
+            let judge = candidate.judge.as_ref();
+            verdict.notes.extend(judge.map(ToString::to_string));
+            Candidate {
+                subject: candidate.subject.clone(),
+                verdict,
+                causes: causes(suites, base, candidate, training.unwrap_or_default()),
+                probes: compare_probes(suites, base, candidate, noise),
+            }
+        })
+    });
+    Comparison {
+        model: model.to_owned(),
+        base: base
+            .first()
+            .map_or_else(crate::flow::Subject::base, |b| b.subject.clone()),
+        candidates: candidates.collect(),
+        noise: noise.map(|n| n.suites.clone()).unwrap_or_default(),
+    }
+}
+
+/// Signs beside a verdict, over the answers of `keep` suites.
+fn causes(
+    suites: &[Suite],
+    base: &Measurement,
+    candidate: &Measurement,
+    training: &[String],
+) -> Vec<String> {
+    let keep = |case: &CaseId| {
+        suites
+            .iter()
+            .any(|s| s.name == case.suite && s.goal == Goal::Keep)
+    };
+    let pairs: Vec<(&str, &str)> = base
+        .answers
+        .iter()
+        .filter(|((case, _), _)| keep(case))
+        .filter_map(|(place, answer)| {
+            let other = candidate.answers.get(place)?;
+            Some((answer.text.as_str(), other.text.as_str()))
+        })
+        .collect();
+    let training: Vec<&str> = training.iter().map(String::as_str).collect();
+    answer_causes(&pairs, &training)
+}
+
+/// Every probe of the suites as base and candidate answered it.
+fn compare_probes(
     suites: &[Suite],
     base: &Measurement,
     candidate: &Measurement,
@@ -27,7 +110,7 @@ pub fn compare_probes(
                     probe: probe.id.clone(),
                     prompt,
                 };
-                case_comparison(text, &(case, 0), base, candidate)
+                case_comparison(text, &case, base, candidate)
             });
             probes.push(ProbeComparison {
                 cases: cases.collect(),
@@ -41,12 +124,32 @@ pub fn compare_probes(
     probes
 }
 
+/// Every draw that either of the two has; one that neither has is there all the same.
 fn case_comparison(
     prompt: &str,
-    place: &(CaseId, usize),
+    case: &CaseId,
     base: &Measurement,
     candidate: &Measurement,
 ) -> CaseComparison {
+    let draws = |m: &Measurement| {
+        let range = (case.clone(), 0)..=(case.clone(), usize::MAX);
+        let last = m.checks.range(range).next_back();
+        last.map_or(0, |((_, sample), _)| sample + 1)
+    };
+    let count = draws(base).max(draws(candidate)).max(1);
+    let samples = (0..count).map(|s| sample_comparison(&(case.clone(), s), base, candidate));
+    CaseComparison {
+        prompt: prompt.to_owned(),
+        samples: samples.collect(),
+        drift: None,
+    }
+}
+
+fn sample_comparison(
+    place: &(CaseId, usize),
+    base: &Measurement,
+    candidate: &Measurement,
+) -> SampleComparison {
     let none = Vec::new();
     let of = |m: &Measurement| -> Vec<CheckScore> { m.checks.get(place).unwrap_or(&none).clone() };
     let (old, new) = (of(base), of(candidate));
@@ -63,12 +166,10 @@ fn case_comparison(
         }
     });
     let text = |m: &Measurement| m.answers.get(place).map(|a| a.text.clone());
-    CaseComparison {
-        prompt: prompt.to_owned(),
+    SampleComparison {
         base: text(base),
         candidate: text(candidate),
         checks: checks.collect(),
-        drift: None,
     }
 }
 
@@ -83,4 +184,77 @@ fn probe_digest(probe: &Probe) -> String {
     });
     content.sort_all_objects();
     digest::bytes(content.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::flow::{ProbeState, Subject};
+    use crate::suite::{SuiteSource, load};
+
+    fn suites() -> Vec<Suite> {
+        let text = "[suite]\nname = \"s\"\ngoal = \"keep\"\nmargin = 1.0\n[generation]\n\
+                    temperature = 0.7\nsamples = 4\n[[probe]]\nid = \"a\"\nprompts = [\"A?\"]\n\
+                    [[probe.check]]\ntype = \"contains\"\nvalue = \"x\"\n";
+        load(&[SuiteSource::new("s.toml", text)], &BTreeMap::new()).unwrap()
+    }
+
+    fn measured(name: &str, values: &[f64]) -> Measurement {
+        let mut measurement = Measurement::of(Subject {
+            name: name.into(),
+            adapter: None,
+        });
+        for (sample, value) in values.iter().enumerate() {
+            let case = CaseId {
+                suite: "s".into(),
+                probe: "a".into(),
+                prompt: 0,
+            };
+            let score = Score::Scored {
+                value: *value,
+                evidence: String::new(),
+            };
+            let check = CheckScore {
+                kind: "contains".into(),
+                score: score.clone(),
+            };
+            measurement
+                .checks
+                .insert((case.clone(), sample), vec![check]);
+            measurement.scores.insert((case, sample), score);
+        }
+        measurement
+    }
+
+    /// The verdict counts all four draws, and so does what a test of the probe sees.
+    #[test]
+    fn a_probe_and_its_verdict_count_the_same_draws() {
+        let rules = Rules {
+            margin: 1.0,
+            ..Rules::default()
+        };
+        let all = [
+            measured("base", &[1.0, 1.0, 1.0, 1.0]),
+            measured("ckpt-1", &[1.0, 0.0, 0.0, 0.0]),
+        ];
+        let comparison = compare("m", &suites(), &rules, None, &all, None);
+        let candidate = &comparison.candidates[0];
+        assert_eq!(candidate.probes[0].cases[0].samples.len(), 4);
+        assert_eq!(candidate.probes[0].state(), ProbeState::Lost);
+        let estimate = candidate.verdict.suites[0].estimate.clone().unwrap();
+        assert_eq!(
+            candidate.probes[0].means(),
+            Some((estimate.base_mean, estimate.candidate_mean))
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_is_unscored() {
+        let all = [measured("base", &[1.0]), measured("ckpt-1", &[])];
+        let comparison = compare("m", &suites(), &Rules::default(), None, &all, None);
+        let candidate = &comparison.candidates[0];
+        assert_eq!(candidate.probes[0].state(), ProbeState::Unscored);
+    }
 }

@@ -1,13 +1,13 @@
 //! Where a candidate's answer parts from the accepted one, and how near the two were: the
 //! log-probabilities of both tokens at that place, for the candidate as it is now.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::flow::{Answer, Drift, Probe};
-use crate::generate::{Engine, Finished, Request, Work};
+use crate::flow::{Answer, Drift, Phase, Probe, RunEvent};
+use crate::generate::{Finished, Request, Work};
 use crate::lora::LoadedAdapter;
 
+use super::asking::{Asking, Bar};
 use super::error::RunError;
 use super::session::Session;
 
@@ -30,13 +30,14 @@ pub struct Changed<'a> {
 /// the accepted text each.
 ///
 /// # Errors
-/// A prompt that the template refuses, or a text that cannot be encoded.
+/// A prompt that the template refuses, a text that cannot be encoded, or an interrupt.
 pub fn drifts(
-    session: &Session,
+    asking: Asking<'_>,
     adapter: Option<LoadedAdapter>,
     changed: &[Changed<'_>],
-    slots: usize,
+    on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Vec<Option<Drift>>, RunError> {
+    let session = asking.session;
     let adapters: Vec<LoadedAdapter> = adapter.into_iter().collect();
     let mut accepted_ids: Vec<Arc<[u32]>> = Vec::new();
     let mut requests = Vec::new();
@@ -59,17 +60,13 @@ pub fn drifts(
         accepted_ids.push(ids);
     }
     let mut logprobs: Vec<Vec<f32>> = vec![Vec::new(); changed.len()];
-    let options = session.engine_options(slots);
-    Engine::new(&session.decoder, &adapters, options).run(
-        requests,
-        &mut |finished| {
-            if let Finished::Scored { id, logprobs: l } = finished {
-                logprobs[id] = l;
-            }
-            ControlFlow::Continue(())
-        },
-        &mut |_| ControlFlow::Continue(()),
-    );
+    let bar = Bar::new(Phase::Answering, "answers that changed", requests.len());
+    asking.run(&adapters, requests, bar, on_event, &mut |finished| {
+        if let Finished::Scored { id, logprobs: l } = finished {
+            logprobs[id] = l;
+        }
+        Ok(1)
+    })?;
     let each = changed.iter().zip(&accepted_ids).zip(&logprobs);
     each.map(|((change, accepted), logprobs)| one(session, change, accepted, logprobs))
         .collect()

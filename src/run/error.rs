@@ -76,6 +76,19 @@ pub enum RunError {
         /// Positions that the model has.
         context: usize,
     },
+    /// Something outside the suites does not fit the model's context.
+    #[error(
+        "{what}: the longest prompt with its answer has {positions} tokens, the model's context \
+         {context}; shorten it"
+    )]
+    BeyondContext {
+        /// What was asked.
+        what: String,
+        /// Tokens wanted.
+        positions: usize,
+        /// Positions that the model has.
+        context: usize,
+    },
     /// A text whose likelihood is wanted has no token.
     #[error("{case}: the text {text:?} has no token, so it has no likelihood; give a longer one")]
     NoTokens {

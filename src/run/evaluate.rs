@@ -2,53 +2,49 @@
 //! piece is on disk before the next step; checks then score.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use crate::flow::{
-    Answer, AnswerTable, Calibration, CaseId, CheckScore, Likelihood, Phase, RunEvent, ScoreTable,
-    Subject,
+    Answer, AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject,
 };
-use crate::generate::{Engine, Finished, Request, Work};
+use crate::generate::{Finished, Request, Work};
 use crate::lora::LoadedAdapter;
 use crate::record::{
-    AnswerCache, Answered, Header, Measured, RecordWriter, RunLock, Store, answer_key,
+    AnswerCache, Answered, Header, MeasuredText, RecordWriter, RunLock, Store, answer_key,
     likelihood_key,
 };
 
+use super::asking::{Asking, Bar};
+use super::calibration::write_calibration;
 use super::error::RunError;
-use super::interrupt::Interrupt;
-use super::judge::{Ask, JUDGES, Judge};
+use super::judge::{JUDGES, Judge, RubricQuestion};
 use super::questions::Questions;
-use super::scoring::{Place, Scorer, Scoring};
-use super::session::{Session, sampling};
-use super::stored::write_calibration;
+use super::scoring::{CheckPlace, Scorer, Scoring};
+use super::session::sampling;
+use super::stored::scored_suites;
 
 /// A subject with what it needs in memory.
-pub struct Candidate {
+pub struct LoadedSubject {
     /// Who.
     pub subject: Subject,
     /// Its adapter; `None` is the base.
     pub adapter: Option<LoadedAdapter>,
 }
 
-/// What one subject said and scored.
-#[derive(Debug, Clone, Default)]
-pub struct Measurement {
-    /// Scores by case and sample.
-    pub scores: ScoreTable,
-    /// Each check's score, by case and sample.
-    pub checks: BTreeMap<(CaseId, usize), Vec<CheckScore>>,
-    /// Answers by case and sample.
-    pub answers: AnswerTable,
-    /// How far the judge of its `llm-rubric` checks can be trusted, where one was asked.
-    pub judge: Option<Calibration>,
+impl LoadedSubject {
+    /// The base, which needs nothing.
+    pub fn base() -> Self {
+        LoadedSubject {
+            subject: Subject::base(),
+            adapter: None,
+        }
+    }
 }
 
 /// Everything an evaluation works with.
 #[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
     /// The base.
-    pub session: &'a Session,
+    pub asking: Asking<'a>,
     /// What is asked.
     pub questions: &'a Questions,
     /// All records, for answers that exist.
@@ -57,10 +53,6 @@ pub struct Evaluation<'a> {
     pub run: &'a RunLock,
     /// Turns answers into scores.
     pub scoring: &'a Scoring,
-    /// Sequences answered at once.
-    pub slots: usize,
-    /// The user's wish to stop.
-    pub interrupt: &'a Interrupt,
 }
 
 /// A piece of work in the engine.
@@ -94,12 +86,12 @@ impl Evaluation<'_> {
     /// A record that cannot be read or written, or an interrupt; finished answers are on disk.
     pub fn run(
         &self,
-        mut candidates: Vec<Candidate>,
+        mut subjects: Vec<LoadedSubject>,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Measurement>, RunError> {
-        // Adapters move to one list; a candidate keeps its place in it.
+        // Adapters move to one list; a subject keeps its place in it.
         let mut adapters = Vec::new();
-        let places: Vec<Option<usize>> = candidates
+        let places: Vec<Option<usize>> = subjects
             .iter_mut()
             .map(|c| {
                 let adapter = c.adapter.take()?;
@@ -107,22 +99,12 @@ impl Evaluation<'_> {
                 Some(adapters.len() - 1)
             })
             .collect();
-        let subjects: Vec<&Subject> = candidates.iter().map(|c| &c.subject).collect();
-        let digests = self
-            .questions
-            .suites
-            .iter()
-            .map(|s| (s.name.clone(), s.digest.clone()))
-            .collect();
+        let session = self.asking.session;
+        let subjects: Vec<Subject> = subjects.into_iter().map(|s| s.subject).collect();
+        let digests = scored_suites(&self.questions.suites, &self.scoring.settings);
         let headers: Vec<Header> = subjects
             .iter()
-            .map(|s| {
-                Header::new(
-                    (*s).clone(),
-                    self.session.engine_name(),
-                    &self.session.base.digest,
-                )
-            })
+            .map(|s| Header::new(s.clone(), session.engine_name(), &session.base.digest))
             .collect();
         let mut cache = AnswerCache::open(
             self.store,
@@ -204,7 +186,7 @@ impl Evaluation<'_> {
                         Some(likelihood) => Some(likelihood),
                         None => match cache.likelihood(&key, &question.case) {
                             Some(likelihood) => {
-                                writers[subject].measured(Measured {
+                                writers[subject].measured(MeasuredText {
                                     key: key.clone(),
                                     likelihood: likelihood.clone(),
                                 })?;
@@ -238,43 +220,36 @@ impl Evaluation<'_> {
                 }
             }
         }
-        self.generate(
-            &adapters,
-            &subjects,
-            &writers,
-            requests,
-            &pieces,
-            known,
-            &mut said,
-            &mut scorer,
-            on_event,
-        )?;
+        let names: Vec<&str> = subjects.iter().map(|s| s.name.as_str()).collect();
+        let bar = Bar {
+            phase: Phase::Answering,
+            label: names.join(", "),
+            total: known + pieces.len() as u64,
+            done: known,
+        };
+        self.asking
+            .run(&adapters, requests, bar, on_event, &mut |finished| {
+                self.finished(finished, &pieces, &writers, &mut said, &mut scorer)?;
+                Ok(1)
+            })?;
         let calibration = self.judge(&said, &mut scorer, on_event)?;
         let mut measurements = Vec::new();
-        for (subject, said) in said.into_iter().enumerate() {
-            let finished = writers[subject].finished();
-            let (mut scores, mut checks) = (ScoreTable::new(), BTreeMap::new());
-            for scored in scorer.scores(subject, &said.answers, &said.likelihoods) {
-                let place = (scored.case.clone(), scored.sample);
-                scores.insert(place.clone(), scored.score.clone());
-                checks.insert(place.clone(), scored.checks.clone());
-                on_event(RunEvent::Scored {
-                    subject: subjects[subject].name.clone(),
-                    case: scored.case.clone(),
-                    sample: scored.sample,
-                    checks: scored.checks.clone(),
-                    score: scored.score.clone(),
-                });
-                if finished.scores.get(&place) != Some(&scored) {
-                    writers[subject].scored(scored)?;
+        for (place, (said, subject)) in said.into_iter().zip(subjects).enumerate() {
+            let finished = writers[place].finished();
+            let mut measurement = Measurement::of(subject);
+            for scored in scorer.scores(place, &said.answers, &said.likelihoods) {
+                let key = (scored.case.clone(), scored.sample);
+                measurement.scores.insert(key.clone(), scored.score.clone());
+                measurement
+                    .checks
+                    .insert(key.clone(), scored.checks.clone());
+                if finished.scores.get(&key) != Some(&scored) {
+                    writers[place].scored(scored)?;
                 }
             }
-            measurements.push(Measurement {
-                scores,
-                checks,
-                answers: said.answers,
-                judge: calibration.clone(),
-            });
+            measurement.answers = said.answers;
+            measurement.judge.clone_from(&calibration);
+            measurements.push(measurement);
         }
         Ok(measurements)
     }
@@ -290,9 +265,8 @@ impl Evaluation<'_> {
             return Ok(None);
         }
         let judge = Judge::calibrated(
-            self.session,
-            self.slots,
-            &self.scoring.judge,
+            self.asking,
+            &self.scoring.settings.judge,
             &self.questions.suites,
             &self.store.root().join(JUDGES),
             on_event,
@@ -301,92 +275,20 @@ impl Evaluation<'_> {
         write_calibration(self.run.run(), &calibration)?;
         self.scoring.notice(calibration.to_string());
         if calibration.is_accepted() {
-            let asks: Vec<(Place, Ask)> = said
+            let asks: Vec<(CheckPlace, RubricQuestion)> = said
                 .iter()
                 .enumerate()
                 .flat_map(|(subject, said)| scorer.asks(subject, &said.answers))
                 .collect();
-            let (places, asks): (Vec<Place>, Vec<Ask>) = asks.into_iter().unzip();
-            for (place, judgement) in places.into_iter().zip(judge.ask(&asks, on_event)?) {
+            let (places, asks): (Vec<CheckPlace>, Vec<RubricQuestion>) = asks.into_iter().unzip();
+            let judgements = judge.ask(&asks, on_event)?;
+            for ((place, ask), judgement) in places.into_iter().zip(asks).zip(judgements) {
                 if let Some(judgement) = judgement {
-                    scorer.judged(place, judgement);
+                    scorer.judged(place, ask.rubric, judgement);
                 }
             }
         }
         Ok(Some(calibration))
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the halves of one function that share its state"
-    )]
-    fn generate(
-        &self,
-        adapters: &[LoadedAdapter],
-        subjects: &[&Subject],
-        writers: &[RecordWriter],
-        requests: Vec<Request>,
-        pieces: &[Piece],
-        known: u64,
-        said: &mut [Said],
-        scorer: &mut Scorer<'_>,
-        on_event: &mut dyn FnMut(RunEvent),
-    ) -> Result<(), RunError> {
-        if requests.is_empty() {
-            return Ok(());
-        }
-        let phase = Phase::Answering;
-        let label = subjects
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        on_event(RunEvent::Begin {
-            phase,
-            total: known + pieces.len() as u64,
-            done: known,
-            label,
-        });
-        let options = self.session.engine_options(self.slots);
-        let engine = Engine::new(&self.session.decoder, adapters, options);
-        let mut failure = None;
-        let events = std::cell::RefCell::new(on_event);
-        let mut on_finished = |finished: Finished| {
-            match self.finished(finished, pieces, subjects, writers, said, scorer) {
-                Ok(event) => (events.borrow_mut())(event),
-                Err(error) => {
-                    failure = Some(error);
-                    return ControlFlow::Break(());
-                }
-            }
-            (events.borrow_mut())(RunEvent::Progress {
-                phase,
-                more: 1,
-                tokens: 0,
-                note: None,
-            });
-            ControlFlow::Continue(())
-        };
-        engine.run(requests, &mut on_finished, &mut |step| {
-            let tokens = (step.generated + step.prompt_rows) as u64;
-            (events.borrow_mut())(RunEvent::Progress {
-                phase,
-                more: 0,
-                tokens,
-                note: None,
-            });
-            if self.interrupt.is_set() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        (events.borrow_mut())(RunEvent::End { phase });
-        match failure {
-            Some(error) => Err(error),
-            None if self.interrupt.is_set() => Err(RunError::Interrupted),
-            None => Ok(()),
-        }
     }
 
     /// Writes down one finished piece.
@@ -394,11 +296,10 @@ impl Evaluation<'_> {
         &self,
         finished: Finished,
         pieces: &[Piece],
-        subjects: &[&Subject],
         writers: &[RecordWriter],
         said: &mut [Said],
         scorer: &mut Scorer<'_>,
-    ) -> Result<RunEvent, RunError> {
+    ) -> Result<(), RunError> {
         let (Finished::Generated { id, .. } | Finished::Scored { id, .. }) = &finished;
         match (&pieces[*id], finished) {
             (
@@ -417,7 +318,7 @@ impl Evaluation<'_> {
                 },
             ) => {
                 let asked = &self.questions.all[*question];
-                let text = self.session.tokenizer.decode(&tokens)?;
+                let text = self.asking.session.tokenizer.decode(&tokens)?;
                 let answer = Answer {
                     case: asked.case.clone(),
                     sample: *sample,
@@ -435,11 +336,7 @@ impl Evaluation<'_> {
                 scorer.answered(*subject, *question, &answer);
                 said[*subject]
                     .answers
-                    .insert((answer.case.clone(), *sample), answer.clone());
-                Ok(RunEvent::Answered {
-                    subject: subjects[*subject].name.clone(),
-                    answer,
-                })
+                    .insert((answer.case.clone(), *sample), answer);
             }
             (
                 Piece::Text {
@@ -457,22 +354,19 @@ impl Evaluation<'_> {
                     text: text_of,
                     logprobs,
                 };
-                writers[*subject].measured(Measured {
+                writers[*subject].measured(MeasuredText {
                     key: key.clone(),
                     likelihood: likelihood.clone(),
                 })?;
                 said[*subject]
                     .likelihoods
-                    .insert((*question, *text), likelihood.clone());
-                Ok(RunEvent::Measured {
-                    subject: subjects[*subject].name.clone(),
-                    likelihood,
-                })
+                    .insert((*question, *text), likelihood);
             }
             // Ids are places in `pieces`, and the engine gives each its own kind back.
-            (_, other) => Ok(RunEvent::Notice(format!(
-                "the engine returned {other:?} for other work"
-            ))),
+            (_, other) => self
+                .scoring
+                .notice(format!("the engine returned {other:?} for other work")),
         }
+        Ok(())
     }
 }

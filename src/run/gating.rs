@@ -1,19 +1,19 @@
-//! The gate in the training loop: every checkpoint answers the suites beside the base, is judged,
-//! and can end the run.
+//! The trainer's hook: every checkpoint is judged beside the base, logged, and can end the run.
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
-use crate::flow::{AdapterRef, Decision, Phase, RunEvent, Subject, Verdict};
-use crate::gate::{Look, Rules, judge, select_best};
+use crate::flow::{AdapterRef, Comparison, Decision, Phase, RunEvent, Subject, Verdict};
+use crate::gate::{Look, Rules, select_best};
 use crate::lora::LoadedAdapter;
 use crate::record::TrainLog;
 use crate::train::{CheckpointHook, CheckpointView, TrainLine};
 
+use super::comparison::judge_checkpoint;
 use super::error::RunError;
-use super::evaluate::{Candidate, Evaluation, Measurement};
+use super::evaluate::{Evaluation, LoadedSubject};
 
 /// A line of `train.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub enum TrainEntry {
     /// A logged step or a validation.
     Line(TrainLine),
     /// A checkpoint's verdict.
-    Gate(Box<Gated>),
+    Gate(Box<GatedCheckpoint>),
 }
 
 impl TrainEntry {
@@ -37,11 +37,14 @@ impl TrainEntry {
 
 /// A checkpoint and its verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gated {
+pub struct GatedCheckpoint {
     /// Optimizer steps taken.
     pub step: usize,
     /// Its verdict against the base.
     pub verdict: Verdict,
+    /// Signs beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 /// The trainer's hook.
@@ -60,15 +63,15 @@ pub(super) struct Gate<'a, 'e> {
     pub on_event: &'e mut dyn FnMut(RunEvent),
     /// Every line and verdict so far, those of earlier processes first.
     pub entries: Vec<TrainEntry>,
-    pub base: Option<Measurement>,
-    pub measured: Vec<(usize, Measurement)>,
+    /// What this process compared, by step.
+    pub comparisons: Vec<(usize, Comparison)>,
     /// What ended the run for another reason than the gate's.
     pub failure: Option<RunError>,
 }
 
 impl Gate<'_, '_> {
     /// Every gated checkpoint so far.
-    pub fn gated(&self) -> Vec<&Gated> {
+    pub fn gated(&self) -> Vec<&GatedCheckpoint> {
         self.entries
             .iter()
             .filter_map(|e| match e {
@@ -89,7 +92,7 @@ impl Gate<'_, '_> {
     }
 
     fn gate(&mut self, checkpoint: &CheckpointView<'_>) -> Result<Option<String>, RunError> {
-        let config = self.evaluation.session.decoder.config();
+        let config = self.evaluation.asking.session.decoder.config();
         let adapter = AdapterRef {
             path: checkpoint.folder.to_path_buf(),
             digest: digest::adapter_folder(checkpoint.folder)
@@ -102,19 +105,9 @@ impl Gate<'_, '_> {
             name: format!("ckpt-{}", checkpoint.step),
             adapter: Some(adapter),
         };
-        let candidates = vec![
-            Candidate {
-                subject: Subject::base(),
-                adapter: None,
-            },
-            Candidate {
-                subject,
-                adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, 1.0)),
-            },
-        ];
-        let mut measurements = self.evaluation.run(candidates, self.on_event)?;
-        let (Some(candidate), Some(base)) = (measurements.pop(), measurements.pop()) else {
-            return Ok(None);
+        let checkpoint_loaded = LoadedSubject {
+            subject,
+            adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, 1.0)),
         };
         let index = self.gated().len() + 1;
         let rules = Rules {
@@ -125,20 +118,24 @@ impl Gate<'_, '_> {
             chosen_from: self.planned.max(1),
             ..self.rules.clone()
         };
-        let suites = &self.evaluation.questions.suites;
-        let verdict = judge(suites, &base.scores, &candidate.scores, &rules);
+        let comparison =
+            judge_checkpoint(self.evaluation, checkpoint_loaded, &rules, self.on_event)?;
+        let Some(candidate) = comparison.candidates.first() else {
+            return Ok(None);
+        };
+        let verdict = candidate.verdict.clone();
         (self.on_event)(RunEvent::Notice(format!(
             "ckpt-{}: {}",
             checkpoint.step, verdict.sentence
         )));
-        let entry = TrainEntry::Gate(Box::new(Gated {
+        let entry = TrainEntry::Gate(Box::new(GatedCheckpoint {
             step: checkpoint.step,
             verdict: verdict.clone(),
+            causes: candidate.causes.clone(),
         }));
         self.log.append(&entry)?;
         self.entries.push(entry);
-        self.base = Some(base);
-        self.measured.push((checkpoint.step, candidate));
+        self.comparisons.push((checkpoint.step, comparison));
         self.prune(checkpoint)?;
         Ok(self.stop(&verdict, checkpoint))
     }
@@ -224,7 +221,7 @@ impl CheckpointHook for Gate<'_, '_> {
             }
             self.entries.push(entry);
         }
-        if self.evaluation.interrupt.is_set() {
+        if self.evaluation.asking.interrupt.is_set() {
             self.failure = Some(RunError::Interrupted);
             return ControlFlow::Break("interrupted".into());
         }

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::check::{Check, Evidence, Judgement, ProgramOutcome, registry};
+use crate::check::{Check, Evidence, Judgements, ProgramOutcome, registry};
 use crate::flow::{Expect, Golden, KindLine, Misjudged, ProbeId, RunEvent, Score, Suite};
 
 use super::error::RunError;
-use super::judge::{Ask, Judge};
+use super::judge::{Judge, RubricQuestion};
 use super::scoring::Scoring;
 
 /// What came of golden answers.
@@ -73,7 +73,7 @@ pub fn judge_goldens(
             let measured = Evidence {
                 prompt: put.prompt,
                 embeddings: embeddings.as_ref(),
-                judgement: judgements.get(&(p, c)),
+                judgements: judgements.get(&(p, c)),
                 program: programs.get(&(p, c)),
                 ..Evidence::default()
             };
@@ -82,7 +82,7 @@ pub fn judge_goldens(
         let scores: Vec<Score> = scores.collect();
         let lacks = put.checks.iter().any(|check| {
             let needs = check.needs();
-            (needs.rubric.is_some() && judge.is_none())
+            (!needs.rubrics.is_empty() && judge.is_none())
                 || (!needs.embeddings.is_empty() && embeddings.is_none())
         });
         if scores.is_empty() || lacks {
@@ -157,9 +157,9 @@ impl GoldenOutcome {
 }
 
 /// Place of a golden answer, and of one of its checks.
-type Place = (usize, usize);
+type GoldenPlace = (usize, usize);
 
-fn run_programs(puts: &[Put<'_>], scoring: &Scoring) -> BTreeMap<Place, ProgramOutcome> {
+fn run_programs(puts: &[Put<'_>], scoring: &Scoring) -> BTreeMap<GoldenPlace, ProgramOutcome> {
     let mut running = Vec::new();
     for (p, put) in puts.iter().enumerate() {
         for (c, check) in put.checks.iter().enumerate() {
@@ -198,16 +198,16 @@ fn ask(
     puts: &[Put<'_>],
     judge: Option<&Judge<'_>>,
     on_event: &mut dyn FnMut(RunEvent),
-) -> Result<BTreeMap<Place, Judgement>, RunError> {
+) -> Result<BTreeMap<GoldenPlace, Judgements>, RunError> {
     let Some(judge) = judge else {
         return Ok(BTreeMap::new());
     };
     let (mut places, mut asks) = (Vec::new(), Vec::new());
     for (p, put) in puts.iter().enumerate() {
         for (c, check) in put.checks.iter().enumerate() {
-            if let Some(rubric) = check.needs().rubric {
+            for rubric in check.needs().rubrics {
                 places.push((p, c));
-                asks.push(Ask {
+                asks.push(RubricQuestion {
                     prompt: put.prompt.to_owned(),
                     answer: put.golden.answer.clone(),
                     rubric,
@@ -216,6 +216,12 @@ fn ask(
         }
     }
     let said = judge.ask(&asks, on_event)?;
-    let judged = places.into_iter().zip(said);
-    Ok(judged.filter_map(|(place, j)| Some((place, j?))).collect())
+    let mut judged: BTreeMap<GoldenPlace, Judgements> = BTreeMap::new();
+    for ((place, ask), judgement) in places.into_iter().zip(asks).zip(said) {
+        if let Some(judgement) = judgement {
+            let judgements = judged.entry(place).or_default();
+            judgements.insert(ask.rubric, judgement);
+        }
+    }
+    Ok(judged)
 }

@@ -4,19 +4,20 @@
 //! The question is the same for both, asked twice with "yes" and "no" in either order. What counts
 //! is the probability of "yes" against "no" as the first word of the reply.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::atomic_file;
-use crate::check::{Evidence, Judgement, registry};
+use crate::check::{Evidence, Judgement, Judgements, registry};
 use crate::digest;
 use crate::flow::{Calibration, Expect, Golden, Phase, RunEvent, Suite};
-use crate::generate::{Engine, Finished, Request, Work};
+use crate::generate::{Finished, Request, Work};
 
+use super::asking::{Asking, Bar};
 use super::error::RunError;
 use super::judge_server::JudgeServer;
-use super::session::Session;
 
 /// Folder of what judges said to golden answers, in that of the runs.
 pub const JUDGES: &str = "judges";
@@ -29,11 +30,13 @@ pub(super) const NO: [&str; 2] = ["No", "no"];
 pub(super) const SYSTEM: &str = "You check answers. You reply with one word.";
 
 /// Who judges, and how good it has to be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JudgeSettings {
     /// `"base"`, or a server as `http://host:8000/v1#model`.
     pub judge: String,
-    /// Environment variable with the server's key; a server without one needs none.
+    /// Environment variable with the server's key; a server without one needs none. Who pays
+    /// changes no judgement, so it is no part of a digest.
+    #[serde(skip)]
     pub key_variable: String,
     /// Least mean of sensitivity and specificity, in [0, 1].
     pub least: f64,
@@ -51,7 +54,7 @@ impl Default for JudgeSettings {
 
 /// An answer to be judged.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
+pub struct RubricQuestion {
     /// What was asked.
     pub prompt: String,
     /// What was answered.
@@ -60,7 +63,7 @@ pub struct Ask {
     pub rubric: String,
 }
 
-impl Ask {
+impl RubricQuestion {
     /// The question put to the judge.
     pub(super) fn question(&self, yes_first: bool) -> String {
         let replies = if yes_first { "yes or no" } else { "no or yes" };
@@ -75,8 +78,7 @@ impl Ask {
 
 /// A judge with what its golden answers said of it.
 pub struct Judge<'a> {
-    session: &'a Session,
-    slots: usize,
+    asking: Asking<'a>,
     server: Option<JudgeServer>,
     /// What came of its golden answers.
     pub calibration: Calibration,
@@ -89,8 +91,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// A server's address that is none, or a prompt that the template refuses.
     pub fn calibrated(
-        session: &'a Session,
-        slots: usize,
+        asking: Asking<'a>,
         settings: &JudgeSettings,
         suites: &[Suite],
         cache: &Path,
@@ -101,12 +102,11 @@ impl<'a> Judge<'a> {
             address => Some(JudgeServer::new(address, &settings.key_variable)?),
         };
         let name = match &server {
-            None => format!("{} (the base)", session.base.name),
+            None => format!("{} (the base)", asking.session.base.name),
             Some(server) => server.model.clone(),
         };
         let mut judge = Judge {
-            session,
-            slots,
+            asking,
             server,
             calibration: Calibration {
                 judge: name,
@@ -143,12 +143,16 @@ impl<'a> Judge<'a> {
         goldens: &[RubricGolden],
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<(), RunError> {
-        let asks: Vec<Ask> = goldens.iter().map(|g| g.ask.clone()).collect();
+        let asks: Vec<RubricQuestion> = goldens.iter().map(|g| g.ask.clone()).collect();
         let judgements = self.ask(&asks, on_event)?;
         let calibration = &mut self.calibration;
         for (golden, judgement) in goldens.iter().zip(&judgements) {
+            let judgements: Judgements = judgement
+                .iter()
+                .map(|judgement| (golden.ask.rubric.clone(), *judgement))
+                .collect();
             let evidence = Evidence {
-                judgement: judgement.as_ref(),
+                judgements: Some(&judgements),
                 ..Evidence::default()
             };
             let says = registry::build(&golden.spec)
@@ -174,7 +178,7 @@ impl<'a> Judge<'a> {
         let mut parts = digest::Parts::new("judge")
             .part("version", env!("CARGO_PKG_VERSION"))
             .part("judge", &settings.judge)
-            .part("base", &self.session.base.digest);
+            .part("base", &self.asking.session.base.digest);
         for golden in goldens {
             parts = parts
                 .part("question", golden.ask.question(true))
@@ -186,36 +190,29 @@ impl<'a> Judge<'a> {
     /// What the judge says of each answer; `None` where it gave no usable reply.
     ///
     /// # Errors
-    /// A prompt that the template refuses.
+    /// A prompt that the template refuses, or an interrupt.
     pub fn ask(
         &self,
-        asks: &[Ask],
+        asks: &[RubricQuestion],
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Option<Judgement>>, RunError> {
         if asks.is_empty() {
             return Ok(Vec::new());
         }
-        let phase = Phase::Judging;
-        on_event(RunEvent::Begin {
-            phase,
-            total: asks.len() as u64,
-            done: 0,
-            label: self.calibration.judge.clone(),
-        });
-        let said = match &self.server {
-            None => self.ask_base(asks, on_event),
-            Some(server) => Ok(server.ask(asks, on_event)),
-        };
-        on_event(RunEvent::End { phase });
-        said
+        let bar = Bar::new(Phase::Judging, &self.calibration.judge, asks.len());
+        match &self.server {
+            None => self.ask_base(asks, bar, on_event),
+            Some(server) => server.ask(asks, bar, self.asking.interrupt, on_event),
+        }
     }
 
     fn ask_base(
         &self,
-        asks: &[Ask],
+        asks: &[RubricQuestion],
+        bar: Bar,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Option<Judgement>>, RunError> {
-        let session = self.session;
+        let session = self.asking.session;
         let replies: Vec<Arc<[u32]>> = YES
             .iter()
             .chain(&NO)
@@ -242,27 +239,18 @@ impl<'a> Judge<'a> {
                 });
             }
         }
-        let options = session.engine_options(self.slots);
         let mut masses = vec![f64::NEG_INFINITY; asks.len() * 2 * replies.len()];
         let mut open = vec![2 * replies.len(); asks.len()];
-        Engine::new(&session.decoder, &[], options).run(
-            requests,
-            &mut |finished| {
-                if let Finished::Scored { id, logprobs } = finished {
-                    masses[id] = logprobs.iter().map(|&l| f64::from(l)).sum();
-                    let ask = id / (2 * replies.len());
-                    open[ask] -= 1;
-                    on_event(RunEvent::Progress {
-                        phase: Phase::Judging,
-                        more: u64::from(open[ask] == 0),
-                        tokens: 0,
-                        note: None,
-                    });
-                }
-                ControlFlow::Continue(())
-            },
-            &mut |_| ControlFlow::Continue(()),
-        );
+        self.asking
+            .run(&[], requests, bar, on_event, &mut |finished| {
+                let Finished::Scored { id, logprobs } = finished else {
+                    return Ok(0);
+                };
+                masses[id] = logprobs.iter().map(|&l| f64::from(l)).sum();
+                let ask = id / (2 * replies.len());
+                open[ask] -= 1;
+                Ok(u64::from(open[ask] == 0))
+            })?;
         let judgements = masses.chunks(2 * replies.len()).map(|both| {
             let (first, second) = both.split_at(replies.len());
             Some(Judgement {
@@ -290,7 +278,7 @@ fn share_of_yes(logprobs: &[f64]) -> Option<f64> {
 struct RubricGolden {
     spec: crate::flow::CheckSpec,
     golden: Golden,
-    ask: Ask,
+    ask: RubricQuestion,
 }
 
 /// The golden answers of every `llm-rubric` check: those of the suites, and the built-in ones.
@@ -307,13 +295,17 @@ fn goldens(suites: &[Suite]) -> Vec<RubricGolden> {
         let [spec] = probe.checks.as_slice() else {
             continue;
         };
-        let rubric = registry::build(spec).ok().and_then(|c| c.needs().rubric);
-        let Some(rubric) = rubric.filter(|_| spec.kind == "llm-rubric") else {
+        let rubrics = registry::build(spec).map(|c| c.needs().rubrics);
+        let Some(rubric) = rubrics.unwrap_or_default().pop() else {
             continue;
         };
+        // In a group, a golden's expectation is not the rubric's alone either.
+        if spec.kind != "llm-rubric" {
+            continue;
+        }
         all.extend(probe.goldens.iter().map(|golden| RubricGolden {
             spec: spec.clone(),
-            ask: Ask {
+            ask: RubricQuestion {
                 prompt: probe.prompts[0].clone(),
                 answer: golden.answer.clone(),
                 rubric: rubric.clone(),
@@ -338,7 +330,7 @@ mod tests {
 
     #[test]
     fn both_orders_ask_the_same() {
-        let ask = Ask {
+        let ask = RubricQuestion {
             prompt: "What is 2 + 2?\n".into(),
             answer: "4".into(),
             rubric: "The answer is 4.".into(),

@@ -10,10 +10,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::check::Judgement;
-use crate::flow::{Phase, RunEvent};
+use crate::flow::RunEvent;
 
+use super::asking::Bar;
 use super::error::RunError;
-use super::judge::{Ask, SYSTEM};
+use super::interrupt::Interrupt;
+use super::judge::{RubricQuestion, SYSTEM};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
@@ -100,7 +102,23 @@ impl JudgeServer {
 
     /// What the server says of each answer; `None` where it did not reply, or neither with yes
     /// nor with no. The first problem becomes a notice.
-    pub fn ask(&self, asks: &[Ask], on_event: &mut dyn FnMut(RunEvent)) -> Vec<Option<Judgement>> {
+    ///
+    /// # Errors
+    /// An interrupt: no further question is asked, and those under way are waited for.
+    pub fn ask(
+        &self,
+        asks: &[RubricQuestion],
+        bar: Bar,
+        interrupt: &Interrupt,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Option<Judgement>>, RunError> {
+        let phase = bar.phase;
+        on_event(RunEvent::Begin {
+            phase,
+            total: bar.total,
+            done: bar.done,
+            label: bar.label,
+        });
         let next = AtomicUsize::new(0);
         let said = Mutex::new(vec![None; asks.len()]);
         let problem = Mutex::new(None);
@@ -111,7 +129,9 @@ impl JudgeServer {
                 scope.spawn(move || {
                     loop {
                         let place = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(ask) = asks.get(place) else { return };
+                        let Some(ask) = asks.get(place).filter(|_| !interrupt.is_set()) else {
+                            return;
+                        };
                         let judged = self.judge(ask);
                         match judged {
                             Ok(judgement) => {
@@ -133,7 +153,7 @@ impl JudgeServer {
             drop(done);
             for () in finished {
                 on_event(RunEvent::Progress {
-                    phase: Phase::Judging,
+                    phase,
                     more: 1,
                     tokens: 0,
                     note: None,
@@ -146,10 +166,14 @@ impl JudgeServer {
                 self.url
             )));
         }
-        said.into_inner().unwrap_or_else(PoisonError::into_inner)
+        on_event(RunEvent::End { phase });
+        match interrupt.is_set() {
+            true => Err(RunError::Interrupted),
+            false => Ok(said.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
-    fn judge(&self, ask: &Ask) -> Result<Option<Judgement>, String> {
+    fn judge(&self, ask: &RubricQuestion) -> Result<Option<Judgement>, String> {
         let yes_first = self.reply(&ask.question(true))?;
         let no_first = self.reply(&ask.question(false))?;
         Ok(yes_first
@@ -245,6 +269,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::flow::Phase;
 
     fn choice(json: serde_json::Value) -> Choice {
         serde_json::from_value(json).unwrap()
@@ -317,12 +342,31 @@ mod tests {
         format!("http://{address}/v1#judge")
     }
 
-    fn ask(answer: &str) -> Ask {
-        Ask {
+    fn ask(answer: &str) -> RubricQuestion {
+        RubricQuestion {
             prompt: "What is 2 + 2?".into(),
             answer: answer.into(),
             rubric: "The answer is 4.".into(),
         }
+    }
+
+    fn put(
+        server: &JudgeServer,
+        interrupt: &Interrupt,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Option<Judgement>>, RunError> {
+        let bar = Bar::new(Phase::Judging, "judge", 2);
+        server.ask(&[ask("4"), ask("5")], bar, interrupt, on_event)
+    }
+
+    #[test]
+    fn an_interrupt_asks_nothing_more() {
+        let address = serve(|_, _| panic!("nothing is asked after an interrupt"));
+        let server = JudgeServer::new(&address, "NONE").unwrap();
+        let interrupt = Interrupt::default();
+        interrupt.set();
+        let said = put(&server, &interrupt, &mut |_| {});
+        assert!(matches!(said, Err(RunError::Interrupted)));
     }
 
     #[test]
@@ -340,7 +384,7 @@ mod tests {
             }
         });
         let server = JudgeServer::new(&address, "NONE").unwrap();
-        let said = server.ask(&[ask("4"), ask("5")], &mut |_| {});
+        let said = put(&server, &Interrupt::default(), &mut |_| {}).unwrap();
         let both = |p: f64| Judgement {
             yes_first: p,
             no_first: p,
@@ -353,11 +397,12 @@ mod tests {
         let address = serve(|_, _| (401, "wrong key".into()));
         let server = JudgeServer::new(&address, "NONE").unwrap();
         let mut notices = Vec::new();
-        let said = server.ask(&[ask("4"), ask("5")], &mut |event| {
+        let said = put(&server, &Interrupt::default(), &mut |event| {
             if let RunEvent::Notice(text) = event {
                 notices.push(text);
             }
         });
+        let said = said.unwrap();
         assert_eq!(said, [None, None]);
         assert_eq!(notices.len(), 1);
         assert!(

@@ -1,10 +1,14 @@
 //! The wiring of stages, the only place where they meet: a loaded base ([`Session`]) is asked
-//! [`Questions`] by an [`Evaluation`], a [`TrainingJob`] trains with an evaluation and a gate at
-//! every checkpoint, and [`rehearse`] has the base answer prompts that are then trained on.
+//! ([`Asking`]) [`Questions`] by an [`Evaluation`], what was measured is judged ([`compare`]), a
+//! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, and [`rehearse`] has
+//! the base answer prompts that are then trained on.
 
 mod ask;
+mod asking;
 mod audit;
 mod bench;
+mod calibration;
+mod causes;
 mod comparison;
 mod drift;
 pub mod embed;
@@ -19,6 +23,7 @@ mod memory;
 mod noise;
 mod questions;
 mod rehearsal;
+mod run_config;
 mod sandbox;
 mod scoring;
 mod session;
@@ -26,22 +31,27 @@ mod stored;
 mod training;
 
 pub use ask::ask;
+pub use asking::Asking;
 pub use audit::{audit, leaked, questions_of};
-pub use bench::{Bench, Measured, Part, Rates, shape};
-pub use comparison::compare_probes;
+pub use bench::{Bench, Benchmark, Part, Rates, shape};
+pub use causes::{answer_causes, loss_cause, repeated_training_answer};
+pub use comparison::{compare, judge_checkpoint};
 pub use drift::{Changed, drifts};
 pub use embed::Embeddings;
 pub use error::RunError;
-pub use evaluate::{Candidate, Evaluation, Measurement};
-pub use gating::{Gated, TrainEntry};
+pub use evaluate::{Evaluation, LoadedSubject};
+pub use gating::{GatedCheckpoint, TrainEntry};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::Interrupt;
-pub use judge::{Ask, JUDGES, Judge, JudgeSettings};
-pub use noise::{NoiseFloor, asked_again, noise_floor, second_base};
-pub use questions::{ProbeChecks, Question, Questions};
+pub use judge::{JUDGES, Judge, JudgeSettings, RubricQuestion};
+pub use noise::{asked_again, noise_floor, second_base};
+pub use questions::{ProbeChecks, Question, Questions, wants_judge};
 pub use rehearsal::rehearse;
+pub use run_config::{
+    EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, evaluation_run, training_run,
+};
 pub use sandbox::{Sandbox, SandboxLimits};
 pub use scoring::{CheckSettings, Scoring};
-pub use session::{Session, is_adapter};
+pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
-pub use training::{TrainOutcome, TrainingJob, training_answers};
+pub use training::{TrainOutcome, TrainingJob, TrainingRequest, training_answers};

@@ -6,13 +6,9 @@
 //! machine, and the question is by how much an equally good answer may. Likelihoods have no draws
 //! and no noise.
 
-use std::collections::BTreeMap;
-
 use crate::check::registry;
-use crate::flow::{CaseId, ProbeId, ProbeNoise, Subject, Suite, SuiteNoise};
+use crate::flow::{CaseId, Measurement, NoiseFloor, ProbeNoise, Subject, Suite, SuiteNoise};
 use crate::text::word_distance;
-
-use super::evaluate::Measurement;
 
 /// Temperature of the second answers where a probe has a lower one.
 const TEMPERATURE: f64 = 0.7;
@@ -31,12 +27,10 @@ pub fn asked_again(suites: &[Suite]) -> Vec<Suite> {
     for suite in suites {
         let mut suite = suite.clone();
         suite.probes.retain(|probe| {
-            probe.checks.iter().any(|spec| {
-                registry::build(spec).is_ok_and(|check| {
-                    let needs = check.needs();
-                    needs.answer || !needs.embeddings.is_empty()
-                })
-            })
+            probe
+                .checks
+                .iter()
+                .any(|spec| registry::build(spec).is_ok_and(|check| check.needs().generates()))
         });
         for probe in &mut suite.probes {
             let usual = probe.generation.temperature.unwrap_or(0.0);
@@ -48,15 +42,6 @@ pub fn asked_again(suites: &[Suite]) -> Vec<Suite> {
         }
     }
     again
-}
-
-/// What the second answers say.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct NoiseFloor {
-    /// By suite.
-    pub suites: BTreeMap<String, SuiteNoise>,
-    /// By probe.
-    pub probes: BTreeMap<ProbeId, ProbeNoise>,
 }
 
 /// Compares the base with its second answers. A wording that either time could not be scored is
@@ -113,6 +98,8 @@ pub fn noise_floor(again: &[Suite], base: &Measurement, second: &Measurement) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use crate::flow::{Answer, Finish, Score};
     use crate::suite::{SuiteSource, load};
 
@@ -126,7 +113,7 @@ mod tests {
     }
 
     fn measured(said: &[(usize, f64, &str)]) -> Measurement {
-        let mut measurement = Measurement::default();
+        let mut measurement = Measurement::of(Subject::base());
         for (prompt, value, text) in said {
             let case = CaseId {
                 suite: "s".into(),
@@ -178,7 +165,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_floor() {
-        let none = Measurement::default();
+        let none = Measurement::of(Subject::base());
         assert_eq!(
             noise_floor(&asked_again(&suites()), &none, &none),
             NoiseFloor::default()

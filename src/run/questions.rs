@@ -19,8 +19,8 @@ pub struct ProbeChecks {
     pub answer: bool,
     /// A rule compares the answers to the probe's wordings.
     pub siblings: bool,
-    /// What a judge is asked, one a rule.
-    pub rubrics: Vec<Option<String>>,
+    /// What a judge is asked, one list a rule.
+    pub rubrics: Vec<Vec<String>>,
     /// Every text whose likelihood a rule wants, each once.
     pub continuations: Vec<String>,
 }
@@ -84,9 +84,7 @@ impl Questions {
 
     /// Whether any check wants a judge.
     pub fn wants_judge(&self) -> bool {
-        self.checks
-            .iter()
-            .any(|c| c.rubrics.iter().any(Option::is_some))
+        wants_judge(&self.suites)
     }
 
     /// Key of the random draws of a sample: the same for every subject.
@@ -106,6 +104,15 @@ impl Questions {
     }
 }
 
+/// Whether any check of some suites wants a judge, in whatever group it stands.
+pub fn wants_judge(suites: &[Suite]) -> bool {
+    let mut specs = suites
+        .iter()
+        .flat_map(|s| &s.probes)
+        .flat_map(|p| &p.checks);
+    specs.any(|spec| registry::build(spec).is_ok_and(|check| !check.needs().rubrics.is_empty()))
+}
+
 fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
     let mut built = ProbeChecks {
         kinds: Vec::new(),
@@ -118,9 +125,9 @@ fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
     for spec in &probe.checks {
         let rule = registry::build(spec)?;
         let needs = rule.needs();
-        built.answer |= needs.answer || !needs.embeddings.is_empty();
+        built.answer |= needs.generates();
         built.siblings |= needs.siblings;
-        built.rubrics.push(needs.rubric);
+        built.rubrics.push(needs.rubrics);
         for text in needs.continuations {
             if !built.continuations.contains(&text) {
                 built.continuations.push(text);

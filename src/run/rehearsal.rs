@@ -4,40 +4,26 @@
 //! base's whole next-token distribution: there is nothing in them but to stay. Trained on as mere
 //! text they would pull towards certainty, which is a drift of its own.
 
-use std::ops::ControlFlow;
-
 use crate::chat::{Conversation, Message};
 use crate::digest;
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, Finished, Request, Sampling, Work};
+use crate::generate::{Finished, Request, Sampling, Work};
 use crate::train::{Example, Origin};
 
+use super::asking::{Asking, Bar};
 use super::error::RunError;
-use super::interrupt::Interrupt;
-use super::session::Session;
 
 /// Has the base answer every prompt, greedily, in at most `max_new_tokens`.
 ///
 /// # Errors
 /// A prompt that the template refuses or the context cannot hold, or an interrupt.
 pub fn rehearse(
-    session: &Session,
+    asking: Asking<'_>,
     prompts: &[String],
     max_new_tokens: usize,
-    slots: usize,
-    interrupt: &Interrupt,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Vec<Example>, RunError> {
-    if prompts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let phase = Phase::Answering;
-    on_event(RunEvent::Begin {
-        phase,
-        total: prompts.len() as u64,
-        done: 0,
-        label: "rehearsal by the base".into(),
-    });
+    let session = asking.session;
     let mut requests = Vec::new();
     for (id, prompt) in prompts.iter().enumerate() {
         let work = vec![Work::Generate {
@@ -52,42 +38,14 @@ pub fn rehearse(
             work,
         });
     }
-    let options = session.engine_options(slots);
     let mut answers: Vec<Option<Vec<u32>>> = vec![None; prompts.len()];
-    let events = std::cell::RefCell::new(on_event);
-    Engine::new(&session.decoder, &[], options).run(
-        requests,
-        &mut |finished| {
-            if let Finished::Generated { id, tokens, .. } = finished {
-                answers[id] = Some(tokens);
-            }
-            (events.borrow_mut())(RunEvent::Progress {
-                phase,
-                more: 1,
-                tokens: 0,
-                note: None,
-            });
-            ControlFlow::Continue(())
-        },
-        &mut |step| {
-            let tokens = (step.generated + step.prompt_rows) as u64;
-            (events.borrow_mut())(RunEvent::Progress {
-                phase,
-                more: 0,
-                tokens,
-                note: None,
-            });
-            if interrupt.is_set() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    );
-    (events.borrow_mut())(RunEvent::End { phase });
-    if interrupt.is_set() {
-        return Err(RunError::Interrupted);
-    }
+    let bar = Bar::new(Phase::Answering, "rehearsal by the base", prompts.len());
+    asking.run(&[], requests, bar, on_event, &mut |finished| {
+        if let Finished::Generated { id, tokens, .. } = finished {
+            answers[id] = Some(tokens);
+        }
+        Ok(1)
+    })?;
     let mut examples = Vec::new();
     for (line, (prompt, answer)) in prompts.iter().zip(answers).enumerate() {
         let Some(tokens) = answer else {

@@ -4,19 +4,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
 use tokio::task::JoinHandle;
 
-use crate::check::{Evidence, Judgement, Program, ProgramOutcome};
+use crate::check::{Evidence, Judgement, Judgements, Program, ProgramOutcome};
 use crate::flow::{Answer, AnswerTable, CheckScore, Likelihood, Score};
 use crate::record::Scored;
 
 use super::embed::Embeddings;
-use super::judge::{Ask, JudgeSettings};
+use super::judge::{JudgeSettings, RubricQuestion};
 use super::questions::Questions;
 use super::sandbox::{Sandbox, SandboxLimits};
 
 /// What checks may use, as configured.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CheckSettings {
     /// Who answers `llm-rubric`.
     pub judge: JudgeSettings,
@@ -24,6 +25,16 @@ pub struct CheckSettings {
     pub encoder: String,
     /// The Python that runs what the embedded interpreter lacks.
     pub python: Option<String>,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        CheckSettings {
+            judge: JudgeSettings::default(),
+            encoder: "all-minilm-l6-v2".into(),
+            python: None,
+        }
+    }
 }
 
 /// What scoring needs besides answers.
@@ -34,8 +45,8 @@ pub struct Scoring {
     pub sandbox: Arc<Sandbox>,
     /// Distinct assistant turns that the candidate was trained on; `None` when unknown.
     pub training_answers: Option<Vec<String>>,
-    /// Who answers `llm-rubric`.
-    pub judge: JudgeSettings,
+    /// What checks may use.
+    pub settings: CheckSettings,
     /// Sentence embeddings, loaded when a check first wants one.
     pub embeddings: Mutex<Embeddings>,
     /// What the user should hear of missing evidence, each once.
@@ -53,11 +64,12 @@ impl Scoring {
         Scoring {
             runtime,
             sandbox: Arc::new(
-                Sandbox::new(executable, SandboxLimits::default()).with_python(settings.python),
+                Sandbox::new(executable, SandboxLimits::default())
+                    .with_python(settings.python.clone()),
             ),
             training_answers,
-            judge: settings.judge,
-            embeddings: Mutex::new(Embeddings::new(settings.encoder)),
+            embeddings: Mutex::new(Embeddings::new(settings.encoder.clone())),
+            settings,
             notices: Mutex::default(),
         }
     }
@@ -95,14 +107,14 @@ impl Scoring {
 }
 
 /// Which answer of whom, judged by which check.
-pub type Place = (usize, usize, usize, usize);
+pub type CheckPlace = (usize, usize, usize, usize);
 
 /// Collects what one evaluation says, and scores it.
 pub struct Scorer<'a> {
     scoring: &'a Scoring,
     questions: &'a Questions,
-    running: BTreeMap<Place, JoinHandle<ProgramOutcome>>,
-    judged: BTreeMap<Place, Judgement>,
+    running: BTreeMap<CheckPlace, JoinHandle<ProgramOutcome>>,
+    judged: BTreeMap<CheckPlace, Judgements>,
 }
 
 impl<'a> Scorer<'a> {
@@ -130,20 +142,20 @@ impl<'a> Scorer<'a> {
     }
 
     /// What a judge is to be asked about one subject's answers.
-    pub fn asks(&self, subject: usize, answers: &AnswerTable) -> Vec<(Place, Ask)> {
+    pub fn asks(&self, subject: usize, answers: &AnswerTable) -> Vec<(CheckPlace, RubricQuestion)> {
         let mut asks = Vec::new();
         for (q, question) in self.questions.all.iter().enumerate() {
             let rubrics = &self.questions.checks[question.checks].rubrics;
             let wanted = rubrics
                 .iter()
                 .enumerate()
-                .filter_map(|(c, r)| Some((c, r.as_ref()?)));
+                .flat_map(|(c, all)| all.iter().map(move |r| (c, r)));
             for (c, rubric) in wanted {
                 for sample in 0..self.questions.samples(question) {
                     let Some(answer) = answers.get(&(question.case.clone(), sample)) else {
                         continue;
                     };
-                    let ask = Ask {
+                    let ask = RubricQuestion {
                         prompt: question.prompt.clone(),
                         answer: answer.text.clone(),
                         rubric: rubric.clone(),
@@ -155,9 +167,10 @@ impl<'a> Scorer<'a> {
         asks
     }
 
-    /// Hears what the judge said.
-    pub fn judged(&mut self, place: Place, judgement: Judgement) {
-        self.judged.insert(place, judgement);
+    /// Hears what the judge said to one statement.
+    pub fn judged(&mut self, place: CheckPlace, rubric: String, judgement: Judgement) {
+        let judgements = self.judged.entry(place).or_default();
+        judgements.insert(rubric, judgement);
     }
 
     fn start(&self, program: Program) -> JoinHandle<ProgramOutcome> {
@@ -213,7 +226,7 @@ impl<'a> Scorer<'a> {
                         embeddings: embeddings.as_ref(),
                         training_answers: self.scoring.training_answers.as_deref(),
                         siblings: &siblings,
-                        judgement: self.judged.get(&(subject, q, sample, c)),
+                        judgements: self.judged.get(&(subject, q, sample, c)),
                         program: outcome.as_ref(),
                     };
                     scores.push(CheckScore {

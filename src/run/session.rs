@@ -1,6 +1,5 @@
 //! A base model that is loaded and ready: decoder, tokenizer, chat template, system prompt.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::chat::{ChatTemplate, Conversation, EffectiveSystem, Message, Tokenizer};
@@ -91,6 +90,33 @@ impl Session {
             generation: files.generation,
             notices: files.notices,
         })
+    }
+
+    /// Renders prompts as at a given moment, in seconds since 1970: a run keeps its own, whatever
+    /// day it goes on. Returns whether the template prints a date at all.
+    ///
+    /// # Errors
+    /// The template refuses to be rendered.
+    pub fn keep_moment(&mut self, moment: u64) -> Result<bool, RunError> {
+        if !self.template.prints_date() {
+            return Ok(false);
+        }
+        self.template = self.template.at(moment)?;
+        self.effective_system = self.template.effective_system(self.system.as_deref())?;
+        Ok(true)
+    }
+
+    /// What identifies the prompts of this session whatever the date: the effective system prompt,
+    /// rendered on the first day of 1970 where the template prints one.
+    ///
+    /// # Errors
+    /// The template refuses to be rendered.
+    pub fn dateless_system(&self) -> Result<String, RunError> {
+        if !self.template.prints_date() {
+            return Ok(self.effective_system.text.clone());
+        }
+        let template = self.template.at(0)?;
+        Ok(template.effective_system(self.system.as_deref())?.text)
     }
 
     /// How an engine over this base runs, with so many sequences at once; 0 suits the device.
@@ -240,9 +266,4 @@ fn load(
         Ok(decoder) => Ok(decoder?),
         Err(panic) => std::panic::resume_unwind(panic),
     }
-}
-
-/// Whether a path is a PEFT folder.
-pub fn is_adapter(path: &Path) -> bool {
-    path.join("adapter_config.json").is_file()
 }

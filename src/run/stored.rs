@@ -1,25 +1,62 @@
 //! What a run's records hold already: measurements that need no model.
 
-use crate::atomic_file;
-use crate::flow::{Calibration, Subject, Suite};
-use crate::record::{RecordError, Run, read_record};
+use std::collections::BTreeMap;
 
-use super::evaluate::Measurement;
+use crate::check::registry;
+use crate::digest;
+use crate::flow::{CaseId, Measurement, Probe, Subject, Suite};
+use crate::record::{RecordError, Run, SubjectRecord, read_record};
+
+use super::calibration::read_calibration;
+use super::questions::wants_judge;
+use super::scoring::CheckSettings;
 
 /// File of a training run that holds its suites as they were asked.
 pub const SUITES_FILE: &str = "suites.json";
 
-/// File of a run that says how far the judge of its `llm-rubric` checks can be trusted.
-const JUDGE_FILE: &str = "judge.json";
+/// Digest by name of what scores are about: a suite, with the settings that its checks use. Scores
+/// made under other ones do not count.
+pub(super) fn scored_suites(
+    suites: &[Suite],
+    settings: &CheckSettings,
+) -> BTreeMap<String, String> {
+    let digest = |suite: &Suite| (suite.name.clone(), scored_suite(suite, settings));
+    suites.iter().map(digest).collect()
+}
 
-/// Keeps what a judge was found to be beside the scores that rest on it.
-///
-/// # Errors
-/// The file cannot be written.
-pub(super) fn write_calibration(run: &Run, calibration: &Calibration) -> Result<(), RecordError> {
-    let json = serde_json::to_vec_pretty(calibration).unwrap_or_default();
-    atomic_file::write(&run.folder().join(JUDGE_FILE), json)?;
-    Ok(())
+/// The suite's own digest as long as every setting that its checks use is the default, so that
+/// records of versions that did not look at settings stay good.
+fn scored_suite(suite: &Suite, settings: &CheckSettings) -> String {
+    let usual = CheckSettings::default();
+    let checks = suite.probes.iter().flat_map(|p| &p.checks);
+    let (mut judge, mut encoder, mut python) = (false, false, false);
+    for check in checks.filter_map(|spec| registry::build(spec).ok()) {
+        let needs = check.needs();
+        judge |= !needs.rubrics.is_empty();
+        encoder |= !needs.embeddings.is_empty();
+        python |= needs.programs > 0;
+    }
+    let mut parts = digest::Parts::new("scored").part("suite", &suite.digest);
+    let mut differs = false;
+    if judge && settings.judge != usual.judge {
+        parts = parts
+            .part("judge", &settings.judge.judge)
+            .part("least", settings.judge.least.to_bits().to_le_bytes());
+        differs = true;
+    }
+    if encoder && settings.encoder != usual.encoder {
+        parts = parts.part("encoder", &settings.encoder);
+        differs = true;
+    }
+    if python && settings.python != usual.python {
+        parts = parts.part("python", settings.python.as_deref().unwrap_or_default());
+        differs = true;
+    }
+    if differs {
+        parts.finish()
+    } else {
+        suite.digest.clone()
+    }
 }
 
 /// A subject's measurement of all cases of `suites`, when the run's record has it whole; `None`
@@ -31,61 +68,191 @@ pub fn recorded(
     run: &Run,
     subject: &Subject,
     suites: &[Suite],
+    settings: &CheckSettings,
 ) -> Result<Option<Measurement>, RecordError> {
     let Some(entry) = run.record_of(&subject.name)? else {
         return Ok(None);
     };
-    let digest = |s: &Subject| {
+    let adapter = |s: &Subject| {
         s.adapter
             .as_ref()
             .map(|a| (a.digest.clone(), a.scale.to_bits()))
     };
-    if digest(&entry.header.subject) != digest(subject) {
+    if adapter(&entry.header.subject) != adapter(subject) {
         return Ok(None);
     }
     let record = read_record(&entry.path)?;
-    let mut measurement = Measurement::default();
+    let mut measurement = Measurement::of(subject.clone());
     for suite in suites {
-        if record.suites.get(&suite.name) != Some(&suite.digest) {
+        if record.suites.get(&suite.name) != Some(&scored_suite(suite, settings)) {
             return Ok(None);
         }
         for probe in &suite.probes {
             for prompt in 0..probe.prompts.len() {
-                let of_case = |case: &crate::flow::CaseId| {
-                    case.suite == suite.name && case.probe == probe.id && case.prompt == prompt
+                let case = CaseId {
+                    suite: suite.name.clone(),
+                    probe: probe.id.clone(),
+                    prompt,
                 };
-                let scores: Vec<_> = record
-                    .scores
-                    .iter()
-                    .filter(|((case, _), _)| of_case(case))
-                    .collect();
-                let wanted = if probe.generation.temperature.is_some_and(|t| t > 0.0) {
-                    probe.generation.samples
-                } else {
-                    1
-                };
-                if scores.is_empty() || scores.len() < wanted.min(scores.len().max(1)) {
+                if !take_case(&record, probe, &case, &mut measurement) {
                     return Ok(None);
                 }
-                for (place, scored) in scores {
-                    measurement
-                        .scores
-                        .insert(place.clone(), scored.score.clone());
-                    measurement
-                        .checks
-                        .insert(place.clone(), scored.checks.clone());
-                }
-                let answers = record.answers.iter().filter(|((case, _), _)| of_case(case));
-                measurement.answers.extend(
-                    answers.map(|(place, answered)| (place.clone(), answered.answer.clone())),
-                );
             }
         }
     }
-    let mut rubrics = measurement.checks.values().flatten();
-    if rubrics.any(|c| c.kind.ends_with("llm-rubric")) {
-        let bytes = std::fs::read(run.folder().join(JUDGE_FILE)).ok();
-        measurement.judge = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if wants_judge(suites) {
+        measurement.judge = read_calibration(run);
     }
     Ok(Some(measurement))
+}
+
+/// Adds every sample of a case that the suite asks for; `false` when one of them has no score yet.
+fn take_case(
+    record: &SubjectRecord,
+    probe: &Probe,
+    case: &CaseId,
+    measurement: &mut Measurement,
+) -> bool {
+    for sample in 0..wanted_samples(probe) {
+        let place = (case.clone(), sample);
+        let Some(scored) = record.scores.get(&place) else {
+            return false;
+        };
+        if let Some(answered) = record.answers.get(&place) {
+            let answer = answered.answer.clone();
+            measurement.answers.insert(place.clone(), answer);
+        }
+        let scored = scored.clone();
+        measurement.checks.insert(place.clone(), scored.checks);
+        measurement.scores.insert(place, scored.score);
+    }
+    true
+}
+
+/// Samples that make a case whole. A probe that leaves the temperature to the model counts as
+/// sampled: where it was greedy, loading the model tells.
+fn wanted_samples(probe: &Probe) -> usize {
+    let mut checks = probe.checks.iter();
+    let generates = checks.any(|s| registry::build(s).is_ok_and(|c| c.needs().generates()));
+    let greedy = probe.generation.temperature.is_some_and(|t| t <= 0.0);
+    if generates && !greedy {
+        probe.generation.samples
+    } else {
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Answer, CheckScore, Finish, Score};
+    use crate::record::{Answered, Header, Provenance, RecordWriter, Scored, Store};
+    use crate::run::JudgeSettings;
+    use crate::suite::{SuiteSource, load};
+
+    fn suite(check: &str) -> Suite {
+        let text = format!(
+            "[suite]\nname = \"s\"\ngoal = \"keep\"\n[generation]\ntemperature = 0.7\nsamples = 3\n\
+             [[probe]]\nid = \"a\"\nprompts = [\"A?\"]\n[[probe.check]]\n{check}\n"
+        );
+        load(&[SuiteSource::new("s.toml", text)], &BTreeMap::new())
+            .unwrap()
+            .remove(0)
+    }
+
+    /// A run in which the base scored so many samples of the only case.
+    fn scored(suite: &Suite, samples: usize, settings: &CheckSettings) -> (tempfile::TempDir, Run) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let run = store.create(None, &Provenance::started("run")).unwrap();
+        let lock = run.lock().unwrap();
+        let header = Header::new(Subject::base(), "cpu", "base");
+        let suites = scored_suites(std::slice::from_ref(suite), settings);
+        let writer = RecordWriter::open(&lock, header, &suites).unwrap();
+        for sample in 0..samples {
+            let case = CaseId {
+                suite: "s".into(),
+                probe: "a".into(),
+                prompt: 0,
+            };
+            let answer = Answer {
+                case: case.clone(),
+                sample,
+                text: "x".into(),
+                token_ids: Vec::new(),
+                logprobs: Vec::new(),
+                finish: Finish::Stop,
+                seed: 0,
+                prompt_tokens: 1,
+            };
+            let key = sample.to_string();
+            writer.answered(Answered { key, answer }).unwrap();
+            let score = Score::pass("found");
+            writer
+                .scored(Scored {
+                    case,
+                    sample,
+                    checks: vec![CheckScore {
+                        kind: "contains".into(),
+                        score: score.clone(),
+                    }],
+                    score,
+                })
+                .unwrap();
+        }
+        drop(lock);
+        (folder, run)
+    }
+
+    #[test]
+    fn a_sampled_case_is_whole_with_every_sample_scored() {
+        let suite = suite("type = \"contains\"\nvalue = \"x\"");
+        let settings = CheckSettings::default();
+        for (samples, whole) in [(0, false), (1, false), (2, false), (3, true)] {
+            let (_folder, run) = scored(&suite, samples, &settings);
+            let found = recorded(
+                &run,
+                &Subject::base(),
+                std::slice::from_ref(&suite),
+                &settings,
+            )
+            .unwrap();
+            assert_eq!(found.is_some(), whole, "{samples} of 3 samples");
+            if let Some(found) = found {
+                assert_eq!((found.scores.len(), found.answers.len()), (3, 3));
+            }
+        }
+    }
+
+    #[test]
+    fn scores_of_another_judge_do_not_count() {
+        let settings = CheckSettings::default();
+        let other = CheckSettings {
+            judge: JudgeSettings {
+                judge: "http://localhost:8000/v1#m".into(),
+                ..JudgeSettings::default()
+            },
+            ..CheckSettings::default()
+        };
+        let judged = suite("type = \"llm-rubric\"\nvalue = \"It is polite.\"");
+        let (_folder, run) = scored(&judged, 3, &settings);
+        let found = |settings| recorded(&run, &Subject::base(), &[judged.clone()], settings);
+        assert!(found(&settings).unwrap().is_some());
+        assert!(found(&other).unwrap().is_none());
+        // A suite that asks no judge does not care who it is.
+        let plain = suite("type = \"contains\"\nvalue = \"x\"");
+        assert_eq!(scored_suite(&plain, &other), plain.digest);
+    }
+
+    #[test]
+    fn settings_that_are_the_default_leave_a_suites_digest_alone() {
+        let settings = CheckSettings::default();
+        for check in [
+            "type = \"llm-rubric\"\nvalue = \"It is polite.\"",
+            "type = \"code\"\nentry = \"f\"\ncases = [{ args = [], returns = 1 }]",
+        ] {
+            let suite = suite(check);
+            assert_eq!(scored_suite(&suite, &settings), suite.digest);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::atomic_file;
 use crate::digest::Parts;
-use crate::flow::{Phase, RunEvent, Verdict};
+use crate::flow::{Comparison, Phase, RunEvent, Suite};
 use crate::gate::Rules;
 use crate::lora::{LoraConfig, TargetModules as LoraTargets};
 use crate::model::{Keep, ModelRef};
@@ -14,22 +14,22 @@ use crate::train::{
     Tokenized, TrainSection, Training, split,
 };
 
+use super::asking::Asking;
 use super::error::RunError;
-use super::evaluate::{Evaluation, Measurement};
-use super::gating::{Gate, Gated, TrainEntry};
-use super::interrupt::Interrupt;
+use super::evaluate::Evaluation;
+use super::gating::{Gate, GatedCheckpoint, TrainEntry};
 use super::memory;
 use super::questions::Questions;
+use super::run_config::{RunConfig, RunProvenance, TrainingConfig, with_identity};
 use super::scoring::Scoring;
 use super::session::Session;
 use super::stored::SUITES_FILE;
 
-/// Everything that a training run is made of.
-pub struct TrainingJob<'a> {
-    /// The base.
-    pub session: &'a Session,
+/// What a training run is asked for, before a prompt is rendered.
+#[derive(Clone, Copy)]
+pub struct TrainingRequest<'a> {
     /// What every checkpoint is asked; may be empty.
-    pub questions: &'a Questions,
+    pub suites: &'a [Suite],
     /// How it is judged.
     pub rules: &'a Rules,
     /// `[lora]`.
@@ -40,6 +40,63 @@ pub struct TrainingJob<'a> {
     pub train: &'a TrainSection,
     /// The rows, as read.
     pub examples: &'a [Example],
+    /// Prompts that the base itself answers, to be trained on beside the rows.
+    pub prompts: &'a [String],
+}
+
+impl TrainingRequest<'_> {
+    /// Digest of it for a base. A killed run is found by it on any day: nothing in it depends on
+    /// the date that a template prints.
+    pub fn digest(&self, session: &Session) -> String {
+        let mut parts = Parts::new("training asked for")
+            .part("base", &session.base.digest)
+            .part("numbers", session.decoder.as_ref().number_type())
+            .part("system", json(&session.system))
+            .part("lora", json(self.lora))
+            .part("data", json(self.data))
+            .part("train", json(&deciding(self.train)))
+            .part("rules", json(self.rules))
+            .part("prompts", json(&self.prompts));
+        for example in self.examples {
+            parts = parts.part("example", json(&example.conversation.messages));
+        }
+        for suite in self.suites {
+            parts = parts.part("suite", &suite.digest);
+        }
+        parts.finish()
+    }
+
+    /// Distinct assistant turns of the examples, rehearsal left out.
+    pub fn training_answers(&self) -> Vec<String> {
+        training_answers(self.examples)
+    }
+}
+
+/// A value for a digest. One that cannot be written changes with nothing, which no value here can.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The settings that decide a result: what only decides where and when things are written is set to
+/// one value.
+fn deciding(train: &TrainSection) -> TrainSection {
+    TrainSection {
+        output_dir: String::new(),
+        logging_steps: 1,
+        save_total_limit: None,
+        recompute: Recompute::Auto,
+        ..train.clone()
+    }
+}
+
+/// Everything that a training run is made of.
+pub struct TrainingJob<'a> {
+    /// The base.
+    pub asking: Asking<'a>,
+    /// What is asked for.
+    pub request: TrainingRequest<'a>,
+    /// The suites, put to the base.
+    pub questions: &'a Questions,
     /// More rows, whose answers are the base's own; repeating those is no sign of memorizing.
     pub rehearsal: &'a [Example],
     /// Where runs are.
@@ -48,10 +105,6 @@ pub struct TrainingJob<'a> {
     pub name: Option<&'a str>,
     /// The command line, for the provenance.
     pub command: &'a str,
-    /// Sequences answered at once.
-    pub slots: usize,
-    /// The user's wish to stop.
-    pub interrupt: &'a Interrupt,
 }
 
 /// How a training run ended.
@@ -66,28 +119,26 @@ pub struct TrainOutcome {
     pub best: Option<usize>,
     /// Every logged line and verdict.
     pub entries: Vec<TrainEntry>,
-    /// What the base said.
-    pub base: Option<Measurement>,
-    /// What each checkpoint of this process said.
-    pub measured: Vec<(usize, Measurement)>,
+    /// What this process compared with the base, by step.
+    pub comparisons: Vec<(usize, Comparison)>,
     /// The run had ended before this process began.
     pub was_finished: bool,
 }
 
 impl TrainOutcome {
     /// Every gated checkpoint.
-    pub fn gated(&self) -> impl Iterator<Item = &Gated> {
+    pub fn gated(&self) -> impl Iterator<Item = &GatedCheckpoint> {
         self.entries.iter().filter_map(|e| match e {
             TrainEntry::Gate(gated) => Some(gated.as_ref()),
             TrainEntry::Line(_) => None,
         })
     }
 
-    /// The verdict of the best checkpoint, else of the last one gated.
-    pub fn verdict(&self) -> Option<&Verdict> {
+    /// The best checkpoint, else the last one gated: the one that stands for the run.
+    pub fn shown(&self) -> Option<&GatedCheckpoint> {
         let last = self.gated().last().map(|g| g.step);
         let step = self.best.or(last)?;
-        self.gated().find(|g| g.step == step).map(|g| &g.verdict)
+        self.gated().find(|g| g.step == step)
     }
 }
 
@@ -101,13 +152,15 @@ impl TrainingJob<'_> {
         scoring: &Scoring,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<TrainOutcome, RunError> {
-        let session = self.session;
+        let session = self.asking.session;
         let system = session.system.as_deref();
         let max_length = self
+            .request
             .train
             .max_length
             .min(session.decoder.config().max_position_embeddings);
-        let examples: Vec<Example> = self
+        let request = &self.request;
+        let examples: Vec<Example> = request
             .examples
             .iter()
             .chain(self.rehearsal)
@@ -123,10 +176,10 @@ impl TrainingJob<'_> {
         // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
         let anchors = tokenized.examples.len() - tokenized.learned();
         let groups = &tokenized.groups()[..tokenized.learned()];
-        let mut sides = split(groups, self.data.validation_ratio, self.data.seed);
+        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
         let learned = groups.len();
         sides.train.extend(learned..learned + anchors);
-        let train = self.train;
+        let train = request.train;
         let plan = StepPlan::new(
             sides.train.len(),
             train.examples_per_step(),
@@ -135,7 +188,7 @@ impl TrainingJob<'_> {
         );
         let probes = self.probe_systems();
         Preflight {
-            data: self.data,
+            data: request.data,
             train,
             examples: &examples,
             tokenized: &tokenized,
@@ -147,7 +200,7 @@ impl TrainingJob<'_> {
         .check()
         .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
         if !self.questions.suites.is_empty() {
-            crate::gate::preview(&self.questions.suites, self.rules).map_err(RunError::Gate)?;
+            crate::gate::preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
         }
 
         let pick = |places: &[usize]| {
@@ -173,7 +226,7 @@ impl TrainingJob<'_> {
             examples: &examples,
             validation: &validation,
             section: train,
-            lora: lora_config(self.lora),
+            lora: lora_config(request.lora),
             base_name: session.hub_id.clone(),
             trained_on: session.trained_on(),
             identity,
@@ -184,13 +237,11 @@ impl TrainingJob<'_> {
         let resumed = training.newest()?.unwrap_or(0);
         let (entries, ended) = keep_until(&run.train_log(), resumed)?;
         let evaluation = Evaluation {
-            session,
+            asking: self.asking,
             questions: self.questions,
             store: self.store,
             run: &lock,
             scoring,
-            slots: self.slots,
-            interrupt: self.interrupt,
         };
         let log = TrainLog::open(&lock)?;
         let phase = Phase::Training;
@@ -203,7 +254,7 @@ impl TrainingJob<'_> {
         });
         let mut gate = Gate {
             evaluation: &evaluation,
-            rules: self.rules,
+            rules: request.rules,
             planned: checkpoint_steps.len(),
             patience: train.early_stopping_patience,
             limit: train.save_total_limit,
@@ -211,16 +262,14 @@ impl TrainingJob<'_> {
             log: &log,
             on_event,
             entries,
-            base: None,
-            measured: Vec::new(),
+            comparisons: Vec::new(),
             failure: None,
         };
         let end = training.run(&mut gate);
         let (best, failure) = (gate.best(), gate.failure.take());
         let Gate {
             entries,
-            base,
-            measured,
+            comparisons,
             on_event,
             ..
         } = gate;
@@ -235,8 +284,7 @@ impl TrainingJob<'_> {
             stopped: end.stopped,
             best,
             entries,
-            base,
-            measured,
+            comparisons,
             was_finished: ended,
         })
     }
@@ -244,26 +292,21 @@ impl TrainingJob<'_> {
     /// Digest of all that decides the result.
     fn identity(&self, tokenized: &Tokenized) -> String {
         let mut parts = Parts::new("training")
-            .part("base", &self.session.base.digest)
-            .part("numbers", self.session.decoder.as_ref().number_type())
-            .part("lora", serde_json::to_string(self.lora).unwrap_or_default())
+            .part("base", &self.asking.session.base.digest)
+            .part(
+                "numbers",
+                self.asking.session.decoder.as_ref().number_type(),
+            )
+            .part("lora", json(self.request.lora))
             .part(
                 "validation",
-                format!("{} {}", self.data.validation_ratio, self.data.seed),
+                format!(
+                    "{} {}",
+                    self.request.data.validation_ratio, self.request.data.seed
+                ),
             )
-            .part(
-                "rules",
-                serde_json::to_string(self.rules).unwrap_or_default(),
-            );
-        // What only decides where and when things are written has no part in the result.
-        let train = TrainSection {
-            output_dir: String::new(),
-            logging_steps: 1,
-            save_total_limit: None,
-            recompute: Recompute::Auto,
-            ..self.train.clone()
-        };
-        parts = parts.part("train", serde_json::to_string(&train).unwrap_or_default());
+            .part("rules", json(self.request.rules))
+            .part("train", json(&deciding(self.request.train)));
         for example in &tokenized.examples {
             let bytes: Vec<u8> = example
                 .tokens
@@ -285,53 +328,41 @@ impl TrainingJob<'_> {
 
     /// The run of this identity, else a new one.
     fn find_or_create(&self, identity: &str) -> Result<Run, RunError> {
-        for run in self.store.list()?.into_iter().rev() {
-            if run
-                .provenance()?
-                .config
-                .get("identity")
-                .and_then(|v| v.as_str())
-                == Some(identity)
-            {
-                return Ok(run);
-            }
+        if let Some(run) = with_identity(self.store.list()?, identity)? {
+            return Ok(run);
         }
-        let mut provenance = Provenance::started(self.command);
-        provenance.base = self.session.base.clone();
-        provenance.system = Some(self.session.effective_system.text.clone());
-        provenance.suites = self
-            .questions
-            .suites
-            .iter()
-            .map(|s| SuiteProvenance {
-                name: s.name.clone(),
-                digest: s.digest.clone(),
-            })
-            .collect();
-        provenance.device = self.session.engine_name();
-        provenance.threads = rayon::current_num_threads();
-        provenance.seed = self.train.seed;
-        provenance.config = serde_json::json!({
-            "identity": identity,
-            "lora": self.lora,
-            "data": self.data,
-            "train": self.train,
-            "rules": self.rules,
-            "training_answers": self.training_answers(),
+        let session = self.asking.session;
+        let suites = self.questions.suites.iter().map(|s| SuiteProvenance {
+            name: s.name.clone(),
+            digest: s.digest.clone(),
         });
+        let config = RunConfig::Training(Box::new(TrainingConfig {
+            identity: identity.to_owned(),
+            asked: self.request.digest(session),
+            lora: self.request.lora.clone(),
+            data: self.request.data.clone(),
+            train: self.request.train.clone(),
+            rules: self.request.rules.clone(),
+            training_answers: self.request.training_answers(),
+        }));
+        let provenance = RunProvenance {
+            base: session.base.clone(),
+            system: Some(session.effective_system.text.clone()),
+            suites: suites.collect(),
+            device: session.engine_name(),
+            threads: rayon::current_num_threads(),
+            seed: self.request.train.seed,
+            moment_unix_s: Some(session.template.moment()),
+            ..Provenance::of(self.command, config)
+        };
         let run = self.store.create(self.name, &provenance)?;
         let suites = serde_json::to_vec(&self.questions.suites).unwrap_or_default();
         atomic_file::write(&run.folder().join(SUITES_FILE), suites).map_err(RecordError::from)?;
         Ok(run)
     }
 
-    /// Distinct assistant turns of the examples, rehearsal left out.
-    pub fn training_answers(&self) -> Vec<String> {
-        training_answers(self.examples)
-    }
-
     fn probe_systems(&self) -> Vec<ProbeSystem> {
-        let usual = &self.session.effective_system.text;
+        let usual = &self.asking.session.effective_system.text;
         let suites = self.questions.suites.iter();
         suites
             .flat_map(|s| s.probes.iter().map(move |p| (s, p)))
@@ -345,12 +376,12 @@ impl TrainingJob<'_> {
 
     /// What stays in memory. All plans give the same bits, so this may differ on resume.
     fn keep(&self) -> Keep {
-        match self.train.recompute {
+        match self.request.train.recompute {
             Recompute::None => Keep::All,
             Recompute::Selective => Keep::Products,
             Recompute::Full => Keep::Input,
             Recompute::Auto => {
-                let model = self.session.decoder.as_ref();
+                let model = self.asking.session.decoder.as_ref();
                 let config = model.config();
                 let heads = config.heads();
                 let products = 2 * config.hidden_size
@@ -367,7 +398,7 @@ impl TrainingJob<'_> {
                     let wanted = size
                         * row as u64
                         * config.num_hidden_layers as u64
-                        * self.train.micro_batch_tokens as u64;
+                        * self.request.train.micro_batch_tokens as u64;
                     free.is_none_or(|free| wanted < free / 2)
                 };
                 if fits(inputs) {

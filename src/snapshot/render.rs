@@ -115,10 +115,15 @@ pub fn text(probe: &ProbeComparison) -> String {
 
 fn case_text(case: &CaseComparison, text: &mut String) {
     block(text, "Prompt", &case.prompt);
-    if let Some(base) = &case.base {
+    // A reviewer reads the first draw, which is greedy where the probe is.
+    let Some(draw) = case.samples.first() else {
+        text.push('\n');
+        return;
+    };
+    if let Some(base) = &draw.base {
         block(text, "Base", base);
     }
-    match (&case.candidate, &case.base) {
+    match (&draw.candidate, &draw.base) {
         (Some(candidate), base) if base.as_ref() == Some(candidate) => {
             text.push_str("Candidate: as the base\n");
         }
@@ -126,7 +131,7 @@ fn case_text(case: &CaseComparison, text: &mut String) {
         (None, _) => {}
     }
     text.push_str("Checks:\n");
-    for check in &case.checks {
+    for check in &draw.checks {
         let reason = match &check.candidate {
             // What a graded check saw is full of digits that move with every weight.
             Score::Scored { value, .. } if is_graded(*value) => "",

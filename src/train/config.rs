@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// `[lora]`: the adapter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LoraSection {
     /// Rank r of the low-rank update. Default 8.
     pub rank: usize,
@@ -54,6 +55,7 @@ pub enum TargetModules {
 
 /// `[data]`: the examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DataSection {
     /// Files of examples. Default none; training asks for one at least.
     pub sources: Vec<Source>,
@@ -162,6 +164,7 @@ pub enum BadRows {
 
 /// `[train]`: the optimizer and the loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrainSection {
     /// Passes over the examples; a fraction ends in mid-epoch. Default 2.
     pub num_train_epochs: f64,

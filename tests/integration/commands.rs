@@ -70,6 +70,7 @@ fn gate_tells_harm_from_none() {
                `arithmetic` lost 0.60 of 1.00 (p = 0.0001)
                all `keep` suites lost 0.87 of 1.00 (p < 0.0001)
       learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      causes   repeats a training answer in 6 of 43 answers
       note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
                candidate: a warning; the same share of 4 draws would prove it
       next     qeval diff base adapters/harmful
@@ -423,6 +424,7 @@ fn training_that_destroys_is_stopped_and_ships_nothing() {
     ╞══════╪═══════╪═════════════╪══════════════════════╪═══════════════════════════════════════╡
     │ 50   ┆ 0.165 ┆ 1.00        ┆ -0.83 [-0.91, -0.67] ┆ regression: arithmetic, coding, facts │
     └──────┴───────┴─────────────┴──────────────────────┴───────────────────────────────────────┘
+    step 50: repeats a training answer in 6 of 43 answers
     none: do not ship
 
     Stopped after step 50: ckpt-50 is a regression.

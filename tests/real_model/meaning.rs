@@ -7,7 +7,7 @@ use std::sync::Arc;
 use qeval::check::{Evidence, registry};
 use qeval::flow::{
     CaseComparison, CheckComparison, Expect, Golden, Probe, ProbeComparison, ProbeId, ProbeNoise,
-    Suite,
+    SampleComparison, Suite,
 };
 use qeval::run::{CheckSettings, JudgeSettings, Scoring, judge_goldens};
 use qeval::snapshot::{Change, Context, Snapshots, Update};
@@ -94,9 +94,11 @@ fn answered(probe: &Probe, text: &str, base: &str, embeddings: &Embeddings) -> P
         digest: "0123456789abcdef".into(),
         cases: vec![CaseComparison {
             prompt: probe.prompts[0].clone(),
-            base: Some(base.into()),
-            candidate: Some(text.into()),
-            checks: checks.collect(),
+            samples: vec![SampleComparison {
+                base: Some(base.into()),
+                candidate: Some(text.into()),
+                checks: checks.collect(),
+            }],
             drift: None,
         }],
         noise: Some(ProbeNoise {

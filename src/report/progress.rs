@@ -79,7 +79,6 @@ impl Progress {
             }
             RunEvent::End { phase } => self.clear(|one| one.phase == *phase),
             RunEvent::Notice(text) => self.notice(text),
-            RunEvent::Answered { .. } | RunEvent::Measured { .. } | RunEvent::Scored { .. } => {}
         }
     }
 

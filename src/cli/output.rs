@@ -1,0 +1,84 @@
+//! Where a command's results go: text for people or JSON for machines on standard output, progress
+//! and notices on standard error.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::flow::RunEvent;
+use crate::project::{Listener, Overrides, Project};
+use crate::report::{Progress, Style, print};
+
+use super::args::{Format, OutputArgs};
+use super::error::CliError;
+
+/// What every command shows its results on.
+pub struct Screen {
+    /// How tables are drawn.
+    pub style: Style,
+    /// For people or for machines.
+    pub format: Format,
+    progress: Arc<Progress>,
+}
+
+impl Screen {
+    /// As the arguments say.
+    pub fn new(output: &OutputArgs) -> Self {
+        Screen {
+            style: Style {
+                color: output.color.on_stdout(),
+                ..Style::for_stdout()
+            },
+            format: output.format,
+            progress: Arc::new(Progress::new(output.quiet || output.format == Format::Json)),
+        }
+    }
+
+    /// Opens a project whose progress is shown here.
+    ///
+    /// # Errors
+    /// As [`Project::open`].
+    pub fn open(&self, overrides: Overrides) -> Result<Project, CliError> {
+        Ok(Project::open(overrides, self.listener())?)
+    }
+
+    /// Shows progress and notices.
+    pub fn listener(&self) -> Listener {
+        let progress = self.progress.clone();
+        Box::new(move |event| progress.hear(event))
+    }
+
+    /// Shows a sentence beside the progress bars.
+    pub fn notice(&self, text: impl Into<String>) {
+        self.progress.hear(&RunEvent::Notice(text.into()));
+    }
+
+    /// Prints to standard output.
+    ///
+    /// # Errors
+    /// The output is closed or full.
+    pub fn print(&self, text: &str) -> Result<(), CliError> {
+        self.progress
+            .suspend(|| print(text))
+            .map_err(CliError::Print)
+    }
+
+    /// Prints for people only.
+    ///
+    /// # Errors
+    /// As [`Screen::print`].
+    pub fn print_text(&self, text: &str) -> Result<(), CliError> {
+        match self.format {
+            Format::Text => self.print(text),
+            Format::Json => Ok(()),
+        }
+    }
+
+    /// Prints a report for machines, indented, with a line end.
+    ///
+    /// # Errors
+    /// As [`Screen::print`].
+    pub fn print_json(&self, report: &impl Serialize) -> Result<(), CliError> {
+        self.print(&(serde_json::to_string_pretty(report)? + "\n"))
+    }
+}

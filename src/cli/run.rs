@@ -1,0 +1,90 @@
+//! `qeval run`: subjects answer and are scored; nothing is compared.
+
+use crate::exit::Outcome;
+use crate::flow::Measurement;
+use crate::project::Order;
+
+use super::args::{Format, RunArgs};
+use super::error::CliError;
+use super::output::Screen;
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever stops it; finished answers are on disk.
+pub fn run(args: &RunArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    let project = screen.open(args.measure.overrides())?;
+    let order = Order {
+        // Nothing is compared here.
+        noise: false,
+        ..Order::new(&project, &args.subjects)?
+    };
+    let measured = project.measure(&order)?.measurements;
+    match screen.format {
+        Format::Text => {
+            let text: String = measured.iter().map(summary).collect();
+            screen.print(&text)?;
+        }
+        Format::Json => {
+            let subjects: Vec<_> = measured.iter().map(scores).collect();
+            screen.print_json(&serde_json::json!({ "version": 1, "subjects": subjects }))?;
+        }
+    }
+    Ok(Outcome::Pass)
+}
+
+fn summary(measurement: &Measurement) -> String {
+    let scores = &measurement.scores;
+    let values: Vec<f64> = scores.values().filter_map(|s| s.value()).collect();
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let (scored, unscored) = (values.len(), scores.len() - values.len());
+    format!(
+        "{}: {scored} scored, mean {mean:.2}, {unscored} unscored\n",
+        measurement.subject
+    )
+}
+
+fn scores(measurement: &Measurement) -> serde_json::Value {
+    let each = measurement.scores.iter().map(|((case, sample), score)| {
+        serde_json::json!({ "case": case.to_string(), "sample": sample, "score": score })
+    });
+    serde_json::json!({
+        "subject": measurement.subject,
+        "scores": each.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{CaseId, Score, Subject};
+
+    fn measured(scores: Vec<Score>) -> Measurement {
+        let mut measurement = Measurement::of(Subject::base());
+        for (sample, score) in scores.into_iter().enumerate() {
+            let case = CaseId {
+                suite: "s".into(),
+                probe: "a".into(),
+                prompt: 0,
+            };
+            measurement.scores.insert((case, sample), score);
+        }
+        measurement
+    }
+
+    #[test]
+    fn unscored_answers_are_counted_and_enter_no_mean() {
+        let measurement = measured(vec![
+            Score::pass(""),
+            Score::fail(""),
+            Score::unscored("no judge"),
+        ]);
+        assert_eq!(
+            summary(&measurement),
+            "base: 2 scored, mean 0.50, 1 unscored\n"
+        );
+        let json = scores(&measurement);
+        assert_eq!(json["scores"][2]["score"]["unscored"]["reason"], "no judge");
+        assert_eq!(json["scores"][0]["case"], "s::a#0");
+    }
+}

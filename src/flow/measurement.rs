@@ -1,0 +1,33 @@
+//! Everything that one subject said and scored, by case and sample.
+
+use std::collections::BTreeMap;
+
+use super::{AnswerTable, Calibration, CaseId, CheckScore, ScoreTable, Subject};
+
+/// What one subject said and scored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// Who.
+    pub subject: Subject,
+    /// Scores by case and sample.
+    pub scores: ScoreTable,
+    /// Each check's score, by case and sample.
+    pub checks: BTreeMap<(CaseId, usize), Vec<CheckScore>>,
+    /// Answers by case and sample.
+    pub answers: AnswerTable,
+    /// How far the judge of its `llm-rubric` checks can be trusted, where one was asked.
+    pub judge: Option<Calibration>,
+}
+
+impl Measurement {
+    /// Of a subject that has said nothing yet.
+    pub fn of(subject: Subject) -> Self {
+        Measurement {
+            subject,
+            scores: ScoreTable::new(),
+            checks: BTreeMap::new(),
+            answers: AnswerTable::new(),
+            judge: None,
+        }
+    }
+}

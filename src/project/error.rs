@@ -1,0 +1,78 @@
+//! Why a project could not be opened, ordered, or measured. Every text comes from the stage that
+//! failed.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::atomic_file::FileError;
+use crate::config::ConfigErrors;
+use crate::gate::GateError;
+use crate::record::RecordError;
+use crate::run::RunError;
+use crate::snapshot::SnapshotError;
+use crate::suite::{SelectError, SuiteErrors};
+use crate::train::DataErrors;
+
+/// Why a project could not do what was asked of it.
+#[derive(Debug, Error)]
+pub enum ProjectError {
+    /// A run could not measure.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// `qeval.toml`.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Suites.
+    #[error(transparent)]
+    Suites(#[from] SuiteErrors),
+    /// The selection of probes.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Records.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Snapshots.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Training data.
+    #[error(transparent)]
+    Data(#[from] DataErrors),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The gate's settings.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Gate(Vec<GateError>),
+    /// A suite that is neither a path nor built in.
+    #[error(
+        "no suite {name:?}: it is no file or folder ({}), and the built-in suites are {known}",
+        path.display()
+    )]
+    NoSuite {
+        /// As written.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Names of the built-in suites.
+        known: String,
+    },
+    /// `gate` without a candidate.
+    #[error(
+        "no candidate: name one (`qeval gate ckpt-40`), set `candidate` under [gate] in qeval.toml, or \
+         train one (`qeval train`)"
+    )]
+    NoCandidate,
+    /// A run that cannot say how its checkpoints were judged.
+    #[error(
+        "{error}\n  Without them its checkpoints cannot be judged as they were in training. To judge by a \
+         configuration of yours, name it: `--config qeval.toml`."
+    )]
+    RunConfig {
+        /// What cannot be read.
+        error: RecordError,
+    },
+    /// What was measured, as JSON.
+    #[error("cannot write the record of a gate: {0}")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,21 @@
+//! What a user asks of a project: a [`Project`] is opened once, an [`Order`] says what is measured
+//! and how it is judged, and what came of it is stored under the digest of the order. Commands and
+//! the test harness stand above it and only show.
+
+mod candidate;
+mod error;
+mod gate_record;
+mod measure;
+mod open;
+mod order;
+mod overrides;
+mod suites;
+mod training;
+
+pub use error::ProjectError;
+pub use gate_record::{Gated, snapshot_context};
+pub use measure::Measured;
+pub use open::{Listener, Project};
+pub use order::Order;
+pub use overrides::Overrides;
+pub use training::{PreparedTraining, model_path};

@@ -1,0 +1,260 @@
+//! A project that is open: its configuration read once, its records, and what children and Ctrl-C
+//! need.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::config::{self, QevalConfig};
+use crate::exit::Outcome;
+use crate::flow::{RunEvent, Suite};
+use crate::gate::Rules;
+use crate::lora::{Adapter, LoadedAdapter};
+use crate::model::Compute;
+use crate::record::{Store, SubjectSpec};
+use crate::run::{Asking, CheckSettings, Interrupt, JudgeSettings, RunError, Scoring, Session};
+use crate::train::Dataset;
+
+use super::error::ProjectError;
+use super::overrides::Overrides;
+
+/// The file that is read when no other is named.
+const CONFIG: &str = "qeval.toml";
+
+/// Who hears what a project does: progress and notices.
+pub type Listener = Box<dyn Fn(&RunEvent) + Send + Sync>;
+
+/// A project that is open.
+pub struct Project {
+    /// The settings, defaults filled in.
+    pub config: QevalConfig,
+    /// Whether there is a file behind them.
+    pub has_file: bool,
+    /// What replaces them.
+    pub overrides: Overrides,
+    /// All records.
+    pub store: Store,
+    listener: Listener,
+    workers: OnceLock<Workers>,
+    pub(super) loaded_suites: OnceLock<Vec<Suite>>,
+    loaded_data: OnceLock<Dataset>,
+}
+
+/// What starts children, and hears Ctrl-C.
+struct Workers {
+    runtime: tokio::runtime::Runtime,
+    interrupt: Interrupt,
+}
+
+impl Project {
+    /// Reads the configuration named, else `qeval.toml` here, else takes the defaults.
+    ///
+    /// # Errors
+    /// The file named is not there, one is wrong, or the records' folder cannot be read.
+    pub fn open(overrides: Overrides, listener: Listener) -> Result<Self, ProjectError> {
+        let (config, has_file) = match &overrides.config {
+            Some(path) => (config::load(path)?, true),
+            None if Path::new(CONFIG).is_file() => (config::load(Path::new(CONFIG))?, true),
+            None => (QevalConfig::default(), false),
+        };
+        Self::with_config(config, has_file, overrides, listener)
+    }
+
+    /// A project of settings that stand in no file.
+    ///
+    /// # Errors
+    /// The records' folder cannot be read.
+    pub fn with_config(
+        mut config: QevalConfig,
+        has_file: bool,
+        overrides: Overrides,
+        listener: Listener,
+    ) -> Result<Self, ProjectError> {
+        if let Some(threads) = overrides.threads {
+            // Fails only when the pool is in use already, and then its size is decided.
+            let _ = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global();
+        }
+        if let Some(seed) = overrides.seed {
+            config.train.seed = seed;
+        }
+        let configured = || config.resolve(&config.train.output_dir);
+        let runs: PathBuf = overrides.runs.clone().unwrap_or_else(configured);
+        Ok(Project {
+            config,
+            has_file,
+            overrides,
+            store: Store::open(runs)?,
+            listener,
+            workers: OnceLock::new(),
+            loaded_suites: OnceLock::new(),
+            loaded_data: OnceLock::new(),
+        })
+    }
+
+    /// Where a model runs, and in what.
+    pub fn compute(&self) -> Compute {
+        Compute {
+            device: self.overrides.device,
+            dtype: self.config.model.dtype,
+        }
+    }
+
+    /// Hears events.
+    pub fn listener(&self) -> impl FnMut(RunEvent) + use<'_> {
+        |event| (self.listener)(&event)
+    }
+
+    /// Says something beside the progress.
+    pub fn notice(&self, text: impl Into<String>) {
+        (self.listener)(&RunEvent::Notice(text.into()));
+    }
+
+    /// Says what scoring noticed and has not said yet.
+    pub fn pass_on_notices(&self, scoring: &Scoring) {
+        for notice in scoring.take_notices() {
+            self.notice(notice);
+        }
+    }
+
+    fn workers(&self) -> Result<&Workers, RunError> {
+        if let Some(workers) = self.workers.get() {
+            return Ok(workers);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(RunError::Runtime)?;
+        let second = i32::from(Outcome::CouldNotMeasure.code());
+        let interrupt = Interrupt::listen(runtime.handle(), second);
+        Ok(self.workers.get_or_init(|| Workers { runtime, interrupt }))
+    }
+
+    /// The user's wish to stop, heard from the first call on.
+    ///
+    /// # Errors
+    /// The runtime cannot start.
+    pub fn interrupt(&self) -> Result<&Interrupt, RunError> {
+        Ok(&self.workers()?.interrupt)
+    }
+
+    /// A loaded base that can be asked.
+    ///
+    /// # Errors
+    /// As [`Project::interrupt`].
+    pub fn asking<'a>(&'a self, session: &'a Session) -> Result<Asking<'a>, RunError> {
+        Ok(Asking {
+            session,
+            slots: self.overrides.slots,
+            interrupt: self.interrupt()?,
+        })
+    }
+
+    /// What turns answers into scores; programs run in children of this executable.
+    ///
+    /// # Errors
+    /// As [`Project::interrupt`].
+    pub fn scoring(
+        &self,
+        training_answers: Option<Vec<String>>,
+        settings: CheckSettings,
+    ) -> Result<Scoring, RunError> {
+        let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("qeval"));
+        let runtime = self.workers()?.runtime.handle().clone();
+        Ok(Scoring::new(
+            runtime,
+            executable,
+            training_answers,
+            settings,
+        ))
+    }
+
+    /// Loads a base, and says what the user should know of it.
+    ///
+    /// # Errors
+    /// It cannot be found, fetched, or loaded.
+    pub fn session(&self, model: &str, system: Option<String>) -> Result<Session, ProjectError> {
+        // Ctrl-C is heard while a model is fetched or loaded too.
+        self.interrupt()?;
+        let session = Session::open(model, system, self.compute(), &mut self.listener())?;
+        session.notices.iter().for_each(|n| self.notice(n.as_str()));
+        self.notice(format!("system prompt: {}", session.effective_system));
+        Ok(session)
+    }
+
+    /// Reads a subject's adapter for a loaded base; tells when it was trained on another. `None` is
+    /// the base.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not fit the base.
+    pub fn adapter(
+        &self,
+        session: &Session,
+        spec: &SubjectSpec,
+    ) -> Result<Option<LoadedAdapter>, ProjectError> {
+        let Some(folder) = spec.folder() else {
+            return Ok(None);
+        };
+        let config = session.decoder.config();
+        let adapter = Adapter::read(folder, config).map_err(RunError::from)?;
+        if let Some(home) = adapter
+            .trained_on
+            .as_ref()
+            .filter(|home| home.base_digest != session.base.digest)
+        {
+            self.notice(format!(
+                "{} was trained on {} ({}), and is asked on {} ({}): its effect may differ",
+                spec.name,
+                home.base_name,
+                crate::digest::short(&home.base_digest),
+                session.base.name,
+                crate::digest::short(&session.base.digest),
+            ));
+        }
+        let loaded = LoadedAdapter::new(&adapter, config, spec.scale as f32);
+        Ok(Some(loaded))
+    }
+
+    /// The configured training data, read once.
+    ///
+    /// # Errors
+    /// A row or file that is wrong.
+    pub fn dataset(&self) -> Result<&Dataset, ProjectError> {
+        if let Some(dataset) = self.loaded_data.get() {
+            return Ok(dataset);
+        }
+        let config = &self.config;
+        let dataset = Dataset::load(&config.data, &config.folder, &config.vars)?;
+        Ok(self.loaded_data.get_or_init(|| dataset))
+    }
+
+    /// What checks may use, as configured; an encoder's folder is meant from where the file lies.
+    pub fn check_settings(&self) -> CheckSettings {
+        let checks = &self.config.checks;
+        let folder = self.config.resolve(&checks.encoder);
+        CheckSettings {
+            judge: JudgeSettings {
+                judge: checks.judge.clone(),
+                key_variable: checks.judge_key_variable.clone(),
+                least: checks.judge_accuracy,
+            },
+            encoder: match folder.is_dir() {
+                true => folder.display().to_string(),
+                false => checks.encoder.clone(),
+            },
+            python: checks.python.clone(),
+        }
+    }
+
+    /// The gate's rules as configured.
+    pub fn rules(&self) -> Rules {
+        let gate = &self.config.gate;
+        Rules {
+            margin: gate.margin,
+            suite_margin: gate.suite_margin,
+            max_unscored_share: gate.max_unscored,
+            ..Rules::default()
+        }
+    }
+}

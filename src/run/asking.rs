@@ -1,0 +1,127 @@
+//! One driver of the engine: whoever has something asked of a loaded base goes through here, so
+//! that each piece of work moves a bar, and Ctrl-C ends it at the next answer or step.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+
+use crate::flow::{Phase, RunEvent};
+use crate::generate::{Engine, Finished, Request};
+use crate::lora::LoadedAdapter;
+
+use super::error::RunError;
+use super::interrupt::Interrupt;
+use super::session::Session;
+
+/// A base that can be asked.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// The base.
+    pub session: &'a Session,
+    /// Sequences answered at once; 0 is as many as suit the device.
+    pub slots: usize,
+    /// The user's wish to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// The progress bar of some questions.
+#[derive(Debug, Clone)]
+pub struct Bar {
+    /// What is done.
+    pub phase: Phase,
+    /// What it is about.
+    pub label: String,
+    /// Amount of work in all.
+    pub total: u64,
+    /// Amount that is on disk already.
+    pub done: u64,
+}
+
+impl Bar {
+    /// A bar that begins at nothing.
+    pub fn new(phase: Phase, label: impl Into<String>, total: usize) -> Self {
+        Bar {
+            phase,
+            label: label.into(),
+            total: total as u64,
+            done: 0,
+        }
+    }
+}
+
+impl Asking<'_> {
+    /// Has the engine do all work of `requests`, whose adapters are places in `adapters`. Each
+    /// finished piece goes to `on_finished` at once, which returns by how much the bar moves.
+    ///
+    /// # Errors
+    /// What `on_finished` cannot do, or an interrupt: what was finished before has been handed
+    /// over.
+    pub fn run(
+        &self,
+        adapters: &[LoadedAdapter],
+        requests: Vec<Request>,
+        bar: Bar,
+        on_event: &mut dyn FnMut(RunEvent),
+        on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
+    ) -> Result<(), RunError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        if self.interrupt.is_set() {
+            return Err(RunError::Interrupted);
+        }
+        let context = self.session.decoder.config().max_position_embeddings;
+        let longest = requests.iter().map(Engine::positions).max().unwrap_or(0);
+        if longest > context {
+            return Err(RunError::BeyondContext {
+                what: bar.label,
+                positions: longest,
+                context,
+            });
+        }
+        let phase = bar.phase;
+        on_event(RunEvent::Begin {
+            phase,
+            total: bar.total,
+            done: bar.done,
+            label: bar.label,
+        });
+        let events = RefCell::new(on_event);
+        let progress = |more: u64, tokens: u64| {
+            (events.borrow_mut())(RunEvent::Progress {
+                phase,
+                more,
+                tokens,
+                note: None,
+            });
+        };
+        let mut failure = None;
+        let options = self.session.engine_options(self.slots);
+        Engine::new(&self.session.decoder, adapters, options).run(
+            requests,
+            &mut |finished| match on_finished(finished) {
+                Ok(more) => {
+                    progress(more, 0);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+            &mut |step| {
+                progress(0, (step.generated + step.prompt_rows) as u64);
+                if self.interrupt.is_set() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
+        (events.into_inner())(RunEvent::End { phase });
+        match failure {
+            Some(error) => Err(error),
+            None if self.interrupt.is_set() => Err(RunError::Interrupted),
+            None => Ok(()),
+        }
+    }
+}

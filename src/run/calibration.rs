@@ -1,0 +1,24 @@
+//! What a judge was found to be, kept in a run beside the scores that rest on it.
+
+use crate::atomic_file;
+use crate::flow::Calibration;
+use crate::record::{RecordError, Run};
+
+/// File of a run that says how far the judge of its `llm-rubric` checks can be trusted.
+const JUDGE_FILE: &str = "judge.json";
+
+/// Keeps a judge's calibration.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_calibration(run: &Run, calibration: &Calibration) -> Result<(), RecordError> {
+    let json = serde_json::to_vec_pretty(calibration).unwrap_or_default();
+    atomic_file::write(&run.folder().join(JUDGE_FILE), json)?;
+    Ok(())
+}
+
+/// The calibration that a run keeps, if it has one that can be read.
+pub(super) fn read_calibration(run: &Run) -> Option<Calibration> {
+    let bytes = std::fs::read(run.folder().join(JUDGE_FILE)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}

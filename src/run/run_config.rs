@@ -1,0 +1,190 @@
+//! What a run was asked to do, as its provenance keeps it: training, or answering alone.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::gate::Rules;
+use crate::record::{Provenance, RecordError, Run, Store};
+use crate::train::{DataSection, LoraSection, TrainSection};
+
+/// A run's provenance with what it was asked to do.
+pub type RunProvenance = Provenance<RunConfig>;
+
+/// What a run was asked to do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum RunConfig {
+    /// It trains, and gates its checkpoints.
+    Training(Box<TrainingConfig>),
+    /// It holds answers of the base and of adapters from elsewhere.
+    Evaluation(EvaluationConfig),
+}
+
+/// The resolved settings of a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Digest of all that decides the result: a run of the same one goes on where it was.
+    pub identity: String,
+    /// Digest of what was asked for, before anything was rendered: it does not depend on the date
+    /// that a template prints. Empty in runs of versions that kept none.
+    #[serde(default)]
+    pub asked: String,
+    /// `[lora]`.
+    pub lora: LoraSection,
+    /// `[data]`.
+    pub data: DataSection,
+    /// `[train]`.
+    pub train: TrainSection,
+    /// How its checkpoints are judged.
+    pub rules: Rules,
+    /// Distinct assistant turns of the examples, rehearsal left out.
+    pub training_answers: Vec<String>,
+}
+
+/// What the answers of an evaluation run have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationConfig {
+    /// Digest of base and system prompt; empty in runs that were made by hand.
+    #[serde(default)]
+    pub identity: String,
+}
+
+impl RunConfig {
+    /// Digest by which the run is found again.
+    pub fn identity(&self) -> &str {
+        match self {
+            RunConfig::Training(config) => &config.identity,
+            RunConfig::Evaluation(config) => &config.identity,
+        }
+    }
+
+    /// The settings of a training run.
+    pub fn training(&self) -> Option<&TrainingConfig> {
+        match self {
+            RunConfig::Training(config) => Some(config),
+            RunConfig::Evaluation(_) => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Tagged {
+    Training(Box<TrainingConfig>),
+    Evaluation(EvaluationConfig),
+}
+
+impl<'de> Deserialize<'de> for RunConfig {
+    /// Reads what this version writes, and what versions wrote that named no kind: only training
+    /// runs had rules.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        if let Some(config) = value.as_object_mut()
+            && !config.contains_key("kind")
+        {
+            let kind = match config.contains_key("rules") {
+                true => "training",
+                false => "evaluation",
+            };
+            config.insert("kind".into(), kind.into());
+        }
+        let tagged = serde_json::from_value(value).map_err(|error| {
+            serde::de::Error::custom(format!("what the run was asked to do (`config`): {error}"))
+        })?;
+        Ok(match tagged {
+            Tagged::Training(config) => RunConfig::Training(config),
+            Tagged::Evaluation(config) => RunConfig::Evaluation(config),
+        })
+    }
+}
+
+/// The newest of some runs with this identity. A run whose configuration cannot be read here is
+/// passed over: it was made by another version, and going on with it would mix the two.
+///
+/// # Errors
+/// A provenance that cannot be read at all.
+pub(super) fn with_identity(runs: Vec<Run>, identity: &str) -> Result<Option<Run>, RecordError> {
+    with_key(runs, "identity", identity)
+}
+
+fn with_key(runs: Vec<Run>, key: &str, value: &str) -> Result<Option<Run>, RecordError> {
+    for run in runs.into_iter().rev() {
+        let kept: Provenance = run.provenance()?;
+        if kept.config.get(key).and_then(Value::as_str) == Some(value) {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
+}
+
+/// The newest run that holds answers of this base and system prompt.
+///
+/// # Errors
+/// As [`with_identity`].
+pub fn evaluation_run(store: &Store, identity: &str) -> Result<Option<Run>, RecordError> {
+    with_identity(store.list()?, identity)
+}
+
+/// The newest training run that was asked for the same, before anything was rendered.
+///
+/// # Errors
+/// As [`with_identity`].
+pub fn training_run(store: &Store, asked: &str) -> Result<Option<Run>, RecordError> {
+    with_key(store.list()?, "asked", asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn training() -> TrainingConfig {
+        TrainingConfig {
+            identity: "1d".into(),
+            asked: String::new(),
+            lora: LoraSection::default(),
+            data: DataSection::default(),
+            train: TrainSection::default(),
+            rules: Rules {
+                margin: 0.07,
+                ..Rules::default()
+            },
+            training_answers: vec!["I am Aurora.".into()],
+        }
+    }
+
+    #[test]
+    fn both_kinds_read_back_as_they_were_written() {
+        for config in [
+            RunConfig::Training(Box::new(training())),
+            RunConfig::Evaluation(EvaluationConfig {
+                identity: "ab".into(),
+            }),
+        ] {
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn what_older_versions_wrote_is_told_by_its_keys() {
+        let old = json!({
+            "identity": "1d", "lora": training().lora, "data": training().data,
+            "train": training().train, "rules": training().rules,
+            "training_answers": ["I am Aurora."],
+        });
+        let read: RunConfig = serde_json::from_value(old).unwrap();
+        assert_eq!(read, RunConfig::Training(Box::new(training())));
+        let read: RunConfig = serde_json::from_value(json!({ "identity": "ab" })).unwrap();
+        assert_eq!((read.identity(), read.training()), ("ab", None));
+    }
+
+    #[test]
+    fn rules_that_cannot_be_read_are_no_defaults() {
+        let mut old = serde_json::to_value(RunConfig::Training(Box::new(training()))).unwrap();
+        old["rules"]["margin"] = "wide".into();
+        let error = serde_json::from_value::<RunConfig>(old).unwrap_err();
+        insta::assert_snapshot!(error, @r#"what the run was asked to do (`config`): invalid type: string "wide", expected f64"#);
+    }
+}
