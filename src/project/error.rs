@@ -65,7 +65,7 @@ pub enum ProjectError {
     NoCandidate,
     /// A run that cannot say how its checkpoints were judged.
     #[error(
-        "{error}\n  Without them its checkpoints cannot be judged as they were in training. To judge by a \
+        "{error}\n  Without its rules no checkpoint can be judged as it was in training. To judge by a \
          configuration of yours, name it: `--config qeval.toml`."
     )]
     RunConfig {

@@ -10,7 +10,7 @@ use crate::flow::{Comparison, Measurement, NoiseFloor, Preview, ProbeId, Suite};
 use crate::gate::{Look, Rules, preview};
 use crate::model::Compute;
 use crate::record::{Run, SubjectSource, SubjectSpec};
-use crate::run::{CheckSettings, RunProvenance, SUITES_FILE, TrainingConfig, compare, leaked};
+use crate::run::{CheckSettings, RunProvenance, SUITES_FILE, compare, leaked};
 use crate::train::Dataset;
 
 use super::error::ProjectError;
@@ -60,14 +60,19 @@ impl Order {
             SubjectSource::Checkpoint { run, .. } => Some(run.clone()),
             _ => None,
         });
-        let provenance: Option<RunProvenance> = run
-            .as_ref()
-            .map(Run::provenance)
-            .transpose()
-            .map_err(|error| ProjectError::RunConfig { error })?;
-        let trained = provenance.as_ref().and_then(|p| p.config.training());
         let (config, overrides) = (&project.config, &project.overrides);
         let asked_elsewhere = overrides.config.is_some() || !overrides.suites.is_empty();
+        let provenance: Option<RunProvenance> = match run.as_ref().map(Run::provenance) {
+            None => None,
+            Some(Ok(provenance)) => Some(provenance),
+            // The way out that the error names: a configuration that stands for the run's own.
+            Some(Err(error)) if asked_elsewhere => {
+                project.notice(format!("what the run was trained on is not known: {error}"));
+                None
+            }
+            Some(Err(error)) => return Err(ProjectError::RunConfig { error }),
+        };
+        let trained = provenance.as_ref().and_then(|p| p.config.training());
         let as_trained = match (&run, &provenance, trained) {
             (Some(run), Some(provenance), Some(trained)) if !asked_elsewhere => {
                 stored_suites(run.folder()).map(|all| (provenance, trained, all))
@@ -105,7 +110,7 @@ impl Order {
             system,
             subjects,
             suites,
-            rules: look(rules, trained, run.as_ref())?,
+            rules: look(rules, run.as_ref())?,
             training_answers: trained.map(|t| t.training_answers.clone()),
             checks: project.check_settings(),
             seed,
@@ -172,12 +177,8 @@ impl Order {
 }
 
 /// Rules for a candidate that a training run chose among its checkpoints, else for one by itself.
-fn look(
-    rules: Rules,
-    trained: Option<&TrainingConfig>,
-    run: Option<&Run>,
-) -> Result<Rules, ProjectError> {
-    let (Some(_), Some(run)) = (trained, run) else {
+fn look(rules: Rules, run: Option<&Run>) -> Result<Rules, ProjectError> {
+    let Some(run) = run else {
         return Ok(Rules {
             look: Look::Single,
             chosen_from: 1,

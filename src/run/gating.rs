@@ -9,6 +9,7 @@ use crate::flow::{AdapterRef, Comparison, Decision, Phase, RunEvent, Subject, Ve
 use crate::gate::{Look, Rules, select_best};
 use crate::lora::LoadedAdapter;
 use crate::record::TrainLog;
+use crate::text::plural;
 use crate::train::{CheckpointHook, CheckpointView, TrainLine};
 
 use super::comparison::judge_checkpoint;
@@ -153,9 +154,10 @@ impl Gate<'_, '_> {
             .rev()
             .take_while(|g| Some(g.step) != best)
             .count();
+        let gates = plural(since, "gate");
         (since >= patience && !checkpoint.last).then(|| match best {
-            Some(best) => format!("{since} gates without a better checkpoint than ckpt-{best}"),
-            None => format!("{since} gates without a checkpoint that may ship"),
+            Some(best) => format!("{gates} without a better checkpoint than ckpt-{best}"),
+            None => format!("{gates} without a checkpoint that may ship"),
         })
     }
 

@@ -25,6 +25,8 @@ mod parity;
 mod project;
 /// Programs that CPython runs, locked down.
 mod python;
+/// What earlier runs and versions left, and where it is looked for.
+mod records;
 /// Killed and interrupted runs.
 mod resume;
 /// What a reviewer sees.
@@ -33,3 +35,5 @@ mod review;
 mod sandbox;
 /// What the others share.
 mod support;
+/// When training ends, and what it keeps.
+mod training;

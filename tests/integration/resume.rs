@@ -137,7 +137,7 @@ fn killed_evaluation_ends_as_an_undisturbed_one() {
 }
 
 /// Sends Ctrl-C to a command once `reached` says so, and returns what it said.
-fn interrupt(project: &Project, command: &str, reached: impl Fn(&Project) -> bool) -> Said {
+pub fn interrupt(project: &Project, command: &str, reached: impl Fn(&Project) -> bool) -> Said {
     let child = project.start(command);
     let started = Instant::now();
     while !reached(project) {
@@ -160,7 +160,7 @@ fn press_ctrl_c(child: &Child) {
 const INTERRUPTED: &str =
     "error: interrupted; what was finished is kept, and the same command goes on from there\n";
 
-fn has_line(project: &Project, file: &str, part: &str) -> bool {
+pub fn has_line(project: &Project, file: &str, part: &str) -> bool {
     std::fs::read_to_string(project.path(file))
         .is_ok_and(|text| text.lines().any(|line| line.contains(part)))
 }

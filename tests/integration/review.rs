@@ -109,3 +109,51 @@ fn a_clean_comment_says_that_nothing_differs() {
     let with = comment();
     assert!(with.contains("No answer differs"), "{with}");
 }
+
+#[test]
+fn every_command_of_a_review_speaks_json() {
+    let project = project();
+    std::fs::create_dir_all(project.path("snapshots/answers")).unwrap();
+    project.qeval("gate adapters/harmful").exits(1);
+    let json = |command: &str, code: i32| {
+        let said = project.qeval(&format!("{command} --format json"));
+        said.exits(code).json()
+    };
+    let shown = json("snapshot show facts/*", 2);
+    let first = &shown["pending"][0];
+    let name = first["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("facts/"), "{first}");
+    assert!(
+        first["accepted"].is_null() && first["new"].is_string(),
+        "{first}"
+    );
+    let accepted = json(&format!("snapshot accept {name}"), 2);
+    assert_eq!(accepted["accepted"][0]["name"], name.as_str());
+    let waiting = accepted["pending"].as_array().unwrap().len();
+    let rejected = json("snapshot reject facts/*", 2);
+    let gone = rejected["rejected"].as_array().unwrap().len();
+    let left = rejected["pending"].as_array().unwrap().len();
+    assert_eq!(gone + left, waiting);
+    json("snapshot reject", 0);
+    project.write(
+        "snapshots/answers/facts/gone.snap",
+        "---\n---\nProbe: kept\n",
+    );
+    let orphans = json("snapshot orphans", 0);
+    let files = orphans["orphans"].as_array().unwrap();
+    assert!(
+        files[0].as_str().unwrap().ends_with("facts/gone.snap"),
+        "{orphans}"
+    );
+    assert_eq!(json("snapshot orphans --remove", 0)["removed"], true);
+    assert!(!project.path("snapshots/answers/facts/gone.snap").exists());
+}
+
+#[test]
+fn init_speaks_json() {
+    let project = Project::empty();
+    let said = project.qeval("init new --format json").exits(0).json();
+    let written = said["written"].as_array().unwrap();
+    assert_eq!(written.last().unwrap(), "qeval.toml");
+    assert!(project.path("new/qeval.toml").is_file());
+}

@@ -1,0 +1,117 @@
+//! When training ends, and what it keeps.
+
+use serde_json::Value;
+
+use crate::project::Project;
+
+fn checkpoints(project: &Project) -> Vec<usize> {
+    let entries = std::fs::read_dir(project.path("runs/run-0001")).unwrap();
+    let mut steps: Vec<usize> = entries
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_prefix("checkpoint-")?.parse().ok()
+        })
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+fn steps_gated(project: &Project) -> Vec<u64> {
+    let gates = project.lines("runs/run-0001/train.jsonl", "gate");
+    gates.iter().filter_map(|g| g["step"].as_u64()).collect()
+}
+
+#[test]
+fn patience_ends_a_run_that_gets_no_better() {
+    let project = Project::with_model();
+    project.edit(
+        "qeval.toml",
+        "save_steps = 0.5",
+        "save_steps = 6\nearly_stopping_patience = 2",
+    );
+    let said = project.qeval("train --format json").exits(0).json();
+    let best = said["best"].as_u64().unwrap();
+    let gated = steps_gated(&project);
+    let after: Vec<&u64> = gated.iter().filter(|step| **step > best).collect();
+    assert_eq!(after.len(), 2, "best {best}, gated {gated:?}");
+    assert!(*gated.last().unwrap() < 42, "{gated:?}");
+    // A run that ended by patience is shown again and not gone on with.
+    let again = project.qeval("train").exits(0);
+    let reason = format!("2 gates without a better checkpoint than ckpt-{best}");
+    assert!(again.stdout.contains(&reason), "{}", again.stdout);
+    assert_eq!(steps_gated(&project), gated);
+}
+
+#[test]
+fn only_the_best_and_the_newest_checkpoints_are_kept() {
+    let project = Project::with_model();
+    project.edit(
+        "qeval.toml",
+        "save_steps = 0.5",
+        "save_steps = 6\nsave_total_limit = 1",
+    );
+    let said = project.qeval("train --format json").exits(0).json();
+    let best = said["best"].as_u64().unwrap() as usize;
+    let mut kept = vec![best, 42];
+    kept.dedup();
+    assert_eq!(checkpoints(&project), kept);
+    assert_eq!(
+        steps_gated(&project).len(),
+        7,
+        "every one of them was gated"
+    );
+    // What is gone is named, with what is left.
+    let gone = (1..=7).map(|n| 6 * n).find(|s| !kept.contains(s)).unwrap();
+    let refusal = project.qeval(&format!("diff base ckpt-{gone}")).refusal();
+    assert!(
+        refusal.contains(&format!("has no checkpoint {gone}")) && refusal.contains("ckpt-42"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn rehearsal_rows_are_the_bases_own_answers() {
+    let project = Project::with_model();
+    let facts = String::from_utf8(project.read("suites/facts.toml")).unwrap();
+    let prompts: Vec<&str> = facts
+        .lines()
+        .filter(|line| line.starts_with("prompts"))
+        .filter_map(|line| line.split('"').nth(1))
+        .take(4)
+        .collect();
+    let rows: String = prompts
+        .iter()
+        .map(|p| format!("{}\n", serde_json::json!({ "prompt": p })))
+        .collect();
+    project.write("rehearsal.jsonl", rows);
+    project.edit(
+        "qeval.toml",
+        "sources = [\"examples.jsonl\"]",
+        "sources = [\"examples.jsonl\"]\nrehearsal = \"rehearsal.jsonl\"",
+    );
+    let said = project.qeval("train").exits(0);
+    // What is rehearsed can show no improvement.
+    assert!(
+        said.stderr
+            .contains("4 probes in the training data or its rehearsal"),
+        "{}",
+        said.stderr
+    );
+    let lines = project.lines("runs/run-0001/train.jsonl", "line");
+    let drift: Vec<f64> = lines
+        .iter()
+        .filter_map(|l| l["rehearsal_kl"].as_f64())
+        .collect();
+    assert!(
+        !drift.is_empty() && drift.iter().all(|kl| *kl >= 0.0),
+        "{drift:?}"
+    );
+    let kept: Value =
+        serde_json::from_slice(&project.read("runs/run-0001/provenance.json")).unwrap();
+    assert_eq!(kept["config"]["kind"], "training");
+    let answers = kept["config"]["training_answers"].as_array().unwrap();
+    assert!(
+        answers.iter().all(|a| a != "Lima."),
+        "the base's answers are no training answers"
+    );
+}
