@@ -41,12 +41,13 @@
 //! | [`hub`] | a model's name -> files on disk |
 //! | [`harness`] | the gate as a test binary |
 //! | [`cli`] | one file per command |
+//! | [`toml_file`] | TOML that people write, with every mistake and its place |
 //! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
-//! Leaves import nothing of ours, and `flow` only leaves. `check`, `gate`, `record`, `snapshot`, and
+//! Leaves import nothing of ours, `flow` and `toml_file` only leaves. `check`, `gate`, `record`, `snapshot`, and
 //! `report` import `flow` and leaves, never each other, never candle; `suite` also imports
-//! `check::registry`, to refuse a bad check at load time. `chat` and `model` import leaves, `lora`
+//! `check::registry`, to refuse a bad check at load time, and like `config` reads `toml_file`s. `chat` and `model` import leaves, `lora`
 //! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
 //! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
 //! and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
@@ -72,4 +73,5 @@ pub mod run;
 pub mod snapshot;
 pub mod suite;
 pub mod text;
+pub mod toml_file;
 pub mod train;

@@ -15,14 +15,15 @@ const LEAVES: [&str; 5] = ["atomic_file", "digest", "exit", "random", "text"];
 
 /// What each module may import beside itself, leaves, and `flow` (which [`NO_FLOW`] may not). A
 /// path such as `check::registry` allows that part alone.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
+    ("toml_file", &[]),
     ("flow", &[]),
     ("check", &[]),
     ("gate", &[]),
     ("record", &[]),
     ("report", &[]),
     ("snapshot", &[]),
-    ("suite", &["check::registry"]),
+    ("suite", &["check::registry", "toml_file"]),
     ("chat", &[]),
     ("model", &[]),
     ("lora", &["model"]),
@@ -30,7 +31,14 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("train", &["chat", "lora", "model"]),
     (
         "config",
-        &["gate", "lora", "model::Dtype", "suite", "train"],
+        &[
+            "gate",
+            "lora",
+            "model::Dtype",
+            "suite",
+            "toml_file",
+            "train",
+        ],
     ),
     ("hub", &[]),
     (
@@ -43,11 +51,19 @@ const EDGES: [(&str, &[&str]); 15] = [
 ];
 
 /// Modules below or beside the nouns.
-const NO_FLOW: [&str; 4] = ["chat", "hub", "lora", "model"];
+const NO_FLOW: [&str; 5] = ["chat", "hub", "lora", "model", "toml_file"];
 
 /// Modules that see no tensors.
-const NO_CANDLE: [&str; 8] = [
-    "check", "config", "flow", "gate", "record", "report", "snapshot", "suite",
+const NO_CANDLE: [&str; 9] = [
+    "check",
+    "config",
+    "flow",
+    "gate",
+    "record",
+    "report",
+    "snapshot",
+    "suite",
+    "toml_file",
 ];
 
 /// Modules that import everything.

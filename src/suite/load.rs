@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::digest;
 use crate::flow::Suite;
+use crate::toml_file::{Issue, Place, in_order, text};
 
-use super::error::{Place, SuiteError, SuiteErrorKind, SuiteErrors};
-use super::file::{Issue, parse};
+use super::error::{SuiteError, SuiteErrorKind, SuiteErrors};
+use super::file::parse;
 use super::validate::Validator;
 
 /// Largest suite file, in bytes: what is larger is no suite.
@@ -141,20 +142,20 @@ fn read_all(
     let mut suites = Vec::new();
     let mut names: HashMap<String, String> = HashMap::new();
     for source in sources {
-        let text = match text(source) {
+        let text = match decode(source) {
             Ok(text) => text,
             Err(error) => {
                 errors.push(*error);
                 continue;
             }
         };
-        let mut issues: Vec<Issue> = Vec::new();
-        let file = parse(text, &mut issues);
-        let broken = issues
-            .iter()
-            .any(|(_, kind)| matches!(kind, SuiteErrorKind::Syntax(_)));
-        if !broken {
-            let mut suite = Validator::new(&source.name, text, vars, &mut issues).suite(&file);
+        let read = parse(text);
+        let mistakes = read.mistakes.into_iter();
+        let mut issues: Vec<Issue<SuiteErrorKind>> = mistakes
+            .map(|(span, mistake)| (span, mistake.into()))
+            .collect();
+        if let Some(file) = read.value {
+            let mut suite = Validator::new(&source.name, text, vars, &mut issues).suite_of(&file);
             if source.tested || !judge_goldens {
                 issues.retain(|(_, kind)| !matches!(kind, SuiteErrorKind::Golden { .. }));
             }
@@ -180,11 +181,8 @@ fn read_all(
             }
             suites.push(suite);
         }
-        issues.sort_by_key(|(span, _)| span.start);
-        errors.extend(issues.into_iter().map(|(span, kind)| {
-            let place = Place::at(&source.name, text, &span);
-            SuiteError { place, kind }
-        }));
+        let issues = in_order(&source.name, text, issues);
+        errors.extend(issues.map(|(place, kind)| SuiteError { place, kind }));
     }
     if errors.is_empty() {
         Ok(suites)
@@ -193,28 +191,21 @@ fn read_all(
     }
 }
 
-/// The text of a source, or why there is none. A byte order mark is passed over.
-fn text(source: &SuiteSource) -> Result<&str, Box<SuiteError>> {
+/// The text of a source, or why there is none.
+fn decode(source: &SuiteSource) -> Result<&str, Box<SuiteError>> {
     let bytes = source.content.as_ref().map_err(|reason| {
         Box::new(SuiteError {
             place: Place::file(&source.name),
             kind: SuiteErrorKind::Unreadable(reason.clone()),
         })
     })?;
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text)),
-        Err(error) => {
-            let at = error.valid_up_to();
-            let shown = String::from_utf8_lossy(bytes);
-            // Everything before the first wrong byte is the same in the lossy text.
-            let place = Place::at(&source.name, &shown, &(at..at + '\u{FFFD}'.len_utf8()));
-            let byte = bytes.get(at).copied().unwrap_or_default();
-            Err(Box::new(SuiteError {
-                place,
-                kind: SuiteErrorKind::NotUtf8 { byte },
-            }))
-        }
-    }
+    text(&source.name, bytes).map_err(|error| {
+        let (place, mistake) = *error;
+        Box::new(SuiteError {
+            place,
+            kind: mistake.into(),
+        })
+    })
 }
 
 /// Digest of what can change an answer or a score: prompts, system prompts, generation, and
@@ -331,7 +322,7 @@ mod tests {
              |        ^^^^^^^^^
           rule: `rejected` wants a list of strings
 
-        checks.toml:26:6: `on` has the date 2026-01-01
+        checks.toml:26:6: `on` in [[probe.check]] has the date 2026-01-01
           26 | on = 2026-01-01
              |      ^^^^^^^^^^
           rule: a check's parameters are strings, finite numbers, booleans, lists, and tables
@@ -362,15 +353,15 @@ mod tests {
           rule: [suite] takes name, description, goal, margin, and target
           nearest: `name`
 
-        keys.toml:3:8: `goal` is "kept"
+        keys.toml:3:8: `goal` in [suite] is "kept"
           3 | goal = "kept"
             |        ^^^^^^
-          rule: `goal` is "keep" or "learn"
+          rule: `goal` wants "keep" or "learn"
 
-        keys.toml:4:10: `margin` is 1.5
+        keys.toml:4:10: `margin` in [suite] is 1.5
           4 | margin = 1.5
             |          ^^^
-          rule: `margin` is a share of the mean score: above 0, at most 1
+          rule: `margin` wants a share of the mean score: above 0, at most 1
 
         keys.toml:6:2: unknown key `generatoin` in a suite file
           6 | [generatoin]
@@ -378,10 +369,10 @@ mod tests {
           rule: a suite file takes suite, generation, and probe
           nearest: `generation`
 
-        keys.toml:10:6: `id` is "Quick Sort"
+        keys.toml:10:6: `id` in [[probe]] is "Quick Sort"
           10 | id = "Quick Sort"
              |      ^^^^^^^^^^^^
-          rule: `id` has 1 to 80 of the characters a-z, 0-9, `-`, and `_`
+          rule: `id` wants 1 to 80 of the characters a-z, 0-9, `-`, and `_`
           nearest: `quick-sort`
 
         keys.toml:11:1: unknown key `tagz` in [[probe]]
@@ -390,12 +381,12 @@ mod tests {
           rule: [[probe]] takes id, tags, critical, system, history, prompts, generation, check, and golden
           nearest: `tags`
 
-        keys.toml:12:32: `prompts` is the number 3
+        keys.toml:12:32: `prompts` in [[probe]] is the number 3
           12 | prompts = ["Write quicksort.", 3]
              |                                ^
           rule: `prompts` wants a list of strings
 
-        keys.toml:13:12: `critical` is the string "yes"
+        keys.toml:13:12: `critical` in [[probe]] is the string "yes"
           13 | critical = "yes"
              |            ^^^^^
           rule: `critical` wants true or false
@@ -412,16 +403,16 @@ mod tests {
           rule: [[probe.golden]] takes answer, expect, siblings, and training_answers
           nearest: `answer`
 
-        keys.toml:19:10: `expect` is "passed"
+        keys.toml:19:10: `expect` in [[probe.golden]] is "passed"
           19 | expect = "passed"
              |          ^^^^^^^^
-          rule: `expect` is "pass", "fail", or "unscored"
+          rule: `expect` wants "pass", "fail", or "unscored"
           nearest: `pass`
 
         latin1.toml:2:12: invalid UTF-8: byte 0xe9
           2 | name = "caf�"
             |            ^
-          rule: a suite is a UTF-8 file: save it in that encoding
+          rule: the file is UTF-8: save it in that encoding
 
         rules.toml:2:8: suite `rules` is already taken at checks.toml:2:8
           2 | name = "rules"
@@ -443,15 +434,15 @@ mod tests {
             |           ^
           rule: at temperature 0 every sample is the same answer: ask for one sample, or set a temperature above 0
 
-        rules.toml:10:9: `top_p` is 1.5
+        rules.toml:10:9: `top_p` in [generation] is 1.5
           10 | top_p = 1.5
              |         ^^^
-          rule: `top_p` is above 0 and at most 1
+          rule: `top_p` wants a number above 0, at most 1
 
-        rules.toml:11:18: `max_new_tokens` is 0
+        rules.toml:11:18: `max_new_tokens` in [generation] is 0
           11 | max_new_tokens = 0
              |                  ^
-          rule: `max_new_tokens` is a whole number from 1 to 1000000
+          rule: `max_new_tokens` wants a whole number from 1 to 1000000
 
         rules.toml:21:6: probe `twice` is already taken at rules.toml:14:6
           21 | id = "twice"
@@ -502,12 +493,12 @@ mod tests {
         syntax.toml:3:8: string values must be quoted, expected literal string
           3 | goal = keep
             |        ^^^^
-          rule: a suite is a TOML file (https://toml.io)
+          rule: the file is TOML (https://toml.io)
 
         syntax.toml:5:9: unclosed array table, expected `]`
           5 | [[probe]
             |         ^
-          rule: a suite is a TOML file (https://toml.io)
+          rule: the file is TOML (https://toml.io)
 
         none.toml: cannot be read: No such file or directory (os error 2)
           rule: every suite that is named has to be readable
@@ -614,19 +605,19 @@ mod tests {
         .map(|text| of(text).unwrap_err().to_string())
         .collect();
         insta::assert_snapshot!(shown.join("\n\n"), @r#"
-        s.toml:1:9: `suite` is the number 3
+        s.toml:1:9: `suite` in a suite file is the number 3
           1 | suite = 3
             |         ^
           rule: `suite` wants a table
 
-        s.toml:2:9: `probe` is the string "x"
+        s.toml:2:9: `probe` in a suite file is the string "x"
           2 | probe = "x"
             |         ^^^
           rule: `probe` wants tables, each under its own [[..]]
 
         2 errors in 1 suite file
 
-        s.toml:1:1: `suite` is a list
+        s.toml:1:1: `suite` in a suite file is a list
           1 | [[suite]]
             | ^^^^^^^^^
           rule: `suite` wants a table
@@ -638,19 +629,19 @@ mod tests {
 
         2 errors in 1 suite file
 
-        s.toml:4:1: `probe` is a table
+        s.toml:4:1: `probe` in a suite file is a table
           4 | [probe]
             | ^^^^^^^
           rule: `probe` wants tables, each under its own [[..]]
 
         1 error in 1 suite file
 
-        s.toml:6:11: `prompts` is the string "Hello"
+        s.toml:6:11: `prompts` in [[probe]] is the string "Hello"
           6 | prompts = "Hello"
             |           ^^^^^^^
           rule: `prompts` wants a list of strings
 
-        s.toml:7:10: `check` is the number 1
+        s.toml:7:10: `check` in [[probe]] is the number 1
           7 | check = [1]
             |          ^
           rule: `check` wants tables, each under its own [[..]]

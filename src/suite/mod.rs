@@ -20,7 +20,7 @@ pub(crate) mod testing;
 mod validate;
 
 pub use builtin::{builtin, load_builtin};
-pub use error::{Place, SelectError, SuiteError, SuiteErrorKind, SuiteErrors};
+pub use error::{SelectError, SuiteError, SuiteErrorKind, SuiteErrors};
 pub use expand::{Case, cases};
 pub use load::{SuiteSource, load, load_unjudged, read};
 pub use select::{Selection, Shard, matches_glob};
