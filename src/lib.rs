@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`flow`] | the nouns that stages hand to each other: plain data, no I/O, no tensors |
 //! | [`suite`] | TOML -> suites, probes, cases |
+//! | [`import`] | other programs' files -> suite files |
 //! | [`check`] | an answer and its evidence -> a score |
 //! | [`chat`] | conversations <-> token ids |
 //! | [`model`] | weights -> a decoder with forward and backward |
@@ -45,9 +46,10 @@
 //! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
-//! Leaves import nothing of ours, `flow` and `toml_file` only leaves. `check`, `gate`, `record`, `snapshot`, and
-//! `report` import `flow` and leaves, never each other, never candle; `suite` also imports
-//! `check::registry`, to refuse a bad check at load time, and like `config` reads `toml_file`s. `chat` and `model` import leaves, `lora`
+//! Leaves import nothing of ours; `flow` and `toml_file` import leaves alone. `check`, `gate`,
+//! `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
+//! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
+//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `chat` and `model` import leaves, `lora`
 //! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
 //! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
 //! and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
@@ -64,6 +66,7 @@ pub mod gate;
 pub mod generate;
 pub mod harness;
 pub mod hub;
+pub mod import;
 pub mod lora;
 pub mod model;
 pub mod random;

@@ -15,7 +15,7 @@ const LEAVES: [&str; 5] = ["atomic_file", "digest", "exit", "random", "text"];
 
 /// What each module may import beside itself, leaves, and `flow` (which [`NO_FLOW`] may not). A
 /// path such as `check::registry` allows that part alone.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("toml_file", &[]),
     ("flow", &[]),
     ("check", &[]),
@@ -24,6 +24,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("report", &[]),
     ("snapshot", &[]),
     ("suite", &["check::registry", "toml_file"]),
+    ("import", &["check::registry", "suite"]),
     ("chat", &[]),
     ("model", &[]),
     ("lora", &["model"]),
@@ -54,11 +55,12 @@ const EDGES: [(&str, &[&str]); 16] = [
 const NO_FLOW: [&str; 5] = ["chat", "hub", "lora", "model", "toml_file"];
 
 /// Modules that see no tensors.
-const NO_CANDLE: [&str; 9] = [
+const NO_CANDLE: [&str; 10] = [
     "check",
     "config",
     "flow",
     "gate",
+    "import",
     "record",
     "report",
     "snapshot",

@@ -7,10 +7,10 @@ use thiserror::Error;
 use crate::atomic_file::FileError;
 use crate::config::ConfigErrors;
 use crate::gate::GateError;
+use crate::import::ImportError;
 use crate::record::RecordError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
-use crate::suite::import::ImportError;
 use crate::suite::{SelectError, SuiteErrors};
 use crate::train::DataErrors;
 

@@ -7,9 +7,9 @@ use crate::atomic_file;
 use crate::config::QevalConfig;
 use crate::exit::Outcome;
 use crate::flow::Suite;
+use crate::import::{ImportSource, Imported, import as import_suite};
 use crate::report::{audit_text, print};
 use crate::run::{JUDGES, Judge, Measurement, Session, audit, questions_of};
-use crate::suite::import::{ImportSource, Imported, import as import_suite};
 use crate::text::plural;
 use crate::train::{DataSection, Dataset, Source};
 

@@ -3,15 +3,13 @@
 //! [`load`] reads any number of files and either returns every suite or every error of every
 //! file, each with its place, the rule, and the nearest name. [`Selection`] picks probes,
 //! [`cases`] turns them into prompts in file order, [`builtin`] holds the suites that come with
-//! qeval, [`audit`] finds what is wrong with suites that load, and [`import`] makes suites of other
-//! programs' files.
+//! qeval, and [`audit`] finds what is wrong with suites that load.
 
 pub mod audit;
 mod builtin;
 mod error;
 mod expand;
 mod file;
-pub mod import;
 mod load;
 mod select;
 mod template;
@@ -24,3 +22,4 @@ pub use error::{SelectError, SuiteError, SuiteErrorKind, SuiteErrors};
 pub use expand::{Case, cases};
 pub use load::{SuiteSource, load, load_unjudged, read};
 pub use select::{Selection, Shard, matches_glob};
+pub(crate) use template::fill;

@@ -1,9 +1,11 @@
 //! The whole way from a file to a suite that loads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::flow::Suite;
+use crate::suite::{SuiteSource, load};
 
 use super::*;
-use crate::flow::Suite;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
