@@ -243,73 +243,82 @@ mod tests {
         let text = "[lora]\nlora_rank = 8\nalpha = \"16\"\ndropout = 1.0\ntarget_modules = \"q_proj\"\n\
              rank = -1\n[train]\nlearning_rte = 1e-4\neval_steps = 1.5\nrecompute = \"ful\"\n\
              [data]\nsources = [\"a\", { path = \"b\", share = 2 }, 3]\n[gaet]\n[vars]\nname = 3\n";
-        insta::assert_snapshot!(errors(text), @r#"
+        let ConfigErrors(errors) = parse("qeval.toml", text).unwrap_err();
+        let expected = [
+            (
+                "2:1",
+                "unknown key `lora_rank` in [lora]",
+                "write `rank` under [lora]",
+            ),
+            ("3:9", "the string \"16\"", "a number above 0"),
+            ("4:11", "`dropout` in [lora] is 1.0", "from 0 to below 1"),
+            (
+                "5:18",
+                "`target_modules` in [lora] is a single string",
+                "\"all-linear\" or a list",
+            ),
+            ("6:8", "`rank` in [lora] is -1", "a whole number, 1 or more"),
+            (
+                "8:1",
+                "unknown key `learning_rte`",
+                "nearest: `learning_rate`",
+            ),
+            (
+                "9:14",
+                "neither a number of steps nor a part",
+                "between 0 and 1",
+            ),
+            (
+                "10:13",
+                "`recompute` in [train] is \"ful\"",
+                "nearest: `full`",
+            ),
+            (
+                "12:11",
+                "some sources in [data] have a `share`",
+                "every source a share",
+            ),
+            (
+                "12:44",
+                "neither a path nor a table",
+                "{ path, take, share }",
+            ),
+            (
+                "13:2",
+                "unknown key `gaet` in qeval.toml",
+                "nearest: `gate`",
+            ),
+            (
+                "15:8",
+                "`vars.name` in qeval.toml is the number 3",
+                "a string",
+            ),
+        ];
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        for (error, (place, what, way_out)) in errors.iter().zip(expected) {
+            assert_eq!(error.place.to_string(), format!("qeval.toml:{place}"));
+            assert!(error.kind.to_string().contains(what), "{error}");
+            assert!(error.to_string().contains(way_out), "{error}");
+        }
+    }
+
+    /// The shape in which all of them are told.
+    #[test]
+    fn mistakes_are_told_with_line_rule_and_way_out() {
+        insta::assert_snapshot!(errors("[lora]\nlora_rank = 8\nrank = 0\n"), @"
         qeval.toml:2:1: unknown key `lora_rank` in [lora]
           2 | lora_rank = 8
             | ^^^^^^^^^
           rule: [lora] takes rank, alpha, dropout, target_modules, use_rslora, rank_pattern, and alpha_pattern
           way out: write `rank` under [lora]
 
-        qeval.toml:3:9: `alpha` in [lora] is the string "16"
-          3 | alpha = "16"
-            |         ^^^^
-          rule: `alpha` wants a number above 0
-
-        qeval.toml:4:11: `dropout` in [lora] is 1.0
-          4 | dropout = 1.0
-            |           ^^^
-          rule: `dropout` wants a number from 0 to below 1
-
-        qeval.toml:5:18: `target_modules` in [lora] is a single string
-          5 | target_modules = "q_proj"
-            |                  ^^^^^^^^
-          rule: `target_modules` wants "all-linear" or a list of module names and patterns, such as ["q_proj", "v_proj"]
-
-        qeval.toml:6:8: `rank` in [lora] is -1
-          6 | rank = -1
-            |        ^^
+        qeval.toml:3:8: `rank` in [lora] is 0
+          3 | rank = 0
+            |        ^
           rule: `rank` wants a whole number, 1 or more
 
-        qeval.toml:8:1: unknown key `learning_rte` in [train]
-          8 | learning_rte = 1e-4
-            | ^^^^^^^^^^^^
-          rule: [train] takes num_train_epochs, learning_rate, warmup_ratio, lr_scheduler_type, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm, rehearsal_weight, gradient_accumulation_steps, per_device_train_batch_size, micro_batch_tokens, max_length, eval_steps, save_steps, logging_steps, save_total_limit, early_stopping_patience, seed, system, recompute, and output_dir
-          nearest: `learning_rate`
-
-        qeval.toml:9:14: `eval_steps` in [train] is neither a number of steps nor a part of all steps
-          9 | eval_steps = 1.5
-            |              ^^^
-          rule: `eval_steps` wants a whole number, 1 or more, or a number between 0 and 1: 0.25 is four times in a run
-
-        qeval.toml:10:13: `recompute` in [train] is "ful"
-          10 | recompute = "ful"
-             |             ^^^^^
-          rule: `recompute` wants "auto", "none", "selective", or "full"
-          nearest: `full`
-
-        qeval.toml:12:11: some sources in [data] have a `share` and some have none
-          12 | sources = ["a", { path = "b", share = 2 }, 3]
-             |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-          rule: give every source a share, a number above 0, or none
-
-        qeval.toml:12:44: a source is neither a path nor a table
-          12 | sources = ["a", { path = "b", share = 2 }, 3]
-             |                                            ^
-          rule: a source is a path, "path#200", or { path, take, share }
-
-        qeval.toml:13:2: unknown key `gaet` in qeval.toml
-          13 | [gaet]
-             |  ^^^^
-          rule: qeval.toml takes model, lora, data, train, gate, checks, and vars
-          nearest: `gate`
-
-        qeval.toml:15:8: `vars.name` in qeval.toml is the number 3
-          15 | name = 3
-             |        ^
-          rule: `vars.name` wants a string
-
-        12 errors in qeval.toml
-        "#);
+        2 errors in qeval.toml
+        ");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::flow::Suite;
+use serde_json::Value;
+
+use crate::flow::{Goal, Probe, Suite};
 use crate::suite::{SuiteSource, load};
 
 use super::*;
@@ -30,240 +32,142 @@ fn loaded(imported: &Imported) -> Suite {
     suite
 }
 
-/// The import of a configuration written here, as its text or its error.
-fn of_text(text: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.yaml");
-    std::fs::write(&file, text).unwrap();
-    let source = ImportSource {
-        file,
-        ..ImportSource::default()
-    };
-    let shown = match import(&source) {
-        Ok(imported) => imported.toml,
-        Err(error) => error.to_string(),
-    };
-    shown.replace(&folder.path().display().to_string(), "FOLDER")
+/// Every check of a probe, with its parameters.
+fn checks(probe: &Probe) -> Vec<String> {
+    let shown = probe.checks.iter().map(|check| {
+        let not = if check.negated { "not-" } else { "" };
+        format!(
+            "{not}{} {}",
+            check.kind,
+            Value::Object(check.params.clone())
+        )
+    });
+    shown.collect()
+}
+
+/// What was left out: where, what, and words of the reason.
+fn assert_left_out(imported: &Imported, expected: &[(&str, &str, &str)]) {
+    let found: Vec<(&str, &str)> = imported
+        .not_carried
+        .iter()
+        .map(|note| (note.place.as_str(), note.what.as_str()))
+        .collect();
+    let wanted: Vec<(&str, &str)> = expected
+        .iter()
+        .map(|(place, what, _)| (*place, *what))
+        .collect();
+    assert_eq!(found, wanted);
+    for (note, (.., why)) in imported.not_carried.iter().zip(expected) {
+        assert!(note.why.contains(why), "{note}");
+    }
 }
 
 #[test]
 fn promptfoo_configuration_becomes_a_suite() {
     let imported = imported("promptfooconfig.yaml", None);
-    assert_eq!(imported.name, "import");
     let suite = loaded(&imported);
+    assert_eq!((suite.name.as_str(), suite.goal), ("import", Goal::Keep));
+    let described = "Answers of the help desk of a small bicycle shop";
+    assert_eq!(suite.description.as_deref(), Some(described));
     // Five tests, one of them twice for its two languages, one without a check; each with
     // a wording as a chat of its own.
-    assert_eq!(suite.probes.len(), 12);
-    insta::assert_snapshot!(imported.toml, @r#"
-    # Imported from promptfooconfig.yaml (promptfoo): 12 probes.
-    #
-    # Not carried over:
-    # - the configuration: `providers`: who answers is a run's matter: the base and its adapters
-    # - prompt 4: the prompt: a program makes it, and an import runs none
-    # - test 1, test 2, test 3, and 3 more: `latency`: it measures the provider and not the answer
-    # - test 1: `similar`: its threshold is an absolute similarity, which says little across encoders:
-    #   write `similar` with texts that are `accepted` and others that are `rejected`
-    # - test 5: `javascript`: it runs a program of its own, and an import carries no programs
-
-    [suite]
-    name = "import"
-    description = "Answers of the help desk of a small bicycle shop"
-    goal = "keep"
-
-    # Opening hours
-    [[probe]]
-    id = "opening-hours"
-    prompts = [
-      "Answer a customer of our bicycle shop in one or two sentences: When are you open on Saturdays?",
-      '''
-    You work at the bicycle shop Spoke and Wheel.
-    Customer: When are you open on Saturdays?
-    Reply briefly.''',
-    ]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "contains-any"
-    value = ["10 am", "10:00", "ten"]
-
-    # Opening hours
-    [[probe]]
-    id = "opening-hours-2"
-    system = "You are the help desk of the bicycle shop Spoke and Wheel."
-    prompts = ["When are you open on Saturdays?"]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "contains-any"
-    value = ["10 am", "10:00", "ten"]
-
-    # Price of a new tube
-    [[probe]]
-    id = "price-of-a-new-tube"
-    prompts = [
-      "Answer a customer of our bicycle shop in one or two sentences: What does a new inner tube cost?",
-      '''
-    You work at the bicycle shop Spoke and Wheel.
-    Customer: What does a new inner tube cost?
-    Reply briefly.''',
-    ]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "regex"
-    value = '(?:€|EUR)\s?\d+'
-    [[probe.check]]
-    type = "word-count"
-    min = 3
-    max = 40
-
-    # Price of a new tube
-    [[probe]]
-    id = "price-of-a-new-tube-2"
-    system = "You are the help desk of the bicycle shop Spoke and Wheel."
-    prompts = ["What does a new inner tube cost?"]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "regex"
-    value = '(?:€|EUR)\s?\d+'
-    [[probe.check]]
-    type = "word-count"
-    min = 3
-    max = 40
-
-    # Flat tyre, as JSON
-    [[probe]]
-    id = "flat-tyre-as-json"
-    prompts = [
-      "Answer a customer of our bicycle shop in one or two sentences: My tyre is flat. Reply as JSON with the keys cause and advice.",
-      '''
-    You work at the bicycle shop Spoke and Wheel.
-    Customer: My tyre is flat. Reply as JSON with the keys cause and advice.
-    Reply briefly.''',
-    ]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "is-json"
-    schema = { type = "object", required = ["cause", "advice"], properties = { cause = { type = "string" }, advice = { type = "string" } } }
-
-    # Flat tyre, as JSON
-    [[probe]]
-    id = "flat-tyre-as-json-2"
-    system = "You are the help desk of the bicycle shop Spoke and Wheel."
-    prompts = ["My tyre is flat. Reply as JSON with the keys cause and advice."]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "is-json"
-    schema = { type = "object", required = ["cause", "advice"], properties = { cause = { type = "string" }, advice = { type = "string" } } }
-
-    # Greeting in two languages
-    [[probe]]
-    id = "greeting-in-two-languages"
-    prompts = [
-      "Answer a customer of our bicycle shop in one or two sentences: Greet me in German.",
-      '''
-    You work at the bicycle shop Spoke and Wheel.
-    Customer: Greet me in German.
-    Reply briefly.''',
-    ]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "all"
-    checks = [
-      { type = "llm-rubric", value = "The answer greets the customer in German.", weight = 1.0 },
-      { type = "icontains-any", value = ["hallo", "guten tag", "bonjour", "salut"], weight = 0.5 },
-    ]
-    min = 0.5
-
-    # Greeting in two languages
-    [[probe]]
-    id = "greeting-in-two-languages-2"
-    system = "You are the help desk of the bicycle shop Spoke and Wheel."
-    prompts = ["Greet me in German."]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "all"
-    checks = [
-      { type = "llm-rubric", value = "The answer greets the customer in German.", weight = 1.0 },
-      { type = "icontains-any", value = ["hallo", "guten tag", "bonjour", "salut"], weight = 0.5 },
-    ]
-    min = 0.5
-
-    # Greeting in two languages
-    [[probe]]
-    id = "greeting-in-two-languages-3"
-    prompts = [
-      "Answer a customer of our bicycle shop in one or two sentences: Greet me in French.",
-      '''
-    You work at the bicycle shop Spoke and Wheel.
-    Customer: Greet me in French.
-    Reply briefly.''',
-    ]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "all"
-    checks = [
-      { type = "llm-rubric", value = "The answer greets the customer in French.", weight = 1.0 },
-      { type = "icontains-any", value = ["hallo", "guten tag", "bonjour", "salut"], weight = 0.5 },
-    ]
-    min = 0.5
-
-    # Greeting in two languages
-    [[probe]]
-    id = "greeting-in-two-languages-4"
-    system = "You are the help desk of the bicycle shop Spoke and Wheel."
-    prompts = ["Greet me in French."]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    [[probe.check]]
-    type = "all"
-    checks = [
-      { type = "llm-rubric", value = "The answer greets the customer in French.", weight = 1.0 },
-      { type = "icontains-any", value = ["hallo", "guten tag", "bonjour", "salut"], weight = 0.5 },
-    ]
-    min = 0.5
-
-    # Length by a program
-    [[probe]]
-    id = "length-by-a-program"
-    prompts = [
-      "Answer a customer of our bicycle shop in one or two sentences: What is a derailleur?",
-      '''
-    You work at the bicycle shop Spoke and Wheel.
-    Customer: What is a derailleur?
-    Reply briefly.''',
-    ]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-
-    # Length by a program
-    [[probe]]
-    id = "length-by-a-program-2"
-    system = "You are the help desk of the bicycle shop Spoke and Wheel."
-    prompts = ["What is a derailleur?"]
-    [[probe.check]]
-    type = "not-icontains"
-    value = "as an ai language model"
-    "#);
+    let ids: Vec<&str> = suite.probes.iter().map(|probe| probe.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "opening-hours",
+            "opening-hours-2",
+            "price-of-a-new-tube",
+            "price-of-a-new-tube-2",
+            "flat-tyre-as-json",
+            "flat-tyre-as-json-2",
+            "greeting-in-two-languages",
+            "greeting-in-two-languages-2",
+            "greeting-in-two-languages-3",
+            "greeting-in-two-languages-4",
+            "length-by-a-program",
+            "length-by-a-program-2",
+        ]
+    );
+    for pair in suite.probes.chunks(2) {
+        let [plain, chat] = pair else {
+            panic!("{pair:?}")
+        };
+        assert_eq!((plain.prompts.len(), plain.system.as_deref()), (2, None));
+        let help_desk = "You are the help desk of the bicycle shop Spoke and Wheel.";
+        assert_eq!(
+            (chat.prompts.len(), chat.system.as_deref()),
+            (1, Some(help_desk))
+        );
+        let question = &chat.prompts[0];
+        let short = "Answer a customer of our bicycle shop in one or two sentences: ";
+        assert_eq!(plain.prompts[0], format!("{short}{question}"));
+        let long = "You work at the bicycle shop Spoke and Wheel.\nCustomer: ";
+        assert_eq!(
+            plain.prompts[1],
+            format!("{long}{question}\nReply briefly.")
+        );
+        assert_eq!(plain.checks, chat.checks);
+    }
+    let plain = suite.probes.iter().step_by(2);
+    let (questions, own): (Vec<&str>, Vec<Vec<String>>) = plain
+        .zip(suite.probes.iter().skip(1).step_by(2))
+        .map(|(plain, chat)| (chat.prompts[0].as_str(), checks(plain)))
+        .unzip();
+    assert_eq!(
+        questions,
+        [
+            "When are you open on Saturdays?",
+            "What does a new inner tube cost?",
+            "My tyre is flat. Reply as JSON with the keys cause and advice.",
+            "Greet me in German.",
+            "Greet me in French.",
+            "What is a derailleur?",
+        ]
+    );
+    // The default assertion comes first, then those of the test.
+    let default = r#"not-icontains {"value":"as an ai language model"}"#;
+    assert!(own.iter().all(|checks| checks[0] == default));
+    let own: Vec<&str> = own
+        .iter()
+        .flat_map(|checks| &checks[1..])
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        own,
+        [
+            r#"contains-any {"value":["10 am","10:00","ten"]}"#,
+            r#"regex {"value":"(?:€|EUR)\\s?\\d+"}"#,
+            r#"word-count {"min":3,"max":40}"#,
+            r#"is-json {"schema":{"type":"object","required":["cause","advice"],"properties":{"cause":{"type":"string"},"advice":{"type":"string"}}}}"#,
+            r#"all {"checks":[{"type":"llm-rubric","value":"The answer greets the customer in German.","weight":1.0},{"type":"icontains-any","value":["hallo","guten tag","bonjour","salut"],"weight":0.5}],"min":0.5}"#,
+            r#"all {"checks":[{"type":"llm-rubric","value":"The answer greets the customer in French.","weight":1.0},{"type":"icontains-any","value":["hallo","guten tag","bonjour","salut"],"weight":0.5}],"min":0.5}"#,
+        ]
+    );
+    // A test's description stands above its probe.
+    let above = "# Price of a new tube\n[[probe]]\nid = \"price-of-a-new-tube\"\n";
+    assert!(imported.toml.contains(above), "{}", imported.toml);
+    assert_left_out(
+        &imported,
+        &[
+            ("the configuration", "`providers`", "a run's matter"),
+            ("prompt 4", "the prompt", "a program makes it"),
+            (
+                "test 1, test 2, test 3, and 3 more",
+                "`latency`",
+                "the provider and not the answer",
+            ),
+            (
+                "test 1",
+                "`similar`",
+                "write `similar` with texts that are `accepted`",
+            ),
+            ("test 5", "`javascript`", "it runs a program"),
+        ],
+    );
 }
 
+/// The whole file, as whoever imports one reads it.
 #[test]
 fn multiple_choice_task_becomes_choices() {
     let imported = imported("arc_style.yaml", Some("arc_style.jsonl"));
@@ -317,93 +221,98 @@ fn multiple_choice_task_becomes_choices() {
 fn generating_task_becomes_numbers() {
     let imported = imported("word_problems.yaml", None);
     let suite = loaded(&imported);
-    assert_eq!(suite.probes[1].checks[0].params["value"], 1050);
-    assert_eq!(suite.probes[1].generation.max_new_tokens, 200);
-    insta::assert_snapshot!(imported.toml, @r#"
-    # Imported from the lm-evaluation-harness task word_problems: 2 probes.
-    #
-    # Not carried over:
-    # - the task: `fewshot_split: train`: a probe is asked without examples before it
-    # - the task: `metadata`: it changes neither prompts nor checks
-    # - the task: `num_fewshot: 5`: a probe is asked without examples before it
-    # - the task: `metric: !function utils.steps_match`: it runs a program
-    # - the task: the filter `strict-match`: a probe reads its answers in one way
-    # - the task: `until: ["Question:","</s>"]`: an answer ends where the model ends its turn
-    # - document 3: the document: its answer "zero" is no number
-
-    [suite]
-    name = "word_problems"
-    goal = "keep"
-
-    [generation]
-    temperature = 0
-    max_new_tokens = 200
-
-    [[probe]]
-    id = "word_problems-1"
-    prompts = [
-      '''
-    Question: Nora bakes 4 trays of 12 rolls and sells 30 rolls. How many rolls are left?
-    Answer:''',
-    ]
-    [[probe.check]]
-    type = "number"
-    value = 18
-    which = "last"
-
-    [[probe]]
-    id = "word_problems-2"
-    prompts = [
-      '''
-    Question: A tent costs $1,250 and is sold for $200 less. What is its price now?
-    Answer:''',
-    ]
-    [[probe.check]]
-    type = "number"
-    value = 1050
-    which = "last"
-    "#);
+    assert_eq!(
+        (suite.name.as_str(), suite.goal),
+        ("word_problems", Goal::Keep)
+    );
+    let ids: Vec<&str> = suite.probes.iter().map(|probe| probe.id.as_str()).collect();
+    assert_eq!(ids, ["word_problems-1", "word_problems-2"]);
+    for (probe, (question, check)) in suite.probes.iter().zip([
+        (
+            "Nora bakes 4 trays of 12 rolls and sells 30 rolls. How many rolls are left?",
+            r#"number {"value":18,"which":"last"}"#,
+        ),
+        (
+            "A tent costs $1,250 and is sold for $200 less. What is its price now?",
+            r#"number {"value":1050,"which":"last"}"#,
+        ),
+    ]) {
+        assert_eq!(probe.prompts, [format!("Question: {question}\nAnswer:")]);
+        assert_eq!(checks(probe), [check]);
+        let generation = &probe.generation;
+        assert_eq!(
+            (generation.max_new_tokens, generation.temperature),
+            (200, Some(0.0))
+        );
+    }
+    assert_left_out(
+        &imported,
+        &[
+            (
+                "the task",
+                "`fewshot_split: train`",
+                "without examples before it",
+            ),
+            ("the task", "`metadata`", "neither prompts nor checks"),
+            ("the task", "`num_fewshot: 5`", "without examples before it"),
+            (
+                "the task",
+                "`metric: !function utils.steps_match`",
+                "it runs a program",
+            ),
+            ("the task", "the filter `strict-match`", "in one way"),
+            (
+                "the task",
+                "`until: [\"Question:\",\"</s>\"]`",
+                "where the model ends its turn",
+            ),
+            (
+                "document 3",
+                "the document",
+                "its answer \"zero\" is no number",
+            ),
+        ],
+    );
 }
 
 #[test]
 fn loglikelihood_task_becomes_likelihoods() {
     let imported = imported("last_word.yaml", Some("last_word.jsonl"));
     let suite = loaded(&imported);
-    assert_eq!(suite.probes[0].checks[0].params["text"], "light");
-    insta::assert_snapshot!(imported.toml, @r#"
-    # Imported from the lm-evaluation-harness task last_word: 2 probes.
-    #
-    # Not carried over:
-    # - the task: `metadata`: it changes neither prompts nor checks
-    # - the task: `metric: perplexity`: here the probability of the text is the score, which is 1 over
-    #   it
-    # - the task: `metric: acc`: here the probability of the text is the score, not whether it is the
-    #   likeliest
-    # - document 3: the document: `doc_to_text`: unknown method: undefined has no method named split
-    #   (`text` is undefined)
-
-    [suite]
-    name = "last_word"
-    goal = "keep"
-
-    [[probe]]
-    id = "last_word-1"
-    prompts = [
-      "The lighthouse keeper climbed the stairs, cleaned the great lens, and when the fog came in he switched on the",
-    ]
-    [[probe.check]]
-    type = "likelihood"
-    text = "light"
-
-    [[probe]]
-    id = "last_word-2"
-    prompts = [
-      "She had looked for her keys in every pocket and every drawer, and in the end the dog had been lying on her",
-    ]
-    [[probe.check]]
-    type = "likelihood"
-    text = "keys"
-    "#);
+    assert_eq!((suite.name.as_str(), suite.goal), ("last_word", Goal::Keep));
+    for (probe, (id, end, check)) in suite.probes.iter().zip([
+        (
+            "last_word-1",
+            "came in he switched on the",
+            r#"likelihood {"text":"light"}"#,
+        ),
+        (
+            "last_word-2",
+            "had been lying on her",
+            r#"likelihood {"text":"keys"}"#,
+        ),
+    ]) {
+        assert_eq!(probe.id, id);
+        assert!(probe.prompts[0].ends_with(end), "{:?}", probe.prompts);
+        assert_eq!(
+            (probe.prompts.len(), checks(probe)),
+            (1, vec![check.to_owned()])
+        );
+    }
+    assert_eq!(suite.probes.len(), 2);
+    assert_left_out(
+        &imported,
+        &[
+            ("the task", "`metadata`", "neither prompts nor checks"),
+            ("the task", "`metric: perplexity`", "which is 1 over it"),
+            (
+                "the task",
+                "`metric: acc`",
+                "not whether it is the likeliest",
+            ),
+            ("document 3", "the document", "(`text` is undefined)"),
+        ],
+    );
 }
 
 #[test]
@@ -439,60 +348,87 @@ fn name_that_was_asked_for_is_taken() {
 
 #[test]
 fn what_cannot_be_imported_says_why() {
-    let shown = [
-        of_text("prompts: [a\ntests: []"),
-        of_text("a: 1"),
-        of_text("- 1"),
-        of_text("group: many\ntask: [a, b]"),
-        of_text("task: t\ninclude: config.yaml"),
-        of_text("task: t\ninclude: none.yaml"),
-        of_text("task: t\ndataset_path: big/set\ndoc_to_text: q\ndoc_to_target: a"),
-        of_text("task: t\ndataset_kwargs: {data_files: none.jsonl}\ndoc_to_text: q"),
-        of_text("task: t\noutput_type: loglikelihood_rolling"),
-        of_text("prompts: ['{{q}}']\ntests:\n  - assert: [{type: cost, threshold: 1}]"),
-    ];
-    insta::assert_snapshot!(shown.join("\n\n"), @r#"
-    FOLDER/config.yaml:2: is no YAML: illegal placement of ':' indicator
-      rule: both formats are YAML 1.2 (https://yaml.org)
-      way out: mend the file at that place
-
-    FOLDER/config.yaml: is neither a promptfoo configuration nor an lm-evaluation-harness task
-      rule: a promptfoo configuration has `prompts` and `tests`, a task has `doc_to_text`
-      way out: name a promptfooconfig.yaml or the YAML of a single task
-
-    FOLDER/config.yaml: is neither a promptfoo configuration nor an lm-evaluation-harness task
-      rule: a promptfoo configuration has `prompts` and `tests`, a task has `doc_to_text`
-      way out: name a promptfooconfig.yaml or the YAML of a single task
-
-    FOLDER/config.yaml: is a group of tasks
-      rule: a suite is made of one task
-      way out: import the YAML of each task by itself
-
-    FOLDER/config.yaml: is included by a file that it includes
-      rule: `include` names a file that does not lead back to this one
-      way out: take one of the two `include` lines out
-
-    FOLDER/none.yaml: cannot be read: No such file or directory (os error 2)
-      rule: every file that an import needs has to be readable UTF-8 text
-      way out: name another file, or change its permissions
-
-    FOLDER/config.yaml: its documents are not here: `dataset_path` is "big/set"
-      rule: a task's templates are filled from documents: JSON objects, one a line
-      way out: write them with Python's `datasets` (load_dataset(PATH, NAME, split=SPLIT).to_json("docs.jsonl")) and add `--docs docs.jsonl`
-
-    FOLDER/config.yaml: its documents are not here: there is no file FOLDER/none.jsonl
-      rule: a task's templates are filled from documents: JSON objects, one a line
-      way out: write them with Python's `datasets` (load_dataset(PATH, NAME, split=SPLIT).to_json("docs.jsonl")) and add `--docs docs.jsonl`
-
-    FOLDER/config.yaml: nothing in it could be carried over:
-      - the task: `output_type: loglikelihood_rolling`: it scores a text without a prompt, and a probe has one
-      rule: a suite has at least one probe with a prompt and a check
-      way out: write the probes by hand: `qeval init` leaves suites to start from
-
-    FOLDER/config.yaml: nothing in it could be carried over:
-      - test 1: `cost`: it measures the provider and not the answer
-      - test 1, prompt 1: the prompt: there is no value for `q`
-      rule: a suite has at least one probe with a prompt and a check
-      way out: write the probes by hand: `qeval init` leaves suites to start from
-    "#);
+    for (text, file, kind, phrase) in [
+        (
+            "prompts: [a\ntests: []",
+            "config.yaml:2",
+            "Yaml",
+            "illegal placement of ':'",
+        ),
+        (
+            "a: 1",
+            "config.yaml",
+            "UnknownFormat",
+            "neither a promptfoo",
+        ),
+        ("- 1", "config.yaml", "UnknownFormat", "neither a promptfoo"),
+        (
+            "group: many\ntask: [a, b]",
+            "config.yaml",
+            "Group",
+            "each task by itself",
+        ),
+        (
+            "task: t\ninclude: config.yaml",
+            "config.yaml",
+            "IncludeLoop",
+            "one of the two",
+        ),
+        (
+            "task: t\ninclude: none.yaml",
+            "none.yaml",
+            "Unreadable",
+            "No such file",
+        ),
+        (
+            "task: t\ndataset_path: big/set\ndoc_to_text: q\ndoc_to_target: a",
+            "config.yaml",
+            "NoDocuments",
+            "`dataset_path` is \"big/set\"",
+        ),
+        (
+            "task: t\ndataset_kwargs: {data_files: none.jsonl}\ndoc_to_text: q",
+            "config.yaml",
+            "NoDocuments",
+            "none.jsonl",
+        ),
+        (
+            "task: t\noutput_type: loglikelihood_rolling",
+            "config.yaml",
+            "Nothing",
+            "the task: `output_type: loglikelihood_rolling`: it scores a text without a prompt",
+        ),
+        (
+            "prompts: ['{{q}}']\ntests:\n  - assert: [{type: cost, threshold: 1}]",
+            "config.yaml",
+            "Nothing",
+            "test 1: `cost`: it measures the provider",
+        ),
+        (
+            "prompts: ['{{q}}']\ntests:\n  - assert: [{type: cost, threshold: 1}]",
+            "config.yaml",
+            "Nothing",
+            "test 1, prompt 1: the prompt: there is no value for `q`",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = ImportSource {
+            file: folder.path().join("config.yaml"),
+            ..ImportSource::default()
+        };
+        std::fs::write(&source.file, text).unwrap();
+        let error = import(&source).unwrap_err();
+        let place = folder.path().join(file);
+        assert_eq!(error.place, place.display().to_string(), "{text}");
+        assert!(
+            format!("{:?}", error.kind).starts_with(kind),
+            "{text}: {error:?}"
+        );
+        let told = error.to_string();
+        assert!(told.contains(phrase), "{text}: {told}");
+        assert!(
+            told.contains("\n  rule: ") && told.contains("\n  way out: "),
+            "{told}"
+        );
+    }
 }

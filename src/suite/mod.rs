@@ -12,6 +12,7 @@ mod expand;
 mod file;
 mod load;
 mod select;
+mod source;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,6 +21,7 @@ mod validate;
 pub use builtin::{builtin, load_builtin};
 pub use error::{SelectError, SuiteError, SuiteErrorKind, SuiteErrors};
 pub use expand::{Case, cases};
-pub use load::{SuiteSource, load, load_unjudged, read};
+pub use load::{load, load_unjudged};
 pub use select::{Selection, Shard, matches_glob};
+pub use source::{SuiteSource, read};
 pub(crate) use template::fill;

@@ -7,6 +7,8 @@
 mod check;
 mod probe;
 mod suite;
+#[cfg(test)]
+mod tests;
 mod validator;
 
 pub(super) use validator::Validator;
