@@ -30,6 +30,7 @@
 //! |---|---|
 //! | [`flow`] | the nouns that stages hand to each other: plain data, no I/O, no tensors |
 //! | [`suite`] | TOML -> suites, probes, cases |
+//! | [`import`] | other programs' files -> suite files |
 //! | [`check`] | an answer and its evidence -> a score |
 //! | [`chat`] | conversations <-> token ids |
 //! | [`model`] | weights -> a decoder with forward and backward |
@@ -46,12 +47,14 @@
 //! | [`hub`] | a model's name -> files on disk |
 //! | [`harness`] | the gate as a test binary |
 //! | [`cli`] | one file per command |
+//! | [`toml_file`] | TOML that people write, with every mistake and its place |
 //! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
-//! Leaves import nothing of ours, and `flow` only leaves. `check`, `gate`, `record`, `snapshot`, and
-//! `report` import `flow` and leaves, never each other, never candle; `suite` also imports
-//! `check::registry`, to refuse a bad check at load time. `chat` and `model` import leaves, `lora`
+//! Leaves import nothing of ours; `flow` and `toml_file` import leaves alone. `check`, `gate`,
+//! `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
+//! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
+//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `chat` and `model` import leaves, `lora`
 //! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
 //! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `project` imports
 //! stages and `run`, but no `report`: it shows nothing. `cli` and `harness` stand above it, import all,
@@ -69,6 +72,7 @@ pub mod gate;
 pub mod generate;
 pub mod harness;
 pub mod hub;
+pub mod import;
 pub mod lora;
 pub mod model;
 pub mod project;
@@ -79,4 +83,5 @@ pub mod run;
 pub mod snapshot;
 pub mod suite;
 pub mod text;
+pub mod toml_file;
 pub mod train;

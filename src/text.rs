@@ -227,15 +227,19 @@ fn joined<S: AsRef<str>>(names: &[S], word: &str) -> String {
 }
 
 /// The known name that `name` probably means, if one is near: Damerau-Levenshtein distance of at
-/// most a third of the length and never more than 3, or the one a prefix of the other.
+/// most a third of the length and never more than 3, or the one a prefix of the other and of three
+/// characters at least. Letter case does not count, and `_` is `-`. Of several the nearest is
+/// taken, and of those the first.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let name = name.to_lowercase().replace('_', "-");
+    let plain = |name: &str| name.to_lowercase().replace('_', "-");
+    let name = plain(name);
     let length = name.chars().count();
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
-        let other = candidate.replace('_', "-");
+        let other = plain(candidate);
         let distance = strsim::damerau_levenshtein(&name, &other);
-        let prefix = length >= 3 && (other.starts_with(&name) || name.starts_with(&other));
+        let prefix = length.min(other.chars().count()) >= 3
+            && (other.starts_with(&name) || name.starts_with(&other));
         let near = distance <= (length.max(3) / 3).min(3) || prefix;
         if near && best.is_none_or(|(d, _)| distance < d) {
             best = Some((distance, candidate));
@@ -473,6 +477,21 @@ mod tests {
         assert_eq!(nearest("starts", known), Some("starts-with".into()));
         assert_eq!(nearest("banana", known), None);
         assert_eq!(nearest("x", known), None);
+        // Neither letter case nor the sign between words counts, on either side.
+        assert_eq!(
+            nearest("starts_wiht", ["Starts_With"]),
+            Some("Starts_With".into())
+        );
+        assert_eq!(nearest("full", ["auto", "ful"]), Some("ful".into()));
+        // Of several that are near the nearest, of equals the first.
+        assert_eq!(
+            nearest("rope", ["robe", "role", "ropes"]),
+            Some("robe".into())
+        );
+        assert_eq!(nearest("contains-an", known), Some("contains-any".into()));
+        // A short name begins many others.
+        assert_eq!(nearest("identity", ["id", ""]), None);
+        assert_eq!(nearest("", ["id"]), None);
     }
 
     #[test]

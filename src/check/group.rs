@@ -13,7 +13,6 @@ use crate::text::ellipsize;
 use super::error::CheckError;
 use super::evidence::{Check, Evidence, Needs, Program};
 use super::params::Params;
-use super::registry;
 
 /// `all` and `any`.
 ///
@@ -48,7 +47,13 @@ struct MemberTable {
 }
 
 /// Builds the kind that `kind` names.
-pub(super) fn build(kind: &str, mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError> {
+///
+/// `build_member` makes the checks of the group, whatever their kinds.
+pub(super) fn build(
+    kind: &str,
+    mut params: Params<'_>,
+    build_member: impl Fn(&CheckSpec) -> Result<Box<dyn Check>, CheckError>,
+) -> Result<Box<dyn Check>, CheckError> {
     let expected = "a list of tables { type = \"..\", .. }";
     let tables: Vec<MemberTable> = params.nested("checks", expected).unwrap_or_default();
     let min = params
@@ -71,7 +76,7 @@ pub(super) fn build(kind: &str, mut params: Params<'_>) -> Result<Box<dyn Check>
             negated,
             params: table.params.clone(),
         };
-        match registry::build(&spec) {
+        match build_member(&spec) {
             Ok(check) => members.push(Member {
                 name: table.r#type.clone(),
                 weight,

@@ -83,7 +83,7 @@ pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
         "perplexity" => perplexity::build(params),
         "memorized" => memorized::build(params),
         "llm-rubric" => judge::build(params),
-        "all" | "any" => group::build(&spec.kind, params),
+        "all" | "any" => group::build(&spec.kind, params, build),
         other => Err(CheckError {
             kind: written.clone(),
             problems: vec![CheckProblem::UnknownKind {

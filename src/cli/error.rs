@@ -6,11 +6,11 @@ use thiserror::Error;
 
 use crate::atomic_file::FileError;
 use crate::config::ConfigErrors;
+use crate::import::ImportError;
 use crate::project::ProjectError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
 use crate::suite::SuiteErrors;
-use crate::suite::import::ImportError;
 use crate::train::DataErrors;
 
 use super::init::InitError;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file;
 use crate::exit::Outcome;
 use crate::flow::Measurement;
+use crate::import::{ImportSource, Imported, import as import_suite};
 use crate::project::{Order, Project};
 use crate::report::audit_text;
 use crate::run::{JUDGES, Judge, Session, audit, questions_of, wants_judge};
-use crate::suite::import::{ImportSource, Imported, import as import_suite};
 use crate::text::plural;
 use crate::train::{DataSection, Dataset, Source};
 

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use toml::de::DeTable;
 
+use crate::toml_file::{Place, in_order, read, text};
 use crate::train::{DataSection, LoraSection, TrainSection};
 
-use super::error::{ConfigError, ConfigErrors, Problem};
-use super::reader::{Problems, Table};
-use super::sections::{
-    ChecksSection, GateSection, ModelSection, read_checks, read_data, read_gate, read_lora,
-    read_model, read_train,
-};
+use super::error::{ConfigError, ConfigErrorKind, ConfigErrors};
+use super::foreign::FOREIGN;
+use super::keys::{read_checks, read_data, read_gate, read_lora, read_model, read_train};
+use super::sections::{ChecksSection, GateSection, ModelSection};
 
 /// The commented file that `qeval init` writes: every key with its default and effect.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -91,19 +89,15 @@ impl QevalConfig {
 ///
 /// Errors: every mistake in it at once.
 pub fn load(path: &Path) -> Result<QevalConfig, ConfigErrors> {
-    let one = |error| ConfigErrors(vec![error]);
-    let bytes = std::fs::read(path).map_err(|source| {
-        one(ConfigError::Read {
-            path: path.to_path_buf(),
-            source,
-        })
-    })?;
     let file = path.display().to_string();
-    let text = std::str::from_utf8(&bytes).map_err(|e| {
-        one(ConfigError::NotUtf8 {
-            file: file.clone(),
-            offset: e.valid_up_to(),
-        })
+    let alone = |place, kind| ConfigErrors(vec![ConfigError { place, kind }]);
+    let bytes = std::fs::read(path).map_err(|error| {
+        let kind = ConfigErrorKind::Unreadable(error.to_string());
+        alone(Place::file(&file), kind)
+    })?;
+    let text = text(&file, &bytes).map_err(|error| {
+        let (place, mistake) = *error;
+        alone(place, mistake.into())
     })?;
     let mut config = parse(&file, text)?;
     config.folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
@@ -113,48 +107,32 @@ pub fn load(path: &Path) -> Result<QevalConfig, ConfigErrors> {
 /// Reads the text of a file; `file` names it in errors. Relative paths start from the current
 /// folder.
 pub fn parse(file: &str, text: &str) -> Result<QevalConfig, ConfigErrors> {
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    let mut problems = Problems {
-        file,
-        source: text,
-        found: Vec::new(),
-    };
-    for error in syntax {
-        problems.note(
-            error.span().unwrap_or(0..0),
-            error.message(),
-            "the file is TOML: see https://toml.io",
-        );
-    }
-    // What could be rescued of a broken file would only repeat its mistakes.
-    if !problems.found.is_empty() {
-        return Err(all(problems.found));
-    }
-    let mut top = Table::new("qeval.toml", Some(document.get_ref()), &mut problems);
-    let mut config = QevalConfig {
-        model: read_model(top.section("model")),
-        lora: read_lora(top.section("lora")),
-        data: read_data(top.section("data")),
-        train: read_train(top.section("train")),
-        gate: read_gate(top.section("gate")),
-        checks: read_checks(top.section("checks")),
-        ..QevalConfig::default()
-    };
-    top.map("vars", &mut config.vars, "a text", |value| {
-        value.as_str().map(String::from)
+    let read = read(text, "qeval.toml", FOREIGN, |mut top| {
+        let config = QevalConfig {
+            model: read_model(top.section("model", "[model]")),
+            lora: read_lora(top.section("lora", "[lora]")),
+            data: read_data(top.section("data", "[data]")),
+            train: read_train(top.section("train", "[train]")),
+            gate: read_gate(top.section("gate", "[gate]")),
+            checks: read_checks(top.section("checks", "[checks]")),
+            vars: top
+                .map("vars", "a string", |value| value.as_str().map(String::from))
+                .unwrap_or_default(),
+            folder: PathBuf::new(),
+        };
+        top.finish();
+        config
     });
-    top.finish();
-    if problems.found.is_empty() {
-        Ok(config)
-    } else {
-        Err(all(problems.found))
+    match read.value {
+        Some(config) if read.mistakes.is_empty() => Ok(config),
+        _ => {
+            let errors = in_order(file, text, read.mistakes).map(|(place, mistake)| ConfigError {
+                place,
+                kind: mistake.into(),
+            });
+            Err(ConfigErrors(errors.collect()))
+        }
     }
-}
-
-fn all(mut found: Vec<Problem>) -> ConfigErrors {
-    found.sort_by_key(|problem| (problem.line, problem.column));
-    ConfigErrors(found.into_iter().map(ConfigError::Problem).collect())
 }
 
 #[cfg(test)]
@@ -265,85 +243,118 @@ mod tests {
         let text = "[lora]\nlora_rank = 8\nalpha = \"16\"\ndropout = 1.0\ntarget_modules = \"q_proj\"\n\
              rank = -1\n[train]\nlearning_rte = 1e-4\neval_steps = 1.5\nrecompute = \"ful\"\n\
              [data]\nsources = [\"a\", { path = \"b\", share = 2 }, 3]\n[gaet]\n[vars]\nname = 3\n";
-        insta::assert_snapshot!(errors(text), @r#"
+        let ConfigErrors(errors) = parse("qeval.toml", text).unwrap_err();
+        let expected = [
+            (
+                "2:1",
+                "unknown key `lora_rank` in [lora]",
+                "write `rank` under [lora]",
+            ),
+            ("3:9", "the string \"16\"", "a number above 0"),
+            ("4:11", "`dropout` in [lora] is 1.0", "from 0 to below 1"),
+            (
+                "5:18",
+                "`target_modules` in [lora] is a single string",
+                "\"all-linear\" or a list",
+            ),
+            ("6:8", "`rank` in [lora] is -1", "a whole number, 1 or more"),
+            (
+                "8:1",
+                "unknown key `learning_rte`",
+                "nearest: `learning_rate`",
+            ),
+            (
+                "9:14",
+                "neither a number of steps nor a part",
+                "between 0 and 1",
+            ),
+            (
+                "10:13",
+                "`recompute` in [train] is \"ful\"",
+                "nearest: `full`",
+            ),
+            (
+                "12:11",
+                "some sources in [data] have a `share`",
+                "every source a share",
+            ),
+            (
+                "12:44",
+                "neither a path nor a table",
+                "{ path, take, share }",
+            ),
+            (
+                "13:2",
+                "unknown key `gaet` in qeval.toml",
+                "nearest: `gate`",
+            ),
+            (
+                "15:8",
+                "`vars.name` in qeval.toml is the number 3",
+                "a string",
+            ),
+        ];
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        for (error, (place, what, way_out)) in errors.iter().zip(expected) {
+            assert_eq!(error.place.to_string(), format!("qeval.toml:{place}"));
+            assert!(error.kind.to_string().contains(what), "{error}");
+            assert!(error.to_string().contains(way_out), "{error}");
+        }
+    }
+
+    /// The shape in which all of them are told.
+    #[test]
+    fn mistakes_are_told_with_line_rule_and_way_out() {
+        insta::assert_snapshot!(errors("[lora]\nlora_rank = 8\nrank = 0\n"), @"
         qeval.toml:2:1: unknown key `lora_rank` in [lora]
           2 | lora_rank = 8
             | ^^^^^^^^^
-          (write `rank` under [lora])
-        qeval.toml:3:9: `alpha` in [lora] is "16"
-          3 | alpha = "16"
-            |         ^^^^
-          (it is a number above 0)
-        qeval.toml:4:11: `dropout` in [lora] is 1.0
-          4 | dropout = 1.0
-            |           ^^^
-          (it is a number from 0 to below 1)
-        qeval.toml:5:18: `target_modules` in [lora] is a single text
-          5 | target_modules = "q_proj"
-            |                  ^^^^^^^^
-          (it is "all-linear" or a list of module names and patterns, such as ["q_proj", "v_proj"])
-        qeval.toml:6:8: `rank` in [lora] is -1
-          6 | rank = -1
-            |        ^^
-          (it is a whole number, 1 or more)
-        qeval.toml:8:1: unknown key `learning_rte` in [train]
-          8 | learning_rte = 1e-4
-            | ^^^^^^^^^^^^
-          (did you mean `learning_rate`?)
-        qeval.toml:9:14: `eval_steps` in [train] is neither a number of steps nor a part of all steps
-          9 | eval_steps = 1.5
-            |              ^^^
-          (it is a whole number, 1 or more, or a number between 0 and 1: 0.25 is four times in a run)
-        qeval.toml:10:13: `recompute` in [train] is "ful"
-          10 | recompute = "ful"
-             |             ^^^^^
-          (it is one of "auto", "none", "selective", "full"; did you mean "full"?)
-        qeval.toml:12:11: some sources in [data] have a `share` and some have none
-          12 | sources = ["a", { path = "b", share = 2 }, 3]
-             |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-          (give every source a share, a number above 0, or none)
-        qeval.toml:12:44: a source is neither a path nor a table
-          12 | sources = ["a", { path = "b", share = 2 }, 3]
-             |                                            ^
-          (a source is a path, "path#200", or { path, take, share })
-        qeval.toml:13:2: unknown key `gaet` in qeval.toml
-          13 | [gaet]
-             |  ^^^^
-          (did you mean `gate`?)
-        qeval.toml:15:8: `vars.name` in qeval.toml is 3
-          15 | name = 3
-             |        ^
-          (it is a text)
-        "#);
+          rule: [lora] takes rank, alpha, dropout, target_modules, use_rslora, rank_pattern, and alpha_pattern
+          way out: write `rank` under [lora]
+
+        qeval.toml:3:8: `rank` in [lora] is 0
+          3 | rank = 0
+            |        ^
+          rule: `rank` wants a whole number, 1 or more
+
+        2 errors in qeval.toml
+        ");
     }
 
     #[test]
     fn broken_toml_is_shown_with_its_place() {
-        insta::assert_snapshot!(errors("[lora\nrank = 8\n[train]\nseed = \n"), @r"
+        insta::assert_snapshot!(errors("[lora\nrank = 8\n[train]\nseed = \n"), @"
         qeval.toml:1:6: unclosed table, expected `]`
           1 | [lora
             |      ^
-          (the file is TOML: see https://toml.io)
+          rule: the file is TOML (https://toml.io)
+
         qeval.toml:4:8: string values must be quoted, expected literal string
-          4 | seed = 
+          4 | seed =
             |        ^
-          (the file is TOML: see https://toml.io)
+          rule: the file is TOML (https://toml.io)
+
+        2 errors in qeval.toml
         ");
-        insta::assert_snapshot!(errors("[lora]\nrank = 8\nrank = 4\n"), @r"
+        insta::assert_snapshot!(errors("[lora]\nrank = 8\nrank = 4\n"), @"
         qeval.toml:3:1: duplicate key
           3 | rank = 4
             | ^^^^
-          (the file is TOML: see https://toml.io)
+          rule: the file is TOML (https://toml.io)
+
+        1 error in qeval.toml
         ");
     }
 
     #[test]
-    fn caret_counts_characters() {
+    fn caret_stands_under_wide_characters() {
         insta::assert_snapshot!(errors("gate = { suites = [\"三\"], margin = \"三\" }"), @r#"
-        qeval.toml:1:35: `margin` in [gate] is "三"
+        qeval.toml:1:35: `margin` in [gate] is the string "三"
           1 | gate = { suites = ["三"], margin = "三" }
-            |                                   ^^^
-          (it is a number above 0, at most 1)
+            |                                    ^^^^
+          rule: `margin` wants a number above 0, at most 1
+
+        1 error in qeval.toml
         "#);
     }
 

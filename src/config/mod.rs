@@ -1,14 +1,15 @@
 //! `qeval.toml`: what the user typed, checked and made into settings with every default filled in.
 //!
 //! [`load`] reads a file and reports every mistake in it at once, each with its place, the line
-//! with a caret, and the rule. Unknown keys are refused. [`DEFAULT_TOML`] is the commented file
+//! with a caret, the rule, and the way out. Unknown keys are refused. [`DEFAULT_TOML`] is the commented file
 //! that `qeval init` writes; it spells out every key with its default and effect.
 
 mod error;
 mod file;
-mod reader;
+mod foreign;
+mod keys;
 mod sections;
 
-pub use error::{ConfigError, ConfigErrors, Problem};
+pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
 pub use sections::{ChecksSection, GateSection, ModelSection};

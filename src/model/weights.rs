@@ -13,6 +13,8 @@ use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
 use serde_json::Value;
 
+use crate::text::nearest;
+
 use super::ModelError;
 use super::dtype::HalfType;
 use super::gguf::GgufFile;
@@ -206,15 +208,6 @@ fn check_shape(
         found: found.to_vec(),
         expected: expected.to_vec(),
     })
-}
-
-fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    names
-        .into_iter()
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, other)| other.to_owned())
 }
 
 type Shards = (Vec<TensorFile>, BTreeMap<String, usize>);

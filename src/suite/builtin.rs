@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::flow::Suite;
 
 use super::error::SuiteErrors;
-use super::load::{SuiteSource, load};
+use super::load::load;
+use super::source::SuiteSource;
 
 /// Files of the folder `suites`, with their texts.
 macro_rules! built_in {

@@ -2,15 +2,11 @@
 //! shows the line, and says what is wrong, the rule, and the name that was probably meant.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Range;
 
 use crate::check::registry::{CheckError, CheckProblem};
 use crate::flow::Expect;
-use crate::text::{all_of, display_width, plural};
-
-/// Most characters of a source line that an error shows; longer lines are cut around the place.
-const SHOWN_CHARS: usize = 96;
+use crate::text::{all_of, plural};
+use crate::toml_file::{Explanation, Mistake, Place, list};
 
 /// Everything wrong with all files that were loaded together.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -38,18 +34,13 @@ impl SuiteErrors {
                 Some(None) => {}
             }
         }
-        text.push(format!(
-            "{} in {}",
-            plural(text.len(), "error"),
-            plural(files.len(), "suite file")
-        ));
-        text.join("\n\n")
+        list(&text, &plural(files.len(), "suite file"))
     }
 }
 
 /// One thing wrong at one place.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{place}: {kind}{}{}", place.excerpt(), notes(.kind))]
+#[error("{}", self.explanation())]
 pub struct SuiteError {
     /// Where.
     pub place: Place,
@@ -58,93 +49,14 @@ pub struct SuiteError {
     pub kind: SuiteErrorKind,
 }
 
-/// A place in a file.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Place {
-    /// The file as the user named it.
-    pub file: String,
-    /// Line, from 1; 0 for the file as a whole.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// The line's text.
-    pub source: String,
-    /// Length in characters of what is wrong, within the line.
-    pub length: usize,
-}
-
-impl Place {
-    /// The file as a whole.
-    pub(super) fn file(file: &str) -> Self {
-        Place {
-            file: file.to_owned(),
-            ..Place::default()
-        }
-    }
-
-    /// The place of a byte range of the file's text.
-    pub(super) fn at(file: &str, text: &str, span: &Range<usize>) -> Self {
-        let mut start = span.start.min(text.len());
-        while !text.is_char_boundary(start) {
-            start -= 1;
-        }
-        let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |i| i + start);
-        let source = text[line_start..line_end].trim_end_matches('\r');
-        let end = span.end.min(line_start + source.len()).max(start);
-        Place {
-            file: file.to_owned(),
-            line: text[..start].matches('\n').count() + 1,
-            column: text[line_start..start].chars().count() + 1,
-            source: source.to_owned(),
-            length: text
-                .get(start..end)
-                .map_or(1, |part| part.chars().count())
-                .max(1),
-        }
-    }
-
-    /// The line with carets under the place, each with a line break before it.
-    fn excerpt(&self) -> String {
-        if self.line == 0 {
-            return String::new();
-        }
-        let chars: Vec<char> = self
-            .source
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let at = self.column - 1;
-        let from = if chars.len() <= SHOWN_CHARS {
-            0
-        } else {
-            at.saturating_sub(SHOWN_CHARS / 3)
-        };
-        let to = chars.len().min(from + SHOWN_CHARS);
-        let (lead, trail) = (
-            if from > 0 { "…" } else { "" },
-            if to < chars.len() { "…" } else { "" },
-        );
-        let width = |chars: &[char]| chars.iter().map(|c| display_width(*c)).sum::<usize>();
-        let shown: String = chars[from..to].iter().collect();
-        let before = width(&chars[from..at.min(to)]) + lead.chars().count();
-        let marked = width(&chars[at.min(to)..to.min(at + self.length)]).max(1);
-        let number = self.line.to_string();
-        let margin = " ".repeat(number.len());
-        format!(
-            "\n{}\n  {margin} | {}{}",
-            format!("  {number} | {lead}{shown}{trail}").trim_end(),
-            " ".repeat(before),
-            "^".repeat(marked)
-        )
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}:{}", self.file, self.column),
+impl SuiteError {
+    fn explanation(&self) -> Explanation<'_> {
+        Explanation {
+            place: &self.place,
+            what: self.kind.to_string(),
+            rule: self.kind.rule(),
+            nearest: self.kind.nearest(),
+            way_out: None,
         }
     }
 }
@@ -155,57 +67,9 @@ pub enum SuiteErrorKind {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// The file is not UTF-8.
-    #[error("invalid UTF-8: byte 0x{byte:02x}")]
-    NotUtf8 {
-        /// The first wrong byte.
-        byte: u8,
-    },
-    /// The file is no TOML.
-    #[error("{0}")]
-    Syntax(String),
-    /// A table has a key that does not exist.
-    #[error("unknown key `{key}` in {table}")]
-    UnknownKey {
-        /// As written.
-        key: String,
-        /// The table's name.
-        table: &'static str,
-        /// The key that was probably meant.
-        nearest: Option<String>,
-        /// The keys of the table.
-        known: &'static [&'static str],
-    },
-    /// A required key is not there.
-    #[error("{table} has no `{key}`")]
-    MissingKey {
-        /// The key.
-        key: &'static str,
-        /// The table's name.
-        table: &'static str,
-        /// What it wants.
-        rule: &'static str,
-    },
-    /// A value has another type.
-    #[error("`{key}` is {found}")]
-    WrongType {
-        /// The key.
-        key: String,
-        /// What it wants.
-        expected: &'static str,
-        /// What was written.
-        found: String,
-    },
-    /// A value has the right type and breaks a rule.
-    #[error("{what}")]
-    BadValue {
-        /// What is wrong.
-        what: String,
-        /// The rule and the way out.
-        rule: String,
-        /// What was probably meant.
-        nearest: Option<String>,
-    },
+    /// The file is no TOML, or has keys that a suite has not.
+    #[error(transparent)]
+    Toml(#[from] Mistake),
     /// A name is taken.
     #[error("{what} `{name}` is already taken at {first}")]
     Duplicate {
@@ -255,15 +119,6 @@ impl SuiteErrorKind {
         }
     }
 
-    /// A value that breaks a rule.
-    pub(super) fn bad(what: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self::BadValue {
-            what: what.into(),
-            rule: rule.into(),
-            nearest: None,
-        }
-    }
-
     /// Every problem of a refused check.
     pub(super) fn of_check(error: CheckError) -> impl Iterator<Item = Self> {
         let kind = error.kind;
@@ -277,12 +132,8 @@ impl SuiteErrorKind {
     pub fn rule(&self) -> String {
         match self {
             Self::Unreadable(_) => "every suite that is named has to be readable".into(),
-            Self::NotUtf8 { .. } => "a suite is a UTF-8 file: save it in that encoding".into(),
-            Self::Syntax(_) => "a suite is a TOML file (https://toml.io)".into(),
-            Self::UnknownKey { table, known, .. } => format!("{table} takes {}", all_of(known)),
-            Self::MissingKey { rule, .. } | Self::Duplicate { rule, .. } => (*rule).into(),
-            Self::WrongType { key, expected, .. } => format!("`{key}` wants {expected}"),
-            Self::BadValue { rule, .. } => rule.clone(),
+            Self::Toml(mistake) => mistake.rule(),
+            Self::Duplicate { rule, .. } => (*rule).into(),
             Self::UnknownVar { name, known, .. } if known.is_empty() => {
                 format!("give `{name}` a value under [vars] in qeval.toml, which has none")
             }
@@ -300,9 +151,8 @@ impl SuiteErrorKind {
     /// The name that was probably meant.
     pub fn nearest(&self) -> Option<&str> {
         match self {
-            Self::UnknownKey { nearest, .. }
-            | Self::BadValue { nearest, .. }
-            | Self::UnknownVar { nearest, .. } => nearest.as_deref(),
+            Self::Toml(mistake) => mistake.nearest(),
+            Self::UnknownVar { nearest, .. } => nearest.as_deref(),
             Self::Check { problem, .. } => problem.nearest(),
             _ => None,
         }
@@ -315,13 +165,6 @@ fn expect_word(expect: Expect) -> &'static str {
         Expect::Fail => "fail",
         Expect::Unscored => "unscored",
     }
-}
-
-fn notes(kind: &SuiteErrorKind) -> String {
-    let nearest = kind
-        .nearest()
-        .map_or(String::new(), |name| format!("\n  nearest: `{name}`"));
-    format!("\n  rule: {}{nearest}", kind.rule())
 }
 
 /// A selection that selects nothing, or makes no sense.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// The names that have no value, each once.
-pub(super) fn fill(text: &str, vars: &BTreeMap<String, String>) -> Result<String, Vec<String>> {
+pub(crate) fn fill(text: &str, vars: &BTreeMap<String, String>) -> Result<String, Vec<String>> {
     let mut filled = String::with_capacity(text.len());
     let mut unknown: Vec<String> = Vec::new();
     let mut rest = text;

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use crate::chat::{ChatTemplate, Tokenizer};
 use crate::model::{Decoder, Device, Keep, Mat, ModelRef, NoLowRank};
 
-use super::error::{RowProblem, RowReason};
-use super::example::{Example, Origin};
+use super::data::{Example, Origin, RowProblem, RowReason};
 
 /// Token ids of one example and where its loss lies.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,6 @@ mod checkpoint;
 mod config;
 mod data;
 mod error;
-mod example;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod labels;
@@ -27,11 +26,11 @@ pub use config::{
     BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
     TargetModules, TrainSection,
 };
-pub use data::{Split, read_prompts, split};
-pub use error::{
-    DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError,
+pub use data::{
+    DataError, DataErrors, DataReport, Dataset, Duplicate, Example, Origin, RowProblem, RowReason,
+    SourceReport, Split, read_prompts, split,
 };
-pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
+pub use error::{Finding, PreflightError, TrainError};
 pub use labels::{Tokenized, TokenizedExample};
 pub(crate) use learner::learner;
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};

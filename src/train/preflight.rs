@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::StepPlan;
 use super::config::{BadRows, DataSection, TrainSection};
+use super::data::Example;
 use super::data::Split;
 use super::error::{Finding, PreflightError};
-use super::example::Example;
 use super::labels::Tokenized;
 
 /// Most rows or probes that one finding names.
@@ -290,8 +290,7 @@ mod tests {
     use crate::chat::{Conversation, Message};
     use crate::train::config::Every;
     use crate::train::data::split;
-    use crate::train::error::{RowProblem, RowReason};
-    use crate::train::example::Origin;
+    use crate::train::data::{Origin, RowProblem, RowReason};
     use crate::train::labels::TokenizedExample;
 
     /// A run of as many examples as given, each a group of its own unless told otherwise.

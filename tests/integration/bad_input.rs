@@ -313,7 +313,10 @@ fn settings_that_would_silently_do_nothing() {
     error: qeval.toml:14:1: unknown key `learning_rat` in [train]
       14 | learning_rat = 1e-4
          | ^^^^^^^^^^^^
-      (did you mean `learning_rate`?)
+      rule: [train] takes num_train_epochs, learning_rate, warmup_ratio, lr_scheduler_type, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm, rehearsal_weight, gradient_accumulation_steps, per_device_train_batch_size, micro_batch_tokens, max_length, eval_steps, save_steps, logging_steps, save_total_limit, early_stopping_patience, seed, system, recompute, and output_dir
+      nearest: `learning_rate`
+
+    1 error in qeval.toml
     ");
     insta::assert_snapshot!(with("max_length = 12"), @r#"
     error: the run would not do what its settings say:
@@ -482,14 +485,18 @@ fn suites_that_cannot_be_asked() {
     error: suites/facts.toml:2:9: invalid UTF-8: byte 0xc4
       2 | name = "��"
         |         ^
-      rule: a suite is a UTF-8 file: save it in that encoding
+      rule: the file is UTF-8: save it in that encoding
 
     1 error in 1 suite file
     "#);
-    insta::assert_snapshot!(refusal_after(|p| p.write("qeval.toml", b"[vars]\nname = \"\xc4\xe3\"\n")), @"
-    error: qeval.toml: not UTF-8: the byte at offset 15 belongs to no character
-    (TOML files are UTF-8)
-    ");
+    insta::assert_snapshot!(refusal_after(|p| p.write("qeval.toml", b"[vars]\nname = \"\xc4\xe3\"\n")), @r#"
+    error: qeval.toml:2:9: invalid UTF-8: byte 0xc4
+      2 | name = "��"
+        |         ^
+      rule: the file is UTF-8: save it in that encoding
+
+    1 error in qeval.toml
+    "#);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use serde_json::Value as Json;
 
-use crate::train::error::DataError;
-use crate::train::example::Origin;
+use super::error::DataError;
+use super::example::Origin;
 
 /// A row before its form is known.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::chat::{Conversation, Message, Role};
 use crate::train::config::Format;
-use crate::train::error::RowReason;
+
+use super::error::RowReason;
 
 /// A row as a conversation that ends with an answer.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,8 +2,10 @@
 
 use crate::random::{Purpose, shuffled};
 use crate::train::config::DataSection;
-use crate::train::error::DataError;
-use crate::train::example::{DataReport, Example};
+
+use super::error::DataError;
+use super::example::Example;
+use super::report::DataReport;
 
 /// Takes rows from each source and joins them, in the order of sources and rows.
 ///

@@ -1,22 +1,25 @@
-//! From the bytes of a data file to the rows that are used.
+//! From the bytes of data files to the [`Example`]s that are used, every row accounted for.
 //!
-//! [`read_rows`] finds the rows of a file with their lines, [`parse_row`] makes one a
-//! conversation, [`fill_placeholders`] puts the `[vars]` in, [`mix()`] takes what `path#200` and the
-//! shares ask for, [`split()`] holds out whole groups for validation.
-//! [`read_prompts`] takes the questions alone, for rehearsal.
+//! A [`Dataset`] is read of a run's sources: `file` finds the rows with their lines, `form` makes
+//! one a conversation, `placeholder` puts the `[vars]` in, `mix` takes what `path#200` and the
+//! shares ask for, and a [`DataReport`] names what was left out. [`split()`] holds out whole groups
+//! for validation. [`read_prompts`] takes the questions alone, for rehearsal.
 
+mod dataset;
+mod error;
+mod example;
 mod file;
 mod form;
 mod group;
 mod mix;
 mod placeholder;
 mod prompts;
+mod report;
 mod split;
 
-pub(super) use file::{RawRow, read_rows};
-pub(super) use form::parse_row;
-pub(super) use group::question_group;
-pub(super) use mix::mix;
-pub(super) use placeholder::fill_placeholders;
+pub use dataset::Dataset;
+pub use error::{DataError, DataErrors, RowProblem, RowReason};
+pub use example::{Example, Origin};
 pub use prompts::read_prompts;
+pub use report::{DataReport, Duplicate, SourceReport};
 pub use split::{Split, split};

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::error::{DataError, RowProblem, RowReason};
 use super::file::read_rows;
-use crate::train::error::{DataError, RowProblem, RowReason};
 
 /// Reads the first question of every row: `instruction` (with its `input`), `query`, `prompt`, the
 /// first user turn of `messages` or of `conversations`. Answers, where there are any, are left out.

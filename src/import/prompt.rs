@@ -94,7 +94,7 @@ fn texts(
         }
         Value::Object(map) => {
             let read = ["raw", "id", "label", "prefix", "suffix"];
-            super::name_unread(map, &read, place, |_| None, notes);
+            super::reasons::name_unread(map, &read, place, |_| None, notes);
             if let Some(label) = map.get("label") {
                 let what = format!("`label: {}`", yaml::scalar_text(label).unwrap_or_default());
                 notes.add(place, what, "the wordings of a probe have no names");

@@ -194,7 +194,7 @@ impl Translator<'_> {
             .and_then(|(kind, params)| accept(kind, negated, params));
         match check {
             Ok(check) => {
-                super::name_unread(
+                reasons::name_unread(
                     map,
                     READ,
                     &format!("{place}, {what}"),

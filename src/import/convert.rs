@@ -1,51 +1,14 @@
-//! Suites out of other programs' files: a promptfoo configuration, or a task of
-//! lm-evaluation-harness with its documents.
-//!
-//! Whoever changes the tool should not have to write the probes again, and should not find out
-//! later which of them changed their meaning. So what has the same meaning here is carried over,
-//! and all the rest is named, with its place and the reason: in the report, and as comments in
-//! the file. Programs (`!function`, `javascript`) are never run.
-//!
-//! [`import`] reads (`source`, `yaml`), translates (`promptfoo`, `lm_eval`) into a draft
-//! that is known to load (`draft`), and writes it as TOML ([`write`]).
-
-mod assertion;
-mod draft;
-mod error;
-mod lm_eval;
-mod notes;
-mod prompt;
-mod promptfoo;
-mod reading;
-mod reasons;
-mod render;
-mod scoring;
-mod source;
-mod write;
-mod yaml;
-
-use std::path::PathBuf;
+//! From a file to a suite: told by its keys whose it is, translated, written, and loaded once.
 
 use serde_json::{Map, Value};
 
 use crate::suite::{SuiteSource, load};
 
-pub use error::{ImportError, ImportErrorKind};
-pub use notes::NotCarried;
-
-use draft::{Draft, slug};
-use notes::Notes;
-
-/// What is imported.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ImportSource {
-    /// The configuration or the task.
-    pub file: PathBuf,
-    /// Documents of a task; `None` takes those that the task names.
-    pub docs: Option<PathBuf>,
-    /// The suite's name; `None` makes one of the file's.
-    pub name: Option<String>,
-}
+use super::draft::{Draft, slug};
+use super::error::{ImportError, ImportErrorKind};
+use super::notes::{NotCarried, Notes};
+use super::source::{ImportSource, read_yaml};
+use super::{lm_eval, promptfoo, write};
 
 /// A suite made of another program's file.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +29,7 @@ pub struct Imported {
 /// A file cannot be read, is of neither program, or has nothing that could be carried over.
 pub fn import(source: &ImportSource) -> Result<Imported, ImportError> {
     let place = source.file.display().to_string();
-    let Value::Object(config) = source::read_yaml(&source.file)? else {
+    let Value::Object(config) = read_yaml(&source.file)? else {
         return Err(ImportErrorKind::UnknownFormat.at(place));
     };
     let mut notes = Notes::default();
@@ -122,30 +85,3 @@ impl Format {
         }
     }
 }
-
-/// Names every key that nothing reads; `why` knows the reason of some.
-fn name_unread(
-    map: &Map<String, Value>,
-    read: &[&str],
-    place: &str,
-    why: fn(&str) -> Option<&'static str>,
-    notes: &mut Notes,
-) {
-    for (key, value) in map {
-        if read.contains(&key.as_str()) || value.is_null() {
-            continue;
-        }
-        let shown = match yaml::tagged(value).or_else(|| yaml::scalar_text(value)) {
-            Some(text) => format!("`{key}: {}`", crate::text::ellipsize(&text, 40)),
-            None => format!("`{key}`"),
-        };
-        notes.add(
-            place,
-            shown,
-            why(key).unwrap_or("a suite has no such setting"),
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::check::registry;
 use crate::flow::{CheckSpec, Exchange};
-use crate::suite::template::fill;
+use crate::suite::fill;
 use crate::text::is_cjk;
 
 use super::notes::Notes;

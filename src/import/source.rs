@@ -11,6 +11,17 @@ use super::yaml;
 /// Largest file that is read, in bytes: a suite made of more would not load.
 const LARGEST_FILE: u64 = 64 << 20;
 
+/// What is imported.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ImportSource {
+    /// The configuration or the task.
+    pub file: PathBuf,
+    /// Documents of a task; `None` takes those that the task names.
+    pub docs: Option<PathBuf>,
+    /// The suite's name; `None` makes one of the file's.
+    pub name: Option<String>,
+}
+
 /// The folder of an imported file: names in it are meant from there.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {

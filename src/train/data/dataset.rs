@@ -1,129 +1,18 @@
-//! Training examples: one conversation each, with the place that it came from.
+//! The examples of a run: every source read, its rows made conversations, mixed, and accounted for.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::chat::Conversation;
+use crate::train::config::{BadRows, DataSection, Source};
 
-use super::config::{BadRows, DataSection, Source};
-use super::data::{RawRow, fill_placeholders, mix, parse_row, read_rows};
 use super::error::{DataError, DataErrors, RowProblem};
-
-/// File and line of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Origin {
-    /// The file as the configuration names it.
-    pub file: String,
-    /// The line at which the row begins, from 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
-/// One conversation to train on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Example {
-    /// The turns; the last one is an answer. Its system turn is the row's own, if any.
-    pub conversation: Conversation,
-    /// Rows of one group are paraphrases of each other and are never split between training and
-    /// validation: the row's `group`, else its first question, normalised.
-    pub group: String,
-    /// Where it came from.
-    pub origin: Origin,
-    /// The answer is the base's own: what is learned at each of its tokens is the base's
-    /// next-token distribution, so that its ways stay.
-    pub rehearsal: bool,
-}
-
-impl Example {
-    /// An example from elsewhere than a file; its group is its first question, normalised.
-    pub fn new(conversation: Conversation, origin: Origin) -> Self {
-        let group = super::data::question_group(&conversation);
-        Example {
-            conversation,
-            group,
-            origin,
-            rehearsal: false,
-        }
-    }
-}
-
-/// What became of the rows of one source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceReport {
-    /// The file as the configuration names it.
-    pub file: String,
-    /// Rows read.
-    pub rows: usize,
-    /// Rows that are examples now.
-    pub used: usize,
-    /// Rows left out by `path#N`.
-    pub not_taken: usize,
-    /// Rows left out by the shares.
-    pub not_shared: usize,
-    /// Rows left out because they cannot be trained on.
-    pub dropped: usize,
-    /// Rows left out because they repeat an earlier one.
-    pub duplicates: usize,
-}
-
-/// A row that repeats an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Duplicate {
-    /// Which row.
-    pub origin: Origin,
-    /// What it repeats.
-    pub of: Origin,
-}
-
-/// What became of every row: nothing is left out without being counted and named.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataReport {
-    /// One a source, in order.
-    pub sources: Vec<SourceReport>,
-    /// Rows that cannot be trained on and were dropped.
-    pub dropped: Vec<RowProblem>,
-    /// Rows that repeat an earlier one and were left out.
-    pub duplicates: Vec<Duplicate>,
-    /// Keys that no form knows, with the number of rows that have them.
-    pub ignored_keys: BTreeMap<String, usize>,
-}
-
-impl fmt::Display for DataReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for s in &self.sources {
-            write!(f, "{}: {} of {} rows", s.file, s.used, s.rows)?;
-            let left_out = [
-                (s.not_taken, "not taken"),
-                (s.not_shared, "left out by the shares"),
-                (s.dropped, "dropped"),
-                (s.duplicates, "repeated"),
-            ];
-            for (count, what) in left_out.iter().filter(|(count, _)| *count > 0) {
-                write!(f, ", {count} {what}")?;
-            }
-            writeln!(f)?;
-        }
-        for problem in &self.dropped {
-            writeln!(f, "dropped {problem}")?;
-        }
-        for duplicate in &self.duplicates {
-            writeln!(f, "left out {}: repeats {}", duplicate.origin, duplicate.of)?;
-        }
-        for (key, rows) in &self.ignored_keys {
-            let plural = if *rows == 1 { "" } else { "s" };
-            writeln!(f, "ignored key `{key}` in {rows} row{plural}")?;
-        }
-        Ok(())
-    }
-}
+use super::example::{Example, Origin};
+use super::file::{RawRow, read_rows};
+use super::form::parse_row;
+use super::mix::mix;
+use super::placeholder::fill_placeholders;
+use super::report::{DataReport, Duplicate, SourceReport};
 
 /// The examples of a run, with the report on how they came about.
 #[derive(Debug, Clone, PartialEq, Eq)]

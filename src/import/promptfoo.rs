@@ -11,9 +11,10 @@ use super::draft::{Draft, DraftProbe, is_chinese, slug};
 use super::error::ImportError;
 use super::notes::Notes;
 use super::prompt::{PromptTemplate, RenderedPrompt, is_program, templates};
+use super::reasons::{self, name_unread};
 use super::render::Renderer;
-use super::source::Folder;
-use super::{ImportSource, name_unread, reasons, yaml};
+use super::source::{Folder, ImportSource};
+use super::yaml;
 
 const CONFIG_READ: &[&str] = &[
     "description",

@@ -1,6 +1,37 @@
 //! Why a key or a kind of assertion is not carried over, for those that nothing reads. A key that
 //! is not listed has no like in a suite.
 
+use serde_json::{Map, Value};
+
+use crate::text::ellipsize;
+
+use super::notes::Notes;
+use super::yaml;
+
+/// Names every key that nothing reads; `why` knows the reason of some.
+pub(super) fn name_unread(
+    map: &Map<String, Value>,
+    read: &[&str],
+    place: &str,
+    why: fn(&str) -> Option<&'static str>,
+    notes: &mut Notes,
+) {
+    for (key, value) in map {
+        if read.contains(&key.as_str()) || value.is_null() {
+            continue;
+        }
+        let shown = match yaml::tagged(value).or_else(|| yaml::scalar_text(value)) {
+            Some(text) => format!("`{key}: {}`", ellipsize(&text, 40)),
+            None => format!("`{key}`"),
+        };
+        notes.add(
+            place,
+            shown,
+            why(key).unwrap_or("a suite has no such setting"),
+        );
+    }
+}
+
 /// Kinds of promptfoo's assertions.
 pub(super) fn assertion_kind(kind: &str) -> &'static str {
     match kind {

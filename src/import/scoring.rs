@@ -13,7 +13,8 @@ use super::assertion::whole;
 use super::draft::accept;
 use super::notes::Notes;
 use super::reading::{Reading, reading};
-use super::{name_unread, yaml};
+use super::reasons::name_unread;
+use super::yaml;
 
 const METRIC_READ: &[&str] = &[
     "metric",

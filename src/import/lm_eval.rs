@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 use super::draft::{Draft, DraftProbe, slug};
 use super::error::{ImportError, ImportErrorKind};
 use super::notes::Notes;
+use super::reasons::{self, name_unread};
 use super::render::Renderer;
 use super::scoring::Scoring;
-use super::source::{Folder, read_documents, read_yaml};
-use super::{ImportSource, name_unread, reasons, yaml};
+use super::source::{Folder, ImportSource, read_documents, read_yaml};
+use super::yaml;
 
 /// Most files that include one another.
 const DEEPEST_INCLUDE: usize = 16;

@@ -1,0 +1,370 @@
+//! The keys of each section of `qeval.toml`: what each wants, and the setting that it fills.
+//!
+//! `[lora]`, `[data]`, and `[train]` fill the trainer's own structs. Each reader starts from the
+//! defaults, so a key that is left out keeps its own.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::model::Dtype;
+use crate::toml_file::{Table, number, whole};
+use crate::train::{
+    BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
+    TargetModules, TrainSection,
+};
+
+use super::sections::{ChecksSection, GateSection, ModelSection};
+
+/// What a source is.
+const SOURCE: &str = "a source is a path, \"path#200\", or { path, take, share }";
+const ABOVE_ZERO: &str = "a number above 0";
+const ZERO_OR_MORE: &str = "a number, 0 or more";
+const PART: &str = "a number from 0 to 1";
+const PART_BELOW_ONE: &str = "a number from 0 to below 1";
+const POSITIVE_PART: &str = "a number above 0, at most 1";
+
+/// What is not written, or wrong, leaves the default standing.
+fn set<T>(setting: &mut T, written: Option<Spanned<T>>) {
+    if let Some(written) = written {
+        *setting = written.into_inner();
+    }
+}
+
+/// The same for a setting that may have no value.
+fn set_optional<T>(setting: &mut Option<T>, written: Option<Spanned<T>>) {
+    if written.is_some() {
+        *setting = written.map(Spanned::into_inner);
+    }
+}
+
+/// The same for a count whose 0 stands for none.
+fn set_or_none(setting: &mut Option<usize>, written: Option<Spanned<usize>>) {
+    if let Some(written) = written {
+        *setting = Some(written.into_inner()).filter(|count| *count > 0);
+    }
+}
+
+/// The same for a list of strings, none of them empty.
+fn set_strings(setting: &mut Vec<String>, table: &mut Table<'_, '_>, key: &'static str) {
+    if let Some(texts) = table.filled_strings(key) {
+        let texts = texts.into_inner().into_iter();
+        *setting = texts.map(Spanned::into_inner).collect();
+    }
+}
+
+fn whole_count(value: &DeValue<'_>) -> Option<usize> {
+    whole(value).and_then(|n| usize::try_from(n).ok())
+}
+
+fn above_zero(n: f64) -> bool {
+    n > 0.0
+}
+
+fn zero_or_more(n: f64) -> bool {
+    n >= 0.0
+}
+
+fn part(n: f64) -> bool {
+    (0.0..=1.0).contains(&n)
+}
+
+fn part_below_one(n: f64) -> bool {
+    (0.0..1.0).contains(&n)
+}
+
+fn positive_part(n: f64) -> bool {
+    n > 0.0 && n <= 1.0
+}
+
+pub(super) fn read_model(mut table: Table<'_, '_>) -> ModelSection {
+    let mut model = ModelSection::default();
+    set(&mut model.path, table.filled_string("path"));
+    set(&mut model.dtype, table.word("dtype", &Dtype::WORDS));
+    table.finish();
+    model
+}
+
+pub(super) fn read_lora(mut table: Table<'_, '_>) -> LoraSection {
+    let mut lora = LoraSection::default();
+    set(&mut lora.rank, table.count("rank", 1..));
+    set(
+        &mut lora.alpha,
+        table.number("alpha", ABOVE_ZERO, above_zero),
+    );
+    set(
+        &mut lora.dropout,
+        table.number("dropout", PART_BELOW_ONE, part_below_one),
+    );
+    read_target_modules(&mut table, &mut lora.target_modules);
+    set(&mut lora.use_rslora, table.flag("use_rslora"));
+    let ranks = table.map("rank_pattern", "a whole number, 1 or more", |value| {
+        whole_count(value).filter(|&n| n > 0)
+    });
+    lora.rank_pattern = ranks.unwrap_or_default();
+    let alphas = table.map("alpha_pattern", ABOVE_ZERO, |value| {
+        number(value).filter(|&n| n > 0.0)
+    });
+    lora.alpha_pattern = alphas.unwrap_or_default();
+    table.finish();
+    lora
+}
+
+fn read_target_modules(table: &mut Table<'_, '_>, target: &mut TargetModules) {
+    const KEY: &str = "target_modules";
+    let Some(value) = table.value(KEY) else {
+        return;
+    };
+    match value.get_ref() {
+        DeValue::String(text) if text == "all-linear" => *target = TargetModules::AllLinear,
+        DeValue::String(_) => {
+            table.bad(
+                value.span(),
+                "`target_modules` in [lora] is a single string",
+                "`target_modules` wants \"all-linear\" or a list of module names and patterns, \
+                 such as [\"q_proj\", \"v_proj\"]",
+            );
+        }
+        DeValue::Array(list) if list.is_empty() => {
+            table.bad(
+                value.span(),
+                "`target_modules` in [lora] is empty: nothing would be trained",
+                "name a module at least, or write \"all-linear\"",
+            );
+        }
+        _ => {
+            let mut names = Vec::new();
+            set_strings(&mut names, table, KEY);
+            *target = TargetModules::Named(names);
+        }
+    }
+}
+
+pub(super) fn read_data(mut table: Table<'_, '_>) -> DataSection {
+    let mut data = DataSection::default();
+    read_sources(&mut table, &mut data.sources);
+    let formats = [
+        ("auto", Format::Auto),
+        ("alpaca", Format::Alpaca),
+        ("messages", Format::Messages),
+        ("sharegpt", Format::Sharegpt),
+        ("query-response", Format::QueryResponse),
+    ];
+    set(&mut data.format, table.word("format", &formats));
+    set(
+        &mut data.validation_ratio,
+        table.number("validation_ratio", PART_BELOW_ONE, part_below_one),
+    );
+    set(&mut data.seed, table.seed("seed"));
+    let bad_rows = [("refuse", BadRows::Refuse), ("drop", BadRows::Drop)];
+    set(&mut data.bad_rows, table.word("bad_rows", &bad_rows));
+    set(&mut data.drop_duplicates, table.flag("drop_duplicates"));
+    set_optional(&mut data.rehearsal, table.string("rehearsal"));
+    set(
+        &mut data.rehearsal_tokens,
+        table.count("rehearsal_tokens", 1..),
+    );
+    table.finish();
+    data
+}
+
+fn read_sources(table: &mut Table<'_, '_>, sources: &mut Vec<Source>) {
+    let Some(value) = table.value("sources") else {
+        return;
+    };
+    let Some(list) = value.get_ref().as_array() else {
+        return table.bad(value.span(), "`sources` in [data] is no list", SOURCE);
+    };
+    for (i, item) in list.iter().enumerate() {
+        match item.get_ref() {
+            DeValue::String(text) if !text.is_empty() => sources.push(Source::parse(text)),
+            DeValue::Table(inner) => {
+                let inner = Spanned::new(item.span(), inner);
+                let inner = table.inside(&format!("sources[{i}]"), Some(inner));
+                sources.push(read_source(inner, item.span()));
+            }
+            _ => table.bad(
+                item.span(),
+                "a source is neither a path nor a table",
+                SOURCE,
+            ),
+        }
+    }
+    let shared = sources.iter().filter(|source| source.share.is_some());
+    let shared = shared.count();
+    if shared > 0 && shared < sources.len() {
+        table.bad(
+            value.span(),
+            "some sources in [data] have a `share` and some have none",
+            "give every source a share, a number above 0, or none",
+        );
+    }
+}
+
+fn read_source(mut table: Table<'_, '_>, span: Range<usize>) -> Source {
+    let path = table.filled_string("path");
+    let take = table.count("take", 1..);
+    let share = table.number("share", ABOVE_ZERO, above_zero);
+    if path.is_none() {
+        table.bad(span, "a source without `path`", SOURCE);
+    }
+    table.finish();
+    let path = path.map(Spanned::into_inner).unwrap_or_default();
+    let mut source = Source::parse(&path);
+    set_optional(&mut source.take, take);
+    set_optional(&mut source.share, share);
+    source
+}
+
+pub(super) fn read_train(mut table: Table<'_, '_>) -> TrainSection {
+    let mut train = TrainSection::default();
+    set(
+        &mut train.num_train_epochs,
+        table.number("num_train_epochs", ABOVE_ZERO, above_zero),
+    );
+    set(
+        &mut train.learning_rate,
+        table.number("learning_rate", ABOVE_ZERO, above_zero),
+    );
+    set(
+        &mut train.warmup_ratio,
+        table.number("warmup_ratio", PART, part),
+    );
+    let kinds = [
+        ("cosine", SchedulerType::Cosine),
+        ("linear", SchedulerType::Linear),
+        ("constant", SchedulerType::Constant),
+    ];
+    set(
+        &mut train.lr_scheduler_type,
+        table.word("lr_scheduler_type", &kinds),
+    );
+    set(
+        &mut train.weight_decay,
+        table.number("weight_decay", ZERO_OR_MORE, zero_or_more),
+    );
+    set(
+        &mut train.adam_beta1,
+        table.number("adam_beta1", PART_BELOW_ONE, part_below_one),
+    );
+    set(
+        &mut train.adam_beta2,
+        table.number("adam_beta2", PART_BELOW_ONE, part_below_one),
+    );
+    set(
+        &mut train.adam_epsilon,
+        table.number("adam_epsilon", ABOVE_ZERO, above_zero),
+    );
+    set(
+        &mut train.max_grad_norm,
+        table.number("max_grad_norm", ZERO_OR_MORE, zero_or_more),
+    );
+    set(
+        &mut train.rehearsal_weight,
+        table.number("rehearsal_weight", ZERO_OR_MORE, zero_or_more),
+    );
+    set(
+        &mut train.gradient_accumulation_steps,
+        table.count("gradient_accumulation_steps", 1..),
+    );
+    set(
+        &mut train.per_device_train_batch_size,
+        table.count("per_device_train_batch_size", 1..),
+    );
+    set(
+        &mut train.micro_batch_tokens,
+        table.count("micro_batch_tokens", 1..),
+    );
+    set(&mut train.max_length, table.count("max_length", 2..));
+    read_every(&mut table, "eval_steps", |every| train.eval_steps = every);
+    read_every(&mut table, "save_steps", |every| {
+        train.save_steps = Some(every)
+    });
+    set(&mut train.logging_steps, table.count("logging_steps", 1..));
+    set_or_none(
+        &mut train.save_total_limit,
+        table.count("save_total_limit", 0..),
+    );
+    set_or_none(
+        &mut train.early_stopping_patience,
+        table.count("early_stopping_patience", 0..),
+    );
+    set(&mut train.seed, table.seed("seed"));
+    set_optional(&mut train.system, table.string("system"));
+    let recompute = [
+        ("auto", Recompute::Auto),
+        ("none", Recompute::None),
+        ("selective", Recompute::Selective),
+        ("full", Recompute::Full),
+    ];
+    set(&mut train.recompute, table.word("recompute", &recompute));
+    set(&mut train.output_dir, table.filled_string("output_dir"));
+    table.finish();
+    train
+}
+
+fn read_every(table: &mut Table<'_, '_>, key: &'static str, mut set: impl FnMut(Every)) {
+    let Some(value) = table.value(key) else {
+        return;
+    };
+    match (whole_count(value.get_ref()), number(value.get_ref())) {
+        (Some(steps), _) if steps > 0 => set(Every::Steps(steps)),
+        (None, Some(part)) if part > 0.0 && part < 1.0 => set(Every::Part(part)),
+        _ => {
+            table.bad(
+                value.span(),
+                format!("`{key}` in [train] is neither a number of steps nor a part of all steps"),
+                format!(
+                    "`{key}` wants a whole number, 1 or more, or a number between 0 and 1: 0.25 \
+                     is four times in a run"
+                ),
+            );
+        }
+    }
+}
+
+pub(super) fn read_gate(mut table: Table<'_, '_>) -> GateSection {
+    let mut gate = GateSection::default();
+    set(
+        &mut gate.margin,
+        table.number("margin", POSITIVE_PART, positive_part),
+    );
+    set(
+        &mut gate.suite_margin,
+        table.number("suite_margin", POSITIVE_PART, positive_part),
+    );
+    set_strings(&mut gate.suites, &mut table, "suites");
+    set_strings(&mut gate.tags, &mut table, "tags");
+    set_strings(&mut gate.languages, &mut table, "languages");
+    set_or_none(
+        &mut gate.prompts_per_probe,
+        table.count("prompts_per_probe", 0..),
+    );
+    set_optional(&mut gate.candidate, table.string("candidate"));
+    set(&mut gate.noise_floor, table.flag("noise_floor"));
+    set(&mut gate.snapshots, table.filled_string("snapshots"));
+    set(
+        &mut gate.max_unscored,
+        table.number("max_unscored", PART, part),
+    );
+    table.finish();
+    gate
+}
+
+pub(super) fn read_checks(mut table: Table<'_, '_>) -> ChecksSection {
+    let mut checks = ChecksSection::default();
+    set_optional(&mut checks.python, table.string("python"));
+    set(&mut checks.encoder, table.filled_string("encoder"));
+    set(&mut checks.judge, table.filled_string("judge"));
+    set(
+        &mut checks.judge_key_variable,
+        table.filled_string("judge_key_variable"),
+    );
+    set(
+        &mut checks.judge_accuracy,
+        table.number("judge_accuracy", PART, part),
+    );
+    table.finish();
+    checks
+}

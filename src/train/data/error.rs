@@ -1,0 +1,277 @@
+//! What can be wrong with data files and their rows.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::example::Origin;
+
+/// A data file, or the data as a whole, that cannot be used.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// No source is named.
+    #[error(
+        "[data]: no examples: `sources` is empty\n\
+         (training needs a file at least: sources = [\"data/identity.jsonl\"])"
+    )]
+    NoSources,
+    /// A file could not be read.
+    #[error(
+        "cannot read {}: {source}\n\
+         (`sources` under [data] are paths of JSON or JSONL files, relative to qeval.toml)",
+        path.display()
+    )]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Bytes that are no UTF-8.
+    #[error(
+        "{file}:{line}: not UTF-8: the byte at offset {offset} ({byte:#04x}) belongs to no character\n\
+         (data files are UTF-8, with or without a byte order mark; convert it, for instance with \
+         `iconv -f GB18030 -t UTF-8`)"
+    )]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// Its line, from 1.
+        line: usize,
+        /// Place of the first wrong byte in the file, from 0.
+        offset: usize,
+        /// That byte.
+        byte: u8,
+    },
+    /// Text that is no JSON.
+    #[error(
+        "{file}:{line}:{column}: not valid JSON: {reason}\n\
+         (a data file is one JSON array of rows, or JSONL: one row a line)"
+    )]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Its line, from 1.
+        line: usize,
+        /// Place in the line, from 1.
+        column: usize,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A file without rows.
+    #[error("{file}: no rows\n(a source holds at least one example; take it out of `sources`)")]
+    NoRows {
+        /// The file.
+        file: String,
+    },
+    /// Fewer rows than `path#N` asks for.
+    #[error(
+        "{file}: {take} rows are asked for, {usable} can be used\n\
+         (a row is never repeated; write `{file}#{usable}` or less, or leave the number out)"
+    )]
+    TakeTooMany {
+        /// The file.
+        file: String,
+        /// Rows asked for.
+        take: usize,
+        /// Rows there are, bad ones and duplicates left out.
+        usable: usize,
+    },
+    /// Shares on some sources only.
+    #[error(
+        "[data]: {file} has no `share` while another source has one\n\
+         (give every source a share, a number above 0, or none)"
+    )]
+    ShareMissing {
+        /// The file without.
+        file: String,
+    },
+    /// A share that leaves a source without rows.
+    #[error(
+        "{file}: its share leaves none of its {usable} rows\n\
+         (no row is ever repeated, so the smallest source for its share sets the size of the mix; \
+         raise this share or give the smallest source more rows)"
+    )]
+    ShareTooSmall {
+        /// The file.
+        file: String,
+        /// Rows there are.
+        usable: usize,
+    },
+    /// A placeholder without a value.
+    #[error(
+        "{origin}: `{placeholder}` has no value\n\
+         (set `{key} = \"...\"` under [vars]; a value is taken as it stands, so \
+         `{key} = \"{placeholder}\"` keeps the text)"
+    )]
+    Placeholder {
+        /// Which row.
+        origin: Origin,
+        /// As written in the row.
+        placeholder: String,
+        /// Its key in `[vars]`.
+        key: String,
+    },
+    /// A row that cannot be trained on, with `bad_rows = "refuse"`.
+    #[error(
+        "{0}\n\
+         (mend the row, or leave such rows out, counted and named, with bad_rows = \"drop\" under [data])"
+    )]
+    BadRow(RowProblem),
+    /// Every row was left out.
+    #[error(
+        "no example is left: of {rows} row{}, {dropped} could not be used, {duplicates} repeat others\n\
+         (the first: {first})",
+        if *rows == 1 { "" } else { "s" }
+    )]
+    NothingLeft {
+        /// Rows read.
+        rows: usize,
+        /// Rows dropped.
+        dropped: usize,
+        /// Duplicates.
+        duplicates: usize,
+        /// The first row's problem.
+        first: String,
+    },
+}
+
+/// All failures of the data, never only the first.
+#[derive(Debug, Error)]
+pub struct DataErrors(
+    /// At least one.
+    pub Vec<DataError>,
+);
+
+/// Most errors of one kind that are written out.
+const SHOWN: usize = 20;
+
+impl fmt::Display for DataErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().take(SHOWN).enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{error}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more like these"),
+        }
+    }
+}
+
+/// A row that cannot be trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{origin}: {reason}")]
+pub struct RowProblem {
+    /// Which row.
+    pub origin: Origin,
+    /// What is wrong with it.
+    pub reason: RowReason,
+}
+
+/// Why a row cannot be trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum RowReason {
+    /// Not a JSON object.
+    #[error("a row is a JSON object, this is {found}")]
+    NotAnObject {
+        /// What it is.
+        found: String,
+    },
+    /// A rehearsal row without a question.
+    #[error(
+        "no question: a rehearsal row has `instruction`, `query`, `prompt`, `messages`, or `conversations`"
+    )]
+    NoPrompt,
+    /// No known form.
+    #[error("keys [{keys}] fit no known form; known: {FORMS}")]
+    UnknownForm {
+        /// The row's keys.
+        keys: String,
+    },
+    /// Keys of two forms.
+    #[error(
+        "keys [{keys}] fit {forms}; take one out, or set `format` under [data] to the one that counts"
+    )]
+    AmbiguousForm {
+        /// The row's keys.
+        keys: String,
+        /// The forms.
+        forms: String,
+    },
+    /// A key of a forced format is missing.
+    #[error("no `{key}`, which `format = \"{format}\"` asks for; keys: [{keys}]")]
+    MissingKey {
+        /// The key.
+        key: String,
+        /// The format.
+        format: String,
+        /// The row's keys.
+        keys: String,
+    },
+    /// A value of the wrong type.
+    #[error("`{key}` is {found}, not {wanted}")]
+    WrongType {
+        /// Path of the key.
+        key: String,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// A speaker that is not known.
+    #[error("unknown speaker {role:?} in `{key}`; known: system, user or human, assistant or gpt")]
+    UnknownRole {
+        /// Path of the key.
+        key: String,
+        /// The name.
+        role: String,
+    },
+    /// Turns out of order.
+    #[error("turns go {found}; after an optional system turn, user and assistant take turns")]
+    TurnOrder {
+        /// The roles.
+        found: String,
+    },
+    /// Nothing is asked.
+    #[error("no question: `{key}` is missing or empty")]
+    NoQuestion {
+        /// The key.
+        key: String,
+    },
+    /// Nothing is answered.
+    #[error("no answer: `{key}` is missing or empty")]
+    NoAnswer {
+        /// The key.
+        key: String,
+    },
+    /// Longer than `max_length`.
+    #[error(
+        "{tokens} tokens, max_length is {max_length}: its answer would be cut; \
+         shorten the row or raise max_length under [train]"
+    )]
+    TooLong {
+        /// Its tokens.
+        tokens: usize,
+        /// The limit.
+        max_length: usize,
+    },
+    /// The chat template or the tokenizer refuses it.
+    #[error("{0}")]
+    Chat(
+        /// What they say.
+        String,
+    ),
+    /// Nothing in it carries loss.
+    #[error("no token of its answer can be predicted: nothing to train on")]
+    NoLabels,
+}
+
+/// The known forms, as error messages list them.
+pub(super) const FORMS: &str = "alpaca (instruction, output; optional input, system, history), \
+messages (messages: role, content), sharegpt (conversations: from, value), \
+query-response (query, response; optional system, history)";

@@ -1,0 +1,52 @@
+//! Training examples: one conversation each, with the place that it came from.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::Conversation;
+
+use super::group::question_group;
+
+/// File and line of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file as the configuration names it.
+    pub file: String,
+    /// The line at which the row begins, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One conversation to train on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The turns; the last one is an answer. Its system turn is the row's own, if any.
+    pub conversation: Conversation,
+    /// Rows of one group are paraphrases of each other and are never split between training and
+    /// validation: the row's `group`, else its first question, normalised.
+    pub group: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The answer is the base's own: what is learned at each of its tokens is the base's
+    /// next-token distribution, so that its ways stay.
+    pub rehearsal: bool,
+}
+
+impl Example {
+    /// An example from elsewhere than a file; its group is its first question, normalised.
+    pub fn new(conversation: Conversation, origin: Origin) -> Self {
+        let group = question_group(&conversation);
+        Example {
+            conversation,
+            group,
+            origin,
+            rehearsal: false,
+        }
+    }
+}
