@@ -41,6 +41,7 @@
 //! | [`hub`] | a model's name -> files on disk |
 //! | [`harness`] | the gate as a test binary |
 //! | [`cli`] | one file per command |
+//! | [`guide`] | the guide, one topic a page |
 //! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
@@ -61,6 +62,7 @@ pub mod exit;
 pub mod flow;
 pub mod gate;
 pub mod generate;
+pub mod guide;
 pub mod harness;
 pub mod hub;
 pub mod lora;
