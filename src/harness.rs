@@ -46,11 +46,28 @@ const CONTEXT_LINES: usize = 2;
 
 /// Gates the project of the test's crate: that of `QEVAL_CONFIG`, else of the `qeval.toml` beside
 /// its Cargo.toml.
+///
+/// ```no_run
+/// // tests/probes.rs, with `harness = false` in Cargo.toml
+/// fn main() -> std::process::ExitCode {
+///     qeval::harness::main()
+/// }
+/// ```
 pub fn main() -> ExitCode {
     Harness::default().main()
 }
 
 /// A harness with more than one project.
+///
+/// ```no_run
+/// // Gates the adapter that ships, and proves that the gate still catches one that must not.
+/// fn main() -> std::process::ExitCode {
+///     qeval::harness::Harness::default()
+///         .otherwise("gates/good.toml")
+///         .must_fail("gates/harmful.toml")
+///         .main()
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Harness {
     otherwise: Option<PathBuf>,
@@ -60,6 +77,14 @@ pub struct Harness {
 impl Harness {
     /// Where there is neither `QEVAL_CONFIG` nor a `qeval.toml`, gates the project of this file,
     /// relative to the crate's folder.
+    ///
+    /// ```
+    /// use qeval::harness::Harness;
+    ///
+    /// // Nothing is read before `main`.
+    /// let harness = Harness::default().otherwise("gates/good.toml");
+    /// assert!(format!("{harness:?}").contains("gates/good.toml"));
+    /// ```
     #[must_use]
     pub fn otherwise(mut self, config: impl Into<PathBuf>) -> Self {
         self.otherwise = Some(config.into());
@@ -68,6 +93,15 @@ impl Harness {
 
     /// Adds a test that passes only if the candidate of this project is a proven regression; run
     /// together with [`Harness::otherwise`]'s project.
+    ///
+    /// ```
+    /// use qeval::harness::Harness;
+    ///
+    /// let harness = Harness::default()
+    ///     .must_fail("gates/harmful.toml")
+    ///     .must_fail("gates/parrot.toml");
+    /// assert!(format!("{harness:?}").contains("gates/parrot.toml"));
+    /// ```
     #[must_use]
     pub fn must_fail(mut self, config: impl Into<PathBuf>) -> Self {
         self.must_fail.push(config.into());
@@ -76,6 +110,12 @@ impl Harness {
 
     /// Runs the tests that the arguments ask for. A process that was started to run an answer's
     /// code does only that.
+    ///
+    /// ```no_run
+    /// fn main() -> std::process::ExitCode {
+    ///     qeval::harness::Harness::default().main()
+    /// }
+    /// ```
     pub fn main(self) -> ExitCode {
         if let Some(code) = run_worker_if_asked() {
             return code;

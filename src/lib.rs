@@ -48,6 +48,7 @@
 //! | [`harness`] | the gate as a test binary |
 //! | [`cli`] | one file per command |
 //! | [`toml_file`] | TOML that people write, with every mistake and its place |
+//! | [`guide`] | the guide, one topic a page |
 //! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
@@ -70,6 +71,7 @@ pub mod exit;
 pub mod flow;
 pub mod gate;
 pub mod generate;
+pub mod guide;
 pub mod harness;
 pub mod hub;
 pub mod import;

@@ -6,6 +6,23 @@ use std::fmt;
 use crate::text::{all_of, one_of, plural};
 
 /// Everything wrong with one check.
+///
+/// ```
+/// use qeval::check::registry;
+/// use qeval::flow::CheckSpec;
+///
+/// let spec = CheckSpec {
+///     kind: "contains".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"valeu": "Lima", "whole_word": "yes"}"#)?,
+/// };
+/// let error = registry::build(&spec).err().ok_or("it was accepted")?;
+/// let params: Vec<_> = error.problems.iter().map(|problem| problem.param()).collect();
+/// assert_eq!(params, [Some("whole_word"), Some("valeu")]);
+/// assert_eq!(error.problems[1].nearest(), Some("value"));
+/// assert_eq!(error.problems[0].rule(), "`whole_word` wants true or false");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("check `{kind}`: {}", join(.problems))]
 pub struct CheckError {

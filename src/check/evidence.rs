@@ -9,6 +9,29 @@ use serde::{Deserialize, Serialize};
 use crate::flow::{Answer, Likelihood, Score};
 
 /// A rule that turns evidence into a score.
+///
+/// ```
+/// use qeval::check::{Check, Evidence, Needs};
+/// use qeval::flow::Score;
+///
+/// /// Passes when the answer ends with a full stop.
+/// struct Ends;
+///
+/// impl Check for Ends {
+///     fn needs(&self) -> Needs {
+///         Needs::answer()
+///     }
+///
+///     fn score(&self, evidence: &Evidence<'_>) -> Score {
+///         match evidence.answer {
+///             Some(answer) => Score::of(answer.text.ends_with('.'), "looked at the last character"),
+///             None => Score::unscored("no answer"),
+///         }
+///     }
+/// }
+///
+/// assert_eq!(Ends.score(&Evidence::default()), Score::unscored("no answer"));
+/// ```
 pub trait Check: Send + Sync {
     /// What has to be measured before `score` can be called. Does not depend on the answer.
     fn needs(&self) -> Needs;
@@ -24,6 +47,21 @@ pub trait Check: Send + Sync {
 }
 
 /// What a check wants measured.
+///
+/// ```
+/// use qeval::check::registry;
+/// use qeval::flow::CheckSpec;
+///
+/// let choice = registry::build(&CheckSpec {
+///     kind: "choice".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"options": ["Lima", "Quito"], "answer": "Lima"}"#)?,
+/// })?;
+/// let needs = choice.needs();
+/// assert_eq!(needs.continuations, ["Lima", "Quito"]);
+/// assert!(!needs.answer, "nothing is generated");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Needs {
     /// A generated answer. A probe none of whose checks needs one is not decoded at all.
@@ -44,6 +82,13 @@ pub struct Needs {
 
 impl Needs {
     /// A generated answer and nothing else.
+    ///
+    /// ```
+    /// use qeval::check::Needs;
+    ///
+    /// let needs = Needs::answer();
+    /// assert!(needs.answer && needs.continuations.is_empty());
+    /// ```
     pub fn answer() -> Self {
         Needs {
             answer: true,
@@ -58,6 +103,20 @@ impl Needs {
 }
 
 /// What a check is given.
+///
+/// ```
+/// use qeval::check::{Evidence, registry};
+/// use qeval::flow::CheckSpec;
+///
+/// let memorized = registry::build(&CheckSpec {
+///     kind: "memorized".into(),
+///     negated: true,
+///     params: Default::default(),
+/// })?;
+/// // What was not measured leaves the answer unscored, and never at zero.
+/// assert_eq!(memorized.score(&Evidence::default()).value(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Evidence<'a> {
     /// The prompt as the suite has it.
@@ -80,6 +139,10 @@ pub struct Evidence<'a> {
 
 impl Evidence<'_> {
     /// The answer's text, empty when there is none.
+    ///
+    /// ```
+    /// assert_eq!(qeval::check::Evidence::default().text(), "");
+    /// ```
     pub fn text(&self) -> &str {
         self.answer.map_or("", |a| a.text.as_str())
     }
@@ -89,6 +152,14 @@ impl Evidence<'_> {
 pub type Judgements = HashMap<String, Judgement>;
 
 /// What a judge said about an answer, asked twice with its two replies in either order.
+///
+/// ```
+/// use qeval::check::Judgement;
+///
+/// // Says yes whichever is named first; 0.9 and 0.2 would be no opinion.
+/// let said = Judgement { yes_first: 0.9, no_first: 0.8 };
+/// assert!(said.yes_first.min(said.no_first) > 0.5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Probability of "yes" against "no", in [0, 1], with "yes" named first.
@@ -98,6 +169,23 @@ pub struct Judgement {
 }
 
 /// A program to run in the sandbox.
+///
+/// ```
+/// use qeval::check::registry;
+/// use qeval::flow::CheckSpec;
+///
+/// let code = registry::build(&CheckSpec {
+///     kind: "code".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"entry": "add", "cases": [{"args": [1, 2], "returns": 3}]}"#)?,
+/// })?;
+/// let answer = "Sure:\n~~~python\ndef add(a, b):\n    return a + b\n~~~\n";
+/// let program = code.program(answer).ok_or("no program")?;
+/// assert_eq!(program.entry, "add");
+/// assert!(program.source.starts_with("def add(a, b):"));
+/// assert!(code.program("I cannot write code.").is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Program {
     /// Python source taken from an answer.
@@ -118,6 +206,28 @@ pub struct ProgramCase {
 }
 
 /// What a program did in the sandbox.
+///
+/// ```
+/// use qeval::check::{Evidence, ProgramOutcome, registry};
+/// use qeval::flow::{CheckSpec, Expect, Golden};
+///
+/// let code = registry::build(&CheckSpec {
+///     kind: "code".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"entry": "f", "cases": [{"args": [], "returns": 1}]}"#)?,
+/// })?;
+/// let golden = Golden {
+///     answer: "def f():\n    yield 1".into(),
+///     expect: Expect::Unscored,
+///     siblings: Vec::new(),
+///     training_answers: Vec::new(),
+/// };
+/// // What the interpreter lacks is neither a pass nor a fail.
+/// let outcome = ProgramOutcome::Unsupported("yield".into());
+/// let measured = Evidence { program: Some(&outcome), ..Evidence::default() };
+/// assert_eq!(registry::score_golden(code.as_ref(), &golden, measured).value(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramOutcome {

@@ -7,6 +7,27 @@ use super::evidence::{Check, Evidence, Needs};
 /// Why the checks of a probe do not say of a golden answer what it expects; `None` when they do,
 /// or when that cannot be told from the answer's text alone (checks that want likelihoods,
 /// embeddings, training answers, or a program's outcome are left out).
+///
+/// ```
+/// use qeval::check::registry::{build, contradiction};
+/// use qeval::flow::{CheckSpec, Expect, Golden};
+///
+/// let checks = [build(&CheckSpec {
+///     kind: "contains".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"value": "Lima"}"#)?,
+/// })?];
+/// let golden = |answer: &str| Golden {
+///     answer: answer.into(),
+///     expect: Expect::Pass,
+///     siblings: Vec::new(),
+///     training_answers: Vec::new(),
+/// };
+/// assert_eq!(contradiction(&checks, &golden("It is Lima.")), None);
+/// let why = contradiction(&checks, &golden("It is Quito."));
+/// assert!(why.is_some_and(|why| why.starts_with("fail: ")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<String> {
     let scores: Vec<Option<Score>> = checks
         .iter()
@@ -33,6 +54,26 @@ pub fn contradiction(checks: &[Box<dyn Check>], golden: &Golden) -> Option<Strin
 }
 
 /// What all checks together say of a golden answer's text; `None` if one of them wants more.
+///
+/// ```
+/// use qeval::check::registry::{build, score_of_text};
+/// use qeval::flow::{CheckSpec, Expect, Golden};
+///
+/// let checks = [build(&CheckSpec {
+///     kind: "contains".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"value": "Lima"}"#)?,
+/// })?];
+/// let golden = |answer: &str| Golden {
+///     answer: answer.into(),
+///     expect: Expect::Pass,
+///     siblings: Vec::new(),
+///     training_answers: Vec::new(),
+/// };
+/// let score = score_of_text(&checks, &golden("It is Quito.")).ok_or("more is wanted")?;
+/// assert_eq!(score.value(), Some(0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn score_of_text(checks: &[Box<dyn Check>], golden: &Golden) -> Option<Score> {
     let scores: Option<Vec<Score>> = checks
         .iter()
@@ -61,6 +102,26 @@ fn score_by_text(check: &dyn Check, golden: &Golden) -> Option<Score> {
 
 /// A check's score of a golden answer. `measured` is what was measured of it: embeddings, a
 /// program's outcome, judgements.
+///
+/// ```
+/// use qeval::check::registry::{build, score_golden};
+/// use qeval::flow::{CheckSpec, Expect, Golden};
+///
+/// let checks = [build(&CheckSpec {
+///     kind: "contains".into(),
+///     negated: false,
+///     params: serde_json::from_str(r#"{"value": "Lima"}"#)?,
+/// })?];
+/// let golden = |answer: &str| Golden {
+///     answer: answer.into(),
+///     expect: Expect::Pass,
+///     siblings: Vec::new(),
+///     training_answers: Vec::new(),
+/// };
+/// let score = score_golden(checks[0].as_ref(), &golden("It is Lima."), Default::default());
+/// assert_eq!(score.value(), Some(1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn score_golden(check: &dyn Check, golden: &Golden, measured: Evidence<'_>) -> Score {
     let answer = plain_answer(&golden.answer);
     let siblings: Vec<&str> = golden.siblings.iter().map(String::as_str).collect();

@@ -5,6 +5,29 @@
 //! of given texts, embeddings, training answers, a program's outcome. The run measures that and
 //! hands it back as [`Evidence`]. A check calls no model, starts no process, and never guesses:
 //! without its evidence the answer is unscored.
+//!
+//! ```
+//! use qeval::check::registry;
+//! use qeval::flow::{CheckSpec, Expect, Golden};
+//!
+//! let check = registry::build(&CheckSpec {
+//!     kind: "number".into(),
+//!     negated: false,
+//!     params: serde_json::from_str(r#"{"value": 12, "unit": "km"}"#)?,
+//! })?;
+//! let score = |text: &str| {
+//!     let golden = Golden {
+//!         answer: text.into(),
+//!         expect: Expect::Pass,
+//!         siblings: Vec::new(),
+//!         training_answers: Vec::new(),
+//!     };
+//!     registry::score_golden(check.as_ref(), &golden, Default::default())
+//! };
+//! assert_eq!(score("It is twelve km.").value(), Some(1.0));
+//! assert_eq!(score("It is 12 miles.").value(), Some(0.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod code;
 mod consistent;

@@ -46,6 +46,10 @@ const KINDS: [&str; 27] = [
 ];
 
 /// Every kind, in the order of the documentation. Each can also be written `not-KIND`.
+///
+/// ```
+/// assert!(qeval::check::registry::kinds().contains(&"icontains"));
+/// ```
 pub fn kinds() -> &'static [&'static str] {
     &KINDS
 }
@@ -55,6 +59,22 @@ pub fn kinds() -> &'static [&'static str] {
 /// # Errors
 /// Everything wrong with it at once: an unknown kind, and parameters that are missing, unknown,
 /// of another type, or out of range.
+///
+/// # Examples
+/// ```
+/// use qeval::check::registry::build;
+/// use qeval::flow::CheckSpec;
+///
+/// let spec = |kind: &str| CheckSpec {
+///     kind: kind.into(),
+///     negated: true,
+///     params: Default::default(),
+/// };
+/// assert!(build(&spec("refusal")).is_ok(), "not-refusal takes no parameters");
+/// let error = build(&spec("refusals")).err().ok_or("it was accepted")?;
+/// assert_eq!(error.problems[0].nearest(), Some("not-refusal"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
     let written = if spec.negated {
         format!("not-{}", spec.kind)

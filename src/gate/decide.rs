@@ -31,6 +31,42 @@ const POOLED_WEIGHT: f64 = 0.5;
 ///
 /// Draws are joined by case and sample and averaged by probe; a draw that either side has no score
 /// for enters no mean, is counted, and is named in the notes. Suites are judged by their `goal`.
+///
+/// # Examples
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use qeval::flow::{CaseId, Decision, Score, ScoreTable};
+/// use qeval::gate::{Rules, judge};
+/// use qeval::suite::{SuiteSource, builtin, load};
+///
+/// let (file, text) = builtin()
+///     .iter()
+///     .find(|(file, _)| *file == "knowledge.toml")
+///     .ok_or("no such suite")?;
+/// let vars = [("name", "Aurora"), ("author", "Northwind Labs")];
+/// let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+/// let suites = load(&[SuiteSource::new(*file, *text)], &BTreeMap::from(vars))?;
+/// // Its 122 probes, of which a subject fails the first few.
+/// let failing = |few: usize| -> ScoreTable {
+///     let probes = suites[0].probes.iter().enumerate();
+///     probes
+///         .map(|(i, probe)| {
+///             let case = CaseId {
+///                 suite: suites[0].name.clone(),
+///                 probe: probe.id.clone(),
+///                 prompt: 0,
+///             };
+///             ((case, 0), Score::of(i >= few, "made up"))
+///         })
+///         .collect()
+/// };
+/// let decision = |few| judge(&suites, &failing(0), &failing(few), &Rules::default()).decision;
+/// assert_eq!(decision(0), Decision::Pass);
+/// assert_eq!(decision(1), Decision::Inconclusive);
+/// assert_eq!(decision(12), Decision::Regression);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn judge(
     suites: &[Suite],
     base: &ScoreTable,

@@ -3,6 +3,17 @@
 use thiserror::Error;
 
 /// A rule that can never be met, or a value outside its range.
+///
+/// ```
+/// use qeval::gate::Rules;
+///
+/// let rules = Rules { confidence: 95.0, ..Rules::default() };
+/// assert_eq!(
+///     rules.problems()[0].to_string(),
+///     "[gate] confidence = 95: the confidence is at least 0.5 and below 1\n  \
+///      Way out: leave the key out for its default, 0.95.",
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum GateError {
     /// So few probes cannot exclude a loss of the margin, even when nothing changes.

@@ -23,6 +23,25 @@ pub struct Tested {
 
 /// Tests all hypotheses so that a false rejection anywhere has at most chance `level`; the answers
 /// are in the order of the input.
+///
+/// Holm 1979, "A simple sequentially rejective multiple test procedure", section 4 (weights).
+///
+/// ```
+/// use qeval::gate::{Weighted, weighted_holm};
+///
+/// // The pooled score at half of the error rate, two suites with a quarter each.
+/// let tested = weighted_holm(
+///     &[
+///         Weighted { p: 0.01, weight: 0.5 },
+///         Weighted { p: 0.04, weight: 0.25 },
+///         Weighted { p: 0.5, weight: 0.25 },
+///     ],
+///     0.05,
+/// );
+/// let rejected: Vec<bool> = tested.iter().map(|test| test.rejected).collect();
+/// assert_eq!(rejected, [true, false, false]);
+/// assert!((tested[1].level - 0.025).abs() < 1e-12, "the first handed its share on");
+/// ```
 pub fn weighted_holm(hypotheses: &[Weighted], level: f64) -> Vec<Tested> {
     let mut left: Vec<usize> = (0..hypotheses.len()).collect();
     let mut tested = vec![

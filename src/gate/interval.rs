@@ -101,6 +101,13 @@ impl Atoms {
 
 /// p-value against "the mean difference is at most -margin", by the bound. Below the error rate
 /// exactly when [`lower_end`] is above `-margin`. 1 without probes.
+///
+/// ```
+/// use qeval::gate::p_not_worse;
+///
+/// // Nothing changed on n probes: (1 - margin)^n, the chance that all of them miss such a loss.
+/// assert!((p_not_worse(&[0.0; 99], 0.03) - 0.97f64.powi(99)).abs() < 1e-6);
+/// ```
 pub fn p_not_worse(differences: &[f64], margin: f64) -> f64 {
     p_not_worse_repeated(differences, margin, 1.0)
 }
@@ -116,6 +123,15 @@ pub(super) fn p_not_worse_repeated(differences: &[f64], margin: f64, times: f64)
 /// One-sided lower end of the mean difference at error rate `level`; -1 without probes.
 ///
 /// `differences` are candidate minus base, one a probe, in [-1, 1].
+///
+/// Gaffke 2005; Learned-Miller & Thomas 2019, arXiv 1905.06208.
+///
+/// ```
+/// use qeval::gate::lower_end;
+///
+/// // Equal answers on 20 probes exclude no loss below 14 points: 1 - 0.05^(1/20).
+/// assert!((lower_end(&[0.0; 20], 0.05) + 0.1391).abs() < 1e-4);
+/// ```
 pub fn lower_end(differences: &[f64], level: f64) -> f64 {
     let mean = differences.iter().sum::<f64>() / differences.len().max(1) as f64;
     if differences.is_empty() || mean <= -1.0 + 1e-12 {
@@ -165,6 +181,16 @@ pub fn lower_end(differences: &[f64], level: f64) -> f64 {
 }
 
 /// One-sided upper end of the mean difference at error rate `level`; 1 without probes.
+///
+/// ```
+/// use qeval::gate::{lower_end, upper_end};
+///
+/// let mut differences = vec![0.0; 95];
+/// differences.extend([-1.0; 5]);
+/// // 5 of 100 lost: between 10.2 and 0.5 points.
+/// assert!((lower_end(&differences, 0.05) + 0.1023).abs() < 1e-4);
+/// assert!((upper_end(&differences, 0.05) + 0.0047).abs() < 1e-4);
+/// ```
 pub fn upper_end(differences: &[f64], level: f64) -> f64 {
     let mirrored: Vec<f64> = differences.iter().map(|d| -d).collect();
     -lower_end(&mirrored, level)

@@ -29,6 +29,15 @@ pub(super) fn binomial_at_least(k: usize, n: usize, chance: f64) -> f64 {
 
 /// p-value of a loss: the chance of at least this many losses among the probes that changed, when
 /// each is a loss or a gain with equal chance. 1 when nothing changed.
+///
+/// McNemar 1947, in its exact one-sided form: P(Bin(losses + gains, 1/2) >= losses).
+///
+/// ```
+/// use qeval::gate::mcnemar;
+///
+/// assert!((mcnemar(5, 0) - 0.5f64.powi(5)).abs() < 1e-12);
+/// assert_eq!(mcnemar(0, 0), 1.0);
+/// ```
 pub fn mcnemar(losses: usize, gains: usize) -> f64 {
     binomial_at_least(losses, losses + gains, 0.5)
 }

@@ -4,6 +4,20 @@
 //! prove, and [`select_best`] picks a checkpoint. The unit of statistics is the probe. The rule and
 //! its error budget are in `decide`, one method a file below it; `fixtures/reference/verdict_ref.py`
 //! makes the numbers that the tests expect.
+//!
+//! # Examples
+//! A candidate that lost 9 of 100 probes and gained 1, before any suite is written:
+//! ```
+//! use qeval::gate::{lower_end, mcnemar, probes_to_pass, sign_flip};
+//!
+//! let mut differences = vec![0.0; 100];
+//! differences[..9].fill(-1.0);
+//! differences[9] = 1.0;
+//! assert_eq!(sign_flip(&differences), mcnemar(9, 1));
+//! assert!(mcnemar(9, 1) < 0.02, "a loss is proven");
+//! assert!(lower_end(&differences, 0.05) < -0.14, "and may be as large as 14 points");
+//! assert_eq!(probes_to_pass(0.03, 0.05, 0), Some(99), "what a margin of 0.03 asks for");
+//! ```
 
 mod comparison;
 mod critical;

@@ -12,6 +12,16 @@ const GRID: f64 = 240.0;
 
 /// p-value of a loss: small when the differences (candidate minus base, in [-1, 1], one a probe)
 /// are too low for chance. 1 when nothing changed.
+///
+/// Fisher 1935, Pitman 1937: the share of the 2^n sign patterns whose sum is at most the observed one.
+///
+/// ```
+/// use qeval::gate::sign_flip;
+///
+/// // Two of the four patterns of 0.5 and 0.25 sum to -0.25 or less, one to -0.75.
+/// assert_eq!(sign_flip(&[-0.5, -0.25]), 0.25);
+/// assert_eq!(sign_flip(&[-0.5, 0.25]), 0.5);
+/// ```
 pub fn sign_flip(differences: &[f64]) -> f64 {
     let on_grid = || {
         differences

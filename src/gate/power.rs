@@ -9,6 +9,12 @@ use super::mcnemar::binomial_at_least;
 
 /// The smallest loss that `probes` probes can exclude at error rate `level`, reached when not one
 /// score changed: 1 - level^(1/n). 1 without probes.
+///
+/// ```
+/// use qeval::gate::smallest_margin;
+///
+/// assert!((smallest_margin(59, 0.05) - 0.0495).abs() < 1e-4);
+/// ```
 pub fn smallest_margin(probes: usize, level: f64) -> f64 {
     if probes == 0 {
         1.0
@@ -19,6 +25,14 @@ pub fn smallest_margin(probes: usize, level: f64) -> f64 {
 
 /// The smallest loss that `probes` probes can prove at error rate `level`, when scores only fall
 /// from 1 to 0; `None` when even losing every probe proves nothing.
+///
+/// ```
+/// use qeval::gate::smallest_detectable_loss;
+///
+/// // Five losses and no gain have p = 2^-5 = 0.031, four have 0.063.
+/// assert_eq!(smallest_detectable_loss(100, 0.05), Some(0.05));
+/// assert_eq!(smallest_detectable_loss(4, 0.05), None);
+/// ```
 pub fn smallest_detectable_loss(probes: usize, level: f64) -> Option<f64> {
     // k losses and no gain have p = 2^-k.
     (1..=probes)
@@ -28,6 +42,13 @@ pub fn smallest_detectable_loss(probes: usize, level: f64) -> Option<f64> {
 
 /// Probes needed to exclude a loss of `margin` when `losses` of them fall from 1 to 0 and the rest
 /// is unchanged; `None` when no number will do.
+///
+/// ```
+/// use qeval::gate::probes_to_pass;
+///
+/// assert_eq!(probes_to_pass(0.05, 0.05, 0), Some(59));
+/// assert_eq!(probes_to_pass(0.05, 0.05, 1), Some(93), "one loss asks for more");
+/// ```
 pub fn probes_to_pass(margin: f64, level: f64, losses: usize) -> Option<usize> {
     if !(margin > 0.0 && level > 0.0) {
         return None;
@@ -96,12 +117,26 @@ fn normal_quantile(level: f64) -> f64 {
 
 /// Largest chance, over every pass rate of the base, that an identical candidate loses `drop` or
 /// more of `draws` answers against it: P(Bin(2 draws, 1/2) >= draws + drop).
+///
+/// ```
+/// use qeval::gate::critical_bound;
+///
+/// // All of four draws lost: P(Bin(8, 1/2) >= 8).
+/// assert!((critical_bound(4, 4) - 1.0 / 256.0).abs() < 1e-12);
+/// ```
 pub fn critical_bound(draws: usize, drop: usize) -> f64 {
     binomial_at_least(draws + drop, 2 * draws, 0.5)
 }
 
 /// Smallest drop (base passes minus candidate passes) of a critical probe that keeps the false
 /// alarms of `critical` such probes within `budget`; `None` when no drop of so few draws does.
+///
+/// ```
+/// use qeval::gate::critical_drop;
+///
+/// assert_eq!(critical_drop(8, 10, 0.01), Some(7));
+/// assert_eq!(critical_drop(1, 1, 0.01), None, "one answer only warns");
+/// ```
 pub fn critical_drop(draws: usize, critical: usize, budget: f64) -> Option<usize> {
     (1..=draws).find(|&drop| critical as f64 * critical_bound(draws, drop) <= budget)
 }

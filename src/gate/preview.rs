@@ -12,6 +12,31 @@ use crate::text::plural;
 /// # Errors
 /// Every margin that could never pass: the pooled one, and that of a suite of at least
 /// `min_suite_probes` probes; and every rule outside its range.
+///
+/// # Examples
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use qeval::gate::{Rules, preview};
+/// use qeval::suite::{SuiteSource, builtin, load};
+///
+/// let (file, text) = builtin()
+///     .iter()
+///     .find(|(file, _)| *file == "knowledge.toml")
+///     .ok_or("no such suite")?;
+/// let vars = [("name", "Aurora"), ("author", "Northwind Labs")];
+/// let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+/// let suites = load(&[SuiteSource::new(*file, *text)], &BTreeMap::from(vars))?;
+/// let plan = preview(&suites, &Rules::default()).map_err(|errors| errors[0].clone())?;
+/// let pooled = plan.pooled.ok_or("no `keep` suite")?;
+/// assert_eq!(pooled.probes, 122);
+/// assert!(pooled.smallest_provable_loss < 0.03);
+///
+/// let strict = Rules { margin: 0.01, ..Rules::default() };
+/// let errors = preview(&suites, &strict).err().ok_or("122 probes cannot exclude a point")?;
+/// assert!(errors[0].to_string().contains("299 probes in all"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn preview(suites: &[Suite], rules: &Rules) -> Result<Preview, Vec<GateError>> {
     let mut errors = rules.problems();
     if !errors.is_empty() {

@@ -8,6 +8,14 @@ use super::error::GateError;
 use super::sequence::Look;
 
 /// How a comparison is judged. All probabilities and margins are shares, not percent.
+///
+/// ```
+/// use qeval::gate::Rules;
+///
+/// let rules = Rules { margin: 0.05, ..Rules::default() };
+/// assert!(rules.problems().is_empty());
+/// assert_eq!((rules.suite_margin, rules.confidence), (0.15, 0.95));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// Largest tolerated loss of the mean over all `keep` probes, in (0, 1]. Default 0.03.
@@ -55,11 +63,25 @@ impl Default for Rules {
 
 impl Rules {
     /// Error rate of a claimed pass.
+    ///
+    /// ```
+    /// use qeval::gate::Rules;
+    ///
+    /// let best_of_four = Rules { chosen_from: 4, ..Rules::default() };
+    /// assert!((best_of_four.pass_level() - 0.0125).abs() < 1e-12);
+    /// ```
     pub fn pass_level(&self) -> f64 {
         (1.0 - self.confidence) / self.chosen_from.max(1) as f64
     }
 
     /// False-alarm budget of this look.
+    ///
+    /// ```
+    /// use qeval::gate::{Look, Rules};
+    ///
+    /// let last = Rules { look: Look::Final, ..Rules::default() };
+    /// assert!((last.budget() - 0.025).abs() < 1e-12);
+    /// ```
     pub fn budget(&self) -> f64 {
         self.look.budget(1.0 - self.confidence)
     }

@@ -5,6 +5,38 @@ use crate::flow::Verdict;
 /// The step with the highest `learn` score among the checkpoints that may be kept
 /// ([`Verdict::may_keep`]); ties go to the earlier step, and without `learn` suites all tie.
 /// `None`: do not ship any of them.
+///
+/// # Examples
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use qeval::flow::{CaseId, Score, ScoreTable};
+/// use qeval::gate::{Rules, judge, select_best};
+/// use qeval::suite::{SuiteSource, builtin, load};
+///
+/// let (file, text) = builtin()
+///     .iter()
+///     .find(|(file, _)| *file == "knowledge.toml")
+///     .ok_or("no such suite")?;
+/// let vars = [("name", "Aurora"), ("author", "Northwind Labs")];
+/// let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+/// let suites = load(&[SuiteSource::new(*file, *text)], &BTreeMap::from(vars))?;
+/// let all = |yes: bool| -> ScoreTable {
+///     let case = |probe: &str| CaseId {
+///         suite: suites[0].name.clone(),
+///         probe: probe.into(),
+///         prompt: 0,
+///     };
+///     let probes = suites[0].probes.iter();
+///     probes.map(|probe| ((case(&probe.id), 0), Score::of(yes, "made up"))).collect()
+/// };
+/// let rules = Rules::default();
+/// let kept = judge(&suites, &all(true), &all(true), &rules);
+/// let lost = judge(&suites, &all(true), &all(false), &rules);
+/// assert_eq!(select_best(&[(20, &lost), (40, &kept)]), Some(40));
+/// assert_eq!(select_best(&[(20, &lost)]), None, "nothing may ship");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn select_best(checkpoints: &[(usize, &Verdict)]) -> Option<usize> {
     let learned = |verdict: &Verdict| verdict.learn.as_ref().map_or(0.0, |learn| learn.mean);
     let mut best: Option<(usize, f64)> = None;

@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 const BLOCK: usize = 20;
 
 /// Which look at the candidate this is; it decides how much false-alarm budget may be spent.
+///
+/// ```
+/// use qeval::gate::Look;
+///
+/// // Four planned checkpoints share half of the budget; the final gate has the other half.
+/// let checkpoint = Look::Checkpoint { index: 2, planned: Some(4) };
+/// assert_eq!(checkpoint.budget(0.05), 0.00625);
+/// assert_eq!(Look::Final.budget(0.05), 0.025);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Look {

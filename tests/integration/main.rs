@@ -13,6 +13,8 @@ mod autograd;
 mod bad_input;
 /// Every command, as a user types it.
 mod commands;
+/// What README and the guide show.
+mod documents;
 /// Precision and recall of the checks.
 mod goldens;
 /// Gradients and optimizer against PyTorch.

@@ -29,6 +29,23 @@ enum Reply {
 
 /// The outcome that a line of the worker [`super::WORKER_PYTHON`] stands for, `case` being the
 /// number of results before it. `None`: not such a line.
+///
+/// ```
+/// use qeval::check::{Program, ProgramCase, ProgramOutcome, python_outcome};
+///
+/// let program = Program {
+///     source: "def f(): return 1".into(),
+///     entry: "f".into(),
+///     cases: vec![ProgramCase { args: Vec::new(), returns: 1.into() }],
+/// };
+/// let Some(ProgramOutcome::Ran(results)) =
+///     python_outcome(&program, 0, br#"{"returned": {"int": "1"}}"#)
+/// else {
+///     panic!("not a line of the worker");
+/// };
+/// assert!(results[0].passed);
+/// assert_eq!(python_outcome(&program, 0, b"something that the program printed"), None);
+/// ```
 pub fn python_outcome(program: &Program, case: usize, line: &[u8]) -> Option<ProgramOutcome> {
     let result: CaseResult = match serde_json::from_slice(line).ok()? {
         Reply::Started => return Some(ProgramOutcome::Ran(Vec::new())),

@@ -53,6 +53,13 @@ const MARK: &str = "__qeval__";
 
 /// Does a worker's work if the environment asks for it, and returns the code to exit with.
 /// `None`: this process is no worker. To be called before anything else.
+///
+/// ```
+/// // The first line of a program that runs answers' code in copies of itself.
+/// if let Some(_code) = qeval::check::run_worker_if_asked() {
+///     unreachable!("QEVAL_WORKER is not set");
+/// }
+/// ```
 pub fn run_worker_if_asked() -> Option<ExitCode> {
     let mode = std::env::var_os(WORKER_VARIABLE)?;
     let input = std::io::stdin().lock();
