@@ -87,14 +87,16 @@ fn measure<D: Device>(
         tokens: tokens.repeat(2),
         spans: vec![span(0, 0..n), span(1, n..2 * n)],
     };
-    let hidden = decoder.forward(&batch, &mut cache, low_rank);
+    let hidden = decoder.forward(&batch, &mut cache, low_rank)?;
     let rows: Vec<usize> = (prompt.len() - 1..n).collect();
     let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
     for chunk in rows.chunks(LOGIT_ROWS) {
-        let logits =
-            |rows: &[usize]| device.download(&decoder.logits(&device.gather(&hidden, rows)));
-        let base = logits(chunk);
-        let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>());
+        let logits = |rows: &[usize]| {
+            let logits = decoder.logits(&device.gather(&hidden, rows))?;
+            Ok::<_, ModelError>(device.download(&logits))
+        };
+        let base = logits(chunk)?;
+        let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>())?;
         for i in 0..chunk.len() {
             let (p, q) = (base.row(i), other.row(i));
             let (p_sum, q_sum) = (log_sum_exp(p), log_sum_exp(q));

@@ -45,6 +45,15 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// Rows whose logits are in memory together while a loss is formed.
     fn loss_rows(&self) -> usize;
 
+    /// Whether there was room for every result since this was last asked. Where there is none, an
+    /// operation does nothing, and neither does any after it until this is asked: what they return
+    /// is void. So whoever begins operations asks at the end, and drops what they returned on an
+    /// error.
+    ///
+    /// # Errors
+    /// The device's memory was full.
+    fn had_room(&self) -> Result<(), ModelError>;
+
     /// Whether it runs a model of this shape.
     ///
     /// # Errors

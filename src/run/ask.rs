@@ -76,7 +76,7 @@ pub fn ask(
             ControlFlow::Continue(())
         },
         &mut |_| ControlFlow::Continue(()),
-    );
+    )?;
     on_event(RunEvent::End { phase });
     let texts = tokens
         .iter()

@@ -69,7 +69,7 @@ pub fn drifts(
             ControlFlow::Continue(())
         },
         &mut |_| ControlFlow::Continue(()),
-    );
+    )?;
     let each = changed.iter().zip(&accepted_ids).zip(&logprobs);
     each.map(|((change, accepted), logprobs)| one(session, change, accepted, logprobs))
         .collect()

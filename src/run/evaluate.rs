@@ -367,7 +367,7 @@ impl Evaluation<'_> {
             });
             ControlFlow::Continue(())
         };
-        engine.run(requests, &mut on_finished, &mut |step| {
+        let ran = engine.run(requests, &mut on_finished, &mut |step| {
             let tokens = (step.generated + step.prompt_rows) as u64;
             (events.borrow_mut())(RunEvent::Progress {
                 phase,
@@ -382,6 +382,7 @@ impl Evaluation<'_> {
             }
         });
         (events.borrow_mut())(RunEvent::End { phase });
+        ran?;
         match failure {
             Some(error) => Err(error),
             None if self.interrupt.is_set() => Err(RunError::Interrupted),

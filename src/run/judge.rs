@@ -262,7 +262,7 @@ impl<'a> Judge<'a> {
                 ControlFlow::Continue(())
             },
             &mut |_| ControlFlow::Continue(()),
-        );
+        )?;
         let judgements = masses.chunks(2 * replies.len()).map(|both| {
             let (first, second) = both.split_at(replies.len());
             Some(Judgement {

@@ -83,7 +83,7 @@ pub fn rehearse(
                 ControlFlow::Continue(())
             }
         },
-    );
+    )?;
     (events.borrow_mut())(RunEvent::End { phase });
     if interrupt.is_set() {
         return Err(RunError::Interrupted);

@@ -1,8 +1,6 @@
 //! Training on a GPU: matrices, gradients, and moments stay there; the host has them when a
 //! checkpoint is written.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use crate::lora::{DropoutKey, GpuTrainable, Trainable};
 use crate::model::cuda::Cuda;
 use crate::model::{Decoder, Keep, ModelError};
@@ -10,7 +8,7 @@ use crate::model::{Decoder, Keep, ModelError};
 use super::batch::StepBatch;
 use super::learner::Learner;
 use super::optim::{AdamW, Moments, clip_factor};
-use super::step::{StepLoss, accumulate_on, validate_on};
+use super::step::{StepLoss, accumulate_in_room, validate};
 
 /// A learner on a GPU.
 pub(super) struct Card<'a> {
@@ -45,24 +43,6 @@ impl<'a> Card<'a> {
             current: true,
         })
     }
-
-    fn try_accumulate(
-        &mut self,
-        batch: &StepBatch,
-        rehearsal_weight: f64,
-        key: DropoutKey,
-    ) -> Result<StepLoss, ModelError> {
-        self.card.factors().clear_gradients();
-        let (decoder, card, keep) = (self.decoder, &mut self.card, self.keep);
-        // Memory can run out in the middle of a layer: everything taken so far is given back.
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            accumulate_on(decoder, card, batch, keep, rehearsal_weight, key)
-        }));
-        result.map_err(|panic| match panic.downcast::<ModelError>() {
-            Ok(error) => *error,
-            Err(other) => resume_unwind(other),
-        })
-    }
 }
 
 impl Learner for Card<'_> {
@@ -72,24 +52,8 @@ impl Learner for Card<'_> {
         rehearsal_weight: f64,
         key: DropoutKey,
     ) -> Result<(StepLoss, Option<String>), ModelError> {
-        let mut notice = None;
-        loop {
-            match (
-                self.try_accumulate(batch, rehearsal_weight, key),
-                self.keep.less(),
-            ) {
-                // All plans give the same bits.
-                (Err(ModelError::OutOfMemory { .. }), Some(less)) => {
-                    self.keep = less;
-                    notice = Some(
-                        "the GPU's memory is full; activations are computed again from here on, \
-                         which takes longer and changes no result"
-                            .to_owned(),
-                    );
-                }
-                (result, _) => return Ok((result?, notice)),
-            }
-        }
+        let (keep, card) = (&mut self.keep, &mut self.card);
+        accumulate_in_room(self.decoder, card, batch, keep, rehearsal_weight, key)
     }
 
     fn update(&mut self, max_norm: f64, learning_rate: f64) -> f64 {
@@ -102,8 +66,8 @@ impl Learner for Card<'_> {
         norm
     }
 
-    fn validate(&mut self, batch: &StepBatch) -> f64 {
-        validate_on(self.decoder, &mut self.card, batch)
+    fn validate(&mut self, batch: &StepBatch) -> Result<f64, ModelError> {
+        validate(self.decoder, &mut self.card, batch)
     }
 
     fn with_gradients(&mut self) -> &Trainable {

@@ -37,5 +37,5 @@ pub(crate) use learner::learner;
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
 pub use schedule::Schedule;
-pub use step::{StepLoss, accumulate, validate};
+pub use step::{StepLoss, TrainedAdapter, accumulate, accumulate_in_room, validate};
 pub use trainer::{CheckpointHook, CheckpointView, TrainEnd, TrainLine, Training};

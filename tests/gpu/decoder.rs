@@ -42,16 +42,13 @@ fn logits_of_base_and_adapters_in_one_batch() {
                 .flat_map(|a| vec![a; len])
                 .collect();
             let mut cache = KvCache::new(&pair.config, 3, len);
-            let hidden = pair.cpu.forward(
-                &batch,
-                &mut cache,
-                &mut BatchAdapters::new(&adapters, &which),
-            );
+            let mut of_rows = BatchAdapters::new(&adapters, &which);
+            let hidden = pair.cpu.forward(&batch, &mut cache, &mut of_rows).unwrap();
             let table = Arc::new(adapter_table(&cuda, &adapters).unwrap());
             let numbers: Vec<i32> = which.iter().map(|w| w.map_or(-1, |w| w as i32)).collect();
             let mut rows = RowAdapters::new(table, Numbers::of(&cuda, &numbers));
             let mut cache = KvCache::on(&cuda, &pair.config, 3, len).unwrap();
-            let found = pair.gpu.forward(&batch, &mut cache, &mut rows);
+            let found = pair.gpu.forward(&batch, &mut cache, &mut rows).unwrap();
             assert_close(
                 &format!("{kind} {label} hidden"),
                 &down(&cuda, &found),
@@ -59,10 +56,9 @@ fn logits_of_base_and_adapters_in_one_batch() {
                 3e-2,
             );
             let last: Vec<usize> = (1..=3).map(|s| s * len - 1).collect();
-            let expected = pair.cpu.logits(&hidden.gather(&last));
-            let found = pair
-                .gpu
-                .logits(&qeval::model::Device::gather(&cuda, &found, &last));
+            let expected = pair.cpu.logits(&hidden.gather(&last)).unwrap();
+            let last = qeval::model::Device::gather(&cuda, &found, &last);
+            let found = pair.gpu.logits(&last).unwrap();
             assert_close(
                 &format!("{kind} {label} logits"),
                 &down(&cuda, &found),
@@ -105,16 +101,22 @@ fn step<D: qeval::model::Device>(
     rehearsed: Option<&qeval::model::Mat>,
     low_rank: &mut impl LowRankGradient<D>,
 ) -> (f64, f64) {
-    let (hidden, tape) = decoder.forward_training(&step.ids, &step.sequences, keep, low_rank);
+    let (hidden, tape) = decoder
+        .forward_training(&step.ids, &step.sequences, keep, low_rank)
+        .unwrap();
     let device = decoder.device();
     let mut d = device.zeros(device.height(&hidden), device.width(&hidden));
     let weight = 1.0 / step.labels.len() as f32;
-    let loss = decoder.loss(&hidden, &step.labels, weight, Some(&mut d));
+    let loss = decoder
+        .loss(&hidden, &step.labels, weight, Some(&mut d))
+        .unwrap();
     let nats = rehearsed.map_or(0.0, |base| {
         let rows: Vec<usize> = (0..base.rows()).map(|i| 2 * i).collect();
-        decoder.divergence(&hidden, &rows, base, 0.1, &mut d)
+        decoder
+            .divergence(&hidden, &rows, base, 0.1, &mut d)
+            .unwrap()
     });
-    decoder.backward(tape, d, low_rank);
+    decoder.backward(tape, d, low_rank).unwrap();
     (loss, nats)
 }
 
@@ -242,10 +244,12 @@ fn a_graph_repeats_its_work() {
     };
     rows.set(&next(0));
     let described = rows.rows();
-    let (graph, hidden) = cuda.record(|| {
-        pair.gpu
-            .forward_rows(&described, &mut cache, &mut NoLowRank)
-    });
+    let (graph, hidden) = cuda
+        .record(|| {
+            pair.gpu
+                .forward_rows(&described, &mut cache, &mut NoLowRank)
+        })
+        .unwrap();
     let mut replayed = Vec::new();
     for position in 0..12 {
         rows.set(&next(position));
@@ -257,7 +261,8 @@ fn a_graph_repeats_its_work() {
         rows.set(&next(position));
         let again = pair
             .gpu
-            .forward_rows(&described, &mut cache, &mut NoLowRank);
+            .forward_rows(&described, &mut cache, &mut NoLowRank)
+            .unwrap();
         let again = down(&cuda, &again);
         assert_eq!(again[..256], replayed[..256]);
         assert_eq!(again[512..768], replayed[512..768]);
@@ -272,7 +277,10 @@ fn a_graph_repeats_its_work() {
         tokens: ids.clone(),
         spans: vec![span],
     };
-    let expected = pair.cpu.forward(&batch, &mut cache, &mut NoLowRank);
+    let expected = pair
+        .cpu
+        .forward(&batch, &mut cache, &mut NoLowRank)
+        .unwrap();
     rows.set(&next(11));
     let mut cache = KvCache::on(&cuda, &pair.config, 4, 64).unwrap();
     let mut last = Vec::new();
@@ -282,7 +290,8 @@ fn a_graph_repeats_its_work() {
             &cuda,
             &pair
                 .gpu
-                .forward_rows(&described, &mut cache, &mut NoLowRank),
+                .forward_rows(&described, &mut cache, &mut NoLowRank)
+                .unwrap(),
         );
     }
     assert_close("token by token", &last[..256], expected.row(11), 3e-2);

@@ -156,8 +156,12 @@ fn last_logits(model: &RealModel, ids: &[u32]) -> Vec<f32> {
         tokens: ids.to_vec(),
         spans: vec![rows],
     };
-    let hidden = model.decoder.forward(&batch, &mut cache, &mut NoLowRank);
-    model.decoder.logits(&hidden.gather(&[ids.len() - 1])).data
+    let decoder = &model.decoder;
+    let hidden = decoder.forward(&batch, &mut cache, &mut NoLowRank).unwrap();
+    decoder
+        .logits(&hidden.gather(&[ids.len() - 1]))
+        .unwrap()
+        .data
 }
 
 #[test]
@@ -252,7 +256,8 @@ fn answer(
         Continue(())
     };
     Engine::new(&model.decoder, adapters, options)
-        .run(requests, &mut on_finished, &mut |_| Continue(()));
+        .run(requests, &mut on_finished, &mut |_| Continue(()))
+        .unwrap();
     answers
 }
 

@@ -106,6 +106,11 @@ impl Device for Cpu {
         LOSS_ROWS
     }
 
+    fn had_room(&self) -> Result<(), ModelError> {
+        // The host's memory ends the process when it is full.
+        Ok(())
+    }
+
     fn supports(&self, _: &ModelConfig) -> Result<(), ModelError> {
         Ok(())
     }

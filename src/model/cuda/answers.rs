@@ -3,9 +3,8 @@
 use super::Numbers;
 use super::context::{Arg, Cuda};
 use super::mat::{CudaMat, Height};
-use super::memory::Buffer;
 
-use Arg::{Int, Word};
+use Arg::Int;
 
 impl Cuda {
     /// Of each row of F32 logits: the token asked for, or the likeliest of the first `usable`; and
@@ -105,25 +104,6 @@ impl Cuda {
                 x.pieces(),
             ],
         );
-    }
-
-    /// The square of the length of a row of F32 numbers, summed in a fixed order.
-    pub(super) fn square_sum(&self, numbers: &Buffer, count: usize) -> f64 {
-        let blocks = 512;
-        let sums = self.0.room(blocks * 4);
-        self.0.launch(
-            "square_sums",
-            (blocks, 1, 1),
-            256,
-            0,
-            &[
-                Arg::Pointer(numbers.address()),
-                Arg::Pointer(sums.address()),
-                Word(count as u32),
-            ],
-        );
-        let sums: Vec<f32> = self.0.read(&sums, 0, blocks);
-        sums.iter().map(|&s| f64::from(s)).sum()
     }
 }
 

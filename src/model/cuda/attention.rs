@@ -90,10 +90,7 @@ impl Cuda {
     }
 
     fn room_for(&self, heads: Heads, rows: &CudaRows) -> CudaKv {
-        match CudaKv::room(&self.0, heads, rows.slots, rows.capacity) {
-            Ok(kv) => kv,
-            Err(error) => std::panic::panic_any(error),
-        }
+        CudaKv::room(&self.0, heads, rows.slots, rows.capacity)
     }
 
     /// Rotated queries go to `q`, keys and values to `kv`.

@@ -8,7 +8,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
 use super::gemm::Blas;
-use super::memory::{Buffer, Pool};
+use super::memory::{Buffer, Pool, Refusal};
 use super::ptx;
 use super::tensor_map::TensorMap;
 use crate::model::{HalfType, ModelError};
@@ -81,9 +81,15 @@ impl Arg {
     }
 }
 
-fn broken(what: &str, error: impl std::fmt::Display) -> ModelError {
+pub(super) fn broken(what: &str, error: impl std::fmt::Display) -> ModelError {
     ModelError::Gpu {
         problem: format!("{what}: {error}"),
+    }
+}
+
+impl From<Refusal> for ModelError {
+    fn from(Refusal { wanted, used }: Refusal) -> Self {
+        ModelError::OutOfMemory { wanted, used }
     }
 }
 
@@ -213,6 +219,14 @@ impl Cuda {
     pub fn reset_peak(&self) {
         self.0.pool().reset_peak();
     }
+
+    /// See [`Device::had_room`](crate::model::Device::had_room).
+    pub(super) fn had_room(&self) -> Result<(), ModelError> {
+        match self.0.pool().refusal() {
+            None => Ok(()),
+            Some(refusal) => Err(refusal.into()),
+        }
+    }
 }
 
 /// The functions of the compiled kernels by name. A kernel that could use more shared memory than
@@ -284,37 +298,35 @@ impl Context {
     /// Memory of `bytes` bytes, whatever is in it.
     pub(super) fn alloc(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
         self.bind();
-        let taken = self.pool().take(bytes);
-        self.buffer(taken, bytes)
+        let block = self.pool().take(bytes)?;
+        Ok(Buffer::new(self.clone(), block))
     }
 
     /// As [`Context::alloc`], for what stays as long as the model: not a byte to spare.
     pub(super) fn keep(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
         self.bind();
-        let taken = self.pool().take_exactly(bytes);
-        self.buffer(taken, bytes)
+        let block = self.pool().take_exactly(bytes)?;
+        Ok(Buffer::new(self.clone(), block))
     }
 
-    fn buffer(
-        self: &Arc<Self>,
-        taken: Option<(u64, usize)>,
-        wanted: usize,
-    ) -> Result<Buffer, ModelError> {
-        match taken {
-            Some((address, size)) => Ok(Buffer::new(self.clone(), address, size)),
-            None => Err(ModelError::OutOfMemory {
-                wanted,
-                used: self.pool().used(),
-            }),
-        }
-    }
-
-    /// As [`Context::alloc`] in the middle of a step, where the plan said that there is room.
+    /// As [`Context::alloc`] in the middle of a step. Where there is no room, the buffer has no
+    /// bytes, and nothing is started or copied until [`Cuda::had_room`] is asked.
     pub(super) fn room(self: &Arc<Self>, bytes: usize) -> Buffer {
-        match self.alloc(bytes) {
-            Ok(buffer) => buffer,
-            Err(error) => std::panic::panic_any(error),
-        }
+        self.bind();
+        let block = self.pool().room(bytes);
+        Buffer::new(self.clone(), block.unwrap_or_default())
+    }
+
+    /// Numbers of the host in the middle of a step.
+    pub(super) fn room_of<T: Copy>(self: &Arc<Self>, values: &[T]) -> Buffer {
+        let buffer = self.room(size_of_val(values).max(16));
+        self.write(&buffer, 0, values);
+        buffer
+    }
+
+    /// Whether the step under way was refused room: it is void, and no work of it is started.
+    pub(super) fn is_full(&self) -> bool {
+        self.pool().is_full()
     }
 
     /// Gives memory back; called by `Buffer`.
@@ -362,7 +374,7 @@ impl Context {
         args: &[Arg],
         early: bool,
     ) {
-        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
+        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 || self.is_full() {
             return;
         }
         self.bind();
@@ -409,10 +421,10 @@ impl Context {
 
     /// Copies numbers of the host to `offset` bytes into a buffer.
     pub(super) fn write<T: Copy>(&self, buffer: &Buffer, offset: usize, values: &[T]) {
-        assert!(offset + size_of_val(values) <= buffer.bytes());
-        if values.is_empty() {
+        if values.is_empty() || self.is_full() {
             return;
         }
+        assert!(offset + size_of_val(values) <= buffer.bytes());
         self.bind();
         // SAFETY: the range lies in the buffer; pageable memory of the host is read before the
         // call returns.
@@ -421,7 +433,8 @@ impl Context {
         });
     }
 
-    /// Copies from `offset` bytes into a buffer to the host, and waits for it.
+    /// Copies from `offset` bytes into a buffer to the host, and waits for it. Zeros, where the step
+    /// was refused room.
     pub(super) fn read<T: Copy + Default>(
         &self,
         buffer: &Buffer,
@@ -429,10 +442,10 @@ impl Context {
         count: usize,
     ) -> Vec<T> {
         let mut values = vec![T::default(); count];
-        assert!(offset + size_of_val(&values[..]) <= buffer.bytes());
-        if count == 0 {
+        if count == 0 || self.is_full() {
             return values;
         }
+        assert!(offset + size_of_val(&values[..]) <= buffer.bytes());
         self.bind();
         // SAFETY: the range lies in the buffer, and the stream is waited for before the values
         // are looked at.
@@ -445,6 +458,9 @@ impl Context {
 
     /// Copies the first `bytes` bytes.
     pub(super) fn copy(&self, from: &Buffer, to: &Buffer, bytes: usize) {
+        if self.is_full() {
+            return;
+        }
         assert!(bytes <= from.bytes() && bytes <= to.bytes());
         self.bind();
         // SAFETY: both ranges are ours.
@@ -455,6 +471,9 @@ impl Context {
 
     /// Sets all bytes to zero.
     pub(super) fn clear(&self, buffer: &Buffer) {
+        if self.is_full() {
+            return;
+        }
         self.bind();
         // SAFETY: the whole buffer is ours.
         must(unsafe { result::memset_d8_async(buffer.address(), 0, buffer.bytes(), self.stream) });

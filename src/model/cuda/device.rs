@@ -120,27 +120,29 @@ impl Cuda {
 
     pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
         let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
-        match self.0.upload(&rows) {
-            Ok(buffer) => buffer,
-            Err(error) => std::panic::panic_any(error),
-        }
+        self.0.room_of(&rows)
     }
 }
 
 impl CudaKv {
+    fn bytes(heads: Heads, slots: usize, capacity: usize) -> usize {
+        slots * capacity * heads.kv * heads.dim * 2
+    }
+
+    /// In the middle of a step.
     pub(super) fn room(
         context: &Arc<Context>,
         heads: Heads,
         slots: usize,
         capacity: usize,
-    ) -> Result<Self, ModelError> {
-        let bytes = slots * capacity * heads.kv * heads.dim * 2;
-        Ok(CudaKv {
-            keys: context.alloc(bytes)?,
-            values: context.alloc(bytes)?,
+    ) -> Self {
+        let bytes = Self::bytes(heads, slots, capacity);
+        CudaKv {
+            keys: context.room(bytes),
+            values: context.room(bytes),
             heads,
             capacity,
-        })
+        }
     }
 }
 
@@ -157,6 +159,10 @@ impl Device for Cuda {
 
     fn loss_rows(&self) -> usize {
         LOSS_ROWS
+    }
+
+    fn had_room(&self) -> Result<(), ModelError> {
+        Cuda::had_room(self)
     }
 
     fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
@@ -241,7 +247,13 @@ impl Device for Cuda {
     }
 
     fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<CudaKv, ModelError> {
-        CudaKv::room(self.context(), heads, slots, capacity)
+        let bytes = CudaKv::bytes(heads, slots, capacity);
+        Ok(CudaKv {
+            keys: self.0.alloc(bytes)?,
+            values: self.0.alloc(bytes)?,
+            heads,
+            capacity,
+        })
     }
 
     fn copy_kv(&self, kv: &mut CudaKv, from: usize, to: usize, positions: usize) {

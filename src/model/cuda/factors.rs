@@ -16,6 +16,9 @@ use crate::model::ModelError;
 use crate::model::layers::{LowRank, LowRankGradient, Place, Share};
 use crate::random::Purpose;
 
+/// Sums that the squares of all gradients are added up in, in a fixed order.
+const SQUARE_SUMS: usize = 512;
+
 /// The matrices of one projection, as the host has them.
 pub struct FactorPart {
     /// The product that the projection is part of.
@@ -99,6 +102,9 @@ pub struct Factors {
     half: Arc<Buffer>,
     gradients: Buffer,
     moments: [Buffer; 2],
+    /// Where the gradients' squares are summed: an update takes no memory, so it cannot be refused
+    /// any.
+    squares: Buffer,
     /// Draws of the present micro-batch; `None` while validating.
     pub dropout: Option<Dropout>,
 }
@@ -154,6 +160,7 @@ impl Factors {
             half: Arc::new(cuda.0.alloc(count * 2)?),
             gradients: single()?,
             moments: [single()?, single()?],
+            squares: cuda.0.alloc(SQUARE_SUMS * 4)?,
             cuda: cuda.clone(),
             sites,
             order,
@@ -236,7 +243,20 @@ impl Factors {
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> f64 {
-        self.cuda.square_sum(&self.gradients, self.count).sqrt()
+        self.cuda.0.launch(
+            "square_sums",
+            (SQUARE_SUMS, 1, 1),
+            256,
+            0,
+            &[
+                Arg::Pointer(self.gradients.address()),
+                Arg::Pointer(self.squares.address()),
+                Arg::Word(self.count as u32),
+            ],
+        );
+        let sums: Vec<f32> = self.cuda.0.read(&self.squares, 0, SQUARE_SUMS);
+        let sum: f64 = sums.iter().map(|&s| f64::from(s)).sum();
+        sum.sqrt()
     }
 
     /// One step of AdamW with the gradients as they are.

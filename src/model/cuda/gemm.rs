@@ -250,7 +250,7 @@ impl Context {
     /// Multiplies.
     pub(super) fn multiply(&self, product: &Product) {
         let p = product;
-        if p.m == 0 || p.n == 0 {
+        if p.m == 0 || p.n == 0 || self.is_full() {
             return;
         }
         self.bind();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use cudarc::driver::{result, sys};
 
-use super::context::{Context, Cuda, must};
-use super::memory::Blocks;
+use super::context::{Context, Cuda, broken, must};
+use super::memory::{Blocks, Pool};
+use crate::model::ModelError;
 
 /// Recorded work, with the memory that it uses.
 pub struct Graph {
@@ -23,31 +24,70 @@ impl Cuda {
     /// kernels, once to be recorded; what it returns is of the second run and is written by every
     /// [`Graph::replay`].
     ///
+    /// # Errors
+    /// That of `work`; the device's memory is full.
+    ///
     /// # Panics
     /// When the GPU fails.
-    pub fn record<T>(&self, mut work: impl FnMut() -> T) -> (Graph, T) {
+    pub fn record<T>(
+        &self,
+        mut work: impl FnMut() -> Result<T, ModelError>,
+    ) -> Result<(Graph, T), ModelError> {
+        let mut whole = || {
+            let result = work()?;
+            self.had_room().map(|()| result)
+        };
         let context = self.0.clone();
         context.with_pool(|pool| pool.begin_capture(Blocks::new()));
-        drop(work());
-        self.synchronize();
+        let recorded = whole().map(drop).and_then(|()| {
+            self.synchronize();
+            self.capture(whole)
+        });
+        let blocks = context.with_pool(Pool::end_capture);
+        match recorded {
+            Ok(((graph, exec), result)) => {
+                let recorded = Graph {
+                    context,
+                    graph,
+                    exec,
+                    blocks,
+                };
+                Ok((recorded, result))
+            }
+            Err(error) => {
+                context.with_pool(|pool| pool.adopt(blocks));
+                Err(error)
+            }
+        }
+    }
+
+    fn capture<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, ModelError>,
+    ) -> Result<((sys::CUgraph, sys::CUgraphExec), T), ModelError> {
+        let stream = self.0.stream;
         // SAFETY: the stream is the context's; relaxed mode lets the host allocate meanwhile.
         let (graph, result) = unsafe {
             let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-            must(result::stream::begin_capture(context.stream, mode));
+            must(result::stream::begin_capture(stream, mode));
             let result = work();
-            (must(result::stream::end_capture(context.stream)), result)
+            (must(result::stream::end_capture(stream)), result)
         };
-        // SAFETY: the graph was just recorded.
-        let exec =
-            must(unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) });
-        let blocks = context.with_pool(super::memory::Pool::end_capture);
-        let recorded = Graph {
-            context,
-            graph,
-            exec,
-            blocks,
-        };
-        (recorded, result)
+        let made = result.and_then(|result| {
+            // SAFETY: the graph was just recorded.
+            let exec =
+                unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) };
+            exec.map(|exec| (exec, result))
+                .map_err(|e| broken("a step cannot be recorded", e))
+        });
+        match made {
+            Ok((exec, result)) => Ok(((graph, exec), result)),
+            Err(error) => {
+                // SAFETY: nothing was made of the graph.
+                let _ = unsafe { result::graph::destroy(graph) };
+                Err(error)
+            }
+        }
     }
 }
 

@@ -81,13 +81,6 @@ pub struct Next {
     pub adapter: i32,
 }
 
-fn must_upload<T: Copy>(context: &Arc<Context>, values: &[T]) -> Buffer {
-    match context.upload(values) {
-        Ok(buffer) => buffer,
-        Err(error) => std::panic::panic_any(error),
-    }
-}
-
 impl CudaRows {
     pub(super) fn tiled(
         context: &Arc<Context>,
@@ -124,17 +117,17 @@ impl CudaRows {
         let slots = spans.iter().map(|s| s.slot + 1).max().unwrap_or(0);
         CudaRows {
             count,
-            tokens: Slice::whole(must_upload(context, tokens)),
-            positions: Slice::whole(must_upload(context, &positions)),
-            cache_rows: Slice::whole(must_upload(context, &cache_rows)),
+            tokens: Slice::whole(context.room_of(tokens)),
+            positions: Slice::whole(context.room_of(&positions)),
+            cache_rows: Slice::whole(context.room_of(&cache_rows)),
             slots,
             capacity,
             height: Height::Any,
             kind: Kind::Tiles {
                 query_tiles: queries.len(),
-                queries: must_upload(context, &flat(&queries)),
+                queries: context.room_of(&flat(&queries)),
                 key_tiles: keys.len(),
-                keys: must_upload(context, &flat(&keys)),
+                keys: context.room_of(&flat(&keys)),
             },
         }
     }

@@ -42,6 +42,7 @@ impl Cuda {
         let weight = |seed| self.random_weight(SIDE, SIDE, seed);
         let (x, y) = (weight(1)?, weight(2)?);
         let out = CudaMat::room(&self.0, SIDE, SIDE);
+        self.had_room()?;
         let operand = |w: &super::device::CudaWeight, transposed| Operand {
             address: w.buffer.address(),
             stride: SIDE,

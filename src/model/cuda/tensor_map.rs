@@ -29,8 +29,11 @@ pub(super) struct Boxed {
 impl Context {
     /// Describes a matrix whose address and stride are multiples of 16 bytes.
     pub(super) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
-        self.bind();
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
+        if self.is_full() {
+            return map;
+        }
+        self.bind();
         let dims = [boxed.cols, boxed.rows, 2].map(|n| n as u64);
         let strides = [boxed.of.stride, boxed.apart.unwrap_or_default()].map(|n| 2 * n as u64);
         let sizes = [COLUMNS as u32, boxed.high as u32, 1];
