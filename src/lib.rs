@@ -41,15 +41,17 @@
 //! | [`hub`] | a model's name -> files on disk |
 //! | [`harness`] | the gate as a test binary |
 //! | [`cli`] | one file per command |
-//! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
+//! | `gpu` | an NVIDIA GPU without a model: memory, products, kernels; with the feature `gpu` |
+//! | [`exit`], [`text`], [`digest`], [`random`], [`half_type`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
 //! Leaves import nothing of ours, and `flow` only leaves. `check`, `gate`, `record`, `snapshot`, and
 //! `report` import `flow` and leaves, never each other, never candle; `suite` also imports
-//! `check::registry`, to refuse a bad check at load time. `chat` and `model` import leaves, `lora`
-//! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
-//! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
-//! and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
+//! `check::registry`, to refuse a bad check at load time. `chat`, `gpu`, and `model` import leaves,
+//! `lora` imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not
+//! each other: `train` shows its checkpoints to a trait, which `run` implements with a gate. What
+//! runs on a GPU in `model`, `lora`, `generate`, and `train` imports `gpu`. `cli` and `harness`
+//! import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
 
 pub mod atomic_file;
 pub mod chat;
@@ -61,6 +63,9 @@ pub mod exit;
 pub mod flow;
 pub mod gate;
 pub mod generate;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+pub mod half_type;
 pub mod harness;
 pub mod hub;
 pub mod lora;

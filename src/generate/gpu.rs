@@ -8,10 +8,9 @@
 use std::sync::Arc;
 
 use super::stepper::{Ask, Plan, Row, Stepper};
+use crate::gpu::{Cuda, Graph, Numbers};
 use crate::lora::{LoadedAdapter, adapter_table};
-use crate::model::cuda::{
-    AdapterTable, Chosen, Cuda, CudaMat, Graph, Next, Numbers, RowAdapters, SingleRows,
-};
+use crate::model::cuda::{AdapterTable, Chosen, CudaMat, Next, RowAdapters, SingleRows};
 use crate::model::{Batch, Decoder, Device, KvCache, LowRank, ModelError, NoLowRank, Span};
 
 /// Rows whose logits are formed together, always as many.
@@ -166,7 +165,7 @@ impl<'a> GpuStepper<'a> {
                 let logits = decoder.logits(&hidden)?;
                 let chosen = decoder.device().choose(&logits, greedy, usable);
                 decoder.device().draw(&logits, &chosen, settings, usable);
-                Ok((logits, chosen))
+                Ok::<_, ModelError>((logits, chosen))
             })?;
             self.graph = Some((graph, logits, chosen));
         }
@@ -247,7 +246,7 @@ impl Stepper for GpuStepper<'_> {
             let (rows, slots): (Vec<usize>, Vec<usize>) = kept.unzip();
             cuda.scatter(&cuda.gather(hidden, &rows), &slots, &self.kept);
         }
-        self.decoder.device().had_room()
+        Ok(self.decoder.device().had_room()?)
     }
 
     fn finish(&mut self, plan: &Plan) -> Result<Vec<(u32, f32)>, ModelError> {

@@ -1,6 +1,7 @@
 //! Adapters on a GPU: laid out for answering, and as matrices that are trained there.
 
-use crate::model::cuda::{AdapterTable, Cuda, Dropout, FactorPart, Factors, SiteFactors};
+use crate::gpu::Cuda;
+use crate::model::cuda::{AdapterTable, Dropout, FactorPart, Factors, SiteFactors};
 use crate::model::{ModelError, Place, Projection, Site};
 
 use super::loaded::LoadedAdapter;

@@ -251,7 +251,7 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// its gradient times `weight`, and on a GPU times [`HalfType::loss_scale`], which every gradient
     /// by an activation then has.
     ///
-    /// [`HalfType::loss_scale`]: crate::model::HalfType::loss_scale
+    /// [`HalfType::loss_scale`]: crate::half_type::HalfType::loss_scale
     fn cross_entropy(
         &self,
         logits: &mut Self::Mat,

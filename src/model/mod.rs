@@ -32,7 +32,7 @@ pub use config::ModelConfig;
 pub use cpu::{Cpu, Span, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};
 pub use device::{Device, HeadNorms};
-pub use dtype::{Dtype, HalfType};
+pub use dtype::Dtype;
 pub use encoder::SentenceEncoder;
 pub use error::ModelError;
 pub use files::ModelFiles;

@@ -14,9 +14,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
 use serde_json::Value;
 
 use super::ModelError;
-use super::dtype::HalfType;
 use super::gguf::GgufFile;
 use super::json::Keys;
+use crate::half_type::HalfType;
 
 /// Told the stored bytes of every tensor that was decoded.
 type Progress = Box<dyn Fn(u64) + Send + Sync>;

@@ -132,7 +132,7 @@ impl<'a> Bench<'a> {
             ModelRef::Cpu(_) => (cpu_rates(), 4.0),
             #[cfg(feature = "gpu")]
             ModelRef::Gpu(decoder) => {
-                let found = decoder.device().ceilings().map_err(RunError::from)?;
+                let found = decoder.device().ceilings().map_err(ModelError::from)?;
                 let rates = Rates {
                     bytes_per_second: found.bytes_per_second,
                     operations_per_second: found.operations_per_second,

@@ -1,8 +1,8 @@
 //! Training on a GPU: matrices, gradients, and moments stay there; the host has them when a
 //! checkpoint is written.
 
+use crate::gpu::Cuda;
 use crate::lora::{DropoutKey, GpuTrainable, Trainable};
-use crate::model::cuda::Cuda;
 use crate::model::{Decoder, Keep, ModelError};
 
 use super::batch::StepBatch;

@@ -117,8 +117,8 @@ impl TrainedAdapter<Cpu> for Trainable {
 }
 
 #[cfg(feature = "gpu")]
-impl TrainedAdapter<crate::model::cuda::Cuda> for crate::lora::GpuTrainable {
-    fn low_rank(&mut self) -> &mut dyn LowRankGradient<crate::model::cuda::Cuda> {
+impl TrainedAdapter<crate::gpu::Cuda> for crate::lora::GpuTrainable {
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<crate::gpu::Cuda> {
         self.factors()
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use qeval::gpu::{Cuda, Numbers};
 use qeval::lora::{
     BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, Trainable, adapter_table,
 };
-use qeval::model::cuda::{Cuda, Next, Numbers, RowAdapters};
+use qeval::model::cuda::{Next, RowAdapters};
 use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{

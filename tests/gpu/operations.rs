@@ -1,8 +1,9 @@
 //! One operation at a time, on random numbers that both devices hold exactly.
 
 use qeval::generate::Sampling;
+use qeval::gpu::{Cuda, Numbers};
 use qeval::model::cpu::Heads;
-use qeval::model::cuda::{Cuda, Next, Numbers, SingleRows};
+use qeval::model::cuda::{Next, SingleRows};
 use qeval::model::{Cpu, Device, HeadNorms, Linear, Mat, Place, RmsNorm, Site, Span};
 
 use crate::support::{assert_close, down, gpu, gpus, numbers};

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, TargetModules, TrainedOn};
-use qeval::model::{
-    Compute, Decoder, DeviceChoice, Dtype, HalfType, Keep, Model, ModelFiles, ModelRef,
-};
+use qeval::model::{Compute, Decoder, DeviceChoice, Dtype, Keep, Model, ModelFiles, ModelRef};
 use qeval::run::Session;
 use qeval::train::{
     CheckpointHook, CheckpointView, Origin, TokenizedExample, TrainLine, TrainSection, Training,

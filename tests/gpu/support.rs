@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use half::bf16;
+use qeval::gpu::Cuda;
+use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, LowRankPair, Trainable};
-use qeval::model::cuda::Cuda;
-use qeval::model::{Cpu, Decoder, Device, HalfType, Mat, ModelConfig, ModuleId, Weights};
+use qeval::model::{Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
 use qeval::random::{Philox, Purpose};
 
 /// The GPU, or `None` with a word about it where there is none: the tests then pass without having

@@ -19,8 +19,9 @@ use std::sync::OnceLock;
 use qeval::chat::{ChatTemplate, Conversation, Tokenizer};
 use qeval::flow::Finish;
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use qeval::half_type::HalfType;
 use qeval::lora::{Adapter, LoadedAdapter, LoraConfig, Trainable};
-use qeval::model::{Batch, Decoder, HalfType, KvCache, ModelFiles, NoLowRank, Span};
+use qeval::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span};
 use qeval::random::{Philox, Purpose};
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
 //! What the engine asks of the device beside the layers: the choice of tokens, and single rows.
 
-use super::Numbers;
-use super::context::{Arg, Cuda};
 use super::mat::{CudaMat, Height};
+use crate::gpu::Numbers;
+use crate::gpu::{Arg, Cuda};
 
 use Arg::Int;
 
@@ -12,7 +12,7 @@ impl Cuda {
     pub fn choose(&self, logits: &CudaMat, asked: &Numbers<i32>, usable: usize) -> Chosen {
         let rows = logits.rows;
         let found = Numbers::room(self, 2 * rows);
-        self.0.launch(
+        self.launch(
             "choose_rows",
             (logits.rows, 1, 1),
             1024,
@@ -34,7 +34,7 @@ impl Cuda {
     /// that was chosen. `settings` has all rows' temperatures, then top-p, numbers in [0, 1), and
     /// top-k. A token of `u32::MAX` leaves the draw to the host.
     pub fn draw(&self, logits: &CudaMat, chosen: &Chosen, settings: &Numbers<f32>, usable: usize) {
-        self.0.launch(
+        self.launch(
             "draw_rows",
             (logits.rows, 1, 1),
             1024,
@@ -57,7 +57,7 @@ impl Cuda {
         let index = Numbers::of(self, &index);
         let y = CudaMat {
             height: Height::Shape,
-            ..x.like(&self.0, rows.len())
+            ..x.like(self, rows.len())
         };
         self.row_kernel(
             "gather_rows",
@@ -87,7 +87,7 @@ impl Cuda {
 
     /// One row of an F32 matrix in the host's memory.
     pub fn row(&self, x: &CudaMat, row: usize) -> Vec<f32> {
-        self.0.read(&x.buffer, row * x.stride * 4, x.cols)
+        self.read(&x.buffer, row * x.stride * 4, x.cols)
     }
 
     /// Writes each row of `x` to the row of `target` that is named for it.

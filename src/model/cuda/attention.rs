@@ -1,12 +1,12 @@
 //! Attention over the cache, forward and backward.
 
-use super::context::{Arg, Cuda};
 use super::device::{CudaKv, CudaRotary};
 use super::factored::Factored;
 use super::mat::{CudaMat, Height};
-use super::memory::Buffer;
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
 use super::rows::{CudaRows, Kind};
+use crate::gpu::Buffer;
+use crate::gpu::{Arg, Cuda};
 use crate::model::cpu::Heads;
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm};
@@ -61,7 +61,7 @@ const OF_GROUPS: TiledKernels = TiledKernels {
 
 impl Cuda {
     fn tiled_kernels(&self) -> &'static TiledKernels {
-        if self.0.warp_groups {
+        if self.warp_groups() {
             &OF_GROUPS
         } else {
             &OF_WARPS
@@ -78,8 +78,8 @@ impl Cuda {
             Float(1.0 / (dim as f32).sqrt()),
         ]);
         let (name, _) = by_width(dim, kernel);
-        let shared = self.0.shared(name);
-        self.0.launch(name, (queries, tiles, 1), 128, shared, args);
+        let shared = self.shared_memory(name);
+        self.launch(name, (queries, tiles, 1), 128, shared, args);
     }
 
     fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
@@ -90,7 +90,7 @@ impl Cuda {
     }
 
     fn room_for(&self, heads: Heads, rows: &CudaRows) -> CudaKv {
-        CudaKv::room(&self.0, heads, rows.slots, rows.capacity)
+        CudaKv::room(self, heads, rows.slots, rows.capacity)
     }
 
     /// Rotated queries go to `q`, keys and values to `kv`.
@@ -111,13 +111,13 @@ impl Cuda {
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         // Few rows need their heads side by side, many fill the device as they are.
-        let shares = if qkv.rows < 4 * self.0.processors {
+        let shares = if qkv.rows < 4 * self.processors() {
             norms.heads.row().div_ceil(8 * dim)
         } else {
             1
         };
         let block = if shares > 1 { 128 } else { ROW };
-        self.0.launch(
+        self.launch(
             "place_heads",
             (qkv.rows, shares, 1),
             block,
@@ -157,7 +157,7 @@ impl Cuda {
         let Heads { queries, kv, dim } = heads;
         let weight = &linear.weight;
         let to = self.room_for(heads, rows);
-        let q = x.beside(&self.0, queries * dim);
+        let q = x.beside(self, queries * dim);
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), x.rows, weight.inputs, ROWS);
         // Each of two blocks fetches half of the columns, for both.
@@ -203,7 +203,7 @@ impl Cuda {
     ) -> (CudaMat, Option<Attended>) {
         let has_norm = norms.queries.is_some() || norms.keys.is_some();
         let whole = matches!(norms.heads.dim, 64 | 128) && x.height == Height::Shape;
-        if !self.0.warp_groups || has_norm || !whole {
+        if !self.warp_groups() || has_norm || !whole {
             return self.attention(norms, self.product(linear, x, share), rows, rotary, None);
         }
         let (queries, kv) = self.qkv_product(linear, x, share, norms.heads, rows, rotary);
@@ -227,7 +227,7 @@ impl Cuda {
         cache: Option<&CudaKv>,
     ) -> (CudaMat, Option<Attended>) {
         // Half precision, whatever the model has.
-        let q = qkv.beside(&self.0, norms.heads.queries * norms.heads.dim);
+        let q = qkv.beside(self, norms.heads.queries * norms.heads.dim);
         let mut own = None;
         let kv = match cache {
             Some(kv) => kv,
@@ -257,7 +257,7 @@ impl Cuda {
             kv: kv_heads,
             dim,
         } = heads;
-        let mixed = q.beside(&self.0, queries * dim);
+        let mixed = q.beside(self, queries * dim);
         let (keys, values) = (
             Arg::Pointer(kv.keys.address()),
             Arg::Pointer(kv.values.address()),
@@ -268,7 +268,7 @@ impl Cuda {
                 query_tiles,
                 ..
             } => {
-                let sums = self.0.room(q.rows * queries * 4);
+                let sums = self.room(q.rows * queries * 4);
                 let mut args = vec![
                     q.pointer(),
                     keys,
@@ -285,18 +285,18 @@ impl Cuda {
                 let (name, wide) = by_width(dim, ["attend_one_64", "attend_one_128"]);
                 let splits = rows.capacity.div_ceil(SPLIT);
                 let parts = if splits > 1 {
-                    Some(self.0.room(q.rows * queries * splits * (wide + 2) * 4))
+                    Some(self.room(q.rows * queries * splits * (wide + 2) * 4))
                 } else {
                     None
                 };
                 let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
                 let position = rows.positions.pointer();
                 let base = bases.pointer();
-                self.0.launch(
+                self.launch(
                     name,
                     (q.rows, kv_heads, splits),
                     128,
-                    self.0.shared(name),
+                    self.shared_memory(name),
                     &[
                         q.pointer(),
                         keys,
@@ -312,7 +312,7 @@ impl Cuda {
                     ],
                 );
                 if splits > 1 {
-                    self.0.launch(
+                    self.launch(
                         "attend_join",
                         (q.rows, queries, 1),
                         wide,
@@ -366,9 +366,9 @@ impl Cuda {
         else {
             panic!("only attention of whole sequences has a gradient");
         };
-        let per_head = || CudaMat::room(&self.0, q.rows, queries * dim);
+        let per_head = || CudaMat::room(self, q.rows, queries * dim);
         let (dq, dk, dv) = (per_head(), per_head(), per_head());
-        let delta = self.0.room(q.rows * queries * 4);
+        let delta = self.room(q.rows * queries * 4);
         let (keys, values) = (
             Arg::Pointer(kv.keys.address()),
             Arg::Pointer(kv.values.address()),
@@ -398,7 +398,7 @@ impl Cuda {
             Arg::Pointer(key_list.address()),
         ];
         self.launch_tiled(kernels.keys, norms.heads, *key_tiles, &mut args);
-        let d_qkv = CudaMat::room(&self.0, q.rows, norms.heads.row());
+        let d_qkv = CudaMat::room(self, q.rows, norms.heads.row());
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         self.row_kernel(

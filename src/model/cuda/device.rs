@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::attention::Attended;
-use super::context::{Arg, Context, Cuda};
 use super::factored::Factored;
-use super::gemm::Operand;
 use super::mat::{CudaMat, Height};
-use super::memory::Buffer;
 use super::products::Form;
 use super::rows::CudaRows;
+use crate::gpu::Buffer;
+use crate::gpu::Operand;
+use crate::gpu::{Arg, Cuda};
 use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
@@ -81,46 +81,34 @@ impl CudaWeight {
 }
 
 impl Cuda {
-    /// The bits of numbers as this device computes in them.
-    pub(super) fn to_half(&self, values: &[f32]) -> Vec<u16> {
-        let half_type = self.0.half_type;
-        let values = values.par_iter().with_min_len(1 << 16);
-        values.map(|&v| half_type.bits(v)).collect()
-    }
-
     /// The same of weights, which no rounding may make infinite.
     fn weights_to_half(&self, values: &[f32]) -> Result<Vec<u16>, ModelError> {
         let half = self.to_half(values);
-        let infinity = self.0.half_type.bits(f32::INFINITY);
+        let infinity = self.half_type().bits(f32::INFINITY);
         let is_infinite = |bits: &u16| bits & 0x7fff == infinity;
         if half.par_iter().with_min_len(1 << 16).any(is_infinite) {
             return Err(ModelError::Gpu {
                 problem: format!(
                     "the model has weights beyond the range of {}; set `dtype = \"bfloat16\"` \
                      under [model]",
-                    self.0.half_type.name()
+                    self.half_type().name()
                 ),
             });
         }
         Ok(half)
     }
 
-    fn context(&self) -> &Arc<Context> {
-        &self.0
-    }
-
     pub(super) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
-        self.0.launch(name, (rows, 1, 1), ROW, shared, args);
+        self.launch(name, (rows, 1, 1), ROW, shared, args);
     }
 
     pub(super) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
-        self.0
-            .launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
+        self.launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
     }
 
     pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
         let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
-        self.0.room_of(&rows)
+        self.room_of(&rows)
     }
 }
 
@@ -130,16 +118,11 @@ impl CudaKv {
     }
 
     /// In the middle of a step.
-    pub(super) fn room(
-        context: &Arc<Context>,
-        heads: Heads,
-        slots: usize,
-        capacity: usize,
-    ) -> Self {
+    pub(super) fn room(cuda: &Cuda, heads: Heads, slots: usize, capacity: usize) -> Self {
         let bytes = Self::bytes(heads, slots, capacity);
         CudaKv {
-            keys: context.room(bytes),
-            values: context.room(bytes),
+            keys: cuda.room(bytes),
+            values: cuda.room(bytes),
             heads,
             capacity,
         }
@@ -162,7 +145,7 @@ impl Device for Cuda {
     }
 
     fn had_room(&self) -> Result<(), ModelError> {
-        Cuda::had_room(self)
+        Ok(Cuda::had_room(self)?)
     }
 
     fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
@@ -190,10 +173,10 @@ impl Device for Cuda {
 
     fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<CudaWeight, ModelError> {
         let numbers: usize = parts.iter().map(|p| p.len()).sum();
-        let buffer = self.0.keep(numbers * 2)?;
+        let buffer = self.keep(numbers * 2)?;
         let mut at = 0;
         for part in parts {
-            self.0.write(&buffer, at * 2, &self.weights_to_half(part)?);
+            self.write(&buffer, at * 2, &self.weights_to_half(part)?);
             at += part.len();
         }
         Ok(CudaWeight {
@@ -209,20 +192,9 @@ impl Device for Cuda {
         inputs: usize,
         seed: u64,
     ) -> Result<CudaWeight, ModelError> {
-        let buffer = self.0.keep(outputs * inputs * 2)?;
+        let buffer = self.keep(outputs * inputs * 2)?;
         let width = (3.0 / inputs as f32).sqrt();
-        self.0.launch(
-            "random_numbers",
-            (self.0.processors * 8, 1, 1),
-            256,
-            0,
-            &[
-                Arg::Pointer(buffer.address()),
-                Long((outputs * inputs) as u64),
-                Long(seed),
-                Float(width),
-            ],
-        );
+        self.randomize(&buffer, outputs * inputs, seed, width);
         Ok(CudaWeight {
             buffer,
             outputs,
@@ -232,8 +204,8 @@ impl Device for Cuda {
 
     fn vector(&self, values: &[f32]) -> Result<CudaVector, ModelError> {
         Ok(CudaVector {
-            single: self.0.upload(values)?,
-            half: self.0.upload(&self.weights_to_half(values)?)?,
+            single: self.alloc_of(values)?,
+            half: self.alloc_of(&self.weights_to_half(values)?)?,
         })
     }
 
@@ -241,16 +213,16 @@ impl Device for Cuda {
         let table = Rotary::new(inv_freq, positions);
         let (cos, sin): (Vec<&[f32]>, Vec<&[f32]>) = (0..positions).map(|p| table.at(p)).unzip();
         Ok(CudaRotary {
-            cos: self.0.upload(&cos.concat())?,
-            sin: self.0.upload(&sin.concat())?,
+            cos: self.alloc_of(&cos.concat())?,
+            sin: self.alloc_of(&sin.concat())?,
         })
     }
 
     fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<CudaKv, ModelError> {
         let bytes = CudaKv::bytes(heads, slots, capacity);
         Ok(CudaKv {
-            keys: self.0.alloc(bytes)?,
-            values: self.0.alloc(bytes)?,
+            keys: self.alloc(bytes)?,
+            values: self.alloc(bytes)?,
             heads,
             capacity,
         })
@@ -278,7 +250,7 @@ impl Device for Cuda {
     }
 
     fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> CudaRows {
-        CudaRows::tiled(self.context(), tokens, spans, capacity)
+        CudaRows::tiled(self, tokens, spans, capacity)
     }
 
     fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> CudaRows {
@@ -293,7 +265,7 @@ impl Device for Cuda {
         // The residual stream is F32: every layer adds to it, and 16 bits would round each time.
         let x = CudaMat {
             height: rows.height,
-            ..CudaMat::planes(self.context(), rows.count, embedding.inputs, 1)
+            ..CudaMat::planes(self, rows.count, embedding.inputs, 1)
         };
         self.row_kernel(
             "embed_rows",
@@ -312,10 +284,10 @@ impl Device for Cuda {
     fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
         // What is added up from zeros is the gradient of the residual stream: F32, and 16 bits for
         // the products that read it.
-        let mut x = CudaMat::planes(self.context(), rows, cols, 1);
-        let half = self.0.room(x.plane() * 2);
-        self.0.clear(&x.buffer);
-        self.0.clear(&half);
+        let mut x = CudaMat::planes(self, rows, cols, 1);
+        let half = self.room(x.plane() * 2);
+        self.clear(&x.buffer);
+        self.clear(&half);
         x.half = Some(Arc::new(half));
         x
     }
@@ -334,13 +306,13 @@ impl Device for Cuda {
 
     fn download(&self, x: &CudaMat) -> Mat {
         let wide: Vec<f32> = if x.planes == 0 {
-            let numbers: Vec<u16> = self.0.read(&x.buffer, 0, x.plane());
+            let numbers: Vec<u16> = self.read(&x.buffer, 0, x.plane());
             let wide = numbers.par_iter().with_min_len(1 << 16);
-            wide.map(|&n| self.0.half_type.number(n)).collect()
+            wide.map(|&n| self.half_type().number(n)).collect()
         } else {
-            let mut sum: Vec<f32> = self.0.read(&x.buffer, 0, x.plane());
+            let mut sum: Vec<f32> = self.read(&x.buffer, 0, x.plane());
             for plane in 1..x.planes {
-                let more: Vec<f32> = self.0.read(&x.buffer, plane * x.plane() * 4, x.plane());
+                let more: Vec<f32> = self.read(&x.buffer, plane * x.plane() * 4, x.plane());
                 sum.iter_mut().zip(more).for_each(|(s, m)| *s += m);
             }
             sum
@@ -353,23 +325,21 @@ impl Device for Cuda {
     }
 
     fn upload(&self, x: &Mat) -> CudaMat {
-        let to = CudaMat::room(self.context(), x.rows(), x.cols);
-        self.0
-            .write(&to.buffer, 0, &spread(self.to_half(&x.data), &to, 0));
+        let to = CudaMat::room(self, x.rows(), x.cols);
+        self.write(&to.buffer, 0, &spread(self.to_half(&x.data), &to, 0));
         to
     }
 
     fn upload_stream(&self, x: &Mat) -> CudaMat {
-        let to = CudaMat::planes(self.context(), x.rows(), x.cols, 1);
-        self.0
-            .write(&to.buffer, 0, &spread(x.data.clone(), &to, 0.0));
+        let to = CudaMat::planes(self, x.rows(), x.cols, 1);
+        self.write(&to.buffer, 0, &spread(x.data.clone(), &to, 0.0));
         to
     }
 
     fn gather(&self, x: &CudaMat, rows: &[usize]) -> CudaMat {
         let y = CudaMat {
             height: Height::Shape,
-            ..x.like(self.context(), rows.len())
+            ..x.like(self, rows.len())
         };
         let index = self.indices(rows);
         self.row_kernel(
@@ -404,7 +374,7 @@ impl Device for Cuda {
     }
 
     fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
-        let sum = x.like(self.context(), x.rows);
+        let sum = x.like(self, x.rows);
         self.row_kernel(
             "sum_norm_rows",
             x.rows,
@@ -426,7 +396,7 @@ impl Device for Cuda {
     }
 
     fn norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat) -> CudaMat {
-        let y = x.beside(self.context(), x.cols);
+        let y = x.beside(self, x.cols);
         self.row_kernel(
             "norm_rows",
             x.rows,
@@ -444,8 +414,8 @@ impl Device for Cuda {
     }
 
     fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
-        let sum = x.like(self.context(), x.rows);
-        let normed = x.beside(self.context(), x.cols);
+        let sum = x.like(self, x.rows);
+        let normed = x.beside(self, x.cols);
         self.row_kernel(
             "sum_norm_rows",
             x.rows,
@@ -545,7 +515,7 @@ impl Device for Cuda {
 
     fn gate(&self, gate_up: &CudaMat) -> CudaMat {
         let n = gate_up.cols / 2;
-        let active = gate_up.beside(self.context(), n);
+        let active = gate_up.beside(self, n);
         let total = gate_up.rows * n / 8;
         self.flat_kernel(
             "gate_rows",
@@ -562,7 +532,7 @@ impl Device for Cuda {
 
     fn gate_backward(&self, gate_up: &CudaMat, d_active: &CudaMat) -> CudaMat {
         let n = gate_up.cols / 2;
-        let d = CudaMat::room(self.context(), gate_up.rows, gate_up.cols);
+        let d = CudaMat::room(self, gate_up.rows, gate_up.cols);
         let total = gate_up.rows * n / 8;
         self.flat_kernel(
             "gate_backward_rows",
@@ -584,7 +554,7 @@ impl Device for Cuda {
         x: &CudaMat,
         share: Option<&Factored>,
     ) -> (CudaMat, CudaMat) {
-        if self.0.warp_groups && x.height == Height::Shape && linear.bias.is_none() {
+        if self.warp_groups() && x.height == Height::Shape && linear.bias.is_none() {
             return self.gate_product(&linear.weight, x, share);
         }
         let gate_up = self.product(linear, x, share);
@@ -599,7 +569,7 @@ impl Device for Cuda {
         dy: &CudaMat,
         share: Option<&Factored>,
     ) -> CudaMat {
-        if self.0.warp_groups {
+        if self.warp_groups() {
             return self.gate_product_backward(weight, gate_up, dy, share);
         }
         self.gate_backward(gate_up, &self.product_backward(weight, dy, share))
@@ -614,8 +584,8 @@ impl Device for Cuda {
     ) {
         let wanted: Vec<usize> = labels.iter().map(|&l| l as usize).collect();
         let labels = self.indices(&wanted);
-        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
-        self.0.launch(
+        let losses = CudaMat::planes(self, logits.rows, 1, 1);
+        self.launch(
             "cross_entropy_rows",
             (logits.rows, 1, 1),
             1024,
@@ -626,7 +596,7 @@ impl Device for Cuda {
                 losses.pointer(),
                 Int(logits.cols as i32),
                 Int(logits.stride as i32),
-                Float(weight * self.0.half_type.loss_scale()),
+                Float(weight * self.half_type().loss_scale()),
             ],
         );
         total.0.push((losses, logits.rows));
@@ -642,8 +612,8 @@ impl Device for Cuda {
         weight: f32,
         total: &mut CudaTotal,
     ) {
-        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
-        self.0.launch(
+        let losses = CudaMat::planes(self, logits.rows, 1, 1);
+        self.launch(
             "divergence_rows",
             (logits.rows, 1, 1),
             1024,
@@ -654,7 +624,7 @@ impl Device for Cuda {
                 losses.pointer(),
                 Int(logits.cols as i32),
                 Int(logits.stride as i32),
-                Float(weight * self.0.half_type.loss_scale()),
+                Float(weight * self.half_type().loss_scale()),
             ],
         );
         total.0.push((losses, logits.rows));
@@ -664,7 +634,7 @@ impl Device for Cuda {
     fn total(&self, total: CudaTotal) -> f64 {
         let mut sum = 0.0;
         for (losses, rows) in total.0 {
-            let values: Vec<f32> = self.0.read(&losses.buffer, 0, rows);
+            let values: Vec<f32> = self.read(&losses.buffer, 0, rows);
             sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
         }
         sum

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::context::Cuda;
-use super::gemm::{Operand, Product};
 use super::mat::CudaMat;
-use super::memory::Buffer;
+use crate::gpu::Buffer;
+use crate::gpu::Cuda;
+use crate::gpu::{Operand, Product};
 
 /// `t B`, for columns of a result: `t` is `[rows, width]`, with the scale in it.
 pub struct Factored {
@@ -50,7 +50,7 @@ impl Cuda {
     pub(super) fn multiply_out(&self, of: &Factored, y: &CudaMat, accumulate: bool) {
         let size = if y.planes > 0 { 4 } else { 2 };
         for part in &of.parts {
-            self.0.multiply(&Product {
+            self.multiply(&Product {
                 m: y.rows,
                 n: part.outputs,
                 k: part.rank,

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::context::{Arg, Cuda};
 use super::factored::{Factored, FactoredPart};
-use super::gemm::{Operand, Product};
 use super::mat::CudaMat;
-use super::memory::Buffer;
+use crate::gpu::Buffer;
+use crate::gpu::{Arg, Cuda};
+use crate::gpu::{Operand, Product};
 use crate::model::ModelError;
 use crate::model::layers::{LowRank, LowRankGradient, Place, Share};
 use crate::random::Purpose;
@@ -154,13 +154,13 @@ impl Factors {
             }
             sites.insert(place, site);
         }
-        let single = || cuda.0.alloc(count * 4);
+        let single = || cuda.alloc(count * 4);
         let factors = Factors {
             values: single()?,
-            half: Arc::new(cuda.0.alloc(count * 2)?),
+            half: Arc::new(cuda.alloc(count * 2)?),
             gradients: single()?,
             moments: [single()?, single()?],
-            squares: cuda.0.alloc(SQUARE_SUMS * 4)?,
+            squares: cuda.alloc(SQUARE_SUMS * 4)?,
             cuda: cuda.clone(),
             sites,
             order,
@@ -174,7 +174,7 @@ impl Factors {
         factors.write(&factors.values, &lists);
         factors.copy_half();
         for buffer in [&factors.gradients, &factors.moments[0], &factors.moments[1]] {
-            cuda.0.clear(buffer);
+            cuda.clear(buffer);
         }
         Ok(factors)
     }
@@ -182,12 +182,12 @@ impl Factors {
     fn write(&self, buffer: &Buffer, lists: &[&[f32]]) {
         for (&(at, len), list) in self.order.iter().zip(lists) {
             assert_eq!(len, list.len());
-            self.cuda.0.write(buffer, at * 4, list);
+            self.cuda.write(buffer, at * 4, list);
         }
     }
 
     fn read(&self, buffer: &Buffer) -> Vec<Vec<f32>> {
-        let all: Vec<f32> = self.cuda.0.read(buffer, 0, self.count);
+        let all: Vec<f32> = self.cuda.read(buffer, 0, self.count);
         let list = |&(at, len): &(usize, usize)| all[at..at + len].to_vec();
         self.order.iter().map(list).collect()
     }
@@ -238,12 +238,12 @@ impl Factors {
 
     /// Sets every gradient to zero.
     pub fn clear_gradients(&mut self) {
-        self.cuda.0.clear(&self.gradients);
+        self.cuda.clear(&self.gradients);
     }
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> f64 {
-        self.cuda.0.launch(
+        self.cuda.launch(
             "square_sums",
             (SQUARE_SUMS, 1, 1),
             256,
@@ -254,7 +254,7 @@ impl Factors {
                 Arg::Word(self.count as u32),
             ],
         );
-        let sums: Vec<f32> = self.cuda.0.read(&self.squares, 0, SQUARE_SUMS);
+        let sums: Vec<f32> = self.cuda.read(&self.squares, 0, SQUARE_SUMS);
         let sum: f64 = sums.iter().map(|&s| f64::from(s)).sum();
         sum.sqrt()
     }
@@ -303,7 +303,7 @@ impl Factors {
         let (y, accumulate) = match into {
             Some(y) => (y, 1),
             None => {
-                room = CudaMat::room(&self.cuda.0, x.rows, x.cols);
+                room = CudaMat::room(&self.cuda, x.rows, x.cols);
                 (&room, 0)
             }
         };
@@ -342,7 +342,7 @@ impl Factors {
 
     /// `s x A^T` of all parts, side by side.
     fn inner(&self, site: &Site, x: &CudaMat) -> CudaMat {
-        let t = CudaMat::room(&self.cuda.0, x.rows, site.width);
+        let t = CudaMat::room(&self.cuda, x.rows, site.width);
         for (x, parts) in self.inputs(site, x) {
             for alike in parts.chunk_by(|a, b| a.scale.to_bits() == b.scale.to_bits()) {
                 self.multiply(
@@ -367,7 +367,7 @@ impl Factors {
         alpha: f32,
         accumulate: bool,
     ) {
-        self.cuda.0.multiply(&Product {
+        self.cuda.multiply(&Product {
             m,
             n,
             k,
@@ -406,7 +406,7 @@ impl Factors {
         };
         let rows = x.rows;
         let gradient = |at: usize| self.gradients.address() + 4 * at as u64;
-        let dt = CudaMat::room(&self.cuda.0, rows, site.width);
+        let dt = CudaMat::room(&self.cuda, rows, site.width);
         // What has 16 bits is scaled, and what is added up is not.
         let unscale = 1.0 / self.cuda.half_type().loss_scale();
         for part in &site.parts {
@@ -508,7 +508,7 @@ impl LowRankGradient<Cuda> for Factors {
             return;
         };
         for part in &site.parts {
-            let share = CudaMat::room(&self.cuda.0, x.rows, site.inputs);
+            let share = CudaMat::room(&self.cuda, x.rows, site.inputs);
             self.multiply(
                 (x.rows, site.inputs, part.rank),
                 dt.columns(part.first),

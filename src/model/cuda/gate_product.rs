@@ -1,11 +1,11 @@
 //! The gated activation with the products around it, each in one kernel that only Hopper has.
 
-use super::context::{Arg, Cuda};
 use super::device::CudaWeight;
 use super::factored::Factored;
 use super::mat::CudaMat;
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
-use super::tensor_map::COLUMNS;
+use crate::gpu::BOX_COLUMNS as COLUMNS;
+use crate::gpu::{Arg, Cuda};
 
 use Arg::Int;
 
@@ -19,8 +19,8 @@ impl Cuda {
         share: Option<&Factored>,
     ) -> (CudaMat, CudaMat) {
         let (rows, inner, cols) = (x.rows, weight.inputs, weight.outputs / 2);
-        let gate_up = x.beside(&self.0, 2 * cols);
-        let active = x.beside(&self.0, cols);
+        let gate_up = x.beside(self, 2 * cols);
+        let active = x.beside(self, cols);
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), rows, inner, ROWS);
         // Each of two blocks fetches one half's columns, for both.
@@ -45,7 +45,7 @@ impl Cuda {
         share: Option<&Factored>,
     ) -> CudaMat {
         let (rows, inner, cols) = (dy.rows, weight.outputs, weight.inputs);
-        let d = CudaMat::room(&self.0, rows, gate_up.cols);
+        let d = CudaMat::room(self, rows, gate_up.cols);
         let mut launch = Launch::new(self);
         launch.matrix(dy.operand(), rows, inner, ROWS);
         launch.matrix(weight.operand(false), inner, cols, COLUMNS);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Numbers;
-use super::context::{Arg, Cuda};
 use super::mat::{CudaMat, Height};
-use super::memory::Buffer;
 use super::rows::{SingleRows, Slice};
+use crate::gpu::Buffer;
+use crate::gpu::Numbers;
+use crate::gpu::{Arg, Cuda};
 use crate::model::ModelError;
 use crate::model::layers::{LowRank, Place};
 
@@ -59,7 +59,7 @@ impl AdapterTable {
     pub fn new(cuda: &Cuda, adapters: &[Vec<SiteFactors>]) -> Result<Self, ModelError> {
         let mut matrices = Vec::new();
         let mut upload = |values: &[f32]| {
-            let buffer = cuda.0.upload(&cuda.to_half(values))?;
+            let buffer = cuda.alloc_of(&cuda.to_half(values))?;
             let address = buffer.address();
             matrices.push(buffer);
             Ok::<_, ModelError>(address)
@@ -95,7 +95,7 @@ impl AdapterTable {
                 .flat_map(|which| entries.get(&which).unwrap_or(&empty).clone())
                 .collect();
             let site = Site {
-                table: cuda.0.upload(&table)?,
+                table: cuda.alloc_of(&table)?,
                 inputs,
                 width,
             };
@@ -151,11 +151,11 @@ impl LowRank<Cuda> for RowAdapters {
         let Some(site) = self.table.sites.get(&place) else {
             return;
         };
-        let context = &self.table.cuda.0;
+        let cuda = &self.table.cuda;
         let table = Arg::Pointer(site.table.address());
         let is_f32 = Arg::Int(i32::from(y.planes > 0));
         if x.height == Height::Slots {
-            context.launch_early(
+            cuda.launch_early(
                 "low_rank_row",
                 (y.cols.div_ceil(COLUMNS), x.rows, 1),
                 32 * WARPS,
@@ -172,13 +172,13 @@ impl LowRank<Cuda> for RowAdapters {
             );
             return;
         }
-        let inner = CudaMat::planes(context, x.rows, site.width, 1);
+        let inner = CudaMat::planes(cuda, x.rows, site.width, 1);
         let shares = if x.rows < MANY {
             site.width.div_ceil(8)
         } else {
             1
         };
-        context.launch(
+        cuda.launch(
             "low_rank_down",
             (x.rows.div_ceil(GROUP), shares, 1),
             256,
@@ -193,7 +193,7 @@ impl LowRank<Cuda> for RowAdapters {
                 Arg::Int(inner.stride as i32),
             ],
         );
-        context.launch(
+        cuda.launch(
             "low_rank_up",
             (y.cols.div_ceil(8 * 256), x.rows, 1),
             256,

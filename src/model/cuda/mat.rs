@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::context::{Arg, Context};
-use super::gemm::Operand;
-use super::memory::Buffer;
+use crate::gpu::Buffer;
+use crate::gpu::Operand;
+use crate::gpu::{Arg, Cuda};
 
 /// Row-major. In 16 bits, or in F32 as one or more planes whose sum is the matrix: a product that is
 /// split over its inner dimension leaves its parts to whoever reads it.
@@ -34,10 +34,10 @@ pub(super) enum Height {
 
 impl CudaMat {
     /// A matrix of 16 bits, whatever is in it.
-    pub(super) fn room(context: &Arc<Context>, rows: usize, cols: usize) -> Self {
+    pub(super) fn room(cuda: &Cuda, rows: usize, cols: usize) -> Self {
         let stride = cols.next_multiple_of(8);
         CudaMat {
-            buffer: Arc::new(context.room(rows * stride * 2)),
+            buffer: Arc::new(cuda.room(rows * stride * 2)),
             rows,
             cols,
             stride,
@@ -48,10 +48,10 @@ impl CudaMat {
     }
 
     /// An F32 matrix of `planes` planes, whatever is in it.
-    pub(super) fn planes(context: &Arc<Context>, rows: usize, cols: usize, planes: usize) -> Self {
+    pub(super) fn planes(cuda: &Cuda, rows: usize, cols: usize, planes: usize) -> Self {
         let stride = cols.next_multiple_of(8);
         CudaMat {
-            buffer: Arc::new(context.room(planes * rows * stride * 4)),
+            buffer: Arc::new(cuda.room(planes * rows * stride * 4)),
             rows,
             cols,
             stride,
@@ -62,12 +62,12 @@ impl CudaMat {
     }
 
     /// A matrix of the same kind.
-    pub(super) fn like(&self, context: &Arc<Context>, rows: usize) -> Self {
+    pub(super) fn like(&self, cuda: &Cuda, rows: usize) -> Self {
         CudaMat {
             height: self.height,
             ..match self.planes {
-                0 => CudaMat::room(context, rows, self.cols),
-                _ => CudaMat::planes(context, rows, self.cols, 1),
+                0 => CudaMat::room(cuda, rows, self.cols),
+                _ => CudaMat::planes(cuda, rows, self.cols, 1),
             }
         }
     }
@@ -124,10 +124,10 @@ impl CudaMat {
     }
 
     /// A matrix of 16 bits of the same rows.
-    pub(super) fn beside(&self, context: &Arc<Context>, cols: usize) -> Self {
+    pub(super) fn beside(&self, cuda: &Cuda, cols: usize) -> Self {
         CudaMat {
             height: self.height,
-            ..CudaMat::room(context, self.rows, cols)
+            ..CudaMat::room(cuda, self.rows, cols)
         }
     }
 

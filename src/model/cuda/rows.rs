@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::context::{Arg, Context, Cuda};
 use super::mat::Height;
-use super::memory::Buffer;
+use crate::gpu::Buffer;
+use crate::gpu::{Arg, Cuda};
 use crate::model::cpu::Span;
 
 /// Query rows of a tile, and keys of one.
@@ -64,7 +64,7 @@ const COLUMNS: usize = 5;
 /// Rows of one position each, whose tokens and positions are written anew before each step, all in
 /// one copy.
 pub struct SingleRows {
-    context: Arc<Context>,
+    cuda: Cuda,
     columns: Arc<Buffer>,
     count: usize,
     capacity: usize,
@@ -82,12 +82,7 @@ pub struct Next {
 }
 
 impl CudaRows {
-    pub(super) fn tiled(
-        context: &Arc<Context>,
-        tokens: &[u32],
-        spans: &[Span],
-        capacity: usize,
-    ) -> Self {
+    pub(super) fn tiled(cuda: &Cuda, tokens: &[u32], spans: &[Span], capacity: usize) -> Self {
         let count = tokens.len();
         let mut positions = vec![0i32; count];
         let mut cache_rows = vec![-1i32; count];
@@ -117,17 +112,17 @@ impl CudaRows {
         let slots = spans.iter().map(|s| s.slot + 1).max().unwrap_or(0);
         CudaRows {
             count,
-            tokens: Slice::whole(context.room_of(tokens)),
-            positions: Slice::whole(context.room_of(&positions)),
-            cache_rows: Slice::whole(context.room_of(&cache_rows)),
+            tokens: Slice::whole(cuda.room_of(tokens)),
+            positions: Slice::whole(cuda.room_of(&positions)),
+            cache_rows: Slice::whole(cuda.room_of(&cache_rows)),
             slots,
             capacity,
             height: Height::Any,
             kind: Kind::Tiles {
                 query_tiles: queries.len(),
-                queries: context.room_of(&flat(&queries)),
+                queries: cuda.room_of(&flat(&queries)),
                 key_tiles: keys.len(),
-                keys: context.room_of(&flat(&keys)),
+                keys: cuda.room_of(&flat(&keys)),
             },
         }
     }
@@ -136,12 +131,11 @@ impl CudaRows {
 impl SingleRows {
     /// Rows for `count` slots of a cache of `capacity` positions; row i is of slot i.
     pub fn new(cuda: &Cuda, count: usize, capacity: usize) -> Self {
-        let context = cuda.0.clone();
         SingleRows {
-            columns: Arc::new(context.room(COLUMNS * count * 4)),
+            columns: Arc::new(cuda.room(COLUMNS * count * 4)),
             count,
             capacity,
-            context,
+            cuda: cuda.clone(),
         }
     }
 
@@ -166,7 +160,7 @@ impl SingleRows {
                 columns[column * self.count + slot] = value;
             }
         }
-        self.context.write(&self.columns, 0, &columns);
+        self.cuda.write(&self.columns, 0, &columns);
     }
 
     fn column(&self, which: usize) -> Slice {

@@ -1,16 +1,14 @@
 //! Work that is recorded once and replayed: a step of hundreds of kernels for one call.
 
-use std::sync::Arc;
-
 use cudarc::driver::{result, sys};
 
-use super::context::{Context, Cuda, broken, must};
+use super::context::{Cuda, must};
+use super::error::GpuError;
 use super::memory::{Blocks, Pool};
-use crate::model::ModelError;
 
 /// Recorded work, with the memory that it uses.
 pub struct Graph {
-    context: Arc<Context>,
+    cuda: Cuda,
     graph: sys::CUgraph,
     exec: sys::CUgraphExec,
     blocks: Blocks,
@@ -29,25 +27,25 @@ impl Cuda {
     ///
     /// # Panics
     /// When the GPU fails.
-    pub fn record<T>(
+    pub fn record<T, E: From<GpuError>>(
         &self,
-        mut work: impl FnMut() -> Result<T, ModelError>,
-    ) -> Result<(Graph, T), ModelError> {
+        mut work: impl FnMut() -> Result<T, E>,
+    ) -> Result<(Graph, T), E> {
         let mut whole = || {
             let result = work()?;
-            self.had_room().map(|()| result)
+            self.had_room()?;
+            Ok(result)
         };
-        let context = self.0.clone();
-        context.with_pool(|pool| pool.begin_capture(Blocks::new()));
+        self.with_pool(|pool| pool.begin_capture(Blocks::new()));
         let recorded = whole().map(drop).and_then(|()| {
             self.synchronize();
             self.capture(whole)
         });
-        let blocks = context.with_pool(Pool::end_capture);
+        let blocks = self.with_pool(Pool::end_capture);
         match recorded {
             Ok(((graph, exec), result)) => {
                 let recorded = Graph {
-                    context,
+                    cuda: self.clone(),
                     graph,
                     exec,
                     blocks,
@@ -55,17 +53,17 @@ impl Cuda {
                 Ok((recorded, result))
             }
             Err(error) => {
-                context.with_pool(|pool| pool.adopt(blocks));
+                self.with_pool(|pool| pool.adopt(blocks));
                 Err(error)
             }
         }
     }
 
-    fn capture<T>(
+    fn capture<T, E: From<GpuError>>(
         &self,
-        work: impl FnOnce() -> Result<T, ModelError>,
-    ) -> Result<((sys::CUgraph, sys::CUgraphExec), T), ModelError> {
-        let stream = self.0.stream;
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<((sys::CUgraph, sys::CUgraphExec), T), E> {
+        let stream = self.stream();
         // SAFETY: the stream is the context's; relaxed mode lets the host allocate meanwhile.
         let (graph, result) = unsafe {
             let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
@@ -78,7 +76,7 @@ impl Cuda {
             let exec =
                 unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) };
             exec.map(|exec| (exec, result))
-                .map_err(|e| broken("a step cannot be recorded", e))
+                .map_err(|e| GpuError::failed("a step cannot be recorded", e).into())
         });
         match made {
             Ok((exec, result)) => Ok(((graph, exec), result)),
@@ -94,22 +92,22 @@ impl Cuda {
 impl Graph {
     /// Does the recorded work again.
     pub fn replay(&self) {
-        self.context.bind();
+        self.cuda.bind();
         // SAFETY: the graph lives, and so does the memory that it names.
-        must(unsafe { result::graph::launch(self.exec, self.context.stream) });
+        must(unsafe { result::graph::launch(self.exec, self.cuda.stream()) });
     }
 }
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        self.context.bind();
+        self.cuda.bind();
         // SAFETY: the stream is waited for, so no replay is under way.
         unsafe {
-            let _ = result::stream::synchronize(self.context.stream);
+            let _ = result::stream::synchronize(self.cuda.stream());
             let _ = result::graph::exec_destroy(self.exec);
             let _ = result::graph::destroy(self.graph);
         }
         let blocks = std::mem::take(&mut self.blocks);
-        self.context.with_pool(|pool| pool.adopt(blocks));
+        self.cuda.with_pool(|pool| pool.adopt(blocks));
     }
 }

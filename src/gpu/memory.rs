@@ -5,14 +5,13 @@
 //!
 //! A step asks for room hundreds of times, in the middle of products that have no other way to
 //! fail. So the first refusal is remembered, no room is given after it, and no work is started
-//! ([`Context`]) until whoever began the step has asked for it and let go of what it had.
+//! ([`Cuda`]) until whoever began the step has asked for it and let go of what it had.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use cudarc::driver::result;
 
-use super::context::Context;
+use super::context::Cuda;
 
 /// Blocks by size.
 pub(super) type Blocks = HashMap<usize, Vec<u64>>;
@@ -201,25 +200,25 @@ fn bytes(blocks: &Blocks) -> usize {
 /// A piece of device memory, given back when dropped. One of no bytes stands for room that there
 /// was not.
 pub struct Buffer {
-    context: Arc<Context>,
+    cuda: Cuda,
     address: u64,
     size: usize,
 }
 
 impl Buffer {
-    pub(super) fn new(context: Arc<Context>, (address, size): (u64, usize)) -> Self {
+    pub(super) fn new(cuda: Cuda, (address, size): (u64, usize)) -> Self {
         Buffer {
-            context,
+            cuda,
             address,
             size,
         }
     }
 
-    pub(super) fn address(&self) -> u64 {
+    pub(crate) fn address(&self) -> u64 {
         self.address
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.size
     }
 }
@@ -227,7 +226,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if self.size > 0 {
-            self.context.give(self.address, self.size);
+            self.cuda.give(self.address, self.size);
         }
     }
 }

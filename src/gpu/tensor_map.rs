@@ -4,18 +4,18 @@
 
 use cudarc::driver::sys;
 
-use super::context::{Context, must};
+use super::context::{Cuda, must};
 use super::gemm::Operand;
 
 /// Columns of a box.
-pub(super) const COLUMNS: usize = 64;
+pub(crate) const COLUMNS: usize = 64;
 
 /// A matrix of 16 bits, in boxes.
 #[derive(Clone, Copy)]
-pub(super) struct TensorMap(pub(super) sys::CUtensorMap);
+pub(crate) struct TensorMap(pub(super) sys::CUtensorMap);
 
 /// A matrix, and how it is cut.
-pub(super) struct Boxed {
+pub(crate) struct Boxed {
     pub of: Operand,
     pub rows: usize,
     pub cols: usize,
@@ -26,9 +26,9 @@ pub(super) struct Boxed {
     pub high: usize,
 }
 
-impl Context {
+impl Cuda {
     /// Describes a matrix whose address and stride are multiples of 16 bytes.
-    pub(super) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
+    pub(crate) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
         if self.is_full() {
             return map;
