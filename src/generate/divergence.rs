@@ -50,8 +50,8 @@ pub fn divergence<'a>(
         #[cfg(feature = "gpu")]
         ModelRef::Gpu(decoder) => {
             use crate::gpu::Numbers;
-            use crate::model::cuda::RowAdapters;
-            let table = crate::lora::adapter_table(decoder.device(), adapters)?;
+            use crate::lora::{AdapterTable, RowAdapters};
+            let table = AdapterTable::new(decoder.device(), adapters)?;
             let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
             let rows = Numbers::of(decoder.device(), &rows);
             measure(

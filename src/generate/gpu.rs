@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::stepper::{Ask, Plan, Row, Stepper};
 use crate::gpu::{Cuda, Graph, Numbers};
-use crate::lora::{LoadedAdapter, adapter_table};
-use crate::model::cuda::{AdapterTable, Chosen, CudaMat, Next, RowAdapters, SingleRows};
+use crate::lora::{AdapterTable, LoadedAdapter, RowAdapters};
+use crate::model::cuda::{Chosen, CudaMat, Next, SingleRows};
 use crate::model::{Batch, Decoder, Device, KvCache, LowRank, ModelError, NoLowRank, Span};
 
 /// Rows whose logits are formed together, always as many.
@@ -64,7 +64,7 @@ impl<'a> GpuStepper<'a> {
         let cuda = decoder.device();
         let table = match adapters {
             [] => None,
-            adapters => Some(Arc::new(adapter_table(cuda, adapters)?)),
+            adapters => Some(Arc::new(AdapterTable::new(cuda, adapters)?)),
         };
         let stepper = GpuStepper {
             cache: KvCache::on(cuda, decoder.config(), slots, capacity)?,

@@ -364,6 +364,16 @@ impl Cuda {
         self.start(name, grid, block, shared, args, false);
     }
 
+    /// Launches a kernel with a block for each row.
+    pub(crate) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
+        self.launch(name, (rows, 1, 1), 256, shared, args);
+    }
+
+    /// Launches a kernel with at least so many threads.
+    pub(crate) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
+        self.launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
+    }
+
     /// Launches a kernel that may begin while the one before still runs, and waits for it itself
     /// before it reads what that one writes.
     pub(crate) fn launch_early(

@@ -32,6 +32,8 @@ pub use error::{
     DataError, DataErrors, Finding, PreflightError, RowProblem, RowReason, TrainError,
 };
 pub use example::{DataReport, Dataset, Duplicate, Example, Origin, SourceReport};
+#[cfg(feature = "gpu")]
+pub use gpu::GpuAdamW;
 pub use labels::{Tokenized, TokenizedExample};
 pub(crate) use learner::learner;
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};

@@ -119,11 +119,11 @@ impl TrainedAdapter<Cpu> for Trainable {
 #[cfg(feature = "gpu")]
 impl TrainedAdapter<crate::gpu::Cuda> for crate::lora::GpuTrainable {
     fn low_rank(&mut self) -> &mut dyn LowRankGradient<crate::gpu::Cuda> {
-        self.factors()
+        self
     }
 
     fn clear_gradients(&mut self) {
-        self.factors().clear_gradients();
+        crate::lora::GpuTrainable::clear_gradients(self);
     }
 
     fn set_dropout(&mut self, key: Option<DropoutKey>) {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use qeval::gpu::{Cuda, Numbers};
 use qeval::lora::{
-    BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, Trainable, adapter_table,
+    AdapterTable, BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, RowAdapters, Trainable,
 };
-use qeval::model::cuda::{Next, RowAdapters};
+use qeval::model::cuda::Next;
 use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{
@@ -45,7 +45,7 @@ fn logits_of_base_and_adapters_in_one_batch() {
             let mut cache = KvCache::new(&pair.config, 3, len);
             let mut of_rows = BatchAdapters::new(&adapters, &which);
             let hidden = pair.cpu.forward(&batch, &mut cache, &mut of_rows).unwrap();
-            let table = Arc::new(adapter_table(&cuda, &adapters).unwrap());
+            let table = Arc::new(AdapterTable::new(&cuda, &adapters).unwrap());
             let numbers: Vec<i32> = which.iter().map(|w| w.map_or(-1, |w| w as i32)).collect();
             let mut rows = RowAdapters::new(table, Numbers::of(&cuda, &numbers));
             let mut cache = KvCache::on(&cuda, &pair.config, 3, len).unwrap();
@@ -153,8 +153,8 @@ fn gradients(cuda: &Cuda) {
             let (loss, nats) = step(&pair.cpu, &data, Keep::Products, Some(&base), &mut host);
             let mut bits: Vec<Vec<Vec<f32>>> = Vec::new();
             for keep in [Keep::All, Keep::Products, Keep::Input] {
-                card.factors().clear_gradients();
-                let (found, found_nats) = step(&pair.gpu, &data, keep, Some(&base), card.factors());
+                card.clear_gradients();
+                let (found, found_nats) = step(&pair.gpu, &data, keep, Some(&base), &mut card);
                 assert!(
                     (found - loss).abs() < 5e-3 * loss,
                     "{kind}: loss {found}, {loss}"
@@ -163,7 +163,7 @@ fn gradients(cuda: &Cuda) {
                     (found_nats - nats).abs() < 2e-2 * nats.max(0.1),
                     "{found_nats}, {nats}"
                 );
-                bits.push(card.factors().gradients());
+                bits.push(card.gradients());
             }
             for less in &bits[1..] {
                 assert_eq!(&bits[0], less, "what is kept changes no bit");
@@ -200,6 +200,7 @@ fn adamw_is_that_of_the_cpu() {
     let mut optimizer = qeval::train::AdamW::new(&section, &host);
     let mut card = GpuTrainable::new(&cuda, &host).unwrap();
     let mut updates = qeval::train::AdamW::new(&section, &host);
+    let mut on_card = qeval::train::GpuAdamW::new(&card, &updates.moments).unwrap();
     for round in 0..3 {
         let gradients: Vec<Vec<f32>> = host
             .matrices()
@@ -207,14 +208,13 @@ fn adamw_is_that_of_the_cpu() {
             .map(|(i, (_, m))| numbers(1, m.value.len(), 1000 + 50 * round + i as u64).data)
             .collect();
         host.update(|i, m| m.gradient.copy_from_slice(&gradients[i]));
-        card.factors()
-            .set_gradients(&gradients.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        card.set_gradients(&gradients.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let norm = qeval::train::gradient_norm(&host);
-        assert!((card.factors().gradient_norm() - norm).abs() < 1e-5 * norm);
+        assert!((on_card.gradient_norm(&card) - norm).abs() < 1e-5 * norm);
         optimizer.update(&mut host, 1e-3);
         let update = updates.next_update(1e-3);
-        card.factors().update(&update.on_gpu(1.0));
-        let found = card.factors().values();
+        on_card.update(&mut card, &update, 1.0);
+        let found = card.values();
         for ((_, m), found) in host.matrices().zip(found) {
             assert_close("value", &found, &m.value, 1e-6);
         }

@@ -343,7 +343,7 @@ fn gradients(dtype: Dtype, limit: f64) {
         .enumerate()
         .filter_map(|(r, l)| l.map(|l| (r, l)))
         .collect();
-    let low_rank: &mut dyn LowRankGradient<_> = factors.factors();
+    let low_rank: &mut dyn LowRankGradient<_> = &mut factors;
     let (hidden, tape) = decoder
         .forward_training(&micro.tokens, &sequences, Keep::Products, low_rank)
         .unwrap();
@@ -356,7 +356,7 @@ fn gradients(dtype: Dtype, limit: f64) {
     let found = sum.unwrap() / batch.labelled as f64;
     decoder.backward(tape, d, low_rank).unwrap();
     let (mut all, mut each) = ((Vec::new(), Vec::new()), Vec::new());
-    for ((name, matrix), found) in trainable.matrices().zip(factors.factors().gradients()) {
+    for ((name, matrix), found) in trainable.matrices().zip(factors.gradients()) {
         each.push((crate::support::difference(&found, &matrix.gradient), name));
         all.0.extend_from_slice(&found);
         all.1.extend_from_slice(&matrix.gradient);

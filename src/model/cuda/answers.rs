@@ -1,8 +1,7 @@
 //! What the engine asks of the device beside the layers: the choice of tokens, and single rows.
 
 use super::mat::{CudaMat, Height};
-use crate::gpu::Numbers;
-use crate::gpu::{Arg, Cuda};
+use crate::gpu::{Arg, Cuda, Numbers};
 
 use Arg::Int;
 

@@ -1,12 +1,12 @@
 //! Attention over the cache, forward and backward.
 
-use super::device::{CudaKv, CudaRotary};
 use super::factored::Factored;
+use super::frozen::CudaRotary;
+use super::kv::CudaKv;
 use super::mat::{CudaMat, Height};
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
 use super::rows::{CudaRows, Kind};
-use crate::gpu::Buffer;
-use crate::gpu::{Arg, Cuda};
+use crate::gpu::{Arg, Buffer, Cuda};
 use crate::model::cpu::Heads;
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm};

@@ -7,12 +7,12 @@ use rayon::prelude::*;
 
 use super::attention::Attended;
 use super::factored::Factored;
+use super::frozen::{CudaRotary, CudaVector, CudaWeight};
+use super::kv::CudaKv;
 use super::mat::{CudaMat, Height};
 use super::products::Form;
 use super::rows::CudaRows;
-use crate::gpu::Buffer;
-use crate::gpu::Operand;
-use crate::gpu::{Arg, Cuda};
+use crate::gpu::{Arg, Buffer, Cuda};
 use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
@@ -20,37 +20,8 @@ use crate::model::{Mat, ModelError};
 
 use Arg::{Float, Int, Long};
 
-/// Threads of a block that works on a row.
-const ROW: usize = 256;
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 512;
-
-/// A frozen matrix in 16 bits.
-pub struct CudaWeight {
-    pub(super) buffer: Buffer,
-    pub(super) outputs: usize,
-    pub(super) inputs: usize,
-}
-
-/// A frozen row, in F32 and 16 bits.
-pub struct CudaVector {
-    pub(super) single: Buffer,
-    pub(super) half: Buffer,
-}
-
-/// Tables of the rotary embedding.
-pub struct CudaRotary {
-    pub(super) cos: Buffer,
-    pub(super) sin: Buffer,
-}
-
-/// Keys and values, `[slot][position][head][dim]`.
-pub struct CudaKv {
-    pub(super) keys: Buffer,
-    pub(super) values: Buffer,
-    heads: Heads,
-    capacity: usize,
-}
 
 /// Losses of rows, still on the device.
 #[derive(Default)]
@@ -69,63 +40,10 @@ fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
     wide
 }
 
-impl CudaWeight {
-    /// As the right side of `x W^T` (transposed) or `dy W`.
-    pub(super) fn operand(&self, transposed: bool) -> Operand {
-        Operand {
-            address: self.buffer.address(),
-            stride: self.inputs,
-            transposed,
-        }
-    }
-}
-
 impl Cuda {
-    /// The same of weights, which no rounding may make infinite.
-    fn weights_to_half(&self, values: &[f32]) -> Result<Vec<u16>, ModelError> {
-        let half = self.to_half(values);
-        let infinity = self.half_type().bits(f32::INFINITY);
-        let is_infinite = |bits: &u16| bits & 0x7fff == infinity;
-        if half.par_iter().with_min_len(1 << 16).any(is_infinite) {
-            return Err(ModelError::Gpu {
-                problem: format!(
-                    "the model has weights beyond the range of {}; set `dtype = \"bfloat16\"` \
-                     under [model]",
-                    self.half_type().name()
-                ),
-            });
-        }
-        Ok(half)
-    }
-
-    pub(super) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
-        self.launch(name, (rows, 1, 1), ROW, shared, args);
-    }
-
-    pub(super) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
-        self.launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
-    }
-
     pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
         let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
         self.room_of(&rows)
-    }
-}
-
-impl CudaKv {
-    fn bytes(heads: Heads, slots: usize, capacity: usize) -> usize {
-        slots * capacity * heads.kv * heads.dim * 2
-    }
-
-    /// In the middle of a step.
-    pub(super) fn room(cuda: &Cuda, heads: Heads, slots: usize, capacity: usize) -> Self {
-        let bytes = Self::bytes(heads, slots, capacity);
-        CudaKv {
-            keys: cuda.room(bytes),
-            values: cuda.room(bytes),
-            heads,
-            capacity,
-        }
     }
 }
 

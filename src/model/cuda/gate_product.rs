@@ -1,7 +1,7 @@
 //! The gated activation with the products around it, each in one kernel that only Hopper has.
 
-use super::device::CudaWeight;
 use super::factored::Factored;
+use super::frozen::CudaWeight;
 use super::mat::CudaMat;
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
 use crate::gpu::BOX_COLUMNS as COLUMNS;

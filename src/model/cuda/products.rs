@@ -1,10 +1,9 @@
 //! Products with a frozen weight: cuBLASLt, or for one row a slot a kernel of our own.
 
-use super::device::{CudaVector, CudaWeight};
 use super::factored::Factored;
+use super::frozen::{CudaVector, CudaWeight};
 use super::mat::{CudaMat, Height};
-use crate::gpu::Product;
-use crate::gpu::{Arg, Cuda};
+use crate::gpu::{Arg, Cuda, Product};
 
 use Arg::Int;
 

@@ -3,9 +3,7 @@
 
 use super::factored::Factored;
 use super::mat::CudaMat;
-use crate::gpu::Operand;
-use crate::gpu::{Arg, Cuda};
-use crate::gpu::{BOX_COLUMNS as COLUMNS, Boxed};
+use crate::gpu::{Arg, BOX_COLUMNS as COLUMNS, Boxed, Cuda, Operand};
 
 /// Rows of a block's tile; two warp groups have half each.
 pub(super) const ROWS: usize = 128;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::mat::Height;
-use crate::gpu::Buffer;
-use crate::gpu::{Arg, Cuda};
+use crate::gpu::{Arg, Buffer, Cuda};
 use crate::model::cpu::Span;
 
 /// Query rows of a tile, and keys of one.
@@ -39,7 +38,7 @@ pub(super) enum Kind {
 
 /// Part of a buffer.
 #[derive(Clone)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     buffer: Arc<Buffer>,
     offset: u64,
 }
@@ -52,7 +51,7 @@ impl Slice {
         }
     }
 
-    pub(super) fn pointer(&self) -> Arg {
+    pub(crate) fn pointer(&self) -> Arg {
         Arg::Pointer(self.buffer.address() + self.offset)
     }
 }
@@ -171,7 +170,7 @@ impl SingleRows {
     }
 
     /// Each row's adapter.
-    pub(super) fn adapters(&self) -> Slice {
+    pub(crate) fn adapters(&self) -> Slice {
         self.column(4)
     }
 

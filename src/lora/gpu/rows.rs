@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::mat::{CudaMat, Height};
-use super::rows::{SingleRows, Slice};
-use crate::gpu::Buffer;
-use crate::gpu::Numbers;
-use crate::gpu::{Arg, Cuda};
-use crate::model::ModelError;
-use crate::model::layers::{LowRank, Place};
+use super::super::loaded::LoadedAdapter;
+use crate::gpu::{Arg, Buffer, Cuda, Numbers};
+use crate::model::cuda::{CudaMat, Height, SingleRows, Slice};
+use crate::model::{LowRank, ModelError, Place};
 
 /// Rows from which on their groups fill the device, so that one block computes an inner row.
 const MANY: usize = 512;
@@ -23,7 +20,7 @@ const COLUMNS: usize = 16384;
 const PARTS: usize = 3;
 
 /// One adapter's matrices at one site.
-pub struct SiteFactors {
+pub(in crate::lora) struct SiteFactors {
     /// Where.
     pub place: Place,
     /// Columns of A.
@@ -56,7 +53,7 @@ impl AdapterTable {
     ///
     /// # Errors
     /// The device's memory is full.
-    pub fn new(cuda: &Cuda, adapters: &[Vec<SiteFactors>]) -> Result<Self, ModelError> {
+    pub fn new(cuda: &Cuda, adapters: &[LoadedAdapter]) -> Result<Self, ModelError> {
         let mut matrices = Vec::new();
         let mut upload = |values: &[f32]| {
             let buffer = cuda.alloc_of(&cuda.to_half(values))?;
@@ -66,7 +63,7 @@ impl AdapterTable {
         };
         let mut found: BTreeMap<Place, Found> = BTreeMap::new();
         for (which, adapter) in adapters.iter().enumerate() {
-            for site in adapter {
+            for site in adapter.site_factors() {
                 let width = site.a.len() / site.inputs;
                 let mut entry = words(upload(&site.a)?).to_vec();
                 entry.extend([width as u32, site.parts.len() as u32]);

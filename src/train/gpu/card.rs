@@ -1,19 +1,20 @@
-//! Training on a GPU: matrices, gradients, and moments stay there; the host has them when a
-//! checkpoint is written.
+//! A learner on a GPU.
 
 use crate::gpu::Cuda;
 use crate::lora::{DropoutKey, GpuTrainable, Trainable};
 use crate::model::{Decoder, Keep, ModelError};
 
-use super::batch::StepBatch;
-use super::learner::Learner;
-use super::optim::{AdamW, Moments, clip_factor};
-use super::step::{StepLoss, accumulate_in_room, validate};
+use super::super::batch::StepBatch;
+use super::super::learner::Learner;
+use super::super::optim::{AdamW, clip_factor};
+use super::super::step::{StepLoss, accumulate_in_room, validate};
+use super::optimizer::GpuAdamW;
 
 /// A learner on a GPU.
-pub(super) struct Card<'a> {
+pub struct Card<'a> {
     decoder: &'a Decoder<Cuda>,
     card: GpuTrainable,
+    on_card: GpuAdamW,
     host: Trainable,
     optimizer: AdamW,
     keep: Keep,
@@ -28,15 +29,12 @@ impl<'a> Card<'a> {
         optimizer: AdamW,
         keep: Keep,
     ) -> Result<Self, ModelError> {
-        let mut card = GpuTrainable::new(decoder.device(), &host)?;
-        let list = |of: fn(&Moments) -> &Vec<f32>| -> Vec<&[f32]> {
-            optimizer.moments.iter().map(|m| of(m).as_slice()).collect()
-        };
-        card.factors()
-            .set_moments(&list(|m| &m.first), &list(|m| &m.second));
+        let card = GpuTrainable::new(decoder.device(), &host)?;
+        let on_card = GpuAdamW::new(&card, &optimizer.moments)?;
         Ok(Card {
             decoder,
             card,
+            on_card,
             host,
             optimizer,
             keep,
@@ -57,11 +55,10 @@ impl Learner for Card<'_> {
     }
 
     fn update(&mut self, max_norm: f64, learning_rate: f64) -> f64 {
-        let factors = self.card.factors();
-        let norm = factors.gradient_norm();
+        let norm = self.on_card.gradient_norm(&self.card);
         let scale = clip_factor(norm, max_norm).unwrap_or(1.0) as f32;
         let update = self.optimizer.next_update(learning_rate);
-        factors.update(&update.on_gpu(scale));
+        self.on_card.update(&mut self.card, &update, scale);
         self.current = false;
         norm
     }
@@ -78,11 +75,7 @@ impl Learner for Card<'_> {
     fn state(&mut self) -> (&Trainable, &AdamW) {
         if !self.current {
             self.card.fetch(&mut self.host);
-            let [first, second] = self.card.factors().moments();
-            let moments = first.into_iter().zip(second);
-            self.optimizer.moments = moments
-                .map(|(first, second)| Moments { first, second })
-                .collect();
+            self.optimizer.moments = self.on_card.moments();
             self.current = true;
         }
         (&self.host, &self.optimizer)

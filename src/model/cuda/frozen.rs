@@ -1,0 +1,55 @@
+//! What is frozen, in device memory: weights, rows of numbers, tables of the rotary embedding.
+
+use rayon::prelude::*;
+
+use crate::gpu::{Buffer, Cuda, Operand};
+use crate::model::ModelError;
+
+/// A frozen matrix in 16 bits.
+pub struct CudaWeight {
+    pub(super) buffer: Buffer,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+}
+
+/// A frozen row, in F32 and 16 bits.
+pub struct CudaVector {
+    pub(super) single: Buffer,
+    pub(super) half: Buffer,
+}
+
+/// Tables of the rotary embedding.
+pub struct CudaRotary {
+    pub(super) cos: Buffer,
+    pub(super) sin: Buffer,
+}
+
+impl CudaWeight {
+    /// As the right side of `x W^T` (transposed) or `dy W`.
+    pub(super) fn operand(&self, transposed: bool) -> Operand {
+        Operand {
+            address: self.buffer.address(),
+            stride: self.inputs,
+            transposed,
+        }
+    }
+}
+
+impl Cuda {
+    /// The bits of weights, which no rounding may make infinite.
+    pub(super) fn weights_to_half(&self, values: &[f32]) -> Result<Vec<u16>, ModelError> {
+        let half = self.to_half(values);
+        let infinity = self.half_type().bits(f32::INFINITY);
+        let is_infinite = |bits: &u16| bits & 0x7fff == infinity;
+        if half.par_iter().with_min_len(1 << 16).any(is_infinite) {
+            return Err(ModelError::Gpu {
+                problem: format!(
+                    "the model has weights beyond the range of {}; set `dtype = \"bfloat16\"` \
+                     under [model]",
+                    self.half_type().name()
+                ),
+            });
+        }
+        Ok(half)
+    }
+}
