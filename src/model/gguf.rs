@@ -14,6 +14,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 
 use super::ModelError;
+use super::architecture::Architecture;
 use super::gguf_header::{Header, Info, Value, ggml_name};
 use super::weights::{check_finite, map, widen_chunks};
 
@@ -27,7 +28,7 @@ pub struct GgufFile {
 
 struct Tensor {
     info: Info,
-    /// Heads whose rows are interleaved, for queries and keys of llama files.
+    /// Heads whose rows are interleaved, for queries and keys.
     permuted_heads: Option<usize>,
 }
 
@@ -49,13 +50,13 @@ impl GgufFile {
             metadata,
             infos: BTreeMap::new(),
         };
-        let heads = |key: &str| {
-            (file.text("general.architecture") == Some("llama"))
-                .then(|| {
-                    file.int(&format!("llama.attention.{key}"))
-                        .and_then(|n| n.try_into().ok())
-                })
-                .flatten()
+        let architecture = file.text("general.architecture");
+        let interleaved = architecture
+            .and_then(Architecture::named)
+            .filter(|a| a.is_interleaved());
+        let heads = |key: &str| -> Option<usize> {
+            let heads = file.int(&format!("{}.attention.{key}", interleaved?))?;
+            heads.try_into().ok()
         };
         let q = heads("head_count");
         let k = heads("head_count_kv").or(q);
@@ -138,9 +139,8 @@ impl GgufFile {
         }
     }
 
-    /// Decodes a tensor to F32 under its Hugging Face name, in Hugging Face's layout: llama files
-    /// hold the rows of queries and keys interleaved for their rotary embedding (first and second
-    /// half of a head in turns), which is undone here.
+    /// Decodes a tensor to F32 under its Hugging Face name, in Hugging Face's layout: where files of
+    /// an architecture hold the rows of queries and keys interleaved, that is undone here.
     ///
     /// # Errors
     /// A block format that cannot be read, a value that is not finite.

@@ -4,6 +4,7 @@
 //! of adapters but the joint [`LowRank`], which `lora` implements.
 
 mod any;
+mod architecture;
 mod config;
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -28,6 +29,7 @@ mod rope;
 mod weights;
 
 pub use any::{Compute, DeviceChoice, Model, ModelRef};
+pub use architecture::Architecture;
 pub use config::ModelConfig;
 pub use cpu::{Cpu, Span, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::generate::{Engine, EngineOptions, Request, Sampling, Work};
 use crate::lora::{Adapter, DropoutKey, LoadedAdapter, LoraConfig, Trainable};
-use crate::model::{Keep, ModelConfig, ModelError, ModelRef, ModuleId, Projection};
+use crate::model::{Architecture, Keep, ModelConfig, ModelError, ModelRef, ModuleId, Projection};
 use crate::random::{Philox, Purpose};
 use crate::train::{AdamW, MicroBatch, StepBatch, TrainSection, learner};
 
@@ -71,7 +71,7 @@ pub enum Part {
 /// Known shapes by name.
 pub fn shape(name: &str) -> Option<ModelConfig> {
     let qwen2 = |hidden, layers, heads, kv, dim, mlp, vocab, tied| ModelConfig {
-        model_type: "qwen2".into(),
+        architecture: Architecture::Qwen2,
         hidden_size: hidden,
         intermediate_size: mlp,
         num_hidden_layers: layers,
@@ -93,7 +93,7 @@ pub fn shape(name: &str) -> Option<ModelConfig> {
         "qwen2.5-7b" => qwen2(3584, 28, 28, 4, 128, 18944, 152_064, false),
         "qwen2.5-0.5b" | "0.5b" => qwen2(896, 24, 14, 2, 64, 4864, 151_936, true),
         "smollm2" => ModelConfig {
-            model_type: "llama".into(),
+            architecture: Architecture::Llama,
             qkv_bias: false,
             rope_theta: 1e5,
             rms_norm_eps: 1e-5,

@@ -7,7 +7,7 @@ use half::bf16;
 use qeval::gpu::Cuda;
 use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, LowRankPair, Trainable};
-use qeval::model::{Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
+use qeval::model::{Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
 use qeval::random::{Philox, Purpose};
 
 /// The GPU, or `None` with a word about it where there is none: the tests then pass without having
@@ -85,7 +85,7 @@ pub fn config(kind: &str) -> ModelConfig {
         _ => (3, 1, 64),
     };
     ModelConfig {
-        model_type: kind.into(),
+        architecture: Architecture::named(kind).unwrap(),
         hidden_size: 256,
         intermediate_size: 448,
         num_hidden_layers: 3,
