@@ -132,10 +132,9 @@ impl<D: Device> Decoder<D> {
             Source::Files(weights) => {
                 let parts = names
                     .iter()
-                    .map(|(name, outputs)| weights.get(name, &[*outputs, inputs]))
+                    .map(|(name, outputs)| weights.tensor(name, &[*outputs, inputs]))
                     .collect::<Result<Vec<_>, _>>()?;
-                let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-                device.weight(&parts, inputs)
+                device.weight(&parts)
             }
             Source::Random(seed) => {
                 place += 1;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::cpu::{Heads, Span};
 use super::layers::{Linear, RmsNorm};
-use super::{Mat, ModelConfig, ModelError};
+use super::{Mat, ModelConfig, ModelError, StoredTensor};
 
 /// Norms and sizes of an attention block.
 pub struct HeadNorms<'a, D: Device> {
@@ -60,11 +60,12 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// What it cannot run, and the way out.
     fn supports(&self, config: &ModelConfig) -> Result<(), ModelError>;
 
-    /// A weight from row-major parts of `inputs` columns, stacked.
+    /// A weight from stored parts with as many columns, stacked: of their numbers, or of their
+    /// blocks where the device computes with the format as it is.
     ///
     /// # Errors
-    /// The device's memory is full.
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Self::Weight, ModelError>;
+    /// A part that does not decode; the device's memory is full.
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Self::Weight, ModelError>;
 
     /// A weight of random numbers around 0, for measuring without a model.
     ///

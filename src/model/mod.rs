@@ -23,9 +23,12 @@ mod gguf_tokenizer;
 mod json;
 mod kv_cache;
 mod layers;
+mod mapped;
 mod mat;
 mod module;
 mod rope;
+mod stored;
+mod tensor_file;
 mod weights;
 
 pub use any::{Compute, DeviceChoice, Model, ModelRef};
@@ -44,4 +47,6 @@ pub use layers::{Linear, LowRank, LowRankGradient, NoLowRank, Place, RmsNorm, Sh
 pub use mat::Mat;
 pub use module::{ModuleId, Projection};
 pub use rope::RopeScaling;
-pub use weights::{TensorFile, Weights};
+pub use stored::{Format, StoredTensor};
+pub use tensor_file::TensorFile;
+pub use weights::Weights;

@@ -7,7 +7,7 @@ use qeval::lora::{DropoutKey, Trainable};
 use qeval::model::cpu::{Heads, LayerKv, Packed};
 use qeval::model::{
     Cpu, Device, HeadNorms, Linear, LowRank, LowRankGradient, Mat, ModelConfig, ModelError, Place,
-    RmsNorm, Span,
+    RmsNorm, Span, StoredTensor,
 };
 use qeval::train::TrainedAdapter;
 
@@ -134,8 +134,8 @@ impl Device for Limited {
         Cpu.supports(config)
     }
 
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Packed, ModelError> {
-        Cpu.weight(parts, inputs)
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Packed, ModelError> {
+        Cpu.weight(parts)
     }
 
     fn random_weight(&self, n: usize, k: usize, seed: u64) -> Result<Packed, ModelError> {

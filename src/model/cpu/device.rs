@@ -1,5 +1,6 @@
 //! The operations of the layers over the kernels of this folder.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use rayon::prelude::*;
@@ -8,7 +9,7 @@ use super::rows;
 use super::{Heads, LayerKv, Packed, Span, attend, attend_backward, product, product_backward};
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
-use crate::model::{Mat, ModelConfig, ModelError};
+use crate::model::{Mat, ModelConfig, ModelError, StoredTensor};
 use crate::random::{Philox, Purpose};
 
 /// Rows whose logits are in memory together while a loss is formed.
@@ -115,8 +116,12 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Packed, ModelError> {
-        Ok(Packed::stack(parts, inputs))
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Packed, ModelError> {
+        let inputs = StoredTensor::same_cols(parts);
+        let values = parts.iter().map(StoredTensor::values);
+        let values: Vec<Cow<'_, [f32]>> = values.collect::<Result<_, _>>()?;
+        let values: Vec<&[f32]> = values.iter().map(|v| &**v).collect();
+        Ok(Packed::stack(&values, inputs))
     }
 
     fn random_weight(

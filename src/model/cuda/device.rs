@@ -16,7 +16,7 @@ use crate::gpu::{Arg, Buffer, Cuda};
 use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
-use crate::model::{Mat, ModelError};
+use crate::model::{Mat, ModelError, StoredTensor};
 
 use Arg::{Float, Int, Long};
 
@@ -89,13 +89,14 @@ impl Device for Cuda {
         })
     }
 
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<CudaWeight, ModelError> {
-        let numbers: usize = parts.iter().map(|p| p.len()).sum();
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<CudaWeight, ModelError> {
+        let inputs = StoredTensor::same_cols(parts);
+        let numbers: usize = parts.iter().map(StoredTensor::count).sum();
         let buffer = self.keep(numbers * 2)?;
         let mut at = 0;
         for part in parts {
-            self.write(&buffer, at * 2, &self.weights_to_half(part)?);
-            at += part.len();
+            self.write(&buffer, at * 2, &self.weights_to_half(&part.values()?)?);
+            at += part.count();
         }
         Ok(CudaWeight {
             buffer,
