@@ -7,12 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cpu::{Cpu, Span};
+use super::cpu::Cpu;
 use super::device::Device;
 use super::layers::{
     Attention, Gated, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
 };
-use super::{KvCache, ModelConfig, ModelError, Weights};
+use super::{KvCache, ModelConfig, ModelError, Span, Weights};
 
 /// What of a layer's inner activations stays in memory between forward and backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -7,9 +7,8 @@
 
 use std::ops::Range;
 
-use super::cpu::{Heads, Span};
 use super::layers::{Linear, RmsNorm};
-use super::{Mat, ModelConfig, ModelError, StoredTensor};
+use super::{Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 
 /// Norms and sizes of an attention block.
 pub struct HeadNorms<'a, D: Device> {

@@ -2,9 +2,10 @@
 
 use qeval::generate::Sampling;
 use qeval::gpu::{Cuda, Numbers};
-use qeval::model::cpu::Heads;
 use qeval::model::cuda::{Next, SingleRows};
-use qeval::model::{Cpu, Device, HeadNorms, Linear, Mat, Place, RmsNorm, Site, Span, StoredTensor};
+use qeval::model::{
+    Cpu, Device, HeadNorms, Heads, Linear, Mat, Place, RmsNorm, Site, Span, StoredTensor,
+};
 
 use crate::support::{assert_close, down, gpu, gpus, numbers};
 

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use qeval::lora::{DropoutKey, Trainable};
-use qeval::model::cpu::{Heads, LayerKv, Packed};
+use qeval::model::cpu::{LayerKv, Packed};
 use qeval::model::{
-    Cpu, Device, HeadNorms, Linear, LowRank, LowRankGradient, Mat, ModelConfig, ModelError, Place,
-    RmsNorm, Span, StoredTensor,
+    Cpu, Device, HeadNorms, Heads, Linear, LowRank, LowRankGradient, Mat, ModelConfig, ModelError,
+    Place, RmsNorm, Span, StoredTensor,
 };
 use qeval::train::TrainedAdapter;
 

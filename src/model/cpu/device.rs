@@ -6,10 +6,10 @@ use std::convert::Infallible;
 use rayon::prelude::*;
 
 use super::rows;
-use super::{Heads, LayerKv, Packed, Span, attend, attend_backward, product, product_backward};
+use super::{LayerKv, Packed, attend, attend_backward, product, product_backward};
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
-use crate::model::{Mat, ModelConfig, ModelError, StoredTensor};
+use crate::model::{Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 use crate::random::{Philox, Purpose};
 
 /// Rows whose logits are in memory together while a loss is formed.

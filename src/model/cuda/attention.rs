@@ -7,7 +7,7 @@ use super::mat::{CudaMat, Height};
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
 use super::rows::{CudaRows, Kind};
 use crate::gpu::{Arg, Buffer, Cuda};
-use crate::model::cpu::Heads;
+use crate::model::Heads;
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm};
 

@@ -13,10 +13,9 @@ use super::mat::{CudaMat, Height};
 use super::products::Form;
 use super::rows::CudaRows;
 use crate::gpu::{Arg, Buffer, Cuda};
-use crate::model::cpu::{Heads, Span};
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
-use crate::model::{Mat, ModelError, StoredTensor};
+use crate::model::{Heads, Mat, ModelError, Span, StoredTensor};
 
 use Arg::{Float, Int, Long};
 

@@ -1,7 +1,7 @@
 //! Keys and values of one layer.
 
 use crate::gpu::{Buffer, Cuda};
-use crate::model::cpu::Heads;
+use crate::model::Heads;
 
 /// Keys and values, `[slot][position][head][dim]`.
 pub struct CudaKv {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::mat::Height;
 use crate::gpu::{Arg, Buffer, Cuda};
-use crate::model::cpu::Span;
+use crate::model::Span;
 
 /// Query rows of a tile, and keys of one.
 const TILE: usize = 64;
