@@ -49,14 +49,12 @@ pub fn divergence<'a>(
         }
         #[cfg(feature = "gpu")]
         ModelRef::Gpu(decoder) => {
-            use crate::gpu::Numbers;
             use crate::lora::{AdapterTable, RowAdapters};
             let table = AdapterTable::new(decoder.device(), adapters)?;
             let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
-            let rows = Numbers::of(decoder.device(), &rows);
             measure(
                 decoder,
-                &mut RowAdapters::new(table.into(), rows),
+                &mut RowAdapters::new(table.into(), &rows),
                 prompt,
                 text,
             )

@@ -106,9 +106,8 @@ impl<'a> GpuStepper<'a> {
         if batch.tokens.is_empty() {
             return Ok((None, places));
         }
-        let rows = Numbers::of(self.decoder.device(), &adapters);
         let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
-            Some(table) => Box::new(RowAdapters::new(table.clone(), rows)),
+            Some(table) => Box::new(RowAdapters::new(table.clone(), &adapters)),
             None => Box::new(NoLowRank),
         };
         let hidden = self

@@ -1,7 +1,7 @@
 //! The driver's context: one device, one stream, the kernels, and memory.
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
@@ -11,7 +11,6 @@ use super::error::GpuError;
 use super::gemm::Blas;
 use super::memory::{Buffer, Pool, Refusal};
 use super::ptx;
-use super::tensor_map::TensorMap;
 use crate::half_type::HalfType;
 
 /// A GPU that is ready to compute. Clones share it.
@@ -54,30 +53,6 @@ struct Function {
 unsafe impl Send for Context {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Context {}
-
-/// What a kernel takes.
-#[derive(Clone, Copy)]
-pub(crate) enum Arg {
-    Pointer(u64),
-    Int(i32),
-    Word(u32),
-    Long(u64),
-    Float(f32),
-    Matrix(TensorMap),
-}
-
-impl Arg {
-    fn address(&self) -> *mut c_void {
-        let at: *const c_void = match self {
-            Arg::Pointer(x) | Arg::Long(x) => (&raw const *x).cast(),
-            Arg::Int(x) => (&raw const *x).cast(),
-            Arg::Word(x) => (&raw const *x).cast(),
-            Arg::Float(x) => (&raw const *x).cast(),
-            Arg::Matrix(x) => (&raw const *x).cast(),
-        };
-        at.cast_mut()
-    }
-}
 
 impl From<Refusal> for GpuError {
     fn from(Refusal { wanted, used }: Refusal) -> Self {
@@ -346,92 +321,14 @@ impl Cuda {
         self.pool().give(address, size);
     }
 
+    pub(super) fn function(&self, name: &'static str) -> sys::CUfunction {
+        self.0.functions[name].handle
+    }
+
     /// The most dynamic shared memory of a kernel, in bytes: what one with tiles of fixed sizes
     /// always takes.
     pub(crate) fn shared_memory(&self, name: &'static str) -> usize {
         self.0.functions[name].shared
-    }
-
-    /// Launches a kernel.
-    pub(crate) fn launch(
-        &self,
-        name: &'static str,
-        grid: (usize, usize, usize),
-        block: usize,
-        shared: usize,
-        args: &[Arg],
-    ) {
-        self.start(name, grid, block, shared, args, false);
-    }
-
-    /// Launches a kernel with a block for each row.
-    pub(crate) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
-        self.launch(name, (rows, 1, 1), 256, shared, args);
-    }
-
-    /// Launches a kernel with at least so many threads.
-    pub(crate) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
-        self.launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
-    }
-
-    /// Launches a kernel that may begin while the one before still runs, and waits for it itself
-    /// before it reads what that one writes.
-    pub(crate) fn launch_early(
-        &self,
-        name: &'static str,
-        grid: (usize, usize, usize),
-        block: usize,
-        shared: usize,
-        args: &[Arg],
-    ) {
-        self.start(name, grid, block, shared, args, true);
-    }
-
-    fn start(
-        &self,
-        name: &'static str,
-        grid: (usize, usize, usize),
-        block: usize,
-        shared: usize,
-        args: &[Arg],
-        early: bool,
-    ) {
-        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 || self.is_full() {
-            return;
-        }
-        self.bind();
-        let mut params: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue {
-                programmaticStreamSerializationAllowed: 1,
-            },
-        };
-        let config = sys::CUlaunchConfig {
-            gridDimX: grid.0 as u32,
-            gridDimY: grid.1 as u32,
-            gridDimZ: grid.2 as u32,
-            blockDimX: block as u32,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: shared as u32,
-            hStream: self.0.stream,
-            attrs: &raw mut attribute,
-            numAttrs: u32::from(early),
-        };
-        let function = self.0.functions[name].handle;
-        // SAFETY: every kernel of `FUNCTIONS` is called with the arguments that its signature has;
-        // the stream orders it after whatever wrote its operands, or the kernel does.
-        must(unsafe {
-            sys::cuLaunchKernelEx(
-                &raw const config,
-                function,
-                params.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-            .result()
-        });
     }
 
     /// Numbers of the host in memory of their own.

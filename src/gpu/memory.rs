@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use cudarc::driver::result;
 
 use super::context::Cuda;
+use super::launch::Arg;
 
 /// Blocks by size.
 pub(super) type Blocks = HashMap<usize, Vec<u64>>;
@@ -220,6 +221,27 @@ impl Buffer {
 
     pub(crate) fn bytes(&self) -> usize {
         self.size
+    }
+
+    /// The buffer for a kernel that reads or writes its first `bytes` bytes.
+    ///
+    /// # Panics
+    /// When it has fewer.
+    pub(crate) fn holds(&self, bytes: usize) -> Arg {
+        self.holds_from(0, bytes)
+    }
+
+    /// As [`Buffer::holds`], from `offset` bytes on.
+    pub(crate) fn holds_from(&self, offset: usize, bytes: usize) -> Arg {
+        if self.size == 0 {
+            return Arg::Void;
+        }
+        assert!(
+            offset + bytes <= self.size,
+            "a kernel reads or writes {bytes} bytes from {offset} on of {}",
+            self.size
+        );
+        Arg::Pointer(self.address + offset as u64)
     }
 }
 

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use super::context::{Arg, Cuda};
+use super::context::Cuda;
+use super::launch::Arg;
 use super::memory::Buffer;
 
 /// Numbers that the host writes before a step or reads after it.
@@ -56,12 +57,10 @@ impl<T: Copy + Default> Numbers<T> {
         self.count == 0
     }
 
-    pub(crate) fn pointer(&self) -> Arg {
-        self.pointer_at(0)
-    }
-
-    pub(crate) fn pointer_at(&self, place: usize) -> Arg {
-        Arg::Pointer(self.buffer.address() + (place * size_of::<T>()) as u64)
+    /// `count` of them from `place` on.
+    pub(crate) fn pointer_at(&self, place: usize, count: usize) -> Arg {
+        let size = size_of::<T>();
+        self.buffer.holds_from(place * size, count * size)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::context::{Arg, Cuda};
+use super::context::Cuda;
 use super::error::GpuError;
 use super::gemm::{Operand, Product};
+use super::launch::{Arg, Grid};
 use super::memory::Buffer;
 
 /// Measured ceilings.
@@ -31,18 +32,14 @@ impl Cuda {
 
     /// Fills a buffer with random numbers of 16 bits in +-`width`, for measuring without a model.
     pub(crate) fn randomize(&self, buffer: &Buffer, count: usize, seed: u64, width: f32) {
-        self.launch(
-            "random_numbers",
-            (self.processors() * 8, 1, 1),
-            256,
-            0,
-            &[
-                Arg::Pointer(buffer.address()),
-                Arg::Long(count as u64),
-                Arg::Long(seed),
-                Arg::Float(width),
-            ],
-        );
+        let args = [
+            buffer.holds(count * 2),
+            Arg::Long(count as u64),
+            Arg::Long(seed),
+            Arg::Float(width),
+        ];
+        // SAFETY: `random_numbers(y, n, seed, width)` writes n numbers of 16 bits.
+        unsafe { self.launch("random_numbers", Grid::rows(self.processors() * 8), &args) };
     }
 
     /// Measures a large copy and a large product.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qeval::gpu::{Cuda, Numbers};
+use qeval::gpu::Cuda;
 use qeval::lora::{
     AdapterTable, BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, RowAdapters, Trainable,
 };
@@ -47,7 +47,7 @@ fn logits_of_base_and_adapters_in_one_batch() {
             let hidden = pair.cpu.forward(&batch, &mut cache, &mut of_rows).unwrap();
             let table = Arc::new(AdapterTable::new(&cuda, &adapters).unwrap());
             let numbers: Vec<i32> = which.iter().map(|w| w.map_or(-1, |w| w as i32)).collect();
-            let mut rows = RowAdapters::new(table, Numbers::of(&cuda, &numbers));
+            let mut rows = RowAdapters::new(table, &numbers);
             let mut cache = KvCache::on(&cuda, &pair.config, 3, len).unwrap();
             let found = pair.gpu.forward(&batch, &mut cache, &mut rows).unwrap();
             assert_close(

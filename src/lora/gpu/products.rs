@@ -5,7 +5,7 @@
 
 use super::super::trainable::DropoutKey;
 use super::trainable::{GpuTrainable, Part, SiteParts};
-use crate::gpu::{Arg, Cuda, Operand, Product};
+use crate::gpu::{Arg, Cuda, Grid, Operand, Product};
 use crate::model::cuda::{CudaMat, Factored, FactoredPart};
 use crate::model::{LowRank, LowRankGradient, Place, Share};
 use crate::random::Purpose;
@@ -36,23 +36,23 @@ impl GpuTrainable {
             }
         };
         let blocks = x.plane() / 4;
-        self.cuda.flat_kernel(
-            "dropped",
-            blocks,
-            &[
-                x.pointer(),
-                y.pointer(),
-                Arg::Long(blocks as u64),
-                Arg::Word(key.seed as u32),
-                Arg::Word((key.seed >> 32) as u32),
-                Arg::Word(part.module),
-                Arg::Word(key.step),
-                Arg::Word((key.micro_batch << 8) | Purpose::Dropout as u32),
-                Arg::Float(self.rate),
-                Arg::Float(1.0 / (1.0 - self.rate)),
-                Arg::Int(accumulate),
-            ],
-        );
+        assert!(x.planes == 0 && x.is_like(y) && x.rows == y.rows, "16 bits");
+        let args = [
+            x.pointer(),
+            y.pointer(),
+            Arg::Long(blocks as u64),
+            Arg::Word(key.seed as u32),
+            Arg::Word((key.seed >> 32) as u32),
+            Arg::Word(part.module),
+            Arg::Word(key.step),
+            Arg::Word((key.micro_batch << 8) | Purpose::Dropout as u32),
+            Arg::Float(self.rate),
+            Arg::Float(1.0 / (1.0 - self.rate)),
+            Arg::Int(accumulate),
+        ];
+        // SAFETY: `dropped(x, y, n4, k0, k1, module, step, last, rate, keep, accumulate)` reads and
+        // writes so many times four numbers of 16 bits.
+        unsafe { self.cuda.launch("dropped", Grid::flat(blocks), &args) };
         y.same()
     }
 

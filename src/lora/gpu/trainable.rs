@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::trainable::{DropoutKey, Trainable};
 use super::lists::Lists;
-use crate::gpu::{Arg, Buffer, Cuda};
+use crate::gpu::{Arg, Buffer, Cuda, Grid};
 use crate::model::{ModelError, Place, Projection, Site};
 
 /// The matrices of one projection, as the host has them.
@@ -152,15 +152,13 @@ impl GpuTrainable {
 
     fn copy_half(&self) {
         let count = self.lists.count();
-        self.cuda.flat_kernel(
-            "half_copy_of",
-            count,
-            &[
-                Arg::Pointer(self.values.address()),
-                Arg::Pointer(self.half.address()),
-                Arg::Word(count as u32),
-            ],
-        );
+        let args = [
+            self.values.holds(count * 4),
+            self.half.holds(count * 2),
+            Arg::Word(count as u32),
+        ];
+        // SAFETY: `half_copy_of(values, half, n)` reads n F32 numbers, and writes n of 16 bits.
+        unsafe { self.cuda.launch("half_copy_of", Grid::flat(count), &args) };
     }
 
     /// The matrices.

@@ -9,22 +9,17 @@ use super::attention::Attended;
 use super::factored::Factored;
 use super::frozen::{CudaRotary, CudaVector, CudaWeight};
 use super::kv::CudaKv;
+use super::loss::CudaTotal;
 use super::mat::{CudaMat, Height};
 use super::products::Form;
 use super::rows::CudaRows;
-use crate::gpu::{Arg, Buffer, Cuda};
+use crate::gpu::Cuda;
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
 use crate::model::{Heads, Mat, ModelError, Span, StoredTensor};
 
-use Arg::{Float, Int, Long};
-
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 512;
-
-/// Losses of rows, still on the device.
-#[derive(Default)]
-pub struct CudaTotal(Vec<(CudaMat, usize)>);
 
 /// Numbers in rows as far apart as those of `to`.
 fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
@@ -37,13 +32,6 @@ fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
         row[..to.cols].copy_from_slice(of);
     }
     wide
-}
-
-impl Cuda {
-    pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
-        let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
-        self.room_of(&rows)
-    }
 }
 
 impl Device for Cuda {
@@ -124,6 +112,7 @@ impl Device for Cuda {
         Ok(CudaVector {
             single: self.alloc_of(values)?,
             half: self.alloc_of(&self.weights_to_half(values)?)?,
+            count: values.len(),
         })
     }
 
@@ -133,6 +122,8 @@ impl Device for Cuda {
         Ok(CudaRotary {
             cos: self.alloc_of(&cos.concat())?,
             sin: self.alloc_of(&sin.concat())?,
+            positions,
+            pairs: inv_freq.len(),
         })
     }
 
@@ -142,25 +133,13 @@ impl Device for Cuda {
             keys: self.alloc(bytes)?,
             values: self.alloc(bytes)?,
             heads,
+            slots,
             capacity,
         })
     }
 
     fn copy_kv(&self, kv: &mut CudaKv, from: usize, to: usize, positions: usize) {
-        let row = kv.heads.kv * kv.heads.dim / 8;
-        let slot = kv.capacity * row;
-        let count = positions * row;
-        self.flat_kernel(
-            "copy_slot",
-            count,
-            &[
-                Arg::Pointer(kv.keys.address()),
-                Arg::Pointer(kv.values.address()),
-                Long((from * slot) as u64),
-                Long((to * slot) as u64),
-                Long(count as u64),
-            ],
-        );
+        kv.copy(self, from, to, positions);
     }
 
     fn bytes(&self, weight: &CudaWeight) -> usize {
@@ -180,23 +159,7 @@ impl Device for Cuda {
     }
 
     fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
-        // The residual stream is F32: every layer adds to it, and 16 bits would round each time.
-        let x = CudaMat {
-            height: rows.height,
-            ..CudaMat::planes(self, rows.count, embedding.inputs, 1)
-        };
-        self.row_kernel(
-            "embed_rows",
-            rows.count,
-            0,
-            &[
-                Arg::Pointer(embedding.buffer.address()),
-                rows.tokens.pointer(),
-                x.pointer(),
-                Int(embedding.inputs as i32),
-            ],
-        );
-        x
+        self.embed_rows(embedding, rows)
     }
 
     fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
@@ -255,122 +218,31 @@ impl Device for Cuda {
     }
 
     fn gather(&self, x: &CudaMat, rows: &[usize]) -> CudaMat {
-        let y = CudaMat {
-            height: Height::Shape,
-            ..x.like(self, rows.len())
-        };
-        let index = self.indices(rows);
-        self.row_kernel(
-            "gather_rows",
-            rows.len(),
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(index.address()),
-                y.pointer(),
-                x.pieces(),
-            ],
-        );
-        y
+        self.gather_rows(x, rows)
     }
 
     fn scatter_add(&self, x: &CudaMat, rows: &[usize], target: &mut CudaMat) {
-        let index = self.indices(rows);
-        self.row_kernel(
-            "scatter_add_rows",
-            rows.len(),
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(index.address()),
-                target.pointer(),
-                target.half_pointer(),
-                Int(x.cols as i32),
-                target.is_f32(),
-            ],
-        );
+        self.scatter_add_rows(x, rows, target);
     }
 
     fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
-        let sum = x.like(self, x.rows);
-        self.row_kernel(
-            "sum_norm_rows",
-            x.rows,
-            x.cols * 4,
-            &[
-                x.pointer(),
-                y.pointer(),
-                sum.pointer(),
-                Arg::Pointer(0),
-                Arg::Pointer(0),
-                Int(x.cols as i32),
-                Float(0.0),
-                Int(y.planes as i32),
-                Long(y.plane() as u64),
-                x.is_f32(),
-            ],
-        );
-        sum
+        self.sum_norm_rows(x, &y, None).0
     }
 
     fn norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat) -> CudaMat {
-        let y = x.beside(self, x.cols);
-        self.row_kernel(
-            "norm_rows",
-            x.rows,
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(norm.weight.single.address()),
-                y.pointer(),
-                Int(x.cols as i32),
-                Float(norm.eps),
-                x.is_f32(),
-            ],
-        );
-        y
+        self.norm_rows(&norm.weight, norm.eps, x)
     }
 
     fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
-        let sum = x.like(self, x.rows);
-        let normed = x.beside(self, x.cols);
-        self.row_kernel(
-            "sum_norm_rows",
-            x.rows,
-            x.cols * 4,
-            &[
-                x.pointer(),
-                y.pointer(),
-                sum.pointer(),
-                normed.pointer(),
-                Arg::Pointer(norm.weight.single.address()),
-                Int(x.cols as i32),
-                Float(norm.eps),
-                Int(y.planes as i32),
-                Long(y.plane() as u64),
-                x.is_f32(),
-            ],
-        );
-        (sum, normed)
+        let (sum, normed) = self.sum_norm_rows(x, &y, Some((&norm.weight, norm.eps)));
+        (
+            sum,
+            normed.unwrap_or_else(|| unreachable!("a norm was asked for")),
+        )
     }
 
     fn norm_backward(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, dy: &CudaMat, dx: &mut CudaMat) {
-        self.row_kernel(
-            "norm_backward_rows",
-            x.rows,
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(norm.weight.single.address()),
-                dy.pointer(),
-                dx.pointer(),
-                dx.half_pointer(),
-                Int(x.cols as i32),
-                Float(norm.eps),
-                x.is_f32(),
-                dx.is_f32(),
-            ],
-        );
+        self.norm_backward_rows(&norm.weight, norm.eps, x, dy, dx);
     }
 
     fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, share: Option<&Factored>) -> CudaMat {
@@ -432,38 +304,11 @@ impl Device for Cuda {
     }
 
     fn gate(&self, gate_up: &CudaMat) -> CudaMat {
-        let n = gate_up.cols / 2;
-        let active = gate_up.beside(self, n);
-        let total = gate_up.rows * n / 8;
-        self.flat_kernel(
-            "gate_rows",
-            total,
-            &[
-                gate_up.pointer(),
-                active.pointer(),
-                Int((n / 8) as i32),
-                Long(total as u64),
-            ],
-        );
-        active
+        self.gate_rows(gate_up)
     }
 
     fn gate_backward(&self, gate_up: &CudaMat, d_active: &CudaMat) -> CudaMat {
-        let n = gate_up.cols / 2;
-        let d = CudaMat::room(self, gate_up.rows, gate_up.cols);
-        let total = gate_up.rows * n / 8;
-        self.flat_kernel(
-            "gate_backward_rows",
-            total,
-            &[
-                gate_up.pointer(),
-                d_active.pointer(),
-                d.pointer(),
-                Int((n / 8) as i32),
-                Long(total as u64),
-            ],
-        );
-        d
+        self.gate_backward_rows(gate_up, d_active)
     }
 
     fn product_gate(
@@ -500,27 +345,7 @@ impl Device for Cuda {
         weight: f32,
         total: &mut CudaTotal,
     ) {
-        let wanted: Vec<usize> = labels.iter().map(|&l| l as usize).collect();
-        let labels = self.indices(&wanted);
-        let losses = CudaMat::planes(self, logits.rows, 1, 1);
-        self.launch(
-            "cross_entropy_rows",
-            (logits.rows, 1, 1),
-            1024,
-            0,
-            &[
-                logits.pointer(),
-                Arg::Pointer(labels.address()),
-                losses.pointer(),
-                Int(logits.cols as i32),
-                Int(logits.stride as i32),
-                Float(weight * self.half_type().loss_scale()),
-            ],
-        );
-        total.0.push((losses, logits.rows));
-        if weight != 0.0 {
-            logits.narrowed();
-        }
+        self.cross_entropy_rows(logits, labels, weight, total);
     }
 
     fn divergence(
@@ -530,31 +355,10 @@ impl Device for Cuda {
         weight: f32,
         total: &mut CudaTotal,
     ) {
-        let losses = CudaMat::planes(self, logits.rows, 1, 1);
-        self.launch(
-            "divergence_rows",
-            (logits.rows, 1, 1),
-            1024,
-            0,
-            &[
-                logits.pointer(),
-                target.pointer(),
-                losses.pointer(),
-                Int(logits.cols as i32),
-                Int(logits.stride as i32),
-                Float(weight * self.half_type().loss_scale()),
-            ],
-        );
-        total.0.push((losses, logits.rows));
-        logits.narrowed();
+        self.divergence_rows(logits, target, weight, total);
     }
 
     fn total(&self, total: CudaTotal) -> f64 {
-        let mut sum = 0.0;
-        for (losses, rows) in total.0 {
-            let values: Vec<f32> = self.read(&losses.buffer, 0, rows);
-            sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
-        }
-        sum
+        self.sum_losses(total)
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::gpu::{Buffer, Cuda, Operand};
+use crate::gpu::{Arg, Buffer, Cuda, Operand};
 use crate::model::ModelError;
 
 /// A frozen matrix in 16 bits.
@@ -16,15 +16,46 @@ pub struct CudaWeight {
 pub struct CudaVector {
     pub(super) single: Buffer,
     pub(super) half: Buffer,
+    pub(super) count: usize,
 }
 
 /// Tables of the rotary embedding.
 pub struct CudaRotary {
     pub(super) cos: Buffer,
     pub(super) sin: Buffer,
+    pub(super) positions: usize,
+    /// Numbers of a position.
+    pub(super) pairs: usize,
+}
+
+impl CudaVector {
+    /// Its F32 numbers, which are `count`.
+    pub(super) fn pointer(&self, count: usize) -> Arg {
+        assert_eq!(self.count, count, "numbers of a vector");
+        self.single.holds(count * 4)
+    }
+}
+
+impl CudaRotary {
+    /// Cosines and sines for heads of `dim` numbers at positions below `end`.
+    pub(super) fn pointers(&self, dim: usize, end: usize) -> [Arg; 2] {
+        assert_eq!(self.pairs * 2, dim, "numbers of a head");
+        assert!(
+            end <= self.positions,
+            "position {end} of {}",
+            self.positions
+        );
+        let bytes = self.positions * self.pairs * 4;
+        [self.cos.holds(bytes), self.sin.holds(bytes)]
+    }
 }
 
 impl CudaWeight {
+    /// All of it.
+    pub(super) fn pointer(&self) -> Arg {
+        self.buffer.holds(self.outputs * self.inputs * 2)
+    }
+
     /// As the right side of `x W^T` (transposed) or `dy W`.
     pub(super) fn operand(&self, transposed: bool) -> Operand {
         Operand {

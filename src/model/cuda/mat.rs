@@ -112,7 +112,26 @@ impl CudaMat {
 
     /// Its copy of 16 bits, or nothing.
     pub(crate) fn half_pointer(&self) -> Arg {
-        Arg::Pointer(self.half.as_ref().map_or(0, |h| h.address()))
+        let bytes = self.plane() * 2;
+        self.half.as_ref().map_or(Arg::NONE, |h| h.holds(bytes))
+    }
+
+    /// Its size, for a kernel that takes rows without gaps.
+    ///
+    /// # Panics
+    /// When rows are no multiples of 16 bytes.
+    pub(crate) fn whole_rows(&self) -> (usize, usize) {
+        assert_eq!(self.stride, self.cols, "rows without gaps");
+        (self.rows, self.cols)
+    }
+
+    /// The same, for a kernel that takes 16 bits.
+    ///
+    /// # Panics
+    /// When it is F32, or has gaps.
+    pub(crate) fn half_rows(&self) -> (usize, usize) {
+        assert_eq!(self.planes, 0, "16 bits");
+        self.whole_rows()
     }
 
     /// Sixteen-byte pieces of a row.
@@ -129,8 +148,16 @@ impl CudaMat {
         }
     }
 
+    /// Whether another has rows of the same kind.
+    pub(crate) fn is_like(&self, other: &CudaMat) -> bool {
+        let kind = |x: &CudaMat| (x.cols, x.stride, x.planes);
+        kind(self) == kind(other)
+    }
+
+    /// All of it.
     pub(crate) fn pointer(&self) -> Arg {
-        Arg::Pointer(self.buffer.address())
+        let bytes = if self.planes == 0 { 2 } else { 4 * self.planes };
+        self.buffer.holds(self.plane() * bytes)
     }
 
     /// Numbers of a plane.

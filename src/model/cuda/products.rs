@@ -3,7 +3,7 @@
 use super::factored::Factored;
 use super::frozen::{CudaVector, CudaWeight};
 use super::mat::{CudaMat, Height};
-use crate::gpu::{Arg, Cuda, Product};
+use crate::gpu::{Arg, Cuda, Grid, Product};
 
 use Arg::Int;
 
@@ -174,24 +174,29 @@ impl Cuda {
                 ..CudaMat::planes(self, x.rows, weight.outputs, splits)
             },
         };
-        self.launch_early(
-            kernel.name,
-            (blocks, splits, 1),
-            128 * kernel.groups,
-            self.shared_memory(kernel.name),
-            &[
-                x.pointer(),
-                Arg::Pointer(weight.buffer.address()),
-                y.pointer(),
-                Arg::Pointer(bias.map_or(0, |b| b.single.address())),
-                Int(x.rows as i32),
-                Int(weight.outputs as i32),
-                Int(weight.inputs as i32),
-                Int(y.stride as i32),
-                Int(tiles as i32),
-                Int(i32::from(y.planes > 0)),
-            ],
+        assert_eq!(
+            x.half_rows(),
+            (x.rows, weight.inputs),
+            "inputs of every row"
         );
+        let args = [
+            x.pointer(),
+            weight.pointer(),
+            y.pointer(),
+            bias.map_or(Arg::NONE, |b| b.pointer(weight.outputs)),
+            Int(x.rows as i32),
+            Int(weight.outputs as i32),
+            Int(weight.inputs as i32),
+            Int(y.stride as i32),
+            Int(tiles as i32),
+            Int(i32::from(y.planes > 0)),
+        ];
+        let grid = Grid::new((blocks, splits, 1), 128 * kernel.groups);
+        let grid = grid.shared(self.shared_memory(kernel.name));
+        // SAFETY: `skinny_N(x, w, y, bias, rows, outputs, inputs, stride, tiles, f32)` multiplies at most
+        // N rows, `kernel_for_few` sees to that, and writes a plane of y a split. It waits for the
+        // kernel before.
+        unsafe { self.launch_early(kernel.name, grid, &args) };
         y
     }
 }

@@ -3,7 +3,7 @@
 
 use super::factored::Factored;
 use super::mat::CudaMat;
-use crate::gpu::{Arg, BOX_COLUMNS as COLUMNS, Boxed, Cuda, Operand};
+use crate::gpu::{Arg, BOX_COLUMNS as COLUMNS, Boxed, Cuda, Grid, Operand};
 
 /// Rows of a block's tile; two warp groups have half each.
 pub(super) const ROWS: usize = 128;
@@ -101,7 +101,12 @@ impl<'a> Launch<'a> {
         }
     }
 
-    pub(super) fn start(
+    /// Launches the kernel on tiles of `rows` rows and so many columns of tiles.
+    ///
+    /// # Safety
+    /// The arguments given before are the kernel's, up to its sizes, and `numbers` its last ones;
+    /// see [`Cuda::launch`].
+    pub(super) unsafe fn start(
         mut self,
         name: &'static str,
         rows: usize,
@@ -112,12 +117,9 @@ impl<'a> Launch<'a> {
         let sizes = [high, columns].into_iter().chain(numbers.iter().copied());
         self.args.extend(sizes.map(|n| Arg::Int(n as i32)));
         let cuda = self.cuda;
-        cuda.launch(
-            name,
-            (2 * (cuda.processors() / 2).min(high * columns), 1, 1),
-            THREADS,
-            cuda.shared_memory(name),
-            &self.args,
-        );
+        let blocks = 2 * (cuda.processors() / 2).min(high * columns);
+        let grid = Grid::new((blocks, 1, 1), THREADS).shared(cuda.shared_memory(name));
+        // SAFETY: as for this function.
+        unsafe { cuda.launch(name, grid, &self.args) };
     }
 }

@@ -1,7 +1,7 @@
 //! AdamW over the matrices in a GPU's memory, with its moments there.
 
 use super::super::optim::{Moments, UpdateNumbers};
-use crate::gpu::{Arg, Buffer, Cuda};
+use crate::gpu::{Arg, Buffer, Cuda, Grid};
 use crate::lora::{GpuTrainable, Lists};
 use crate::model::ModelError;
 
@@ -55,17 +55,17 @@ impl GpuAdamW {
 
     /// Euclidean norm of all gradients together.
     pub fn gradient_norm(&self, trainable: &GpuTrainable) -> f64 {
-        self.cuda.launch(
-            "square_sums",
-            (SQUARE_SUMS, 1, 1),
-            256,
-            0,
-            &[
-                Arg::Pointer(trainable.numbers().gradients.address()),
-                Arg::Pointer(self.squares.address()),
-                Arg::Word(self.lists.count() as u32),
-            ],
-        );
+        let count = self.lists.count();
+        let args = [
+            trainable.numbers().gradients.holds(count * 4),
+            self.squares.holds(SQUARE_SUMS * 4),
+            Arg::Word(count as u32),
+        ];
+        // SAFETY: `square_sums(g, sums, n)` reads n F32 numbers, and writes a sum a block.
+        unsafe {
+            self.cuda
+                .launch("square_sums", Grid::rows(SQUARE_SUMS), &args)
+        };
         let sums: Vec<f32> = self.cuda.read(&self.squares, 0, SQUARE_SUMS);
         let sum: f64 = sums.iter().map(|&s| f64::from(s)).sum();
         sum.sqrt()
@@ -80,25 +80,24 @@ impl GpuAdamW {
     ) {
         let numbers = trainable.numbers();
         let count = self.lists.count();
-        self.cuda.flat_kernel(
-            "adamw",
-            count,
-            &[
-                Arg::Pointer(numbers.values.address()),
-                Arg::Pointer(numbers.gradients.address()),
-                Arg::Pointer(self.first.address()),
-                Arg::Pointer(self.second.address()),
-                Arg::Pointer(numbers.half.address()),
-                Arg::Word(count as u32),
-                Arg::Float(gradient_scale),
-                Arg::Float(update.new_first),
-                Arg::Float(update.old_second),
-                Arg::Float(update.new_second),
-                Arg::Float(update.epsilon),
-                Arg::Float(update.decay),
-                Arg::Float(update.step),
-                Arg::Float(update.correction),
-            ],
-        );
+        let args = [
+            numbers.values.holds(count * 4),
+            numbers.gradients.holds(count * 4),
+            self.first.holds(count * 4),
+            self.second.holds(count * 4),
+            numbers.half.holds(count * 2),
+            Arg::Word(count as u32),
+            Arg::Float(gradient_scale),
+            Arg::Float(update.new_first),
+            Arg::Float(update.old_second),
+            Arg::Float(update.new_second),
+            Arg::Float(update.epsilon),
+            Arg::Float(update.decay),
+            Arg::Float(update.step),
+            Arg::Float(update.correction),
+        ];
+        // SAFETY: `adamw(p, g, m, v, half_copy, n, scale, new1, b2, new2, epsilon, decay, step,
+        // correction)` reads and writes n F32 numbers each, and n of 16 bits.
+        unsafe { self.cuda.launch("adamw", Grid::flat(count), &args) };
     }
 }
