@@ -207,11 +207,6 @@ fn open(
                       `--features gpu`, or give `--device cpu`"
                 .into(),
         }),
-        // Composed operations on Apple's GPU do not reach the CPU's kernels; say where it runs.
-        DeviceChoice::Auto if cfg!(feature = "metal") => Ok((
-            None,
-            Some("no decoder kernels for Metal; running on the CPU".into()),
-        )),
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok((None, None)),
     }
 }
