@@ -49,17 +49,19 @@
 //! | [`cli`] | one file per command |
 //! | [`toml_file`] | TOML that people write, with every mistake and its place |
 //! | [`guide`] | the guide, one topic a page |
-//! | [`exit`], [`text`], [`digest`], [`random`], [`atomic_file`] | leaves: they import nothing of ours |
+//! | `gpu` | an NVIDIA GPU without a model: memory, products, kernels; with the feature `gpu` |
+//! | [`exit`], [`text`], [`digest`], [`random`], [`half_type`], [`atomic_file`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
-//! Leaves import nothing of ours; `flow` and `toml_file` import leaves alone. `check`, `gate`,
-//! `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
+//! Leaves import nothing of ours; `flow`, `toml_file`, `chat`, and `gpu` import leaves alone. `check`,
+//! `gate`, `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
 //! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
-//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `chat` and `model` import leaves, `lora`
-//! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
-//! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `project` imports
-//! stages and `run`, but no `report`: it shows nothing. `cli` and `harness` stand above it, import all,
-//! and not each other. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
+//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `lora` imports `model`;
+//! `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its
+//! checkpoints to a trait, which `run` implements with a gate. What runs on a GPU in `model`, `lora`,
+//! `generate`, and `train` imports `gpu`. `project` imports stages and `run`, but no `report`: it shows
+//! nothing. `cli` and `harness` stand above it, import all, and not each other. `tests/tidy.rs` reads
+//! every `use crate::` and fails on another edge.
 
 pub mod atomic_file;
 pub mod chat;
@@ -71,7 +73,10 @@ pub mod exit;
 pub mod flow;
 pub mod gate;
 pub mod generate;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod guide;
+pub mod half_type;
 pub mod harness;
 pub mod hub;
 pub mod import;

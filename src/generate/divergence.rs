@@ -49,13 +49,12 @@ pub fn divergence<'a>(
         }
         #[cfg(feature = "gpu")]
         ModelRef::Gpu(decoder) => {
-            use crate::model::cuda::{Numbers, RowAdapters};
-            let table = crate::lora::adapter_table(decoder.device(), adapters)?;
+            use crate::lora::{AdapterTable, RowAdapters};
+            let table = AdapterTable::new(decoder.device(), adapters)?;
             let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
-            let rows = Numbers::of(decoder.device(), &rows);
             measure(
                 decoder,
-                &mut RowAdapters::new(table.into(), rows),
+                &mut RowAdapters::new(table.into(), &rows),
                 prompt,
                 text,
             )
@@ -87,14 +86,16 @@ fn measure<D: Device>(
         tokens: tokens.repeat(2),
         spans: vec![span(0, 0..n), span(1, n..2 * n)],
     };
-    let hidden = decoder.forward(&batch, &mut cache, low_rank);
+    let hidden = decoder.forward(&batch, &mut cache, low_rank)?;
     let rows: Vec<usize> = (prompt.len() - 1..n).collect();
     let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
     for chunk in rows.chunks(LOGIT_ROWS) {
-        let logits =
-            |rows: &[usize]| device.download(&decoder.logits(&device.gather(&hidden, rows)));
-        let base = logits(chunk);
-        let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>());
+        let logits = |rows: &[usize]| {
+            let logits = decoder.logits(&device.gather(&hidden, rows))?;
+            Ok::<_, ModelError>(device.download(&logits))
+        };
+        let base = logits(chunk)?;
+        let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>())?;
         for i in 0..chunk.len() {
             let (p, q) = (base.row(i), other.row(i));
             let (p_sum, q_sum) = (log_sum_exp(p), log_sum_exp(q));

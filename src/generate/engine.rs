@@ -11,7 +11,7 @@ use super::slots::{Active, Pending, Slots, State};
 use super::stepper::{Ask, CpuStepper, Plan, Row, Stepper, Wanted};
 use crate::flow::Finish;
 use crate::lora::LoadedAdapter;
-use crate::model::{ModelRef, Span};
+use crate::model::{ModelError, ModelRef, Span};
 
 /// How the engine runs. None of it changes an answer.
 #[derive(Debug, Clone)]
@@ -89,48 +89,53 @@ impl<'a> Engine<'a> {
     /// Works through all requests. `on_finished` hears each result as it is done and `on_step`
     /// each step; either can end the run, and what is in flight is dropped then.
     ///
+    /// # Errors
+    /// Not even one sequence fits the device's memory, or a step does not fit beside the sequences.
+    ///
     /// # Panics
     /// When a prompt is empty, an adapter is not loaded, or a request needs more positions than
-    /// the model has: the caller checks. When not even one sequence fits the device's memory.
+    /// the model has: the caller checks.
     pub fn run(
         &self,
         requests: Vec<Request>,
         on_finished: &mut dyn FnMut(Finished) -> ControlFlow<()>,
         on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
-    ) {
+    ) -> Result<(), ModelError> {
         let pieces: usize = requests.iter().map(|r| r.work.len()).sum();
         let count = self.slots().min(pieces.max(requests.len())).max(1);
         let capacity = requests.iter().map(Self::positions).max().unwrap_or(1);
-        let (mut stepper, count, step_rows) = self.stepper(count, capacity);
+        let (mut stepper, count, step_rows) = self.stepper(count, capacity)?;
         let mut slots = Slots::new(count, requests);
         // What a step finished is heard while the next one runs.
         let mut heard: Option<(StepReport, Vec<Finished>)> = None;
         loop {
             slots.fill(|from, to, positions| stepper.copy(from, to, positions));
-            let begun = (!slots.idle()).then(|| {
+            let begun = if slots.idle() {
+                None
+            } else {
                 let mut report = StepReport {
                     slots: count,
                     ..StepReport::default()
                 };
                 let mut plan = self.plan(&slots, step_rows, &mut report);
                 let purposes = self.collect(&mut slots, &mut plan);
-                stepper.start(&plan);
-                (plan, purposes, report)
-            });
+                stepper.start(&plan)?;
+                Some((plan, purposes, report))
+            };
             if let Some((report, finished)) = heard.take() {
                 for result in finished {
                     if on_finished(result).is_break() {
-                        return;
+                        return Ok(());
                     }
                 }
                 if on_step(report).is_break() {
-                    return;
+                    return Ok(());
                 }
             }
             let Some((plan, purposes, mut report)) = begun else {
-                return;
+                return Ok(());
             };
-            let answers = stepper.finish(&plan);
+            let answers = stepper.finish(&plan)?;
             let mut finished = Vec::new();
             for (purpose, (token, logprob)) in purposes.iter().zip(answers) {
                 self.advance(
@@ -154,12 +159,16 @@ impl<'a> Engine<'a> {
     }
 
     /// A stepper for `count` slots or, where memory is short, for fewer; and the rows of a step.
-    fn stepper(&self, count: usize, capacity: usize) -> (Box<dyn Stepper + 'a>, usize, usize) {
+    fn stepper(
+        &self,
+        count: usize,
+        capacity: usize,
+    ) -> Result<(Box<dyn Stepper + 'a>, usize, usize), ModelError> {
         let usable = self.options.usable_vocab;
         match self.model {
             ModelRef::Cpu(decoder) => {
                 let stepper = CpuStepper::new(decoder, self.adapters, count, capacity, usable);
-                (Box::new(stepper), count, self.options.step_rows)
+                Ok((Box::new(stepper), count, self.options.step_rows))
             }
             #[cfg(feature = "gpu")]
             ModelRef::Gpu(decoder) => {
@@ -175,9 +184,9 @@ impl<'a> Engine<'a> {
                         capacity,
                         usable,
                     ) {
-                        Ok(stepper) => return (Box::new(stepper), count, rows),
-                        Err(_) if count > 1 => count /= 2,
-                        Err(error) => std::panic::panic_any(error),
+                        Ok(stepper) => return Ok((Box::new(stepper), count, rows)),
+                        Err(ModelError::OutOfMemory { .. }) if count > 1 => count /= 2,
+                        Err(error) => return Err(error),
                     }
                 }
             }

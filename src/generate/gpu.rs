@@ -8,10 +8,9 @@
 use std::sync::Arc;
 
 use super::stepper::{Ask, Plan, Row, Stepper};
-use crate::lora::{LoadedAdapter, adapter_table};
-use crate::model::cuda::{
-    AdapterTable, Chosen, Cuda, CudaMat, Graph, Next, Numbers, RowAdapters, SingleRows,
-};
+use crate::gpu::{Cuda, Graph, Numbers};
+use crate::lora::{AdapterTable, LoadedAdapter, RowAdapters};
+use crate::model::cuda::{Chosen, CudaMat, Next, SingleRows};
 use crate::model::{Batch, Decoder, Device, KvCache, LowRank, ModelError, NoLowRank, Span};
 
 /// Rows whose logits are formed together, always as many.
@@ -65,9 +64,9 @@ impl<'a> GpuStepper<'a> {
         let cuda = decoder.device();
         let table = match adapters {
             [] => None,
-            adapters => Some(Arc::new(adapter_table(cuda, adapters)?)),
+            adapters => Some(Arc::new(AdapterTable::new(cuda, adapters)?)),
         };
-        Ok(GpuStepper {
+        let stepper = GpuStepper {
             cache: KvCache::on(cuda, decoder.config(), slots, capacity)?,
             kept: cuda.zeros(slots, decoder.config().hidden_size),
             single: SingleRows::new(cuda, slots, capacity),
@@ -79,12 +78,14 @@ impl<'a> GpuStepper<'a> {
             usable,
             slots,
             decoder,
-        })
+        };
+        cuda.had_room()?;
+        Ok(stepper)
     }
 
     /// Runs the spans that are no single tokens of answers. Returns their results, and where each
     /// row of the plan is among them.
-    fn run_tiles(&mut self, plan: &Plan) -> (Option<CudaMat>, Vec<usize>) {
+    fn run_tiles(&mut self, plan: &Plan) -> Result<(Option<CudaMat>, Vec<usize>), ModelError> {
         let mut places = vec![usize::MAX; plan.batch.tokens.len()];
         let (mut batch, mut adapters) = (Batch::default(), Vec::new());
         for (span, writes) in plan.batch.spans.iter().zip(&plan.writes) {
@@ -103,21 +104,20 @@ impl<'a> GpuStepper<'a> {
             });
         }
         if batch.tokens.is_empty() {
-            return (None, places);
+            return Ok((None, places));
         }
-        let rows = Numbers::of(self.decoder.device(), &adapters);
         let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
-            Some(table) => Box::new(RowAdapters::new(table.clone(), rows)),
+            Some(table) => Box::new(RowAdapters::new(table.clone(), &adapters)),
             None => Box::new(NoLowRank),
         };
         let hidden = self
             .decoder
-            .forward(&batch, &mut self.cache, low_rank.as_mut());
-        (Some(hidden), places)
+            .forward(&batch, &mut self.cache, low_rank.as_mut())?;
+        Ok((Some(hidden), places))
     }
 
     /// Starts a token of every answer that is being written; whether there is any.
-    fn start_tokens(&mut self, plan: &Plan) -> bool {
+    fn start_tokens(&mut self, plan: &Plan) -> Result<bool, ModelError> {
         let mut next = vec![None; self.slots];
         for (span, _) in plan
             .batch
@@ -134,7 +134,7 @@ impl<'a> GpuStepper<'a> {
             });
         }
         if next.iter().all(Option::is_none) {
-            return false;
+            return Ok(false);
         }
         self.single.set(&next);
         let mut asks = vec![None; self.slots];
@@ -160,22 +160,27 @@ impl<'a> GpuStepper<'a> {
             let (decoder, usable) = (self.decoder, self.usable);
             let (cache, greedy, settings) = (&mut self.cache, &self.greedy, &self.settings.0);
             let (graph, (logits, chosen)) = decoder.device().record(|| {
-                let hidden = decoder.forward_rows(&rows, cache, low_rank.as_mut());
-                let logits = decoder.logits(&hidden);
+                let hidden = decoder.forward_rows(&rows, cache, low_rank.as_mut())?;
+                let logits = decoder.logits(&hidden)?;
                 let chosen = decoder.device().choose(&logits, greedy, usable);
                 decoder.device().draw(&logits, &chosen, settings, usable);
-                (logits, chosen)
-            });
+                Ok::<_, ModelError>((logits, chosen))
+            })?;
             self.graph = Some((graph, logits, chosen));
         }
         if let Some((graph, ..)) = &self.graph {
             graph.replay();
         }
-        true
+        Ok(true)
     }
 
     /// Starts the head over wanted rows that are not the graph's.
-    fn start_beside(&mut self, plan: &Plan, hidden: Option<&CudaMat>, places: &[usize]) {
+    fn start_beside(
+        &mut self,
+        plan: &Plan,
+        hidden: Option<&CudaMat>,
+        places: &[usize],
+    ) -> Result<(), ModelError> {
         let cuda = self.decoder.device();
         let is_beside = |row: Row| !matches!(row, Row::Now(row) if places[row] == usize::MAX);
         let beside: Vec<usize> = (0..plan.wanted.len())
@@ -197,7 +202,7 @@ impl<'a> GpuStepper<'a> {
             if let Some(hidden) = hidden {
                 rows = cuda.sum(&rows, cuda.pick(hidden, &now));
             }
-            let logits = self.decoder.logits(&rows);
+            let logits = self.decoder.logits(&rows)?;
             let chosen = cuda.choose(&logits, &Numbers::of(cuda, &asked), self.usable);
             let mut asks = vec![None; LOGIT_ROWS];
             for (at, &i) in chunk.iter().enumerate() {
@@ -209,6 +214,7 @@ impl<'a> GpuStepper<'a> {
             }
             self.begun.beside.push((chunk.to_vec(), logits, chosen));
         }
+        Ok(())
     }
 
     /// A token, by the device or, where it cannot, by the host from its row of logits.
@@ -226,11 +232,11 @@ impl Stepper for GpuStepper<'_> {
         self.cache.copy(from, to, positions);
     }
 
-    fn start(&mut self, plan: &Plan) {
+    fn start(&mut self, plan: &Plan) -> Result<(), ModelError> {
         self.begun = Begun::default();
-        let (hidden, places) = self.run_tiles(plan);
-        self.begun.graph = self.start_tokens(plan);
-        self.start_beside(plan, hidden.as_ref(), &places);
+        let (hidden, places) = self.run_tiles(plan)?;
+        self.begun.graph = self.start_tokens(plan)?;
+        self.start_beside(plan, hidden.as_ref(), &places)?;
         if let Some(hidden) = &hidden
             && !plan.keep.is_empty()
         {
@@ -239,9 +245,10 @@ impl Stepper for GpuStepper<'_> {
             let (rows, slots): (Vec<usize>, Vec<usize>) = kept.unzip();
             cuda.scatter(&cuda.gather(hidden, &rows), &slots, &self.kept);
         }
+        Ok(self.decoder.device().had_room()?)
     }
 
-    fn finish(&mut self, plan: &Plan) -> Vec<(u32, f32)> {
+    fn finish(&mut self, plan: &Plan) -> Result<Vec<(u32, f32)>, ModelError> {
         let begun = std::mem::take(&mut self.begun);
         let mut answers = vec![(0, 0.0); plan.wanted.len()];
         for (places, logits, chosen) in begun.beside {
@@ -265,7 +272,7 @@ impl Stepper for GpuStepper<'_> {
                 }
             }
         }
-        answers
+        Ok(answers)
     }
 }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::sampler::Sampling;
 use crate::lora::{BatchAdapters, LoadedAdapter};
-use crate::model::{Batch, Decoder, KvCache, Mat, log_sum_exp};
+use crate::model::{Batch, Decoder, KvCache, Mat, ModelError, log_sum_exp};
 
 /// Rows whose logits are in memory together.
 const LOGIT_ROWS: usize = 64;
@@ -80,10 +80,16 @@ pub(super) trait Stepper {
     fn copy(&mut self, from: usize, to: usize, positions: usize);
 
     /// Begins a step, without waiting for it: the host has other work meanwhile.
-    fn start(&mut self, plan: &Plan);
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn start(&mut self, plan: &Plan) -> Result<(), ModelError>;
 
     /// Ends the step that was begun: a token and its log-probability for every row that is wanted.
-    fn finish(&mut self, plan: &Plan) -> Vec<(u32, f32)>;
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn finish(&mut self, plan: &Plan) -> Result<Vec<(u32, f32)>, ModelError>;
 }
 
 /// Steps on the CPU.
@@ -118,15 +124,17 @@ impl Stepper for CpuStepper<'_> {
         self.cache.copy(from, to, positions);
     }
 
-    fn start(&mut self, _: &Plan) {}
+    fn start(&mut self, _: &Plan) -> Result<(), ModelError> {
+        Ok(())
+    }
 
-    fn finish(&mut self, plan: &Plan) -> Vec<(u32, f32)> {
+    fn finish(&mut self, plan: &Plan) -> Result<Vec<(u32, f32)>, ModelError> {
         let hidden = if plan.batch.tokens.is_empty() {
             Mat::zeros(0, self.decoder.config().hidden_size)
         } else {
             let mut adapters = BatchAdapters::new(self.adapters, &plan.adapters);
             self.decoder
-                .forward(&plan.batch, &mut self.cache, &mut adapters)
+                .forward(&plan.batch, &mut self.cache, &mut adapters)?
         };
         let mut answers = Vec::with_capacity(plan.wanted.len());
         for chunk in plan.wanted.chunks(LOGIT_ROWS) {
@@ -137,13 +145,13 @@ impl Stepper for CpuStepper<'_> {
                     Row::Kept(slot) => &self.kept[slot],
                 });
             }
-            let logits = self.decoder.logits(&rows);
+            let logits = self.decoder.logits(&rows)?;
             let chosen = (0..chunk.len()).into_par_iter();
             answers.par_extend(chosen.map(|i| chunk[i].ask.answer(logits.row(i), self.usable)));
         }
         for &(row, slot) in &plan.keep {
             self.kept[slot] = hidden.row(row).to_vec();
         }
-        answers
+        Ok(answers)
     }
 }

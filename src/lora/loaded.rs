@@ -112,13 +112,13 @@ impl LoadedAdapter {
 
     /// The matrices as a GPU takes them.
     #[cfg(feature = "gpu")]
-    pub(super) fn site_factors(&self) -> Vec<crate::model::cuda::SiteFactors> {
+    pub(super) fn site_factors(&self) -> Vec<super::gpu::SiteFactors> {
         let site = |place: Place| {
             let found = self.at(place);
             let scaled = |(_, _, m): &(usize, Projection, &LowRankPair)| -> Vec<f32> {
                 m.a.iter().map(|value| value * m.scale).collect()
             };
-            (!found.is_empty()).then(|| crate::model::cuda::SiteFactors {
+            (!found.is_empty()).then(|| super::gpu::SiteFactors {
                 place,
                 inputs: place.site.projections()[0].in_features(&self.config),
                 a: found.iter().flat_map(scaled).collect(),

@@ -14,7 +14,9 @@ pub use adapter::{Adapter, LowRank as LowRankPair, TrainedOn};
 pub use config::LoraConfig;
 pub use error::LoraError;
 #[cfg(feature = "gpu")]
-pub use gpu::{GpuTrainable, adapter_table};
+pub(crate) use gpu::Lists;
+#[cfg(feature = "gpu")]
+pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
 pub use loaded::{BatchAdapters, LoadedAdapter};
 pub use targets::TargetModules;
 pub use trainable::{DropoutKey, Trainable, TrainableModule, Trained};

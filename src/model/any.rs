@@ -1,11 +1,12 @@
 //! A decoder wherever it runs: what callers hold that do not care.
 
 use super::cpu::Cpu;
-#[cfg(feature = "gpu")]
-use super::cuda::Cuda;
 use super::decoder::Decoder;
-use super::dtype::{Dtype, HalfType};
+use super::dtype::Dtype;
 use super::{ModelConfig, ModelError, Weights};
+#[cfg(feature = "gpu")]
+use crate::gpu::Cuda;
+use crate::half_type::HalfType;
 
 /// Where a model is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -235,11 +236,6 @@ fn open(
                       `--features gpu`, or give `--device cpu`"
                 .into(),
         }),
-        // Composed operations on Apple's GPU do not reach the CPU's kernels; say where it runs.
-        DeviceChoice::Auto if cfg!(feature = "metal") => Ok((
-            None,
-            Some("no decoder kernels for Metal; running on the CPU".into()),
-        )),
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok((None, None)),
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ModelError;
+use super::architecture::Architecture;
 use super::json::Keys;
 use super::rope::{self, RopeScaling};
 
@@ -16,8 +17,8 @@ use super::rope::{self, RopeScaling};
 /// is at least 1 and they fit together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// `llama`, `qwen2` or `qwen3`, for people; the mathematics are in the flags.
-    pub model_type: String,
+    /// Where the flags come from; the mathematics are in the flags.
+    pub architecture: Architecture,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Width of the MLP.
@@ -59,8 +60,6 @@ pub(super) struct ConfigTokens {
     pub eos: Vec<u32>,
 }
 
-const ARCHITECTURES: &str = "qeval runs llama, qwen2 and qwen3 decoders";
-
 /// More positions than any model has; tables of the rotary embedding are as long.
 const MOST_POSITIONS: usize = 1 << 24;
 
@@ -76,19 +75,16 @@ impl ModelConfig {
     }
 
     pub(super) fn from_keys(keys: &Keys) -> Result<(ModelConfig, ConfigTokens), ModelError> {
-        let model_type = architecture(keys)?;
-        let qwen = model_type != "llama";
-        refuse_other_mathematics(keys, qwen)?;
+        let architecture = Architecture::of(keys)?;
+        refuse_other_mathematics(keys, architecture)?;
 
         let hidden_size = keys.required_size("hidden_size")?;
         let num_attention_heads = keys.required_size("num_attention_heads")?;
         let num_key_value_heads = keys
             .size("num_key_value_heads")?
             .unwrap_or(num_attention_heads);
-        let head_dim = match keys.size("head_dim")? {
+        let head_dim = match keys.size("head_dim")?.or(architecture.head_dim()) {
             Some(dim) => dim,
-            // The default of Qwen3Config; the others derive it.
-            None if model_type == "qwen3" => 128,
             None if hidden_size % num_attention_heads != 0 => {
                 return Err(keys.wrong(
                     "hidden_size",
@@ -116,11 +112,11 @@ impl ModelConfig {
             vocab_size: keys.required_size("vocab_size")?,
             max_position_embeddings,
             tie_word_embeddings: keys.boolean("tie_word_embeddings", false)?,
-            qkv_bias: model_type == "qwen2" || attention_bias,
-            o_bias: model_type != "qwen2" && attention_bias,
-            mlp_bias: !qwen && keys.boolean("mlp_bias", false)?,
-            qk_norm: model_type == "qwen3",
-            model_type,
+            qkv_bias: architecture.qkv_bias(attention_bias),
+            o_bias: architecture.o_bias(attention_bias),
+            mlp_bias: architecture.has_mlp_bias() && keys.boolean("mlp_bias", false)?,
+            qk_norm: architecture.has_qk_norm(),
+            architecture,
         };
         config.check(|key, problem| keys.wrong(key, problem))?;
         let tokens = ConfigTokens {
@@ -195,36 +191,7 @@ impl ModelConfig {
     }
 }
 
-/// `model_type`, held against `architectures`.
-fn architecture(keys: &Keys) -> Result<String, ModelError> {
-    let named = match keys.get("architectures") {
-        Some(Value::Array(list)) => list.first().and_then(Value::as_str),
-        _ => None,
-    };
-    let model_type = match (keys.text("model_type")?, named) {
-        (Some(model_type), _) => model_type,
-        (None, Some("LlamaForCausalLM")) => "llama",
-        (None, Some("Qwen2ForCausalLM")) => "qwen2",
-        (None, Some("Qwen3ForCausalLM")) => "qwen3",
-        (None, _) => return Err(keys.wrong("model_type", "is missing")),
-    };
-    let class = match model_type {
-        "llama" => "LlamaForCausalLM",
-        "qwen2" => "Qwen2ForCausalLM",
-        "qwen3" => "Qwen3ForCausalLM",
-        other => {
-            return Err(keys.unsupported("model_type", &Value::from(other), ARCHITECTURES));
-        }
-    };
-    match named {
-        Some(other) if other != class => {
-            Err(keys.unsupported("architectures", &Value::from(other), ARCHITECTURES))
-        }
-        _ => Ok(model_type.to_owned()),
-    }
-}
-
-fn refuse_other_mathematics(keys: &Keys, qwen: bool) -> Result<(), ModelError> {
+fn refuse_other_mathematics(keys: &Keys, architecture: Architecture) -> Result<(), ModelError> {
     let refuse = |key: &str, rule: &str| match keys.get(key) {
         Some(value) => Err(keys.unsupported(key, value, rule)),
         None => Ok(()),
@@ -269,7 +236,7 @@ fn refuse_other_mathematics(keys: &Keys, qwen: bool) -> Result<(), ModelError> {
                 return Err(keys.unsupported("layer_types", other, windowed));
             }
         }
-        _ if qwen && keys.boolean("use_sliding_window", false)? => {
+        _ if architecture.has_sliding_window() && keys.boolean("use_sliding_window", false)? => {
             // Qwen2Config's default for a missing `max_window_layers` is 28.
             let full = keys
                 .get("max_window_layers")

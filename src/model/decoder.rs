@@ -7,12 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cpu::{Cpu, Span};
+use super::cpu::Cpu;
 use super::device::Device;
 use super::layers::{
     Attention, Gated, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
 };
-use super::{KvCache, ModelConfig, ModelError, Weights};
+use super::{KvCache, ModelConfig, ModelError, Span, Weights};
 
 /// What of a layer's inner activations stays in memory between forward and backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -132,10 +132,9 @@ impl<D: Device> Decoder<D> {
             Source::Files(weights) => {
                 let parts = names
                     .iter()
-                    .map(|(name, outputs)| weights.get(name, &[*outputs, inputs]))
+                    .map(|(name, outputs)| weights.tensor(name, &[*outputs, inputs]))
                     .collect::<Result<Vec<_>, _>>()?;
-                let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-                device.weight(&parts, inputs)
+                device.weight(&parts)
             }
             Source::Random(seed) => {
                 place += 1;
@@ -252,6 +251,9 @@ impl<D: Device> Decoder<D> {
     /// Runs one step: stores the rows' keys and values, and returns the last layer's result,
     /// `[rows, hidden]`, before the final norm.
     ///
+    /// # Errors
+    /// The device's memory is full.
+    ///
     /// # Panics
     /// When a token is outside the vocabulary or a position outside the cache.
     pub fn forward(
@@ -259,7 +261,7 @@ impl<D: Device> Decoder<D> {
         batch: &Batch,
         cache: &mut KvCache<D>,
         low_rank: &mut dyn LowRank<D>,
-    ) -> D::Mat {
+    ) -> Result<D::Mat, ModelError> {
         let rows = self
             .device
             .rows(&batch.tokens, &batch.spans, cache.capacity());
@@ -267,22 +269,34 @@ impl<D: Device> Decoder<D> {
     }
 
     /// As [`Decoder::forward`], of rows that are on the device already.
+    ///
+    /// # Errors
+    /// The device's memory is full.
     pub fn forward_rows(
         &self,
         rows: &D::Rows,
         cache: &mut KvCache<D>,
         low_rank: &mut dyn LowRank<D>,
-    ) -> D::Mat {
+    ) -> Result<D::Mat, ModelError> {
         let mut stream = Stream::new(self.device.embed(&self.embedding, rows));
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
             let (_, next, _) = layer.forward(self, stream, rows, Some(kv), Keep::Input, low_rank);
             stream = next;
         }
-        stream.settle(&self.device)
+        let hidden = stream.settle(&self.device);
+        self.device.had_room().map(|()| hidden)
     }
 
     /// Final norm and head: `[rows, hidden] -> [rows, vocabulary]`.
-    pub fn logits(&self, hidden: &D::Mat) -> D::Mat {
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    pub fn logits(&self, hidden: &D::Mat) -> Result<D::Mat, ModelError> {
+        let logits = self.head_logits(hidden);
+        self.device.had_room().map(|()| logits)
+    }
+
+    fn head_logits(&self, hidden: &D::Mat) -> D::Mat {
         let normed = self.device.norm(&self.norm, hidden);
         self.device.logits(&self.head, &normed)
     }
@@ -290,57 +304,69 @@ impl<D: Device> Decoder<D> {
     /// Runs whole sequences side by side for training: the last layer's result, and what
     /// [`Decoder::backward`] needs.
     ///
+    /// # Errors
+    /// The device's memory is full.
+    ///
     /// # Panics
-    /// When a token is outside the vocabulary or the device's memory is full.
+    /// When a token is outside the vocabulary.
     pub fn forward_training(
         &self,
         tokens: &[u32],
         sequences: &[Range<usize>],
         keep: Keep,
         low_rank: &mut dyn LowRank<D>,
-    ) -> (D::Mat, Tape<D>) {
+    ) -> Result<(D::Mat, Tape<D>), ModelError> {
         let rows = self.device.sequences(tokens, sequences);
         let mut stream = Stream::new(self.device.embed(&self.embedding, &rows));
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let (input, next, inner) = layer.forward(self, stream, &rows, None, keep, low_rank);
+            self.device.had_room()?;
             stream = next;
             layers.push(Saved {
                 input,
                 inner: (keep != Keep::Input).then_some(inner),
             });
         }
-        let tape = Tape { rows, layers };
-        (stream.settle(&self.device), tape)
+        let hidden = stream.settle(&self.device);
+        self.device.had_room()?;
+        Ok((hidden, Tape { rows, layers }))
     }
 
     /// Cross-entropy of the rows named against their labels, in nats, summed; each row's gradient
     /// times `weight` is added to `d_hidden` when it is wanted. The head runs over some rows at a
     /// time, and over no others.
+    ///
+    /// # Errors
+    /// The device's memory is full.
     pub fn loss(
         &self,
         hidden: &D::Mat,
         labels: &[(usize, u32)],
         weight: f32,
         mut d_hidden: Option<&mut D::Mat>,
-    ) -> f64 {
+    ) -> Result<f64, ModelError> {
         let device = &self.device;
         let mut total = D::Total::default();
         for chunk in labels.chunks(device.loss_rows()) {
             let (rows, wanted): (Vec<usize>, Vec<u32>) = chunk.iter().copied().unzip();
             let x = device.gather(hidden, &rows);
-            let mut logits = self.logits(&x);
+            let mut logits = self.head_logits(&x);
             device.cross_entropy(&mut logits, &wanted, weight, &mut total);
             if let Some(target) = d_hidden.as_deref_mut() {
                 self.head_backward(&x, &logits, &rows, target);
             }
+            device.had_room()?;
         }
-        device.total(total)
+        Ok(device.total(total))
     }
 
     /// KL(base || this) of the next-token distributions of the rows named, in nats, summed; each
     /// row's gradient times `weight` is added to `d_hidden`. `base` is the base's last layer's
     /// result at the same rows, `[rows, hidden]`: a row of it stands for a whole distribution.
+    ///
+    /// # Errors
+    /// The device's memory is full.
     pub fn divergence(
         &self,
         hidden: &D::Mat,
@@ -348,20 +374,21 @@ impl<D: Device> Decoder<D> {
         base: &super::Mat,
         weight: f32,
         d_hidden: &mut D::Mat,
-    ) -> f64 {
+    ) -> Result<f64, ModelError> {
         let device = &self.device;
         let mut total = D::Total::default();
         for (c, chunk) in rows.chunks(device.loss_rows()).enumerate() {
             let first = c * device.loss_rows();
             let x = device.gather(hidden, chunk);
             let base = base.gather(&(first..first + chunk.len()).collect::<Vec<_>>());
-            let mut logits = self.logits(&x);
-            let mut target = self.logits(&device.upload_stream(&base));
+            let mut logits = self.head_logits(&x);
+            let mut target = self.head_logits(&device.upload_stream(&base));
             device.divergence(&mut logits, &mut target, weight, &mut total);
             drop(target);
             self.head_backward(&x, &logits, chunk, d_hidden);
+            device.had_room()?;
         }
-        device.total(total)
+        Ok(device.total(total))
     }
 
     /// Adds the gradient by `rows` of the last layer's result, from that by their logits.
@@ -375,16 +402,19 @@ impl<D: Device> Decoder<D> {
 
     /// Walks back through the layers from the gradient by the last layer's result, adding up the
     /// low-rank gradients. Stops at the first layer that is trained.
+    ///
+    /// # Errors
+    /// The device's memory is full; then the gradients are those of a part.
     pub fn backward(
         &self,
         tape: Tape<D>,
         mut gradient: D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
-    ) {
+    ) -> Result<(), ModelError> {
         let Tape { rows, layers } = tape;
         for (layer, saved) in self.layers.iter().zip(layers).rev() {
             if layer.attention.qkv.place.layer < low_rank.first_layer() {
-                return;
+                break;
             }
             let Saved { mut input, inner } = saved;
             let inner = inner.unwrap_or_else(|| {
@@ -395,11 +425,13 @@ impl<D: Device> Decoder<D> {
                 inner
             });
             let below = layer.backward(self, &input, inner, gradient, &rows, low_rank);
+            self.device.had_room()?;
             let Some(below) = below else {
-                return;
+                break;
             };
             gradient = below;
         }
+        self.device.had_room()
     }
 }
 

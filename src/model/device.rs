@@ -7,9 +7,8 @@
 
 use std::ops::Range;
 
-use super::cpu::{Heads, Span};
 use super::layers::{Linear, RmsNorm};
-use super::{Mat, ModelConfig, ModelError};
+use super::{Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 
 /// Norms and sizes of an attention block.
 pub struct HeadNorms<'a, D: Device> {
@@ -45,17 +44,27 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// Rows whose logits are in memory together while a loss is formed.
     fn loss_rows(&self) -> usize;
 
+    /// Whether there was room for every result since this was last asked. Where there is none, an
+    /// operation does nothing, and neither does any after it until this is asked: what they return
+    /// is void. So whoever begins operations asks at the end, and drops what they returned on an
+    /// error.
+    ///
+    /// # Errors
+    /// The device's memory was full.
+    fn had_room(&self) -> Result<(), ModelError>;
+
     /// Whether it runs a model of this shape.
     ///
     /// # Errors
     /// What it cannot run, and the way out.
     fn supports(&self, config: &ModelConfig) -> Result<(), ModelError>;
 
-    /// A weight from row-major parts of `inputs` columns, stacked.
+    /// A weight from stored parts with as many columns, stacked: of their numbers, or of their
+    /// blocks where the device computes with the format as it is.
     ///
     /// # Errors
-    /// The device's memory is full.
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Self::Weight, ModelError>;
+    /// A part that does not decode; the device's memory is full.
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Self::Weight, ModelError>;
 
     /// A weight of random numbers around 0, for measuring without a model.
     ///
@@ -242,7 +251,7 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// its gradient times `weight`, and on a GPU times [`HalfType::loss_scale`], which every gradient
     /// by an activation then has.
     ///
-    /// [`HalfType::loss_scale`]: crate::model::HalfType::loss_scale
+    /// [`HalfType::loss_scale`]: crate::half_type::HalfType::loss_scale
     fn cross_entropy(
         &self,
         logits: &mut Self::Mat,

@@ -185,6 +185,17 @@ pub enum ModelError {
     },
 }
 
+#[cfg(feature = "gpu")]
+impl From<crate::gpu::GpuError> for ModelError {
+    fn from(error: crate::gpu::GpuError) -> Self {
+        use crate::gpu::GpuError;
+        match error {
+            GpuError::Unusable { problem } => ModelError::Gpu { problem },
+            GpuError::OutOfMemory { wanted, used } => ModelError::OutOfMemory { wanted, used },
+        }
+    }
+}
+
 fn nearest_hint(nearest: Option<&str>) -> String {
     nearest
         .map(|name| format!(" (similar: `{name}`)"))

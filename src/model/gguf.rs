@@ -1,21 +1,17 @@
-//! The GGUF container: metadata, tensor table, and tensors dequantized to F32 one by one.
+//! The GGUF container: metadata, tensor table, and tensors as they are stored.
 //!
-//! Tensors carry Hugging Face names and layout here, and candle's block formats do the
-//! dequantization: see [`GgufFile::get`].
+//! Tensors carry Hugging Face names here: see [`GgufFile::stored`].
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::CpuStorage;
-use candle_core::quantized::GgmlDType;
-use half::{bf16, f16};
 use memmap2::Mmap;
-use rayon::prelude::*;
 
 use super::ModelError;
+use super::architecture::Architecture;
 use super::gguf_header::{Header, Info, Value, ggml_name};
-use super::weights::{check_finite, map, widen_chunks};
+use super::mapped::map;
+use super::stored::{Bytes, Format, StoredTensor};
 
 /// A mapped GGUF file; every tensor lies inside it.
 pub struct GgufFile {
@@ -27,8 +23,8 @@ pub struct GgufFile {
 
 struct Tensor {
     info: Info,
-    /// Heads whose rows are interleaved, for queries and keys of llama files.
-    permuted_heads: Option<usize>,
+    /// Heads whose rows are interleaved, for queries and keys.
+    interleaved_heads: Option<usize>,
 }
 
 impl GgufFile {
@@ -49,19 +45,19 @@ impl GgufFile {
             metadata,
             infos: BTreeMap::new(),
         };
-        let heads = |key: &str| {
-            (file.text("general.architecture") == Some("llama"))
-                .then(|| {
-                    file.int(&format!("llama.attention.{key}"))
-                        .and_then(|n| n.try_into().ok())
-                })
-                .flatten()
+        let architecture = file.text("general.architecture");
+        let interleaved = architecture
+            .and_then(Architecture::named)
+            .filter(|a| a.is_interleaved());
+        let heads = |key: &str| -> Option<usize> {
+            let heads = file.int(&format!("{}.attention.{key}", interleaved?))?;
+            heads.try_into().ok()
         };
         let q = heads("head_count");
         let k = heads("head_count_kv").or(q);
         for (name, info) in infos {
             let (name, is_q, is_k) = hugging_face_name(name);
-            let permuted_heads = if is_q {
+            let interleaved_heads = if is_q {
                 q
             } else if is_k {
                 k
@@ -72,7 +68,7 @@ impl GgufFile {
                 name,
                 Tensor {
                     info,
-                    permuted_heads,
+                    interleaved_heads,
                 },
             );
         }
@@ -99,10 +95,9 @@ impl GgufFile {
         self.infos.get(name).map(|t| t.info.bytes as u64)
     }
 
-    /// Whether a tensor is stored as F32 or BF16.
-    pub(super) fn has_range_of_f32(&self, name: &str) -> bool {
-        let dtype = self.infos.get(name).map(|t| t.info.dtype);
-        matches!(dtype, Some(Ok(GgmlDType::F32 | GgmlDType::BF16)))
+    /// How a tensor's numbers are stored; `None` also for a format that cannot be read.
+    pub(super) fn format(&self, name: &str) -> Option<Format> {
+        Format::of_ggml(self.infos.get(name)?.info.dtype.ok()?)
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
@@ -138,16 +133,27 @@ impl GgufFile {
         }
     }
 
-    /// Decodes a tensor to F32 under its Hugging Face name, in Hugging Face's layout: llama files
-    /// hold the rows of queries and keys interleaved for their rotary embedding (first and second
-    /// half of a head in turns), which is undone here.
+    /// Decodes a tensor to F32 under its Hugging Face name, in Hugging Face's layout.
     ///
     /// # Errors
     /// A block format that cannot be read, a value that is not finite.
     pub(super) fn get(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let (shape, bytes) = self.stored(name)?;
+        Ok(StoredTensor::in_file(shape, bytes).values()?.into_owned())
+    }
+
+    /// A tensor's shape and bytes under its Hugging Face name. Where files of an architecture hold
+    /// the rows of queries and keys interleaved, it says so.
+    ///
+    /// # Errors
+    /// A block format that cannot be read.
+    pub(super) fn stored<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Result<(&'a [usize], Bytes<'a>), ModelError> {
         let Tensor {
             info,
-            permuted_heads,
+            interleaved_heads,
         } = self
             .infos
             .get(name)
@@ -156,49 +162,28 @@ impl GgufFile {
                 name: name.to_owned(),
                 nearest: None,
             })?;
-        let bytes = &self.map[info.start..info.start + info.bytes];
-        let values = info
+        let format = info
             .dtype
             .map_err(ggml_name)
-            .and_then(|dtype| dequantize(dtype, bytes).ok_or_else(|| format!("{dtype:?}")));
-        let mut values = values.map_err(|dtype| ModelError::Dtype {
+            .and_then(|dtype| Format::of_ggml(dtype).ok_or_else(|| format!("{dtype:?}")));
+        let format = format.map_err(|dtype| ModelError::Dtype {
             path: self.path.clone(),
             name: name.to_owned(),
             dtype,
             rule: "readable are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K; \
                    take another quantization of the model",
         })?;
-        check_finite(&self.path, name, &values)?;
-        if let Some(heads) = *permuted_heads {
-            let width = info.shape.get(1).copied().unwrap_or(1);
-            values = unpermute(&values, heads, width).ok_or_else(|| ModelError::Corrupt {
-                path: self.path.clone(),
-                problem: format!(
-                    "tensor `{name}` of shape {:?} has not {heads} heads",
-                    info.shape
-                ),
-            })?;
-        }
-        Ok(values)
+        let bytes = Bytes {
+            path: &self.path,
+            name,
+            format,
+            bytes: &self.map[info.start..info.start + info.bytes],
+            interleaved_heads: *interleaved_heads,
+            rounded: None,
+            progress: None,
+        };
+        Ok((&info.shape, bytes))
     }
-}
-
-/// Row `(h, j)` of the result, in two halves `j = half * d/2 + i`, is row `(h, 2 i + half)`.
-fn unpermute(values: &[f32], heads: usize, width: usize) -> Option<Vec<f32>> {
-    let rows = values.len().checked_div(width)?;
-    let pairs = rows
-        .checked_div(heads * 2)
-        .filter(|pairs| pairs * heads * 2 == rows)?;
-    let mut out = Vec::with_capacity(values.len());
-    for head in 0..heads {
-        for half in 0..2 {
-            for i in 0..pairs {
-                let row = head * pairs * 2 + 2 * i + half;
-                out.extend_from_slice(&values[row * width..(row + 1) * width]);
-            }
-        }
-    }
-    Some(out)
 }
 
 /// The name that Hugging Face gives a tensor, and whether it belongs to queries or to keys.
@@ -240,38 +225,10 @@ fn hugging_face_name(name: String) -> (String, bool, bool) {
         .unwrap_or((name, false, false))
 }
 
-/// `None` for block formats that no file stores.
-fn dequantize(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
-    match dtype {
-        GgmlDType::F32 => return Some(widen_chunks(bytes, f32::from_le_bytes)),
-        GgmlDType::F16 => return Some(widen_chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
-        GgmlDType::BF16 => return Some(widen_chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-        GgmlDType::Q8_1 | GgmlDType::Q8K => return None,
-        _ => {}
-    }
-    let (block, size) = (dtype.type_size(), dtype.block_size());
-    let blocks_at_once = 1 << 12;
-    let mut values = vec![0f32; bytes.len() / block * size];
-    let decoded = values
-        .par_chunks_mut(blocks_at_once * size)
-        .zip(bytes.par_chunks(blocks_at_once * block))
-        .try_for_each(|(out, part)| {
-            // Blocks hold 16-bit numbers and tensors start at multiples of 8: see `Header::place`.
-            match dtype.from_data(Cow::Borrowed(part)).dequantize(out.len()) {
-                Ok(CpuStorage::F32(decoded)) => {
-                    out.copy_from_slice(&decoded);
-                    Some(())
-                }
-                _ => None,
-            }
-        });
-    decoded.map(|()| values)
-}
-
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
-    use candle_core::quantized::QTensor;
+    use candle_core::quantized::{GgmlDType, QTensor};
 
     use super::super::Weights;
     use super::super::gguf_model::sample::{Sample, fixture, quantized};
@@ -334,7 +291,8 @@ mod tests {
             assert_eq!(file.get("extra.weight").unwrap(), expected, "{dtype:?}");
             assert_eq!(file.shape("extra.weight"), Some(&[rows, 256][..]));
             let wide = matches!(dtype, GgmlDType::F32 | GgmlDType::BF16);
-            assert_eq!(file.has_range_of_f32("extra.weight"), wide, "{dtype:?}");
+            let format = file.format("extra.weight").unwrap();
+            assert_eq!(format.has_range_of_f32(), wide, "{dtype:?}");
         }
     }
 
@@ -373,15 +331,5 @@ mod tests {
         let error = file.get("model.norm.weight").unwrap_err().to_string();
         insta::assert_snapshot!(error.split_once("model.gguf").unwrap().1, @": tensor `model.norm.weight` is stored as IQ4_XS; readable are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K; take another quantization of the model");
         assert!(file.get("lm_head.weight").is_ok());
-    }
-
-    #[test]
-    fn unpermuting_pairs_the_halves_of_each_head() {
-        // Two heads of four rows: rows in turns (first half, second half, ...) to halves.
-        let rows = [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0];
-        let halves = unpermute(&rows, 2, 1).unwrap();
-        assert_eq!(halves, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
-        assert_eq!(unpermute(&rows, 3, 1), None);
-        assert_eq!(unpermute(&rows, 0, 1), None);
     }
 }

@@ -4,6 +4,7 @@
 //! and keys, a head of its own, and Llama 3's rotary scaling as one factor a frequency
 //! (`rope_freqs.weight`).
 
+use super::architecture::Architecture;
 use super::config::ModelConfig;
 use super::gguf::GgufFile;
 use super::gguf_header::Value;
@@ -15,16 +16,13 @@ use super::{ModelError, RopeScaling};
 /// # Errors
 /// As [`ModelConfig::read`]: missing and impossible values, and what the decoder does not compute.
 pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
-    let architecture = file
+    let name = file
         .text("general.architecture")
         .ok_or_else(|| wrong(file, "general.architecture", "is missing"))?;
-    if !matches!(architecture, "llama" | "qwen2" | "qwen3") {
-        return Err(unsupported(
-            file,
-            format!("`general.architecture` = \"{architecture}\""),
-            "qeval runs llama, qwen2 and qwen3 decoders",
-        ));
-    }
+    let architecture = Architecture::named(name).ok_or_else(|| {
+        let found = format!("`general.architecture` = \"{name}\"");
+        unsupported(file, found, &Architecture::rule())
+    })?;
     let keys = Section { file, architecture };
     keys.refuse_other_mathematics()?;
 
@@ -67,7 +65,7 @@ pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
     };
     let has = |name: &str| file.shape(&format!("model.layers.0.{name}")).is_some();
     let config = ModelConfig {
-        model_type: architecture.to_owned(),
+        architecture,
         hidden_size,
         intermediate_size: keys.required_size("feed_forward_length")?,
         num_hidden_layers: keys.required_size("block_count")?,
@@ -112,7 +110,7 @@ fn unsupported(file: &GgufFile, what: String, rule: &str) -> ModelError {
 /// The keys that begin with the architecture's name.
 struct Section<'a> {
     file: &'a GgufFile,
-    architecture: &'a str,
+    architecture: Architecture,
 }
 
 impl Section<'_> {
@@ -244,7 +242,7 @@ pub(super) mod sample {
         /// A fixture's weights in F32, its tokenizer with the given `tokenizer.ggml.pre`.
         pub fn new(name: &str, pre: &str) -> Sample {
             let config = ModelConfig::read(&fixture(name).join("config.json")).unwrap();
-            let arch = config.model_type.clone();
+            let arch = config.architecture.name().to_owned();
             let key = |key: &str| format!("{arch}.{key}");
             let int = |n: usize| Value::U32(n as u32);
             let mut metadata = BTreeMap::from([
@@ -391,7 +389,7 @@ pub(super) mod sample {
                 Some("k_proj") => Some(config.num_key_value_heads),
                 _ => None,
             };
-            if let Some(heads) = heads.filter(|_| config.model_type == "llama") {
+            if let Some(heads) = heads.filter(|_| config.architecture.is_interleaved()) {
                 let width = shape.get(1).copied().unwrap_or(1);
                 let halves = (heads, 2, config.head_dim / 2, width);
                 let turns = tensor.reshape(halves).unwrap().transpose(1, 2).unwrap();

@@ -1,8 +1,8 @@
 //! Keys and values of every layer for a fixed number of sequences, allocated once.
 
-use super::cpu::{Cpu, Heads};
+use super::cpu::Cpu;
 use super::device::Device;
-use super::{ModelConfig, ModelError};
+use super::{Heads, ModelConfig, ModelError};
 
 /// The cache of one engine: `slots` sequences of up to `capacity` positions.
 ///

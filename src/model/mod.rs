@@ -4,6 +4,7 @@
 //! of adapters but the joint [`LowRank`], which `lora` implements.
 
 mod any;
+mod architecture;
 mod config;
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -22,17 +23,22 @@ mod gguf_tokenizer;
 mod json;
 mod kv_cache;
 mod layers;
+mod mapped;
 mod mat;
 mod module;
 mod rope;
+mod shapes;
+mod stored;
+mod tensor_file;
 mod weights;
 
 pub use any::{Compute, DeviceChoice, Model, ModelRef};
+pub use architecture::Architecture;
 pub use config::ModelConfig;
-pub use cpu::{Cpu, Span, log_sum_exp};
+pub use cpu::{Cpu, log_sum_exp};
 pub use decoder::{Batch, Decoder, Keep, Tape};
 pub use device::{Device, HeadNorms};
-pub use dtype::{Dtype, HalfType};
+pub use dtype::Dtype;
 pub use encoder::SentenceEncoder;
 pub use error::ModelError;
 pub use files::ModelFiles;
@@ -42,4 +48,7 @@ pub use layers::{Linear, LowRank, LowRankGradient, NoLowRank, Place, RmsNorm, Sh
 pub use mat::Mat;
 pub use module::{ModuleId, Projection};
 pub use rope::RopeScaling;
-pub use weights::{TensorFile, Weights};
+pub use shapes::{Heads, Span};
+pub use stored::{Format, StoredTensor};
+pub use tensor_file::TensorFile;
+pub use weights::Weights;

@@ -1,24 +1,21 @@
-//! Tensors by their Hugging Face names, as F32, whatever file they come from.
+//! Tensors by their Hugging Face names, whatever file they come from.
 //!
 //! Files are mapped, not read: a tensor is decoded when it is asked for, and only then touched.
 //! Headers are checked whole at open, so that a cut-off download fails before any work.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-use half::{bf16, f16};
-use memmap2::Mmap;
-use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
 use serde_json::Value;
 
 use crate::text::nearest;
 
 use super::ModelError;
-use super::dtype::HalfType;
 use super::gguf::GgufFile;
 use super::json::Keys;
+use super::stored::{Bytes, Format, StoredTensor};
+use super::tensor_file::TensorFile;
+use crate::half_type::HalfType;
 
 /// Told the stored bytes of every tensor that was decoded.
 type Progress = Box<dyn Fn(u64) + Send + Sync>;
@@ -95,8 +92,9 @@ impl Weights {
         let is_wide = |name: &str| match &self.source {
             Source::Safetensors { files, place } => place
                 .get(name)
-                .is_none_or(|&file| files[file].dtype(name) != Some(Dtype::F16)),
-            Source::Gguf(file) => file.has_range_of_f32(name),
+                .and_then(|&file| files[file].format(name))
+                .is_none_or(Format::has_range_of_f32),
+            Source::Gguf(file) => file.format(name).is_some_and(Format::has_range_of_f32),
         };
         let names = self.names().into_iter();
         match names.filter(|name| is_matrix(name)).any(is_wide) {
@@ -142,41 +140,51 @@ impl Weights {
         }
     }
 
-    /// Decodes a tensor to F32, row-major. `expected` is the shape that the configuration asks for.
+    /// A tensor as it is stored. `expected` is the shape that the configuration asks for.
     ///
     /// # Errors
     /// No such tensor (with the most similar name), another shape, a type of numbers that cannot be
-    /// read, a value that is not finite.
-    pub fn get(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
+    /// read.
+    pub fn tensor<'a>(
+        &'a self,
+        name: &'a str,
+        expected: &[usize],
+    ) -> Result<StoredTensor<'a>, ModelError> {
         let missing = || self.missing(name);
-        let (values, bytes) = match &self.source {
+        let (shape, bytes) = match &self.source {
             Source::Safetensors { files, place } => {
                 let file = &files[*place.get(name).ok_or_else(missing)?];
                 let found = file.shape(name).ok_or_else(missing)?;
                 check_shape(file.path(), name, found, expected)?;
-                (file.get(name)?.1, file.stored_bytes(name))
+                file.stored(name)?
             }
             Source::Gguf(file) => {
                 let found = file.shape(name).ok_or_else(missing)?;
                 check_shape(file.path(), name, found, expected)?;
-                (file.get(name)?, file.stored_bytes(name))
+                file.stored(name)?
             }
         };
-        if let Some(report) = &self.progress {
-            report(bytes.unwrap_or(0));
-        }
-        if let Some(half_type) = self.rounded {
-            let half = |v: &f32| half_type.round(*v);
-            return Ok(values.par_iter().with_min_len(1 << 16).map(half).collect());
-        }
-        Ok(values)
+        let bytes = Bytes {
+            rounded: self.rounded,
+            progress: self.progress.as_deref(),
+            ..bytes
+        };
+        Ok(StoredTensor::in_file(shape, bytes))
+    }
+
+    /// Decodes a tensor to F32, row-major. `expected` is the shape that the configuration asks for.
+    ///
+    /// # Errors
+    /// As for [`Weights::tensor`], and a value that is not finite.
+    pub fn get(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
+        Ok(self.tensor(name, expected)?.values()?.into_owned())
     }
 
     /// The mapped files and their content, sorted by path, for digests.
     pub(super) fn contents(&self) -> Vec<(&Path, &[u8])> {
         let mut all: Vec<(&Path, &[u8])> = match &self.source {
             Source::Safetensors { files, .. } => {
-                files.iter().map(|f| (f.path(), &f.map[..])).collect()
+                files.iter().map(|f| (f.path(), f.content())).collect()
             }
             Source::Gguf(file) => vec![(file.path(), file.content())],
         };
@@ -298,150 +306,13 @@ fn no_safetensors(folder: &Path) -> ModelError {
     }
 }
 
-/// Maps a file for reading.
-pub(super) fn map(path: &Path) -> Result<Mmap, ModelError> {
-    let io = |source| ModelError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
-    let file = File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.is_dir() {
-        return Err(io(std::io::ErrorKind::IsADirectory.into()));
-    }
-    // SAFETY: the map is read-only and the bytes are only ever read as integers and floats, for
-    // which every bit pattern is valid. A file that another process shortens meanwhile would end
-    // this one with SIGBUS, as it would any reader that maps its weights.
-    unsafe { Mmap::map(&file) }.map_err(io)
-}
-
-/// One safetensors file, mapped; every offset of its header lies inside it.
-pub struct TensorFile {
-    path: PathBuf,
-    map: Mmap,
-    data: usize,
-    infos: BTreeMap<String, TensorInfo>,
-}
-
-impl TensorFile {
-    /// Maps a file and checks its header against its length.
-    ///
-    /// # Errors
-    /// Unreadable, cut off, damaged.
-    pub fn open(path: &Path) -> Result<TensorFile, ModelError> {
-        let map = map(path)?;
-        let (header, metadata) =
-            SafeTensors::read_metadata(&map).map_err(|e| ModelError::Corrupt {
-                path: path.to_path_buf(),
-                problem: format!("{e} ({} bytes long)", map.len()),
-            })?;
-        let infos = metadata
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| (name, info.clone()))
-            .collect();
-        Ok(TensorFile {
-            path: path.to_path_buf(),
-            map,
-            data: 8 + header,
-            infos,
-        })
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Names of its tensors, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.infos.keys().map(String::as_str)
-    }
-
-    /// A tensor's shape.
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.infos.get(name).map(|info| &info.shape[..])
-    }
-
-    fn stored_bytes(&self, name: &str) -> Option<u64> {
-        let (start, end) = self.infos.get(name)?.data_offsets;
-        Some((end - start) as u64)
-    }
-
-    fn dtype(&self, name: &str) -> Option<Dtype> {
-        Some(self.infos.get(name)?.dtype)
-    }
-
-    /// A tensor's shape and values, widened to F32.
-    ///
-    /// # Errors
-    /// No such tensor, numbers other than F32, F16 and BF16, a value that is not finite.
-    pub fn get(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), ModelError> {
-        let info = self
-            .infos
-            .get(name)
-            .ok_or_else(|| ModelError::MissingTensor {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                nearest: nearest(name, self.names()),
-            })?;
-        let (start, end) = info.data_offsets;
-        let bytes = &self.map[self.data + start..self.data + end];
-        let values = widen(info.dtype, bytes).ok_or_else(|| ModelError::Dtype {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            dtype: info.dtype.to_string(),
-            rule: "weights must be F32, F16 or BF16; give the unquantized model",
-        })?;
-        check_finite(&self.path, name, &values)?;
-        Ok((info.shape.clone(), values))
-    }
-}
-
-/// Little-endian bytes of any alignment to F32.
-fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    Some(match dtype {
-        Dtype::F32 => widen_chunks(bytes, f32::from_le_bytes),
-        Dtype::F16 => widen_chunks(bytes, |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => widen_chunks(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-        _ => return None,
-    })
-}
-
-pub(super) fn widen_chunks<const N: usize>(
-    bytes: &[u8],
-    number: impl Fn([u8; N]) -> f32 + Sync,
-) -> Vec<f32> {
-    let (numbers, _) = bytes.as_chunks::<N>();
-    numbers
-        .par_iter()
-        .with_min_len(1 << 16)
-        .map(|&b| number(b))
-        .collect()
-}
-
-pub(super) fn check_finite(path: &Path, name: &str, values: &[f32]) -> Result<(), ModelError> {
-    let bad = |chunk: &[f32]| chunk.iter().position(|x| !x.is_finite());
-    let chunk = 1 << 16;
-    let first = values
-        .par_chunks(chunk)
-        .enumerate()
-        .find_map_first(|(i, part)| bad(part).map(|at| i * chunk + at));
-    match first {
-        None => Ok(()),
-        Some(index) => Err(ModelError::NotFinite {
-            path: path.to_path_buf(),
-            name: name.to_owned(),
-            index,
-            value: values[index],
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use half::{bf16, f16};
+    use safetensors::Dtype;
     use safetensors::tensor::TensorView;
 
     use super::*;

@@ -53,8 +53,8 @@ impl Asking<'_> {
     /// finished piece goes to `on_finished` at once, which returns by how much the bar moves.
     ///
     /// # Errors
-    /// What `on_finished` cannot do, or an interrupt: what was finished before has been handed
-    /// over.
+    /// What `on_finished` cannot do, a device whose memory is full, or an interrupt: what was
+    /// finished before has been handed over.
     pub fn run(
         &self,
         adapters: &[LoadedAdapter],
@@ -96,7 +96,7 @@ impl Asking<'_> {
         };
         let mut failure = None;
         let options = self.session.engine_options(self.slots);
-        Engine::new(&self.session.decoder, adapters, options).run(
+        let ran = Engine::new(&self.session.decoder, adapters, options).run(
             requests,
             &mut |finished| match on_finished(finished) {
                 Ok(more) => {
@@ -118,6 +118,7 @@ impl Asking<'_> {
             },
         );
         (events.into_inner())(RunEvent::End { phase });
+        ran?;
         match failure {
             Some(error) => Err(error),
             None if self.interrupt.is_set() => Err(RunError::Interrupted),

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::generate::{Engine, EngineOptions, Request, Sampling, Work};
 use crate::lora::{Adapter, DropoutKey, LoadedAdapter, LoraConfig, Trainable};
-use crate::model::{Keep, ModelConfig, ModelRef, ModuleId, Projection};
+use crate::model::{Architecture, Keep, ModelConfig, ModelError, ModelRef, ModuleId, Projection};
 use crate::random::{Philox, Purpose};
 use crate::train::{AdamW, MicroBatch, StepBatch, TrainSection, learner};
 
@@ -71,7 +71,7 @@ pub enum Part {
 /// Known shapes by name.
 pub fn shape(name: &str) -> Option<ModelConfig> {
     let qwen2 = |hidden, layers, heads, kv, dim, mlp, vocab, tied| ModelConfig {
-        model_type: "qwen2".into(),
+        architecture: Architecture::Qwen2,
         hidden_size: hidden,
         intermediate_size: mlp,
         num_hidden_layers: layers,
@@ -93,7 +93,7 @@ pub fn shape(name: &str) -> Option<ModelConfig> {
         "qwen2.5-7b" => qwen2(3584, 28, 28, 4, 128, 18944, 152_064, false),
         "qwen2.5-0.5b" | "0.5b" => qwen2(896, 24, 14, 2, 64, 4864, 151_936, true),
         "smollm2" => ModelConfig {
-            model_type: "llama".into(),
+            architecture: Architecture::Llama,
             qkv_bias: false,
             rope_theta: 1e5,
             rms_norm_eps: 1e-5,
@@ -132,7 +132,7 @@ impl<'a> Bench<'a> {
             ModelRef::Cpu(_) => (cpu_rates(), 4.0),
             #[cfg(feature = "gpu")]
             ModelRef::Gpu(decoder) => {
-                let found = decoder.device().ceilings().map_err(RunError::from)?;
+                let found = decoder.device().ceilings().map_err(ModelError::from)?;
                 let rates = Rates {
                     bytes_per_second: found.bytes_per_second,
                     operations_per_second: found.operations_per_second,
@@ -169,17 +169,17 @@ impl<'a> Bench<'a> {
                 &[1, 16, 32, 48]
             };
             for &rows in rows {
-                add(self.decode(rows, "none", 0));
+                add(self.decode(rows, "none", 0)?);
             }
             let rows = if large { 64 } else { 16 };
-            add(self.decode(rows, "q,v", 1));
-            add(self.decode(rows, "all-linear", 1));
+            add(self.decode(rows, "q,v", 1)?);
+            add(self.decode(rows, "all-linear", 1)?);
             let (rows, adapters) = if large { (80, 4) } else { (48, 2) };
-            add(self.decode(rows, "q,v", adapters));
+            add(self.decode(rows, "q,v", adapters)?);
         }
         if parts.contains(&Part::Prefill) {
             let (rows, length) = if large { (16, 256) } else { (4, 128) };
-            add(self.prefill(rows, length));
+            add(self.prefill(rows, length)?);
         }
         if parts.contains(&Part::Train) {
             let (rows, length) = if large { (8, 512) } else { (8, 128) };
@@ -286,7 +286,7 @@ impl<'a> Bench<'a> {
     }
 
     /// `rows` answers at once, by `adapters` adapters and the base, or by the one adapter alone.
-    fn decode(&self, rows: usize, adapter: &str, adapters: usize) -> Benchmark {
+    fn decode(&self, rows: usize, adapter: &str, adapters: usize) -> Result<Benchmark, RunError> {
         let config = self.model.config();
         let loaded: Vec<LoadedAdapter> = (0..adapters)
             .map(|i| {
@@ -312,7 +312,7 @@ impl<'a> Bench<'a> {
                 }
                 last = now;
                 ControlFlow::Continue(())
-            });
+            })?;
             whole = whole.min(start.elapsed().as_secs_f64());
         }
         let (layers, head) = parameters(config);
@@ -327,16 +327,16 @@ impl<'a> Bench<'a> {
             n => format!("decode, {rows} rows: base and {n} {adapter} adapters"),
         };
         let step = median(&mut steps);
-        self.measured(
+        Ok(self.measured(
             work,
             (rows * ANSWER) as f64 / whole,
             step,
             bytes,
             operations,
-        )
+        ))
     }
 
-    fn prefill(&self, rows: usize, length: usize) -> Benchmark {
+    fn prefill(&self, rows: usize, length: usize) -> Result<Benchmark, RunError> {
         let engine = Engine::new(self.model, &[], self.options(rows));
         self.reset_peak();
         let mut times: Vec<f64> = (0..3)
@@ -348,21 +348,21 @@ impl<'a> Bench<'a> {
                 engine.run(requests, &mut |_| ControlFlow::Continue(()), &mut |_| {
                     seconds = last.elapsed().as_secs_f64();
                     ControlFlow::Continue(())
-                });
-                seconds
+                })?;
+                Ok(seconds)
             })
-            .collect();
+            .collect::<Result<_, ModelError>>()?;
         let step = median(&mut times);
         let (layers, _) = parameters(self.model.config());
         let tokens = (rows * length) as f64;
         let bytes = self.number * layers;
-        self.measured(
+        Ok(self.measured(
             format!("prompts, {rows} of {length} tokens"),
             tokens / step,
             step,
             bytes,
             2.0 * tokens * layers,
-        )
+        ))
     }
 
     fn train(&self, adapter: &str, lengths: &[usize], keep: Keep) -> Result<Benchmark, RunError> {

@@ -214,9 +214,9 @@ impl TrainingJob<'_> {
             .into_iter()
             .map(|e| match e.is_rehearsal {
                 true => e.anchored(&session.decoder),
-                false => e,
+                false => Ok(e),
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;

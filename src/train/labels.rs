@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::chat::{ChatTemplate, Tokenizer};
-use crate::model::{Decoder, Device, Keep, Mat, ModelRef, NoLowRank};
+use crate::model::{Decoder, Device, Keep, Mat, ModelError, ModelRef, NoLowRank};
 
 use super::data::{Example, Origin, RowProblem, RowReason};
 
@@ -31,8 +31,10 @@ pub struct TokenizedExample {
 
 impl TokenizedExample {
     /// Makes it rehearsal, with the base's distributions as targets.
-    #[must_use]
-    pub fn anchored<'a>(self, model: impl Into<ModelRef<'a>>) -> Self {
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    pub fn anchored<'a>(self, model: impl Into<ModelRef<'a>>) -> Result<Self, ModelError> {
         match model.into() {
             ModelRef::Cpu(decoder) => self.anchored_on(decoder),
             #[cfg(feature = "gpu")]
@@ -40,19 +42,20 @@ impl TokenizedExample {
         }
     }
 
-    fn anchored_on<D: Device>(mut self, decoder: &Decoder<D>) -> Self {
+    fn anchored_on<D: Device>(mut self, decoder: &Decoder<D>) -> Result<Self, ModelError> {
         let rows = self.rows();
         let (hidden, _) = decoder.forward_training(
             &self.tokens[..rows],
             std::slice::from_ref(&(0..rows)),
             Keep::Input,
             &mut NoLowRank,
-        );
+        )?;
         let labelled: Vec<usize> = (0..rows).filter(|&row| self.is_label[row + 1]).collect();
         let device = decoder.device();
         let base = device.download(&device.gather(&hidden, &labelled));
+        device.had_room()?;
         self.base = Some(Arc::new(base));
-        self
+        Ok(self)
     }
 
     /// Rows that a forward pass needs: those before the last label, each of which predicts the

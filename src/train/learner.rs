@@ -5,14 +5,14 @@ use crate::model::{Decoder, Keep, ModelError, ModelRef};
 
 use super::batch::StepBatch;
 use super::optim::{AdamW, clip};
-use super::step::{StepLoss, accumulate, validate};
+use super::step::{StepLoss, accumulate_in_room, validate};
 
 /// What a run trains with. The host's copies are what checkpoints are written from.
 pub trait Learner {
     /// Clears the gradients and adds up those of a step; returns what the user should hear, too.
     ///
     /// # Errors
-    /// The device's memory is full.
+    /// The device's memory is full, whatever is computed again.
     fn accumulate(
         &mut self,
         batch: &StepBatch,
@@ -24,7 +24,10 @@ pub trait Learner {
     fn update(&mut self, max_norm: f64, learning_rate: f64) -> f64;
 
     /// Mean loss over the labelled tokens of some batches.
-    fn validate(&mut self, batch: &StepBatch) -> f64;
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    fn validate(&mut self, batch: &StepBatch) -> Result<f64, ModelError>;
 
     /// The matrices with their present gradients.
     fn with_gradients(&mut self) -> &Trainable;
@@ -71,10 +74,8 @@ impl Learner for Host<'_> {
         rehearsal_weight: f64,
         key: DropoutKey,
     ) -> Result<(StepLoss, Option<String>), ModelError> {
-        self.trainable.clear_gradients();
-        let (keep, trainable) = (self.keep, &mut self.trainable);
-        let loss = accumulate(self.decoder, trainable, batch, keep, rehearsal_weight, key);
-        Ok((loss, None))
+        let (keep, trainable) = (&mut self.keep, &mut self.trainable);
+        accumulate_in_room(self.decoder, trainable, batch, keep, rehearsal_weight, key)
     }
 
     fn update(&mut self, max_norm: f64, learning_rate: f64) -> f64 {
@@ -83,7 +84,7 @@ impl Learner for Host<'_> {
         norm
     }
 
-    fn validate(&mut self, batch: &StepBatch) -> f64 {
+    fn validate(&mut self, batch: &StepBatch) -> Result<f64, ModelError> {
         validate(self.decoder, &mut self.trainable, batch)
     }
 

@@ -31,10 +31,12 @@ pub use data::{
     SourceReport, Split, read_prompts, split,
 };
 pub use error::{Finding, PreflightError, TrainError};
+#[cfg(feature = "gpu")]
+pub use gpu::GpuAdamW;
 pub use labels::{Tokenized, TokenizedExample};
 pub(crate) use learner::learner;
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
 pub use schedule::Schedule;
-pub use step::{StepLoss, accumulate, validate};
+pub use step::{StepLoss, TrainedAdapter, accumulate, accumulate_in_room, validate};
 pub use trainer::{CheckpointHook, CheckpointView, TrainEnd, TrainLine, Training};

@@ -95,23 +95,6 @@ pub struct UpdateNumbers {
     pub correction: f32,
 }
 
-#[cfg(feature = "gpu")]
-impl UpdateNumbers {
-    /// As the GPU takes them; every gradient is multiplied by `scale` first.
-    pub fn on_gpu(self, scale: f32) -> crate::model::cuda::Update {
-        crate::model::cuda::Update {
-            gradient_scale: scale,
-            new_first: self.new_first,
-            old_second: self.old_second,
-            new_second: self.new_second,
-            epsilon: self.epsilon,
-            decay: self.decay,
-            step: self.step,
-            correction: self.correction,
-        }
-    }
-}
-
 /// Euclidean norm of all gradients together.
 pub fn gradient_norm(trainable: &Trainable) -> f64 {
     let square = |g: &f32| f64::from(*g) * f64::from(*g);

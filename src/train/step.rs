@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::lora::{DropoutKey, Trainable};
-use crate::model::{Cpu, Decoder, Device, Keep, LowRankGradient, Mat};
+use crate::model::{Cpu, Decoder, Device, Keep, LowRankGradient, Mat, ModelError};
 
 use super::batch::{MicroBatch, StepBatch};
 
@@ -20,56 +20,17 @@ pub struct StepLoss {
 /// tokens, plus `rehearsal_weight` times the mean divergence from the base over its rows of
 /// rehearsal (the distillation term of Li & Hoiem 2016, Learning without Forgetting, in KL form at
 /// temperature 1). `key` addresses dropout's draws.
-pub fn accumulate(
-    decoder: &Decoder,
-    trainable: &mut Trainable,
-    batch: &StepBatch,
-    keep: Keep,
-    rehearsal_weight: f64,
-    key: DropoutKey,
-) -> StepLoss {
-    accumulate_on(decoder, trainable, batch, keep, rehearsal_weight, key)
-}
-
-/// A trained adapter on some device.
-pub(super) trait Trained<D: Device> {
-    /// Its joint with the decoder.
-    fn low_rank(&mut self) -> &mut dyn LowRankGradient<D>;
-
-    /// Sets where dropout's draws are; `None` while validating.
-    fn set_dropout(&mut self, key: Option<DropoutKey>);
-}
-
-impl Trained<Cpu> for Trainable {
-    fn low_rank(&mut self) -> &mut dyn LowRankGradient<Cpu> {
-        self
-    }
-
-    fn set_dropout(&mut self, key: Option<DropoutKey>) {
-        self.dropout_key = key;
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl Trained<crate::model::cuda::Cuda> for crate::lora::GpuTrainable {
-    fn low_rank(&mut self) -> &mut dyn LowRankGradient<crate::model::cuda::Cuda> {
-        self.factors()
-    }
-
-    fn set_dropout(&mut self, key: Option<DropoutKey>) {
-        crate::lora::GpuTrainable::set_dropout(self, key);
-    }
-}
-
-/// As [`accumulate`], on any device.
-pub(super) fn accumulate_on<D: Device>(
+///
+/// # Errors
+/// The device's memory is full; then the gradients are those of a part of the step.
+pub fn accumulate<D: Device>(
     decoder: &Decoder<D>,
-    trained: &mut impl Trained<D>,
+    trained: &mut impl TrainedAdapter<D>,
     batch: &StepBatch,
     keep: Keep,
     rehearsal_weight: f64,
     key: DropoutKey,
-) -> StepLoss {
+) -> Result<StepLoss, ModelError> {
     let device = decoder.device();
     let weight = 1.0 / batch.labelled.max(1) as f32;
     let anchor = (rehearsal_weight / batch.rehearsed.max(1) as f64) as f32;
@@ -81,33 +42,104 @@ pub(super) fn accumulate_on<D: Device>(
         }));
         let sequences = sequences(micro);
         let (hidden, tape) =
-            decoder.forward_training(&micro.tokens, &sequences, keep, trained.low_rank());
+            decoder.forward_training(&micro.tokens, &sequences, keep, trained.low_rank())?;
         let mut gradient = device.zeros(device.height(&hidden), device.width(&hidden));
-        total += decoder.loss(&hidden, &labels(micro), weight, Some(&mut gradient));
+        total += decoder.loss(&hidden, &labels(micro), weight, Some(&mut gradient))?;
         if let Some((rows, base)) = rehearsed(micro) {
-            nats += decoder.divergence(&hidden, &rows, &base, anchor, &mut gradient);
+            nats += decoder.divergence(&hidden, &rows, &base, anchor, &mut gradient)?;
         }
         drop(hidden);
-        decoder.backward(tape, gradient, trained.low_rank());
+        decoder.backward(tape, gradient, trained.low_rank())?;
     }
     trained.set_dropout(None);
-    StepLoss {
+    Ok(StepLoss {
         loss: total / batch.labelled.max(1) as f64,
         rehearsal: (batch.rehearsed > 0).then(|| nats / batch.rehearsed as f64),
+    })
+}
+
+/// Clears the gradients and adds up those of a step as [`accumulate`] does; where the device's
+/// memory is full, once more from zero with less kept between forward and backward, until it fits.
+/// `keep` is then what fits, and the text says so to the user. All plans give the same bits.
+///
+/// # Errors
+/// The device's memory is too small for the least that can be kept.
+pub fn accumulate_in_room<D: Device>(
+    decoder: &Decoder<D>,
+    trained: &mut impl TrainedAdapter<D>,
+    batch: &StepBatch,
+    keep: &mut Keep,
+    rehearsal_weight: f64,
+    key: DropoutKey,
+) -> Result<(StepLoss, Option<String>), ModelError> {
+    let mut notice = None;
+    loop {
+        trained.clear_gradients();
+        let step = accumulate(decoder, trained, batch, *keep, rehearsal_weight, key);
+        match (step, keep.less()) {
+            (Err(ModelError::OutOfMemory { .. }), Some(less)) => {
+                *keep = less;
+                notice = Some(
+                    "the GPU's memory is full; activations are computed again from here on, which \
+                     takes longer and changes no result"
+                        .to_owned(),
+                );
+            }
+            (step, _) => return Ok((step?, notice)),
+        }
+    }
+}
+
+/// A trained adapter on some device.
+pub trait TrainedAdapter<D: Device> {
+    /// Its joint with the decoder.
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<D>;
+
+    /// Sets every gradient to zero.
+    fn clear_gradients(&mut self);
+
+    /// Sets where dropout's draws are; `None` while validating.
+    fn set_dropout(&mut self, key: Option<DropoutKey>);
+}
+
+impl TrainedAdapter<Cpu> for Trainable {
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<Cpu> {
+        self
+    }
+
+    fn clear_gradients(&mut self) {
+        Trainable::clear_gradients(self);
+    }
+
+    fn set_dropout(&mut self, key: Option<DropoutKey>) {
+        self.dropout_key = key;
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl TrainedAdapter<crate::gpu::Cuda> for crate::lora::GpuTrainable {
+    fn low_rank(&mut self) -> &mut dyn LowRankGradient<crate::gpu::Cuda> {
+        self
+    }
+
+    fn clear_gradients(&mut self) {
+        crate::lora::GpuTrainable::clear_gradients(self);
+    }
+
+    fn set_dropout(&mut self, key: Option<DropoutKey>) {
+        crate::lora::GpuTrainable::set_dropout(self, key);
     }
 }
 
 /// Mean loss over the labelled tokens of some batches, in nats, without gradients or dropout.
-pub fn validate(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch) -> f64 {
-    validate_on(decoder, trainable, batch)
-}
-
-/// As [`validate`], on any device.
-pub(super) fn validate_on<D: Device>(
+///
+/// # Errors
+/// The device's memory is full.
+pub fn validate<D: Device>(
     decoder: &Decoder<D>,
-    trained: &mut impl Trained<D>,
+    trained: &mut impl TrainedAdapter<D>,
     batch: &StepBatch,
-) -> f64 {
+) -> Result<f64, ModelError> {
     trained.set_dropout(None);
     let mut total = 0.0;
     for micro in &batch.micro_batches {
@@ -116,10 +148,10 @@ pub(super) fn validate_on<D: Device>(
             &sequences(micro),
             Keep::Input,
             trained.low_rank(),
-        );
-        total += decoder.loss(&hidden, &labels(micro), 0.0, None);
+        )?;
+        total += decoder.loss(&hidden, &labels(micro), 0.0, None)?;
     }
-    total / batch.labelled.max(1) as f64
+    Ok(total / batch.labelled.max(1) as f64)
 }
 
 fn sequences(micro: &MicroBatch) -> Vec<Range<usize>> {

@@ -231,7 +231,7 @@ impl Training<'_> {
             first = step;
             if validation.labelled > 0 && (step % eval_every == 0 || last) {
                 let started = Instant::now();
-                let loss = learner.validate(&validation);
+                let loss = learner.validate(&validation)?;
                 let line = TrainLine {
                     loss: None,
                     rehearsal_kl: None,

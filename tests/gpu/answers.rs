@@ -30,22 +30,23 @@ fn run(
 ) -> Answers {
     let mut answers = Answers::new();
     let options = options(model.config().vocab_size - 4, step_rows);
-    Engine::new(model, adapters, options).run(
-        requests,
-        &mut |finished| {
-            match finished {
-                Finished::Generated {
-                    id,
-                    tokens,
-                    logprobs,
-                    ..
-                } => answers.insert(id, (tokens, logprobs)),
-                Finished::Scored { id, logprobs } => answers.insert(id, (Vec::new(), logprobs)),
-            };
+    let mut on_finished = |finished| {
+        match finished {
+            Finished::Generated {
+                id,
+                tokens,
+                logprobs,
+                ..
+            } => answers.insert(id, (tokens, logprobs)),
+            Finished::Scored { id, logprobs } => answers.insert(id, (Vec::new(), logprobs)),
+        };
+        ControlFlow::Continue(())
+    };
+    Engine::new(model, adapters, options)
+        .run(requests, &mut on_finished, &mut |_| {
             ControlFlow::Continue(())
-        },
-        &mut |_| ControlFlow::Continue(()),
-    );
+        })
+        .unwrap();
     answers
 }
 

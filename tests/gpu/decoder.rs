@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use qeval::gpu::Cuda;
 use qeval::lora::{
-    BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, Trainable, adapter_table,
+    AdapterTable, BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, RowAdapters, Trainable,
 };
-use qeval::model::cuda::{Cuda, Next, Numbers, RowAdapters};
+use qeval::model::cuda::Next;
 use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{
@@ -42,16 +43,13 @@ fn logits_of_base_and_adapters_in_one_batch() {
                 .flat_map(|a| vec![a; len])
                 .collect();
             let mut cache = KvCache::new(&pair.config, 3, len);
-            let hidden = pair.cpu.forward(
-                &batch,
-                &mut cache,
-                &mut BatchAdapters::new(&adapters, &which),
-            );
-            let table = Arc::new(adapter_table(&cuda, &adapters).unwrap());
+            let mut of_rows = BatchAdapters::new(&adapters, &which);
+            let hidden = pair.cpu.forward(&batch, &mut cache, &mut of_rows).unwrap();
+            let table = Arc::new(AdapterTable::new(&cuda, &adapters).unwrap());
             let numbers: Vec<i32> = which.iter().map(|w| w.map_or(-1, |w| w as i32)).collect();
-            let mut rows = RowAdapters::new(table, Numbers::of(&cuda, &numbers));
+            let mut rows = RowAdapters::new(table, &numbers);
             let mut cache = KvCache::on(&cuda, &pair.config, 3, len).unwrap();
-            let found = pair.gpu.forward(&batch, &mut cache, &mut rows);
+            let found = pair.gpu.forward(&batch, &mut cache, &mut rows).unwrap();
             assert_close(
                 &format!("{kind} {label} hidden"),
                 &down(&cuda, &found),
@@ -59,10 +57,9 @@ fn logits_of_base_and_adapters_in_one_batch() {
                 3e-2,
             );
             let last: Vec<usize> = (1..=3).map(|s| s * len - 1).collect();
-            let expected = pair.cpu.logits(&hidden.gather(&last));
-            let found = pair
-                .gpu
-                .logits(&qeval::model::Device::gather(&cuda, &found, &last));
+            let expected = pair.cpu.logits(&hidden.gather(&last)).unwrap();
+            let last = qeval::model::Device::gather(&cuda, &found, &last);
+            let found = pair.gpu.logits(&last).unwrap();
             assert_close(
                 &format!("{kind} {label} logits"),
                 &down(&cuda, &found),
@@ -105,16 +102,22 @@ fn step<D: qeval::model::Device>(
     rehearsed: Option<&qeval::model::Mat>,
     low_rank: &mut impl LowRankGradient<D>,
 ) -> (f64, f64) {
-    let (hidden, tape) = decoder.forward_training(&step.ids, &step.sequences, keep, low_rank);
+    let (hidden, tape) = decoder
+        .forward_training(&step.ids, &step.sequences, keep, low_rank)
+        .unwrap();
     let device = decoder.device();
     let mut d = device.zeros(device.height(&hidden), device.width(&hidden));
     let weight = 1.0 / step.labels.len() as f32;
-    let loss = decoder.loss(&hidden, &step.labels, weight, Some(&mut d));
+    let loss = decoder
+        .loss(&hidden, &step.labels, weight, Some(&mut d))
+        .unwrap();
     let nats = rehearsed.map_or(0.0, |base| {
         let rows: Vec<usize> = (0..base.rows()).map(|i| 2 * i).collect();
-        decoder.divergence(&hidden, &rows, base, 0.1, &mut d)
+        decoder
+            .divergence(&hidden, &rows, base, 0.1, &mut d)
+            .unwrap()
     });
-    decoder.backward(tape, d, low_rank);
+    decoder.backward(tape, d, low_rank).unwrap();
     (loss, nats)
 }
 
@@ -150,8 +153,8 @@ fn gradients(cuda: &Cuda) {
             let (loss, nats) = step(&pair.cpu, &data, Keep::Products, Some(&base), &mut host);
             let mut bits: Vec<Vec<Vec<f32>>> = Vec::new();
             for keep in [Keep::All, Keep::Products, Keep::Input] {
-                card.factors().clear_gradients();
-                let (found, found_nats) = step(&pair.gpu, &data, keep, Some(&base), card.factors());
+                card.clear_gradients();
+                let (found, found_nats) = step(&pair.gpu, &data, keep, Some(&base), &mut card);
                 assert!(
                     (found - loss).abs() < 5e-3 * loss,
                     "{kind}: loss {found}, {loss}"
@@ -160,7 +163,7 @@ fn gradients(cuda: &Cuda) {
                     (found_nats - nats).abs() < 2e-2 * nats.max(0.1),
                     "{found_nats}, {nats}"
                 );
-                bits.push(card.factors().gradients());
+                bits.push(card.gradients());
             }
             for less in &bits[1..] {
                 assert_eq!(&bits[0], less, "what is kept changes no bit");
@@ -197,6 +200,7 @@ fn adamw_is_that_of_the_cpu() {
     let mut optimizer = qeval::train::AdamW::new(&section, &host);
     let mut card = GpuTrainable::new(&cuda, &host).unwrap();
     let mut updates = qeval::train::AdamW::new(&section, &host);
+    let mut on_card = qeval::train::GpuAdamW::new(&card, &updates.moments).unwrap();
     for round in 0..3 {
         let gradients: Vec<Vec<f32>> = host
             .matrices()
@@ -204,14 +208,13 @@ fn adamw_is_that_of_the_cpu() {
             .map(|(i, (_, m))| numbers(1, m.value.len(), 1000 + 50 * round + i as u64).data)
             .collect();
         host.update(|i, m| m.gradient.copy_from_slice(&gradients[i]));
-        card.factors()
-            .set_gradients(&gradients.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        card.set_gradients(&gradients.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let norm = qeval::train::gradient_norm(&host);
-        assert!((card.factors().gradient_norm() - norm).abs() < 1e-5 * norm);
+        assert!((on_card.gradient_norm(&card) - norm).abs() < 1e-5 * norm);
         optimizer.update(&mut host, 1e-3);
         let update = updates.next_update(1e-3);
-        card.factors().update(&update.on_gpu(1.0));
-        let found = card.factors().values();
+        on_card.update(&mut card, &update, 1.0);
+        let found = card.values();
         for ((_, m), found) in host.matrices().zip(found) {
             assert_close("value", &found, &m.value, 1e-6);
         }
@@ -242,10 +245,12 @@ fn a_graph_repeats_its_work() {
     };
     rows.set(&next(0));
     let described = rows.rows();
-    let (graph, hidden) = cuda.record(|| {
-        pair.gpu
-            .forward_rows(&described, &mut cache, &mut NoLowRank)
-    });
+    let (graph, hidden) = cuda
+        .record(|| {
+            pair.gpu
+                .forward_rows(&described, &mut cache, &mut NoLowRank)
+        })
+        .unwrap();
     let mut replayed = Vec::new();
     for position in 0..12 {
         rows.set(&next(position));
@@ -257,7 +262,8 @@ fn a_graph_repeats_its_work() {
         rows.set(&next(position));
         let again = pair
             .gpu
-            .forward_rows(&described, &mut cache, &mut NoLowRank);
+            .forward_rows(&described, &mut cache, &mut NoLowRank)
+            .unwrap();
         let again = down(&cuda, &again);
         assert_eq!(again[..256], replayed[..256]);
         assert_eq!(again[512..768], replayed[512..768]);
@@ -272,7 +278,10 @@ fn a_graph_repeats_its_work() {
         tokens: ids.clone(),
         spans: vec![span],
     };
-    let expected = pair.cpu.forward(&batch, &mut cache, &mut NoLowRank);
+    let expected = pair
+        .cpu
+        .forward(&batch, &mut cache, &mut NoLowRank)
+        .unwrap();
     rows.set(&next(11));
     let mut cache = KvCache::on(&cuda, &pair.config, 4, 64).unwrap();
     let mut last = Vec::new();
@@ -282,7 +291,8 @@ fn a_graph_repeats_its_work() {
             &cuda,
             &pair
                 .gpu
-                .forward_rows(&described, &mut cache, &mut NoLowRank),
+                .forward_rows(&described, &mut cache, &mut NoLowRank)
+                .unwrap(),
         );
     }
     assert_close("token by token", &last[..256], expected.row(11), 3e-2);

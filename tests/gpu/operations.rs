@@ -1,9 +1,11 @@
 //! One operation at a time, on random numbers that both devices hold exactly.
 
 use qeval::generate::Sampling;
-use qeval::model::cpu::Heads;
-use qeval::model::cuda::{Cuda, Next, Numbers, SingleRows};
-use qeval::model::{Cpu, Device, HeadNorms, Linear, Mat, Place, RmsNorm, Site, Span};
+use qeval::gpu::{Cuda, Numbers};
+use qeval::model::cuda::{Next, SingleRows};
+use qeval::model::{
+    Cpu, Device, HeadNorms, Heads, Linear, Mat, Place, RmsNorm, Site, Span, StoredTensor,
+};
 
 use crate::support::{assert_close, down, gpu, gpus, numbers};
 
@@ -73,7 +75,7 @@ fn scaled(mut x: Mat, by: f32) -> Mat {
 
 fn linear<D: Device>(device: &D, w: &Mat, bias: Option<&[f32]>) -> Linear<D> {
     Linear {
-        weight: device.weight(&[&w.data], w.cols).unwrap(),
+        weight: device.weight(&[StoredTensor::of(&w.data, w.cols)]).unwrap(),
         bias: bias.map(|b| device.vector(b).unwrap()),
         place: PLACE,
     }
@@ -400,7 +402,7 @@ fn tokens_are_chosen_as_on_the_cpu() {
     let Some(cuda) = gpu() else { return };
     let (rows, n, k) = (11, 5003, 64);
     let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));
-    let weight = cuda.weight(&[&w.data], k).unwrap();
+    let weight = cuda.weight(&[StoredTensor::of(&w.data, k)]).unwrap();
     let logits = cuda.logits(&weight, &cuda.upload(&x));
     let host = cuda.download(&logits);
     let usable = 4990;
@@ -522,7 +524,7 @@ fn draws_are_those_of_the_host() {
     let (rows, k) = (64, 64);
     for n in [5003, 49152, 152_064] {
         let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));
-        let weight = cuda.weight(&[&w.data], k).unwrap();
+        let weight = cuda.weight(&[StoredTensor::of(&w.data, k)]).unwrap();
         let logits = cuda.logits(&weight, &cuda.upload(&x));
         let host = cuda.download(&logits);
         let usable = n - 3;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, TargetModules, TrainedOn};
-use qeval::model::{
-    Compute, Decoder, DeviceChoice, Dtype, HalfType, Keep, Model, ModelFiles, ModelRef,
-};
+use qeval::model::{Compute, Decoder, DeviceChoice, Dtype, Keep, Model, ModelFiles, ModelRef};
 use qeval::run::Session;
 use qeval::train::{
     CheckpointHook, CheckpointView, Origin, TokenizedExample, TrainLine, TrainSection, Training,
@@ -90,22 +89,23 @@ fn run(session: &Session, slots: usize, requests: Vec<Request>) -> Answers {
         usable_vocab: session.usable_vocab,
     };
     let mut answers = Answers::new();
-    Engine::new(session.decoder.as_ref(), &[], options).run(
-        requests,
-        &mut |finished| {
-            match finished {
-                Finished::Generated {
-                    id,
-                    tokens,
-                    logprobs,
-                    ..
-                } => answers.insert(id, (tokens, logprobs)),
-                Finished::Scored { id, logprobs } => answers.insert(id, (Vec::new(), logprobs)),
-            };
+    let mut on_finished = |finished| {
+        match finished {
+            Finished::Generated {
+                id,
+                tokens,
+                logprobs,
+                ..
+            } => answers.insert(id, (tokens, logprobs)),
+            Finished::Scored { id, logprobs } => answers.insert(id, (Vec::new(), logprobs)),
+        };
+        ControlFlow::Continue(())
+    };
+    Engine::new(session.decoder.as_ref(), &[], options)
+        .run(requests, &mut on_finished, &mut |_| {
             ControlFlow::Continue(())
-        },
-        &mut |_| ControlFlow::Continue(()),
-    );
+        })
+        .unwrap();
     answers
 }
 
@@ -320,7 +320,8 @@ fn gradients(dtype: Dtype, limit: f64) {
         Keep::Products,
         0.0,
         DropoutKey::default(),
-    );
+    )
+    .unwrap();
     let micro = &batch.micro_batches[0];
     assert_eq!(batch.micro_batches.len(), 1);
     let ends = micro
@@ -342,18 +343,20 @@ fn gradients(dtype: Dtype, limit: f64) {
         .enumerate()
         .filter_map(|(r, l)| l.map(|l| (r, l)))
         .collect();
-    let low_rank: &mut dyn LowRankGradient<_> = factors.factors();
-    let (hidden, tape) =
-        decoder.forward_training(&micro.tokens, &sequences, Keep::Products, low_rank);
+    let low_rank: &mut dyn LowRankGradient<_> = &mut factors;
+    let (hidden, tape) = decoder
+        .forward_training(&micro.tokens, &sequences, Keep::Products, low_rank)
+        .unwrap();
     use qeval::model::Device;
     let mut d = decoder
         .device()
         .zeros(micro.tokens.len(), config.hidden_size);
-    let found = decoder.loss(&hidden, &labels, 1.0 / batch.labelled as f32, Some(&mut d))
-        / batch.labelled as f64;
-    decoder.backward(tape, d, low_rank);
+    let weight = 1.0 / batch.labelled as f32;
+    let sum = decoder.loss(&hidden, &labels, weight, Some(&mut d));
+    let found = sum.unwrap() / batch.labelled as f64;
+    decoder.backward(tape, d, low_rank).unwrap();
     let (mut all, mut each) = ((Vec::new(), Vec::new()), Vec::new());
-    for ((name, matrix), found) in trainable.matrices().zip(factors.factors().gradients()) {
+    for ((name, matrix), found) in trainable.matrices().zip(factors.gradients()) {
         each.push((crate::support::difference(&found, &matrix.gradient), name));
         all.0.extend_from_slice(&found);
         all.1.extend_from_slice(&matrix.gradient);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use half::bf16;
+use qeval::gpu::Cuda;
+use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, LowRankPair, Trainable};
-use qeval::model::cuda::Cuda;
-use qeval::model::{Cpu, Decoder, Device, HalfType, Mat, ModelConfig, ModuleId, Weights};
+use qeval::model::{Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
 use qeval::random::{Philox, Purpose};
 
 /// The GPU, or `None` with a word about it where there is none: the tests then pass without having
@@ -84,7 +85,7 @@ pub fn config(kind: &str) -> ModelConfig {
         _ => (3, 1, 64),
     };
     ModelConfig {
-        model_type: kind.into(),
+        architecture: Architecture::named(kind).unwrap(),
         hidden_size: 256,
         intermediate_size: 448,
         num_hidden_layers: 3,

@@ -18,7 +18,9 @@ use crate::support::{Expected, TINY, Tiny, bits, norm, relative_difference, tran
 /// Loss and gradients of one step from zero.
 fn step(decoder: &Decoder, trainable: &mut Trainable, batch: &StepBatch, keep: Keep) -> f64 {
     trainable.clear_gradients();
-    accumulate(decoder, trainable, batch, keep, 1.0, DropoutKey::default()).loss
+    let key = DropoutKey::default();
+    let step = accumulate(decoder, trainable, batch, keep, 1.0, key);
+    step.unwrap().loss
 }
 
 /// Every gradient: module, `A` as `[rank, in]`, `B` as `[out, rank]`.
@@ -275,7 +277,8 @@ impl Landscape<'_> {
             Keep::Products,
             weight,
             self.key,
-        );
+        )
+        .unwrap();
         said.loss + weight * said.rehearsal.unwrap_or(0.0)
     }
 
@@ -302,7 +305,7 @@ fn half_rehearsed(tiny: &Tiny, mut batch: StepBatch) -> StepBatch {
         let forward =
             tiny.decoder
                 .forward_training(&micro.tokens, &sequences, keep, &mut NoLowRank);
-        let base = Arc::new(forward.0);
+        let base = Arc::new(forward.unwrap().0);
         let labelled = (0..micro.labels.len()).filter(|&row| micro.labels[row].is_some());
         for row in labelled.step_by(2).collect::<Vec<_>>() {
             micro.labels[row] = None;
@@ -331,7 +334,8 @@ fn rehearsal_has_no_gradient_at_the_base_itself() {
         Keep::Products,
         1.0,
         DropoutKey::default(),
-    );
+    )
+    .unwrap();
     assert!(said.rehearsal.unwrap() > 1e-4 && gradient_norm(&trainable) > 1e-4);
     trainable.update(|_, matrix| matrix.value.fill(0.0));
     trainable.clear_gradients();
@@ -342,7 +346,8 @@ fn rehearsal_has_no_gradient_at_the_base_itself() {
         Keep::Products,
         1.0,
         DropoutKey::default(),
-    );
+    )
+    .unwrap();
     assert!(said.rehearsal.unwrap() < 1e-6, "{said:?}");
     assert!(gradient_norm(&trainable) < 1e-6);
 }
@@ -441,6 +446,7 @@ fn dropout_depends_on_its_key_alone_and_spares_validation() {
             1.0,
             key,
         )
+        .unwrap()
         .loss
     };
     let key = DropoutKey {
@@ -455,6 +461,6 @@ fn dropout_depends_on_its_key_alone_and_spares_validation() {
     assert_ne!(dropped, loss(0.0, key));
     let mut trainable = tiny.trainable("plain", 0.5);
     step(&tiny.decoder, &mut trainable, &batch, Keep::Products);
-    let validated = validate(&tiny.decoder, &mut trainable, &batch);
+    let validated = validate(&tiny.decoder, &mut trainable, &batch).unwrap();
     assert_eq!(validated, loss(0.0, key));
 }

@@ -119,7 +119,9 @@ fn run(
         assert!(steps < 100_000, "the engine does not end");
         Continue(())
     };
-    Engine::new(&tiny.decoder, adapters, options).run(requests, &mut on_finished, &mut on_step);
+    Engine::new(&tiny.decoder, adapters, options)
+        .run(requests, &mut on_finished, &mut on_step)
+        .unwrap();
     results
 }
 
@@ -375,6 +377,7 @@ fn training_leaves_the_base_alone_and_every_matrix_learns() {
                     1.0,
                     key,
                 )
+                .unwrap()
                 .loss,
             );
             for (matrix, trained) in trainable.matrices() {

@@ -15,12 +15,16 @@ mod bad_input;
 mod commands;
 /// What README and the guide show.
 mod documents;
+/// A device whose memory is full.
+mod full_memory;
 /// Precision and recall of the checks.
 mod goldens;
 /// Gradients and optimizer against PyTorch.
 mod gradients;
 /// What must not change a bit.
 mod invariance;
+/// The CPU with little memory.
+mod limited;
 /// Logits against transformers and peft.
 mod parity;
 /// Throw-away projects.

@@ -152,7 +152,8 @@ pub fn logits(decoder: &Decoder, ids: &[u32], low_rank: &mut dyn LowRank) -> Mat
         tokens: ids.to_vec(),
         spans: vec![rows],
     };
-    decoder.logits(&decoder.forward(&batch, &mut cache, low_rank))
+    let hidden = decoder.forward(&batch, &mut cache, low_rank).unwrap();
+    decoder.logits(&hidden).unwrap()
 }
 
 /// The largest absolute difference; infinite when lengths differ or a value is no number.

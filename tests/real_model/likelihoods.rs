@@ -185,16 +185,15 @@ fn scored(model: &RealModel) -> Vec<[Vec<f32>; 3]> {
         model.files.usable_vocab,
     );
     let mut all = vec![<[Vec<f32>; 3]>::default(); FACTS.len()];
-    Engine::new(&model.decoder, &[], options).run(
-        requests,
-        &mut |finished| {
-            if let Finished::Scored { id, logprobs } = finished {
-                all[id / 3][id % 3] = logprobs;
-            }
-            Continue(())
-        },
-        &mut |_| Continue(()),
-    );
+    let mut on_finished = |finished| {
+        if let Finished::Scored { id, logprobs } = finished {
+            all[id / 3][id % 3] = logprobs;
+        }
+        Continue(())
+    };
+    Engine::new(&model.decoder, &[], options)
+        .run(requests, &mut on_finished, &mut |_| Continue(()))
+        .unwrap();
     all
 }
 

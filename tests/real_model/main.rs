@@ -19,8 +19,9 @@ use std::sync::OnceLock;
 use qeval::chat::{ChatTemplate, Conversation, Tokenizer};
 use qeval::flow::Finish;
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use qeval::half_type::HalfType;
 use qeval::lora::{Adapter, LoadedAdapter, LoraConfig, Trainable};
-use qeval::model::{Batch, Decoder, HalfType, KvCache, ModelFiles, NoLowRank, Span};
+use qeval::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span};
 use qeval::random::{Philox, Purpose};
 use serde::Deserialize;
 
@@ -156,8 +157,12 @@ fn last_logits(model: &RealModel, ids: &[u32]) -> Vec<f32> {
         tokens: ids.to_vec(),
         spans: vec![rows],
     };
-    let hidden = model.decoder.forward(&batch, &mut cache, &mut NoLowRank);
-    model.decoder.logits(&hidden.gather(&[ids.len() - 1])).data
+    let decoder = &model.decoder;
+    let hidden = decoder.forward(&batch, &mut cache, &mut NoLowRank).unwrap();
+    decoder
+        .logits(&hidden.gather(&[ids.len() - 1]))
+        .unwrap()
+        .data
 }
 
 #[test]
@@ -252,7 +257,8 @@ fn answer(
         Continue(())
     };
     Engine::new(&model.decoder, adapters, options)
-        .run(requests, &mut on_finished, &mut |_| Continue(()));
+        .run(requests, &mut on_finished, &mut |_| Continue(()))
+        .unwrap();
     answers
 }
 

@@ -11,47 +11,10 @@ use rayon::prelude::*;
 use super::gemm::{Aligned, Shared, Strided, small_product};
 use super::rows::{softmax, softmax_backward};
 use super::tile::{PANEL, Tile, run, tile_shape};
+use crate::model::shapes::{Heads, Span};
 
 /// Query rows whose gradients are formed together; keys after them are skipped.
 const GRADIENT_BLOCK: usize = 48;
-
-/// Heads and their sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heads {
-    /// Query heads.
-    pub queries: usize,
-    /// Key and value heads; divides `queries`.
-    pub kv: usize,
-    /// Numbers of a head.
-    pub dim: usize,
-}
-
-impl Heads {
-    /// Numbers of a row that holds all queries, keys, and values.
-    pub fn row(&self) -> usize {
-        (self.queries + 2 * self.kv) * self.dim
-    }
-
-    /// Query heads that share a key head.
-    pub fn group(&self) -> usize {
-        self.queries / self.kv
-    }
-
-    /// Where query head `h` starts in a row.
-    pub fn query(&self, h: usize) -> usize {
-        h * self.dim
-    }
-
-    /// Where key head `h` starts in a row.
-    pub fn key(&self, h: usize) -> usize {
-        (self.queries + h) * self.dim
-    }
-
-    /// Where value head `h` starts in a row.
-    pub fn value(&self, h: usize) -> usize {
-        (self.queries + self.kv + h) * self.dim
-    }
-}
 
 /// Keys and values of one layer for a fixed number of sequences ("slots") of fixed capacity.
 ///
@@ -116,17 +79,6 @@ impl LayerKv {
             self.values.copy_within(a..a + len, b);
         }
     }
-}
-
-/// Neighbouring rows of a batch that are consecutive positions of one slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    /// Whose keys and values.
-    pub slot: usize,
-    /// Position of the first row.
-    pub position: usize,
-    /// The rows.
-    pub rows: Range<usize>,
 }
 
 /// Attends every row of `qkv` (`[queries | keys | values]`, keys already stored) to its slot's

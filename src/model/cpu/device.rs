@@ -1,14 +1,15 @@
 //! The operations of the layers over the kernels of this folder.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use rayon::prelude::*;
 
 use super::rows;
-use super::{Heads, LayerKv, Packed, Span, attend, attend_backward, product, product_backward};
+use super::{LayerKv, Packed, attend, attend_backward, product, product_backward};
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
-use crate::model::{Mat, ModelConfig, ModelError};
+use crate::model::{Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 use crate::random::{Philox, Purpose};
 
 /// Rows whose logits are in memory together while a loss is formed.
@@ -106,12 +107,21 @@ impl Device for Cpu {
         LOSS_ROWS
     }
 
+    fn had_room(&self) -> Result<(), ModelError> {
+        // The host's memory ends the process when it is full.
+        Ok(())
+    }
+
     fn supports(&self, _: &ModelConfig) -> Result<(), ModelError> {
         Ok(())
     }
 
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<Packed, ModelError> {
-        Ok(Packed::stack(parts, inputs))
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Packed, ModelError> {
+        let inputs = StoredTensor::same_cols(parts);
+        let values = parts.iter().map(StoredTensor::values);
+        let values: Vec<Cow<'_, [f32]>> = values.collect::<Result<_, _>>()?;
+        let values: Vec<&[f32]> = values.iter().map(|v| &**v).collect();
+        Ok(Packed::stack(&values, inputs))
     }
 
     fn random_weight(

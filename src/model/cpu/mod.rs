@@ -10,7 +10,7 @@ mod rows;
 mod simd;
 mod tile;
 
-pub use attention::{Heads, LayerKv, Span, attend, attend_backward};
+pub use attention::{LayerKv, attend, attend_backward};
 pub use device::Cpu;
 pub use gemm::{Packed, Strided, product, product_backward, small_product};
 pub use rows::{dot, log_sum_exp};

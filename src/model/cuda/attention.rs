@@ -1,15 +1,15 @@
 //! Attention over the cache, forward and backward.
 
-use super::context::{Arg, Cuda};
-use super::device::{CudaKv, CudaRotary};
 use super::factored::Factored;
+use super::frozen::CudaRotary;
+use super::kv::CudaKv;
 use super::mat::{CudaMat, Height};
-use super::memory::Buffer;
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
 use super::rows::{CudaRows, Kind};
-use crate::model::cpu::Heads;
+use crate::gpu::{Arg, Buffer, Cuda, Grid};
+use crate::model::Heads;
 use crate::model::device::{Device, HeadNorms};
-use crate::model::layers::{Linear, RmsNorm};
+use crate::model::layers::Linear;
 
 use Arg::{Float, Int, Long};
 
@@ -61,7 +61,7 @@ const OF_GROUPS: TiledKernels = TiledKernels {
 
 impl Cuda {
     fn tiled_kernels(&self) -> &'static TiledKernels {
-        if self.0.warp_groups {
+        if self.warp_groups() {
             &OF_GROUPS
         } else {
             &OF_WARPS
@@ -69,7 +69,16 @@ impl Cuda {
     }
 
     /// Launches a block for every query head and tile.
-    fn launch_tiled(&self, kernel: ByWidth, heads: Heads, tiles: usize, args: &mut Vec<Arg>) {
+    ///
+    /// # Safety
+    /// `args` begin the kernel's arguments, up to the list of tiles; see [`Cuda::launch`].
+    unsafe fn launch_tiled(
+        &self,
+        kernel: ByWidth,
+        heads: Heads,
+        tiles: usize,
+        args: &mut Vec<Arg>,
+    ) {
         let Heads { queries, kv, dim } = heads;
         args.extend([
             Int(queries as i32),
@@ -78,22 +87,18 @@ impl Cuda {
             Float(1.0 / (dim as f32).sqrt()),
         ]);
         let (name, _) = by_width(dim, kernel);
-        let shared = self.0.shared(name);
-        self.0.launch(name, (queries, tiles, 1), 128, shared, args);
+        let grid = Grid::new((queries, tiles, 1), 128).shared(self.shared_memory(name));
+        // SAFETY: as for this function; what follows the list is the same in every kernel.
+        unsafe { self.launch(name, grid, args) };
     }
 
     fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
-        let pointer = |norm: Option<&RmsNorm<Cuda>>| {
-            Arg::Pointer(norm.map_or(0, |n| n.weight.single.address()))
-        };
-        [pointer(norms.queries), pointer(norms.keys)]
+        let dim = norms.heads.dim;
+        [norms.queries, norms.keys].map(|n| n.map_or(Arg::NONE, |n| n.weight.pointer(dim)))
     }
 
     fn room_for(&self, heads: Heads, rows: &CudaRows) -> CudaKv {
-        match CudaKv::room(&self.0, heads, rows.slots, rows.capacity) {
-            Ok(kv) => kv,
-            Err(error) => std::panic::panic_any(error),
-        }
+        CudaKv::room(self, heads, rows.slots, rows.capacity)
     }
 
     /// Rotated queries go to `q`, keys and values to `kv`.
@@ -114,36 +119,47 @@ impl Cuda {
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         // Few rows need their heads side by side, many fill the device as they are.
-        let shares = if qkv.rows < 4 * self.0.processors {
+        let shares = if qkv.rows < 4 * self.processors() {
             norms.heads.row().div_ceil(8 * dim)
         } else {
             1
         };
         let block = if shares > 1 { 128 } else { ROW };
-        self.0.launch(
-            "place_heads",
-            (qkv.rows, shares, 1),
-            block,
-            0,
-            &[
-                qkv.pointer(),
-                q.pointer(),
-                Arg::Pointer(kv.keys.address()),
-                Arg::Pointer(kv.values.address()),
-                rows.positions.pointer(),
-                rows.cache_rows.pointer(),
-                Arg::Pointer(rotary.cos.address()),
-                Arg::Pointer(rotary.sin.address()),
-                q_norm,
-                k_norm,
-                Int(queries as i32),
-                Int(kv_heads as i32),
-                Int(dim as i32),
-                Float(eps),
-                Int(qkv.planes as i32),
-                Long(qkv.plane() as u64),
-            ],
+        let (height, cols) = qkv.whole_rows();
+        assert_eq!(
+            (height, cols),
+            (rows.count, norms.heads.row()),
+            "heads of every row"
         );
+        assert_eq!(
+            q.half_rows(),
+            (height, queries * dim),
+            "queries of every row"
+        );
+        let [keys, values] = kv.pointers(norms.heads, rows);
+        let [cos, sin] = rotary.pointers(dim, rows.end());
+        let args = [
+            qkv.pointer(),
+            q.pointer(),
+            keys,
+            values,
+            rows.positions.pointer(),
+            rows.cache_rows.pointer(),
+            cos,
+            sin,
+            q_norm,
+            k_norm,
+            Int(queries as i32),
+            Int(kv_heads as i32),
+            Int(dim as i32),
+            Float(eps),
+            Int(qkv.planes as i32),
+            Long(qkv.plane() as u64),
+        ];
+        // SAFETY: `place_heads(qkv, q, keys, values, position, cache_row, cos, sin, q_norm, k_norm,
+        // queries, kv, dim, eps, planes, plane)` reads a row's heads from so many planes, and writes
+        // its queries, and its keys and values at its place in the cache.
+        unsafe { self.launch("place_heads", Grid::new((height, shares, 1), block), &args) };
     }
 
     /// `x W^T + b` and a low-rank share, with heads placed, in one kernel; only Hopper has it, for
@@ -159,8 +175,14 @@ impl Cuda {
     ) -> (CudaMat, CudaKv) {
         let Heads { queries, kv, dim } = heads;
         let weight = &linear.weight;
+        assert_eq!(weight.outputs, heads.row(), "heads of every row");
+        assert_eq!(
+            x.half_rows(),
+            (rows.count, weight.inputs),
+            "inputs of every row"
+        );
         let to = self.room_for(heads, rows);
-        let q = x.beside(&self.0, queries * dim);
+        let q = x.beside(self, queries * dim);
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), x.rows, weight.inputs, ROWS);
         // Each of two blocks fetches half of the columns, for both.
@@ -173,16 +195,18 @@ impl Cuda {
         let width = launch.share_t(share, x);
         let first = [0, queries * dim, (queries + kv) * dim]
             .map(|output| launch.share_b(share, output, x.operand()));
-        let bias = linear.bias.as_ref().map_or(0, |b| b.single.address());
+        let bias = linear.bias.as_ref();
+        let [keys, values] = to.pointers(heads, rows);
+        let [cos, sin] = rotary.pointers(dim, rows.end());
         launch.args(&[
-            Arg::Pointer(bias),
+            bias.map_or(Arg::NONE, |b| b.pointer(weight.outputs)),
             q.pointer(),
-            Arg::Pointer(to.keys.address()),
-            Arg::Pointer(to.values.address()),
+            keys,
+            values,
             rows.positions.pointer(),
             rows.cache_rows.pointer(),
-            Arg::Pointer(rotary.cos.address()),
-            Arg::Pointer(rotary.sin.address()),
+            cos,
+            sin,
             Int(queries as i32),
             Int(kv as i32),
             Int(x.rows as i32),
@@ -190,7 +214,10 @@ impl Cuda {
         let [by_q, by_k, by_v] = first;
         let numbers = [steps(weight.inputs), sixteens(width), by_q, by_k, by_v];
         let (name, _) = by_width(dim, ["qkv_product_64", "qkv_product_128"]);
-        launch.start(name, x.rows, weight.outputs.div_ceil(WIDE), &numbers);
+        // SAFETY: `qkv_product_D(x, weight, t, b_q, b_k, b_v, bias, q, keys, values, position,
+        // cache_row, cos, sin, queries, kv, rows, ..)` multiplies matrices of the sizes that they say,
+        // and places the heads of every row, whose width is D.
+        unsafe { launch.start(name, x.rows, weight.outputs.div_ceil(WIDE), &numbers) };
         (q, to)
     }
 
@@ -206,7 +233,7 @@ impl Cuda {
     ) -> (CudaMat, Option<Attended>) {
         let has_norm = norms.queries.is_some() || norms.keys.is_some();
         let whole = matches!(norms.heads.dim, 64 | 128) && x.height == Height::Shape;
-        if !self.0.warp_groups || has_norm || !whole {
+        if !self.warp_groups() || has_norm || !whole {
             return self.attention(norms, self.product(linear, x, share), rows, rotary, None);
         }
         let (queries, kv) = self.qkv_product(linear, x, share, norms.heads, rows, rotary);
@@ -230,7 +257,7 @@ impl Cuda {
         cache: Option<&CudaKv>,
     ) -> (CudaMat, Option<Attended>) {
         // Half precision, whatever the model has.
-        let q = qkv.beside(&self.0, norms.heads.queries * norms.heads.dim);
+        let q = qkv.beside(self, norms.heads.queries * norms.heads.dim);
         let mut own = None;
         let kv = match cache {
             Some(kv) => kv,
@@ -260,77 +287,69 @@ impl Cuda {
             kv: kv_heads,
             dim,
         } = heads;
-        let mixed = q.beside(&self.0, queries * dim);
-        let (keys, values) = (
-            Arg::Pointer(kv.keys.address()),
-            Arg::Pointer(kv.values.address()),
-        );
+        assert_eq!(q.half_rows(), (rows.count, queries * dim), "queries");
+        let mixed = q.beside(self, queries * dim);
+        let [keys, values] = kv.pointers(heads, rows);
         match &rows.kind {
-            Kind::Tiles {
-                queries: tiles,
-                query_tiles,
-                ..
-            } => {
-                let sums = self.0.room(q.rows * queries * 4);
+            Kind::Tiles { queries: tiles, .. } => {
+                let sums = self.room(q.rows * queries * 4);
                 let mut args = vec![
                     q.pointer(),
                     keys,
                     values,
                     mixed.pointer(),
-                    Arg::Pointer(sums.address()),
-                    Arg::Pointer(tiles.address()),
+                    sums.holds(q.rows * queries * 4),
+                    tiles.pointer(),
                 ];
                 let kernel = self.tiled_kernels().attend;
-                self.launch_tiled(kernel, heads, *query_tiles, &mut args);
+                // SAFETY: `attend_D(q, keys, values, out, sums, tiles, queries, kv, dim, scale)` takes
+                // tiles of rows, and the places of the cache that their sequences have.
+                unsafe { self.launch_tiled(kernel, heads, tiles.count, &mut args) };
                 (mixed, Some(sums))
             }
             Kind::Single { bases } => {
                 let (name, wide) = by_width(dim, ["attend_one_64", "attend_one_128"]);
                 let splits = rows.capacity.div_ceil(SPLIT);
-                let parts = if splits > 1 {
-                    Some(self.0.room(q.rows * queries * splits * (wide + 2) * 4))
-                } else {
-                    None
-                };
-                let parts_at = Arg::Pointer(parts.as_ref().map_or(0, Buffer::address));
+                let bytes = q.rows * queries * splits * (wide + 2) * 4;
+                let parts = (splits > 1).then(|| self.room(bytes));
+                let parts_at = parts.as_ref().map_or(Arg::NONE, |parts| parts.holds(bytes));
                 let position = rows.positions.pointer();
                 let base = bases.pointer();
-                self.0.launch(
-                    name,
-                    (q.rows, kv_heads, splits),
-                    128,
-                    self.0.shared(name),
-                    &[
-                        q.pointer(),
-                        keys,
-                        values,
-                        mixed.pointer(),
+                let args = [
+                    q.pointer(),
+                    keys,
+                    values,
+                    mixed.pointer(),
+                    parts_at,
+                    position,
+                    base,
+                    Int(queries as i32),
+                    Int(kv_heads as i32),
+                    Int(dim as i32),
+                    Float(1.0 / (dim as f32).sqrt()),
+                ];
+                let grid = Grid::new((q.rows, kv_heads, splits), 128);
+                let grid = grid.shared(self.shared_memory(name));
+                // SAFETY: `attend_one_D(q, keys, values, out, parts, position, base, queries, kv, dim,
+                // scale)` takes a row of each sequence, whose positions lie in the cache, and leaves
+                // a part a split where there are several.
+                unsafe { self.launch(name, grid, &args) };
+                if splits > 1 {
+                    let args = [
                         parts_at,
+                        mixed.pointer(),
                         position,
                         base,
                         Int(queries as i32),
-                        Int(kv_heads as i32),
                         Int(dim as i32),
-                        Float(1.0 / (dim as f32).sqrt()),
-                    ],
-                );
-                if splits > 1 {
-                    self.0.launch(
-                        "attend_join",
-                        (q.rows, queries, 1),
-                        wide,
-                        0,
-                        &[
-                            parts_at,
-                            mixed.pointer(),
-                            position,
-                            base,
-                            Int(queries as i32),
-                            Int(dim as i32),
-                            Int(wide as i32),
-                            Int(splits as i32),
-                        ],
-                    );
+                        Int(wide as i32),
+                        Int(splits as i32),
+                    ];
+                    // SAFETY: `attend_join(parts, out, position, base, queries, dim, wide, splits)`
+                    // reads the parts that the kernel before has left.
+                    unsafe {
+                        self.launch("attend_join", Grid::new((q.rows, queries, 1), wide), &args);
+                    }
                 }
                 (mixed, None)
             }
@@ -360,73 +379,82 @@ impl Cuda {
                 raw,
             }),
             Kind::Tiles {
-                queries: query_list,
-                query_tiles,
-                keys: key_list,
-                key_tiles,
+                queries: query_tiles,
+                keys: key_tiles,
             },
         ) = (of, &rows.kind)
         else {
             panic!("only attention of whole sequences has a gradient");
         };
-        let per_head = || CudaMat::room(&self.0, q.rows, queries * dim);
+        let per_head = || CudaMat::room(self, q.rows, queries * dim);
         let (dq, dk, dv) = (per_head(), per_head(), per_head());
-        let delta = self.0.room(q.rows * queries * 4);
-        let (keys, values) = (
-            Arg::Pointer(kv.keys.address()),
-            Arg::Pointer(kv.values.address()),
-        );
+        let row_sums = q.rows * queries * 4;
+        let delta = self.room(row_sums);
+        assert_eq!(mixed.half_rows(), q.half_rows(), "the result");
+        assert_eq!(d_mixed.half_rows(), q.half_rows(), "the gradient by it");
+        let [keys, values] = kv.pointers(norms.heads, rows);
         let mut args = vec![
             q.pointer(),
             keys,
             values,
             mixed.pointer(),
             d_mixed.pointer(),
-            Arg::Pointer(sums.address()),
-            Arg::Pointer(delta.address()),
+            sums.holds(row_sums),
+            delta.holds(row_sums),
             dq.pointer(),
-            Arg::Pointer(query_list.address()),
+            query_tiles.pointer(),
         ];
         let kernels = self.tiled_kernels();
-        self.launch_tiled(kernels.queries, norms.heads, *query_tiles, &mut args);
+        // SAFETY: `attend_queries_D(q, keys, values, out, d_out, sums, delta, dq, tiles, queries, kv,
+        // dim, scale)` takes tiles of rows, of what the forward has left of them.
+        unsafe { self.launch_tiled(kernels.queries, norms.heads, query_tiles.count, &mut args) };
         let mut args = vec![
             q.pointer(),
             keys,
             values,
             d_mixed.pointer(),
-            Arg::Pointer(sums.address()),
-            Arg::Pointer(delta.address()),
+            sums.holds(row_sums),
+            delta.holds(row_sums),
             dk.pointer(),
             dv.pointer(),
-            Arg::Pointer(key_list.address()),
+            key_tiles.pointer(),
         ];
-        self.launch_tiled(kernels.keys, norms.heads, *key_tiles, &mut args);
-        let d_qkv = CudaMat::room(&self.0, q.rows, norms.heads.row());
+        // SAFETY: `attend_keys_D(q, keys, values, d_out, sums, delta, dk, dv, tiles, queries, kv, dim,
+        // scale)` does the same by keys.
+        unsafe { self.launch_tiled(kernels.keys, norms.heads, key_tiles.count, &mut args) };
+        let d_qkv = CudaMat::room(self, q.rows, norms.heads.row());
+        if let Some(raw) = raw {
+            assert_eq!(
+                raw.whole_rows(),
+                d_qkv.whole_rows(),
+                "heads before their norm"
+            );
+        }
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
-        self.row_kernel(
-            "place_heads_backward",
-            q.rows,
-            0,
-            &[
-                raw.as_ref().map_or(Arg::Pointer(0), CudaMat::pointer),
-                dq.pointer(),
-                dk.pointer(),
-                dv.pointer(),
-                d_qkv.pointer(),
-                rows.positions.pointer(),
-                Arg::Pointer(rotary.cos.address()),
-                Arg::Pointer(rotary.sin.address()),
-                q_norm,
-                k_norm,
-                Int(queries as i32),
-                Int(kv_heads as i32),
-                Int(dim as i32),
-                Float(eps),
-                Int(raw.as_ref().map_or(0, |raw| raw.planes as i32)),
-                Long(raw.as_ref().map_or(0, |raw| raw.plane() as u64)),
-            ],
-        );
+        let [cos, sin] = rotary.pointers(dim, rows.end());
+        let args = [
+            raw.as_ref().map_or(Arg::NONE, CudaMat::pointer),
+            dq.pointer(),
+            dk.pointer(),
+            dv.pointer(),
+            d_qkv.pointer(),
+            rows.positions.pointer(),
+            cos,
+            sin,
+            q_norm,
+            k_norm,
+            Int(queries as i32),
+            Int(kv_heads as i32),
+            Int(dim as i32),
+            Float(eps),
+            Int(raw.as_ref().map_or(0, |raw| raw.planes as i32)),
+            Long(raw.as_ref().map_or(0, |raw| raw.plane() as u64)),
+        ];
+        // SAFETY: `place_heads_backward(qkv, dq, dk, dv, d_qkv, position, cos, sin, q_norm, k_norm,
+        // queries, kv, dim, eps, planes, plane)` reads the gradients of a row's heads, and the heads
+        // themselves where they have a norm.
+        unsafe { self.launch("place_heads_backward", Grid::rows(q.rows), &args) };
         d_qkv
     }
 }

@@ -6,55 +6,20 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::attention::Attended;
-use super::context::{Arg, Context, Cuda};
 use super::factored::Factored;
-use super::gemm::Operand;
+use super::frozen::{CudaRotary, CudaVector, CudaWeight};
+use super::kv::CudaKv;
+use super::loss::CudaTotal;
 use super::mat::{CudaMat, Height};
-use super::memory::Buffer;
 use super::products::Form;
 use super::rows::CudaRows;
-use crate::model::cpu::{Heads, Span};
+use crate::gpu::Cuda;
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
-use crate::model::{Mat, ModelError};
+use crate::model::{Heads, Mat, ModelError, Span, StoredTensor};
 
-use Arg::{Float, Int, Long};
-
-/// Threads of a block that works on a row.
-const ROW: usize = 256;
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 512;
-
-/// A frozen matrix in 16 bits.
-pub struct CudaWeight {
-    pub(super) buffer: Buffer,
-    pub(super) outputs: usize,
-    pub(super) inputs: usize,
-}
-
-/// A frozen row, in F32 and 16 bits.
-pub struct CudaVector {
-    pub(super) single: Buffer,
-    pub(super) half: Buffer,
-}
-
-/// Tables of the rotary embedding.
-pub struct CudaRotary {
-    pub(super) cos: Buffer,
-    pub(super) sin: Buffer,
-}
-
-/// Keys and values, `[slot][position][head][dim]`.
-pub struct CudaKv {
-    pub(super) keys: Buffer,
-    pub(super) values: Buffer,
-    heads: Heads,
-    capacity: usize,
-}
-
-/// Losses of rows, still on the device.
-#[derive(Default)]
-pub struct CudaTotal(Vec<(CudaMat, usize)>);
 
 /// Numbers in rows as far apart as those of `to`.
 fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
@@ -67,81 +32,6 @@ fn spread<T: Copy>(numbers: Vec<T>, to: &CudaMat, zero: T) -> Vec<T> {
         row[..to.cols].copy_from_slice(of);
     }
     wide
-}
-
-impl CudaWeight {
-    /// As the right side of `x W^T` (transposed) or `dy W`.
-    pub(super) fn operand(&self, transposed: bool) -> Operand {
-        Operand {
-            address: self.buffer.address(),
-            stride: self.inputs,
-            transposed,
-        }
-    }
-}
-
-impl Cuda {
-    /// The bits of numbers as this device computes in them.
-    pub(super) fn to_half(&self, values: &[f32]) -> Vec<u16> {
-        let half_type = self.0.half_type;
-        let values = values.par_iter().with_min_len(1 << 16);
-        values.map(|&v| half_type.bits(v)).collect()
-    }
-
-    /// The same of weights, which no rounding may make infinite.
-    fn weights_to_half(&self, values: &[f32]) -> Result<Vec<u16>, ModelError> {
-        let half = self.to_half(values);
-        let infinity = self.0.half_type.bits(f32::INFINITY);
-        let is_infinite = |bits: &u16| bits & 0x7fff == infinity;
-        if half.par_iter().with_min_len(1 << 16).any(is_infinite) {
-            return Err(ModelError::Gpu {
-                problem: format!(
-                    "the model has weights beyond the range of {}; set `dtype = \"bfloat16\"` \
-                     under [model]",
-                    self.0.half_type.name()
-                ),
-            });
-        }
-        Ok(half)
-    }
-
-    fn context(&self) -> &Arc<Context> {
-        &self.0
-    }
-
-    pub(super) fn row_kernel(&self, name: &'static str, rows: usize, shared: usize, args: &[Arg]) {
-        self.0.launch(name, (rows, 1, 1), ROW, shared, args);
-    }
-
-    pub(super) fn flat_kernel(&self, name: &'static str, threads: usize, args: &[Arg]) {
-        self.0
-            .launch(name, (threads.div_ceil(256), 1, 1), 256, 0, args);
-    }
-
-    pub(super) fn indices(&self, rows: &[usize]) -> Buffer {
-        let rows: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
-        match self.0.upload(&rows) {
-            Ok(buffer) => buffer,
-            Err(error) => std::panic::panic_any(error),
-        }
-    }
-}
-
-impl CudaKv {
-    pub(super) fn room(
-        context: &Arc<Context>,
-        heads: Heads,
-        slots: usize,
-        capacity: usize,
-    ) -> Result<Self, ModelError> {
-        let bytes = slots * capacity * heads.kv * heads.dim * 2;
-        Ok(CudaKv {
-            keys: context.alloc(bytes)?,
-            values: context.alloc(bytes)?,
-            heads,
-            capacity,
-        })
-    }
 }
 
 impl Device for Cuda {
@@ -157,6 +47,10 @@ impl Device for Cuda {
 
     fn loss_rows(&self) -> usize {
         LOSS_ROWS
+    }
+
+    fn had_room(&self) -> Result<(), ModelError> {
+        Ok(Cuda::had_room(self)?)
     }
 
     fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
@@ -182,13 +76,14 @@ impl Device for Cuda {
         })
     }
 
-    fn weight(&self, parts: &[&[f32]], inputs: usize) -> Result<CudaWeight, ModelError> {
-        let numbers: usize = parts.iter().map(|p| p.len()).sum();
-        let buffer = self.0.keep(numbers * 2)?;
+    fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<CudaWeight, ModelError> {
+        let inputs = StoredTensor::same_cols(parts);
+        let numbers: usize = parts.iter().map(StoredTensor::count).sum();
+        let buffer = self.keep(numbers * 2)?;
         let mut at = 0;
         for part in parts {
-            self.0.write(&buffer, at * 2, &self.weights_to_half(part)?);
-            at += part.len();
+            self.write(&buffer, at * 2, &self.weights_to_half(&part.values()?)?);
+            at += part.count();
         }
         Ok(CudaWeight {
             buffer,
@@ -203,20 +98,9 @@ impl Device for Cuda {
         inputs: usize,
         seed: u64,
     ) -> Result<CudaWeight, ModelError> {
-        let buffer = self.0.keep(outputs * inputs * 2)?;
+        let buffer = self.keep(outputs * inputs * 2)?;
         let width = (3.0 / inputs as f32).sqrt();
-        self.0.launch(
-            "random_numbers",
-            (self.0.processors * 8, 1, 1),
-            256,
-            0,
-            &[
-                Arg::Pointer(buffer.address()),
-                Long((outputs * inputs) as u64),
-                Long(seed),
-                Float(width),
-            ],
-        );
+        self.randomize(&buffer, outputs * inputs, seed, width);
         Ok(CudaWeight {
             buffer,
             outputs,
@@ -226,8 +110,9 @@ impl Device for Cuda {
 
     fn vector(&self, values: &[f32]) -> Result<CudaVector, ModelError> {
         Ok(CudaVector {
-            single: self.0.upload(values)?,
-            half: self.0.upload(&self.weights_to_half(values)?)?,
+            single: self.alloc_of(values)?,
+            half: self.alloc_of(&self.weights_to_half(values)?)?,
+            count: values.len(),
         })
     }
 
@@ -235,30 +120,26 @@ impl Device for Cuda {
         let table = Rotary::new(inv_freq, positions);
         let (cos, sin): (Vec<&[f32]>, Vec<&[f32]>) = (0..positions).map(|p| table.at(p)).unzip();
         Ok(CudaRotary {
-            cos: self.0.upload(&cos.concat())?,
-            sin: self.0.upload(&sin.concat())?,
+            cos: self.alloc_of(&cos.concat())?,
+            sin: self.alloc_of(&sin.concat())?,
+            positions,
+            pairs: inv_freq.len(),
         })
     }
 
     fn kv(&self, heads: Heads, slots: usize, capacity: usize) -> Result<CudaKv, ModelError> {
-        CudaKv::room(self.context(), heads, slots, capacity)
+        let bytes = CudaKv::bytes(heads, slots, capacity);
+        Ok(CudaKv {
+            keys: self.alloc(bytes)?,
+            values: self.alloc(bytes)?,
+            heads,
+            slots,
+            capacity,
+        })
     }
 
     fn copy_kv(&self, kv: &mut CudaKv, from: usize, to: usize, positions: usize) {
-        let row = kv.heads.kv * kv.heads.dim / 8;
-        let slot = kv.capacity * row;
-        let count = positions * row;
-        self.flat_kernel(
-            "copy_slot",
-            count,
-            &[
-                Arg::Pointer(kv.keys.address()),
-                Arg::Pointer(kv.values.address()),
-                Long((from * slot) as u64),
-                Long((to * slot) as u64),
-                Long(count as u64),
-            ],
-        );
+        kv.copy(self, from, to, positions);
     }
 
     fn bytes(&self, weight: &CudaWeight) -> usize {
@@ -266,7 +147,7 @@ impl Device for Cuda {
     }
 
     fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> CudaRows {
-        CudaRows::tiled(self.context(), tokens, spans, capacity)
+        CudaRows::tiled(self, tokens, spans, capacity)
     }
 
     fn sequences(&self, tokens: &[u32], sequences: &[Range<usize>]) -> CudaRows {
@@ -278,32 +159,16 @@ impl Device for Cuda {
     }
 
     fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
-        // The residual stream is F32: every layer adds to it, and 16 bits would round each time.
-        let x = CudaMat {
-            height: rows.height,
-            ..CudaMat::planes(self.context(), rows.count, embedding.inputs, 1)
-        };
-        self.row_kernel(
-            "embed_rows",
-            rows.count,
-            0,
-            &[
-                Arg::Pointer(embedding.buffer.address()),
-                rows.tokens.pointer(),
-                x.pointer(),
-                Int(embedding.inputs as i32),
-            ],
-        );
-        x
+        self.embed_rows(embedding, rows)
     }
 
     fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
         // What is added up from zeros is the gradient of the residual stream: F32, and 16 bits for
         // the products that read it.
-        let mut x = CudaMat::planes(self.context(), rows, cols, 1);
-        let half = self.0.room(x.plane() * 2);
-        self.0.clear(&x.buffer);
-        self.0.clear(&half);
+        let mut x = CudaMat::planes(self, rows, cols, 1);
+        let half = self.room(x.plane() * 2);
+        self.clear(&x.buffer);
+        self.clear(&half);
         x.half = Some(Arc::new(half));
         x
     }
@@ -322,13 +187,13 @@ impl Device for Cuda {
 
     fn download(&self, x: &CudaMat) -> Mat {
         let wide: Vec<f32> = if x.planes == 0 {
-            let numbers: Vec<u16> = self.0.read(&x.buffer, 0, x.plane());
+            let numbers: Vec<u16> = self.read(&x.buffer, 0, x.plane());
             let wide = numbers.par_iter().with_min_len(1 << 16);
-            wide.map(|&n| self.0.half_type.number(n)).collect()
+            wide.map(|&n| self.half_type().number(n)).collect()
         } else {
-            let mut sum: Vec<f32> = self.0.read(&x.buffer, 0, x.plane());
+            let mut sum: Vec<f32> = self.read(&x.buffer, 0, x.plane());
             for plane in 1..x.planes {
-                let more: Vec<f32> = self.0.read(&x.buffer, plane * x.plane() * 4, x.plane());
+                let more: Vec<f32> = self.read(&x.buffer, plane * x.plane() * 4, x.plane());
                 sum.iter_mut().zip(more).for_each(|(s, m)| *s += m);
             }
             sum
@@ -341,136 +206,43 @@ impl Device for Cuda {
     }
 
     fn upload(&self, x: &Mat) -> CudaMat {
-        let to = CudaMat::room(self.context(), x.rows(), x.cols);
-        self.0
-            .write(&to.buffer, 0, &spread(self.to_half(&x.data), &to, 0));
+        let to = CudaMat::room(self, x.rows(), x.cols);
+        self.write(&to.buffer, 0, &spread(self.to_half(&x.data), &to, 0));
         to
     }
 
     fn upload_stream(&self, x: &Mat) -> CudaMat {
-        let to = CudaMat::planes(self.context(), x.rows(), x.cols, 1);
-        self.0
-            .write(&to.buffer, 0, &spread(x.data.clone(), &to, 0.0));
+        let to = CudaMat::planes(self, x.rows(), x.cols, 1);
+        self.write(&to.buffer, 0, &spread(x.data.clone(), &to, 0.0));
         to
     }
 
     fn gather(&self, x: &CudaMat, rows: &[usize]) -> CudaMat {
-        let y = CudaMat {
-            height: Height::Shape,
-            ..x.like(self.context(), rows.len())
-        };
-        let index = self.indices(rows);
-        self.row_kernel(
-            "gather_rows",
-            rows.len(),
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(index.address()),
-                y.pointer(),
-                x.pieces(),
-            ],
-        );
-        y
+        self.gather_rows(x, rows)
     }
 
     fn scatter_add(&self, x: &CudaMat, rows: &[usize], target: &mut CudaMat) {
-        let index = self.indices(rows);
-        self.row_kernel(
-            "scatter_add_rows",
-            rows.len(),
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(index.address()),
-                target.pointer(),
-                target.half_pointer(),
-                Int(x.cols as i32),
-                target.is_f32(),
-            ],
-        );
+        self.scatter_add_rows(x, rows, target);
     }
 
     fn sum(&self, x: &CudaMat, y: CudaMat) -> CudaMat {
-        let sum = x.like(self.context(), x.rows);
-        self.row_kernel(
-            "sum_norm_rows",
-            x.rows,
-            x.cols * 4,
-            &[
-                x.pointer(),
-                y.pointer(),
-                sum.pointer(),
-                Arg::Pointer(0),
-                Arg::Pointer(0),
-                Int(x.cols as i32),
-                Float(0.0),
-                Int(y.planes as i32),
-                Long(y.plane() as u64),
-                x.is_f32(),
-            ],
-        );
-        sum
+        self.sum_norm_rows(x, &y, None).0
     }
 
     fn norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat) -> CudaMat {
-        let y = x.beside(self.context(), x.cols);
-        self.row_kernel(
-            "norm_rows",
-            x.rows,
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(norm.weight.single.address()),
-                y.pointer(),
-                Int(x.cols as i32),
-                Float(norm.eps),
-                x.is_f32(),
-            ],
-        );
-        y
+        self.norm_rows(&norm.weight, norm.eps, x)
     }
 
     fn sum_norm(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, y: CudaMat) -> (CudaMat, CudaMat) {
-        let sum = x.like(self.context(), x.rows);
-        let normed = x.beside(self.context(), x.cols);
-        self.row_kernel(
-            "sum_norm_rows",
-            x.rows,
-            x.cols * 4,
-            &[
-                x.pointer(),
-                y.pointer(),
-                sum.pointer(),
-                normed.pointer(),
-                Arg::Pointer(norm.weight.single.address()),
-                Int(x.cols as i32),
-                Float(norm.eps),
-                Int(y.planes as i32),
-                Long(y.plane() as u64),
-                x.is_f32(),
-            ],
-        );
-        (sum, normed)
+        let (sum, normed) = self.sum_norm_rows(x, &y, Some((&norm.weight, norm.eps)));
+        (
+            sum,
+            normed.unwrap_or_else(|| unreachable!("a norm was asked for")),
+        )
     }
 
     fn norm_backward(&self, norm: &RmsNorm<Cuda>, x: &CudaMat, dy: &CudaMat, dx: &mut CudaMat) {
-        self.row_kernel(
-            "norm_backward_rows",
-            x.rows,
-            0,
-            &[
-                x.pointer(),
-                Arg::Pointer(norm.weight.single.address()),
-                dy.pointer(),
-                dx.pointer(),
-                dx.half_pointer(),
-                Int(x.cols as i32),
-                Float(norm.eps),
-                x.is_f32(),
-                dx.is_f32(),
-            ],
-        );
+        self.norm_backward_rows(&norm.weight, norm.eps, x, dy, dx);
     }
 
     fn product(&self, linear: &Linear<Cuda>, x: &CudaMat, share: Option<&Factored>) -> CudaMat {
@@ -532,38 +304,11 @@ impl Device for Cuda {
     }
 
     fn gate(&self, gate_up: &CudaMat) -> CudaMat {
-        let n = gate_up.cols / 2;
-        let active = gate_up.beside(self.context(), n);
-        let total = gate_up.rows * n / 8;
-        self.flat_kernel(
-            "gate_rows",
-            total,
-            &[
-                gate_up.pointer(),
-                active.pointer(),
-                Int((n / 8) as i32),
-                Long(total as u64),
-            ],
-        );
-        active
+        self.gate_rows(gate_up)
     }
 
     fn gate_backward(&self, gate_up: &CudaMat, d_active: &CudaMat) -> CudaMat {
-        let n = gate_up.cols / 2;
-        let d = CudaMat::room(self.context(), gate_up.rows, gate_up.cols);
-        let total = gate_up.rows * n / 8;
-        self.flat_kernel(
-            "gate_backward_rows",
-            total,
-            &[
-                gate_up.pointer(),
-                d_active.pointer(),
-                d.pointer(),
-                Int((n / 8) as i32),
-                Long(total as u64),
-            ],
-        );
-        d
+        self.gate_backward_rows(gate_up, d_active)
     }
 
     fn product_gate(
@@ -572,7 +317,7 @@ impl Device for Cuda {
         x: &CudaMat,
         share: Option<&Factored>,
     ) -> (CudaMat, CudaMat) {
-        if self.0.warp_groups && x.height == Height::Shape && linear.bias.is_none() {
+        if self.warp_groups() && x.height == Height::Shape && linear.bias.is_none() {
             return self.gate_product(&linear.weight, x, share);
         }
         let gate_up = self.product(linear, x, share);
@@ -587,7 +332,7 @@ impl Device for Cuda {
         dy: &CudaMat,
         share: Option<&Factored>,
     ) -> CudaMat {
-        if self.0.warp_groups {
+        if self.warp_groups() {
             return self.gate_product_backward(weight, gate_up, dy, share);
         }
         self.gate_backward(gate_up, &self.product_backward(weight, dy, share))
@@ -600,27 +345,7 @@ impl Device for Cuda {
         weight: f32,
         total: &mut CudaTotal,
     ) {
-        let wanted: Vec<usize> = labels.iter().map(|&l| l as usize).collect();
-        let labels = self.indices(&wanted);
-        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
-        self.0.launch(
-            "cross_entropy_rows",
-            (logits.rows, 1, 1),
-            1024,
-            0,
-            &[
-                logits.pointer(),
-                Arg::Pointer(labels.address()),
-                losses.pointer(),
-                Int(logits.cols as i32),
-                Int(logits.stride as i32),
-                Float(weight * self.0.half_type.loss_scale()),
-            ],
-        );
-        total.0.push((losses, logits.rows));
-        if weight != 0.0 {
-            logits.narrowed();
-        }
+        self.cross_entropy_rows(logits, labels, weight, total);
     }
 
     fn divergence(
@@ -630,31 +355,10 @@ impl Device for Cuda {
         weight: f32,
         total: &mut CudaTotal,
     ) {
-        let losses = CudaMat::planes(self.context(), logits.rows, 1, 1);
-        self.0.launch(
-            "divergence_rows",
-            (logits.rows, 1, 1),
-            1024,
-            0,
-            &[
-                logits.pointer(),
-                target.pointer(),
-                losses.pointer(),
-                Int(logits.cols as i32),
-                Int(logits.stride as i32),
-                Float(weight * self.0.half_type.loss_scale()),
-            ],
-        );
-        total.0.push((losses, logits.rows));
-        logits.narrowed();
+        self.divergence_rows(logits, target, weight, total);
     }
 
     fn total(&self, total: CudaTotal) -> f64 {
-        let mut sum = 0.0;
-        for (losses, rows) in total.0 {
-            let values: Vec<f32> = self.0.read(&losses.buffer, 0, rows);
-            sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
-        }
-        sum
+        self.sum_losses(total)
     }
 }

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use super::context::Cuda;
-use super::gemm::{Operand, Product};
 use super::mat::CudaMat;
-use super::memory::Buffer;
+use crate::gpu::{Buffer, Cuda, Operand, Product};
 
 /// `t B`, for columns of a result: `t` is `[rows, width]`, with the scale in it.
 pub struct Factored {
-    pub(super) t: CudaMat,
-    pub(super) parts: Vec<FactoredPart>,
+    pub(crate) t: CudaMat,
+    pub(crate) parts: Vec<FactoredPart>,
     /// Where every B is.
-    pub(super) held: Arc<Buffer>,
+    pub(crate) held: Arc<Buffer>,
 }
 
 /// What some columns of `t` add to some columns of the result.
-pub(super) struct FactoredPart {
+pub(crate) struct FactoredPart {
     /// First of its columns in `t`.
     pub first: usize,
     /// Rows of B.
@@ -31,7 +29,7 @@ pub(super) struct FactoredPart {
 
 impl Factored {
     /// One part's B.
-    pub(super) fn b(&self, part: &FactoredPart) -> Operand {
+    pub(crate) fn b(&self, part: &FactoredPart) -> Operand {
         Operand {
             address: self.held.address() + part.at,
             stride: part.outputs,
@@ -40,17 +38,17 @@ impl Factored {
     }
 
     /// Whether every column of a result of so many has a share.
-    pub(super) fn covers(&self, columns: usize) -> bool {
+    pub(crate) fn covers(&self, columns: usize) -> bool {
         self.parts.iter().map(|p| p.outputs).sum::<usize>() == columns
     }
 }
 
 impl Cuda {
     /// `y (+)= t B`; columns without a share are left alone.
-    pub(super) fn multiply_out(&self, of: &Factored, y: &CudaMat, accumulate: bool) {
+    pub(crate) fn multiply_out(&self, of: &Factored, y: &CudaMat, accumulate: bool) {
         let size = if y.planes > 0 { 4 } else { 2 };
         for part in &of.parts {
-            self.0.multiply(&Product {
+            self.multiply(&Product {
                 m: y.rows,
                 n: part.outputs,
                 k: part.rank,

@@ -1,11 +1,11 @@
 //! The gated activation with the products around it, each in one kernel that only Hopper has.
 
-use super::context::{Arg, Cuda};
-use super::device::CudaWeight;
 use super::factored::Factored;
+use super::frozen::CudaWeight;
 use super::mat::CudaMat;
 use super::ring::{Launch, ROWS, WIDE, sixteens, steps};
-use super::tensor_map::COLUMNS;
+use crate::gpu::BOX_COLUMNS as COLUMNS;
+use crate::gpu::{Arg, Cuda};
 
 use Arg::Int;
 
@@ -19,8 +19,9 @@ impl Cuda {
         share: Option<&Factored>,
     ) -> (CudaMat, CudaMat) {
         let (rows, inner, cols) = (x.rows, weight.inputs, weight.outputs / 2);
-        let gate_up = x.beside(&self.0, 2 * cols);
-        let active = x.beside(&self.0, cols);
+        assert_eq!(x.half_rows(), (rows, inner), "inputs of every row");
+        let gate_up = x.beside(self, 2 * cols);
+        let active = x.beside(self, cols);
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), rows, inner, ROWS);
         // Each of two blocks fetches one half's columns, for both.
@@ -31,7 +32,10 @@ impl Cuda {
         launch.args(&[gate_up.pointer(), active.pointer()]);
         launch.args(&[Int(rows as i32), Int(cols as i32)]);
         let numbers = [steps(inner), sixteens(width), gate, up];
-        launch.start("gate_product_rows", rows, cols.div_ceil(WIDE / 2), &numbers);
+        let columns = cols.div_ceil(WIDE / 2);
+        // SAFETY: `gate_product_rows(x, weight, t, b_gate, b_up, gate_up, active, rows, cols, ..)`
+        // multiplies matrices of the sizes that they say, and writes rows of 2 cols and of cols.
+        unsafe { launch.start("gate_product_rows", rows, columns, &numbers) };
         (gate_up, active)
     }
 
@@ -45,7 +49,9 @@ impl Cuda {
         share: Option<&Factored>,
     ) -> CudaMat {
         let (rows, inner, cols) = (dy.rows, weight.outputs, weight.inputs);
-        let d = CudaMat::room(&self.0, rows, gate_up.cols);
+        assert_eq!(gate_up.half_rows(), (rows, 2 * cols), "`[gate | up]`");
+        assert_eq!((dy.rows, dy.cols), (rows, inner), "the gradient");
+        let d = CudaMat::room(self, rows, gate_up.cols);
         let mut launch = Launch::new(self);
         launch.matrix(dy.operand(), rows, inner, ROWS);
         launch.matrix(weight.operand(false), inner, cols, COLUMNS);
@@ -55,7 +61,10 @@ impl Cuda {
         // Each of two warp groups puts its own rows.
         launch.halves(d.operand(), (rows, cols), cols, ROWS / 2);
         let numbers = [steps(inner), sixteens(width)];
-        launch.start("gate_product_backward", rows, cols.div_ceil(WIDE), &numbers);
+        let columns = cols.div_ceil(WIDE);
+        // SAFETY: `gate_product_backward(dy, weight, t, b, gate_up, d, ..)` multiplies, reads, and writes
+        // matrices of the sizes that they say.
+        unsafe { launch.start("gate_product_backward", rows, columns, &numbers) };
         d
     }
 }

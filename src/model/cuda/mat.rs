@@ -2,28 +2,26 @@
 
 use std::sync::Arc;
 
-use super::context::{Arg, Context};
-use super::gemm::Operand;
-use super::memory::Buffer;
+use crate::gpu::{Arg, Buffer, Cuda, Operand};
 
 /// Row-major. In 16 bits, or in F32 as one or more planes whose sum is the matrix: a product that is
 /// split over its inner dimension leaves its parts to whoever reads it.
 pub struct CudaMat {
-    pub(super) buffer: Arc<Buffer>,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
+    pub(crate) buffer: Arc<Buffer>,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
     /// Numbers from row to row.
-    pub(super) stride: usize,
+    pub(crate) stride: usize,
     /// 0 is 16 bits.
-    pub(super) planes: usize,
+    pub(crate) planes: usize,
     /// An F32 matrix in 16 bits, for the products that read it.
-    pub(super) half: Option<Arc<Buffer>>,
-    pub(super) height: Height,
+    pub(crate) half: Option<Arc<Buffer>>,
+    pub(crate) height: Height,
 }
 
 /// What a product's algorithm may depend on, for rows of this kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Height {
+pub(crate) enum Height {
     /// The shape: training, where a batch is what it is.
     Shape,
     /// Not the number of rows: prompts, each with whatever stands beside it.
@@ -34,10 +32,10 @@ pub(super) enum Height {
 
 impl CudaMat {
     /// A matrix of 16 bits, whatever is in it.
-    pub(super) fn room(context: &Arc<Context>, rows: usize, cols: usize) -> Self {
+    pub(crate) fn room(cuda: &Cuda, rows: usize, cols: usize) -> Self {
         let stride = cols.next_multiple_of(8);
         CudaMat {
-            buffer: Arc::new(context.room(rows * stride * 2)),
+            buffer: Arc::new(cuda.room(rows * stride * 2)),
             rows,
             cols,
             stride,
@@ -48,10 +46,10 @@ impl CudaMat {
     }
 
     /// An F32 matrix of `planes` planes, whatever is in it.
-    pub(super) fn planes(context: &Arc<Context>, rows: usize, cols: usize, planes: usize) -> Self {
+    pub(crate) fn planes(cuda: &Cuda, rows: usize, cols: usize, planes: usize) -> Self {
         let stride = cols.next_multiple_of(8);
         CudaMat {
-            buffer: Arc::new(context.room(planes * rows * stride * 4)),
+            buffer: Arc::new(cuda.room(planes * rows * stride * 4)),
             rows,
             cols,
             stride,
@@ -62,18 +60,18 @@ impl CudaMat {
     }
 
     /// A matrix of the same kind.
-    pub(super) fn like(&self, context: &Arc<Context>, rows: usize) -> Self {
+    pub(crate) fn like(&self, cuda: &Cuda, rows: usize) -> Self {
         CudaMat {
             height: self.height,
             ..match self.planes {
-                0 => CudaMat::room(context, rows, self.cols),
-                _ => CudaMat::planes(context, rows, self.cols, 1),
+                0 => CudaMat::room(cuda, rows, self.cols),
+                _ => CudaMat::planes(cuda, rows, self.cols, 1),
             }
         }
     }
 
     /// The same numbers.
-    pub(super) fn same(&self) -> Self {
+    pub(crate) fn same(&self) -> Self {
         CudaMat {
             buffer: self.buffer.clone(),
             half: self.half.clone(),
@@ -82,14 +80,14 @@ impl CudaMat {
     }
 
     /// Each row has been written over with 16 bits, from its start on.
-    pub(super) fn narrowed(&mut self) {
+    pub(crate) fn narrowed(&mut self) {
         debug_assert_eq!(self.planes, 1, "F32");
         self.planes = 0;
         self.stride *= 2;
     }
 
     /// As the left or the right side of a product.
-    pub(super) fn operand(&self) -> Operand {
+    pub(crate) fn operand(&self) -> Operand {
         let half = self.half.as_ref().unwrap_or(&self.buffer);
         Operand {
             address: half.address(),
@@ -99,7 +97,7 @@ impl CudaMat {
     }
 
     /// The columns of a matrix of 16 bits from one on.
-    pub(super) fn columns(&self, first: usize) -> Operand {
+    pub(crate) fn columns(&self, first: usize) -> Operand {
         let whole = self.operand();
         Operand {
             address: whole.address + 2 * first as u64,
@@ -108,35 +106,62 @@ impl CudaMat {
     }
 
     /// Whether it is F32, as kernels are told.
-    pub(super) fn is_f32(&self) -> Arg {
+    pub(crate) fn is_f32(&self) -> Arg {
         Arg::Int(i32::from(self.planes > 0))
     }
 
     /// Its copy of 16 bits, or nothing.
-    pub(super) fn half_pointer(&self) -> Arg {
-        Arg::Pointer(self.half.as_ref().map_or(0, |h| h.address()))
+    pub(crate) fn half_pointer(&self) -> Arg {
+        let bytes = self.plane() * 2;
+        self.half.as_ref().map_or(Arg::NONE, |h| h.holds(bytes))
+    }
+
+    /// Its size, for a kernel that takes rows without gaps.
+    ///
+    /// # Panics
+    /// When rows are no multiples of 16 bytes.
+    pub(crate) fn whole_rows(&self) -> (usize, usize) {
+        assert_eq!(self.stride, self.cols, "rows without gaps");
+        (self.rows, self.cols)
+    }
+
+    /// The same, for a kernel that takes 16 bits.
+    ///
+    /// # Panics
+    /// When it is F32, or has gaps.
+    pub(crate) fn half_rows(&self) -> (usize, usize) {
+        assert_eq!(self.planes, 0, "16 bits");
+        self.whole_rows()
     }
 
     /// Sixteen-byte pieces of a row.
-    pub(super) fn pieces(&self) -> Arg {
+    pub(crate) fn pieces(&self) -> Arg {
         let size = if self.planes == 0 { 2 } else { 4 };
         Arg::Int((self.stride * size / 16) as i32)
     }
 
     /// A matrix of 16 bits of the same rows.
-    pub(super) fn beside(&self, context: &Arc<Context>, cols: usize) -> Self {
+    pub(crate) fn beside(&self, cuda: &Cuda, cols: usize) -> Self {
         CudaMat {
             height: self.height,
-            ..CudaMat::room(context, self.rows, cols)
+            ..CudaMat::room(cuda, self.rows, cols)
         }
     }
 
-    pub(super) fn pointer(&self) -> Arg {
-        Arg::Pointer(self.buffer.address())
+    /// Whether another has rows of the same kind.
+    pub(crate) fn is_like(&self, other: &CudaMat) -> bool {
+        let kind = |x: &CudaMat| (x.cols, x.stride, x.planes);
+        kind(self) == kind(other)
+    }
+
+    /// All of it.
+    pub(crate) fn pointer(&self) -> Arg {
+        let bytes = if self.planes == 0 { 2 } else { 4 * self.planes };
+        self.buffer.holds(self.plane() * bytes)
     }
 
     /// Numbers of a plane.
-    pub(super) fn plane(&self) -> usize {
+    pub(crate) fn plane(&self) -> usize {
         self.rows * self.stride
     }
 

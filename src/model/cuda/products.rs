@@ -1,10 +1,9 @@
 //! Products with a frozen weight: cuBLASLt, or for one row a slot a kernel of our own.
 
-use super::context::{Arg, Cuda};
-use super::device::{CudaVector, CudaWeight};
 use super::factored::Factored;
-use super::gemm::Product;
+use super::frozen::{CudaVector, CudaWeight};
 use super::mat::{CudaMat, Height};
+use crate::gpu::{Arg, Cuda, Grid, Product};
 
 use Arg::Int;
 
@@ -45,10 +44,10 @@ impl Cuda {
             return y;
         }
         let y = match out {
-            Form::Half => x.beside(&self.0, weight.outputs),
+            Form::Half => x.beside(self, weight.outputs),
             Form::Single | Form::Parts | Form::Scores => CudaMat {
                 height: x.height,
-                ..CudaMat::planes(&self.0, x.rows, weight.outputs, 1)
+                ..CudaMat::planes(self, x.rows, weight.outputs, 1)
             },
         };
         // A share of every column is there first, and the long product adds to it on its way.
@@ -56,7 +55,7 @@ impl Cuda {
         if let Some(share) = first {
             self.multiply_out(share, &y, false);
         }
-        self.0.multiply(&Product {
+        self.multiply(&Product {
             m: x.rows,
             n: weight.outputs,
             k: weight.inputs,
@@ -86,11 +85,11 @@ impl Cuda {
         weight: &CudaWeight,
         share: Option<&Factored>,
     ) -> CudaMat {
-        let dx = CudaMat::room(&self.0, dy.rows, weight.inputs);
+        let dx = CudaMat::room(self, dy.rows, weight.inputs);
         if let Some(share) = share {
             self.multiply_out(share, &dx, false);
         }
-        self.0.multiply(&Product {
+        self.multiply(&Product {
             m: dy.rows,
             n: dx.cols,
             k: dy.cols,
@@ -109,7 +108,7 @@ impl Cuda {
 
     /// The kernel for products of one row a slot, where it is quicker than cuBLASLt.
     fn kernel_for_few(&self, rows: usize, weight: &CudaWeight, out: Form) -> Option<Skinny> {
-        if !self.0.warp_groups {
+        if !self.warp_groups() {
             return None;
         }
         let of = |name, groups, blocks| {
@@ -135,7 +134,7 @@ impl Cuda {
             };
         }
         // One block a processor that takes up to 320 outputs reads them less often.
-        let blocks = self.0.processors;
+        let blocks = self.processors();
         let panels = weight.outputs.div_ceil(64).div_ceil(blocks);
         if out != Form::Half || !(3..=WIDE_GROUPS).contains(&panels) {
             return None;
@@ -162,37 +161,42 @@ impl Cuda {
         let parts = matches!(out, Form::Parts | Form::Scores);
         let wanted = if parts {
             // A third more blocks than processors: more of them leave more sums to add.
-            (4 * self.0.processors / (3 * blocks)).clamp(1, inner.div_ceil(4))
+            (4 * self.processors() / (3 * blocks)).clamp(1, inner.div_ceil(4))
         } else {
             1
         };
         let tiles = inner.div_ceil(wanted);
         let splits = inner.div_ceil(tiles);
         let y = match out {
-            Form::Half => x.beside(&self.0, weight.outputs),
+            Form::Half => x.beside(self, weight.outputs),
             Form::Single | Form::Parts | Form::Scores => CudaMat {
                 height: x.height,
-                ..CudaMat::planes(&self.0, x.rows, weight.outputs, splits)
+                ..CudaMat::planes(self, x.rows, weight.outputs, splits)
             },
         };
-        self.0.launch_early(
-            kernel.name,
-            (blocks, splits, 1),
-            128 * kernel.groups,
-            self.0.shared(kernel.name),
-            &[
-                x.pointer(),
-                Arg::Pointer(weight.buffer.address()),
-                y.pointer(),
-                Arg::Pointer(bias.map_or(0, |b| b.single.address())),
-                Int(x.rows as i32),
-                Int(weight.outputs as i32),
-                Int(weight.inputs as i32),
-                Int(y.stride as i32),
-                Int(tiles as i32),
-                Int(i32::from(y.planes > 0)),
-            ],
+        assert_eq!(
+            x.half_rows(),
+            (x.rows, weight.inputs),
+            "inputs of every row"
         );
+        let args = [
+            x.pointer(),
+            weight.pointer(),
+            y.pointer(),
+            bias.map_or(Arg::NONE, |b| b.pointer(weight.outputs)),
+            Int(x.rows as i32),
+            Int(weight.outputs as i32),
+            Int(weight.inputs as i32),
+            Int(y.stride as i32),
+            Int(tiles as i32),
+            Int(i32::from(y.planes > 0)),
+        ];
+        let grid = Grid::new((blocks, splits, 1), 128 * kernel.groups);
+        let grid = grid.shared(self.shared_memory(kernel.name));
+        // SAFETY: `skinny_N(x, w, y, bias, rows, outputs, inputs, stride, tiles, f32)` multiplies at most
+        // N rows, `kernel_for_few` sees to that, and writes a plane of y a split. It waits for the
+        // kernel before.
+        unsafe { self.launch_early(kernel.name, grid, &args) };
         y
     }
 }

@@ -1,11 +1,9 @@
 //! Launches of the products that fetch their operands through a ring in shared memory, which only
 //! Hopper has. Two blocks work together on tiles of so many rows each.
 
-use super::context::{Arg, Context, Cuda};
 use super::factored::Factored;
-use super::gemm::Operand;
 use super::mat::CudaMat;
-use super::tensor_map::{Boxed, COLUMNS};
+use crate::gpu::{Arg, BOX_COLUMNS as COLUMNS, Boxed, Cuda, Grid, Operand};
 
 /// Rows of a block's tile; two warp groups have half each.
 pub(super) const ROWS: usize = 128;
@@ -28,14 +26,14 @@ pub(super) fn sixteens(width: usize) -> usize {
 
 /// A launch, whose arguments are given in the kernel's order.
 pub(super) struct Launch<'a> {
-    context: &'a Context,
+    cuda: &'a Cuda,
     args: Vec<Arg>,
 }
 
 impl<'a> Launch<'a> {
     pub(super) fn new(cuda: &'a Cuda) -> Self {
         Launch {
-            context: &cuda.0,
+            cuda,
             args: Vec::new(),
         }
     }
@@ -71,7 +69,7 @@ impl<'a> Launch<'a> {
     }
 
     fn boxed(&mut self, boxed: &Boxed) {
-        self.args.push(Arg::Matrix(self.context.tensor_map(boxed)));
+        self.args.push(Arg::Matrix(self.cuda.tensor_map(boxed)));
     }
 
     /// A share's t, or any matrix where there is none; how many of its columns count.
@@ -103,7 +101,12 @@ impl<'a> Launch<'a> {
         }
     }
 
-    pub(super) fn start(
+    /// Launches the kernel on tiles of `rows` rows and so many columns of tiles.
+    ///
+    /// # Safety
+    /// The arguments given before are the kernel's, up to its sizes, and `numbers` its last ones;
+    /// see [`Cuda::launch`].
+    pub(super) unsafe fn start(
         mut self,
         name: &'static str,
         rows: usize,
@@ -113,13 +116,10 @@ impl<'a> Launch<'a> {
         let high = rows.div_ceil(2 * ROWS);
         let sizes = [high, columns].into_iter().chain(numbers.iter().copied());
         self.args.extend(sizes.map(|n| Arg::Int(n as i32)));
-        let context = self.context;
-        context.launch(
-            name,
-            (2 * (context.processors / 2).min(high * columns), 1, 1),
-            THREADS,
-            context.shared(name),
-            &self.args,
-        );
+        let cuda = self.cuda;
+        let blocks = 2 * (cuda.processors() / 2).min(high * columns);
+        let grid = Grid::new((blocks, 1, 1), THREADS).shared(cuda.shared_memory(name));
+        // SAFETY: as for this function.
+        unsafe { cuda.launch(name, grid, &self.args) };
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::context::{Arg, Context, Cuda};
 use super::mat::Height;
-use super::memory::Buffer;
-use crate::model::cpu::Span;
+use crate::gpu::{Arg, Buffer, Cuda};
+use crate::model::Span;
 
 /// Query rows of a tile, and keys of one.
 const TILE: usize = 64;
@@ -13,6 +12,9 @@ const TILE: usize = 64;
 /// See [`crate::model::Device::Rows`].
 pub struct CudaRows {
     pub(super) count: usize,
+    /// The largest token, and the end of the positions, where the host knows them; those of single
+    /// rows change between replays of a graph.
+    pub(super) largest: Option<(u32, usize)>,
     pub(super) tokens: Slice,
     pub(super) positions: Slice,
     /// Row of the cache where a row's keys and values go; negative stores nothing.
@@ -26,34 +28,53 @@ pub struct CudaRows {
 
 pub(super) enum Kind {
     /// Several positions of a sequence: attention in tiles.
-    Tiles {
-        queries: Buffer,
-        query_tiles: usize,
-        keys: Buffer,
-        key_tiles: usize,
-    },
+    Tiles { queries: Tiles, keys: Tiles },
     /// One position of each sequence, which is on the device and changes between replays of a
     /// graph; row of the cache where each sequence begins.
     Single { bases: Slice },
 }
 
-/// Part of a buffer.
-#[derive(Clone)]
-pub(super) struct Slice {
-    buffer: Arc<Buffer>,
-    offset: u64,
+/// Tiles of work, four numbers each.
+pub(super) struct Tiles {
+    list: Buffer,
+    pub(super) count: usize,
 }
 
-impl Slice {
-    fn whole(buffer: Buffer) -> Self {
-        Slice {
-            buffer: Arc::new(buffer),
-            offset: 0,
+impl Tiles {
+    fn new(cuda: &Cuda, tiles: &[[usize; 4]]) -> Self {
+        let flat: Vec<i32> = tiles.iter().flatten().map(|&n| n as i32).collect();
+        Tiles {
+            list: cuda.room_of(&flat),
+            count: tiles.len(),
         }
     }
 
     pub(super) fn pointer(&self) -> Arg {
-        Arg::Pointer(self.buffer.address() + self.offset)
+        self.list.holds(self.count * 16)
+    }
+}
+
+/// Part of a buffer.
+#[derive(Clone)]
+pub(crate) struct Slice {
+    buffer: Arc<Buffer>,
+    offset: usize,
+    bytes: usize,
+}
+
+impl Slice {
+    /// A number of 32 bits a row.
+    fn of_rows(buffer: Buffer, rows: usize) -> Self {
+        Slice {
+            buffer: Arc::new(buffer),
+            offset: 0,
+            bytes: rows * 4,
+        }
+    }
+
+    /// Its numbers, one a row.
+    pub(crate) fn pointer(&self) -> Arg {
+        self.buffer.holds_from(self.offset, self.bytes)
     }
 }
 
@@ -64,7 +85,7 @@ const COLUMNS: usize = 5;
 /// Rows of one position each, whose tokens and positions are written anew before each step, all in
 /// one copy.
 pub struct SingleRows {
-    context: Arc<Context>,
+    cuda: Cuda,
     columns: Arc<Buffer>,
     count: usize,
     capacity: usize,
@@ -81,20 +102,14 @@ pub struct Next {
     pub adapter: i32,
 }
 
-fn must_upload<T: Copy>(context: &Arc<Context>, values: &[T]) -> Buffer {
-    match context.upload(values) {
-        Ok(buffer) => buffer,
-        Err(error) => std::panic::panic_any(error),
-    }
-}
-
 impl CudaRows {
-    pub(super) fn tiled(
-        context: &Arc<Context>,
-        tokens: &[u32],
-        spans: &[Span],
-        capacity: usize,
-    ) -> Self {
+    /// End of the positions; of single rows, 0, since they lie in the cache, which is as long as
+    /// the model's positions at most.
+    pub(super) fn end(&self) -> usize {
+        self.largest.map_or(0, |(_, end)| end)
+    }
+
+    pub(super) fn tiled(cuda: &Cuda, tokens: &[u32], spans: &[Span], capacity: usize) -> Self {
         let count = tokens.len();
         let mut positions = vec![0i32; count];
         let mut cache_rows = vec![-1i32; count];
@@ -118,23 +133,22 @@ impl CudaRows {
         // The longest work first, so that the last tiles to run are short.
         queries.sort_by_key(|t| std::cmp::Reverse(t[2] + t[1]));
         keys.sort_by_key(|t| std::cmp::Reverse(t[1] - t[2]));
-        let flat = |tiles: &[[usize; 4]]| -> Vec<i32> {
-            tiles.iter().flatten().map(|&n| n as i32).collect()
-        };
         let slots = spans.iter().map(|s| s.slot + 1).max().unwrap_or(0);
+        let end = spans.iter().map(|s| s.position + s.rows.len()).max();
+        let end = end.unwrap_or(0);
+        assert!(end <= capacity, "position {end} of {capacity}");
         CudaRows {
             count,
-            tokens: Slice::whole(must_upload(context, tokens)),
-            positions: Slice::whole(must_upload(context, &positions)),
-            cache_rows: Slice::whole(must_upload(context, &cache_rows)),
+            largest: Some((tokens.iter().copied().max().unwrap_or(0), end)),
+            tokens: Slice::of_rows(cuda.room_of(tokens), count),
+            positions: Slice::of_rows(cuda.room_of(&positions), count),
+            cache_rows: Slice::of_rows(cuda.room_of(&cache_rows), count),
             slots,
             capacity,
             height: Height::Any,
             kind: Kind::Tiles {
-                query_tiles: queries.len(),
-                queries: must_upload(context, &flat(&queries)),
-                key_tiles: keys.len(),
-                keys: must_upload(context, &flat(&keys)),
+                queries: Tiles::new(cuda, &queries),
+                keys: Tiles::new(cuda, &keys),
             },
         }
     }
@@ -143,12 +157,11 @@ impl CudaRows {
 impl SingleRows {
     /// Rows for `count` slots of a cache of `capacity` positions; row i is of slot i.
     pub fn new(cuda: &Cuda, count: usize, capacity: usize) -> Self {
-        let context = cuda.0.clone();
         SingleRows {
-            columns: Arc::new(context.room(COLUMNS * count * 4)),
+            columns: Arc::new(cuda.room(COLUMNS * count * 4)),
             count,
             capacity,
-            context,
+            cuda: cuda.clone(),
         }
     }
 
@@ -163,6 +176,7 @@ impl SingleRows {
             let base = (slot * self.capacity) as i32;
             let row = match next {
                 Some(next) => {
+                    assert!(next.position < self.capacity, "a position of the cache");
                     let position = next.position as i32;
                     let token = next.token as i32;
                     [token, position, base + position, base, next.adapter]
@@ -173,18 +187,19 @@ impl SingleRows {
                 columns[column * self.count + slot] = value;
             }
         }
-        self.context.write(&self.columns, 0, &columns);
+        self.cuda.write(&self.columns, 0, &columns);
     }
 
     fn column(&self, which: usize) -> Slice {
         Slice {
             buffer: self.columns.clone(),
-            offset: (which * self.count * 4) as u64,
+            offset: which * self.count * 4,
+            bytes: self.count * 4,
         }
     }
 
     /// Each row's adapter.
-    pub(super) fn adapters(&self) -> Slice {
+    pub(crate) fn adapters(&self) -> Slice {
         self.column(4)
     }
 
@@ -192,6 +207,7 @@ impl SingleRows {
     pub fn rows(&self) -> CudaRows {
         CudaRows {
             count: self.count,
+            largest: None,
             tokens: self.column(0),
             positions: self.column(1),
             cache_rows: self.column(2),

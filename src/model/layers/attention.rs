@@ -2,7 +2,7 @@
 
 use super::RmsNorm;
 use super::linear::{Linear, LowRank, LowRankGradient};
-use crate::model::cpu::Heads;
+use crate::model::Heads;
 use crate::model::device::{Device, HeadNorms};
 
 /// The attention block of a layer.

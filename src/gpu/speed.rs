@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::context::Cuda;
+use super::error::GpuError;
 use super::gemm::{Operand, Product};
-use super::mat::CudaMat;
-use crate::model::device::Device;
+use super::launch::{Arg, Grid};
+use super::memory::Buffer;
 
 /// Measured ceilings.
 #[derive(Debug, Clone, Copy)]
@@ -29,32 +30,46 @@ impl Cuda {
         start.elapsed().as_secs_f64() / repeats as f64
     }
 
+    /// Fills a buffer with random numbers of 16 bits in +-`width`, for measuring without a model.
+    pub(crate) fn randomize(&self, buffer: &Buffer, count: usize, seed: u64, width: f32) {
+        let args = [
+            buffer.holds(count * 2),
+            Arg::Long(count as u64),
+            Arg::Long(seed),
+            Arg::Float(width),
+        ];
+        // SAFETY: `random_numbers(y, n, seed, width)` writes n numbers of 16 bits.
+        unsafe { self.launch("random_numbers", Grid::rows(self.processors() * 8), &args) };
+    }
+
     /// Measures a large copy and a large product.
     ///
     /// # Errors
     /// The device's memory is full.
-    pub fn ceilings(&self) -> Result<Ceilings, crate::model::ModelError> {
+    pub fn ceilings(&self) -> Result<Ceilings, GpuError> {
         const COPY: usize = 1 << 30;
         const SIDE: usize = 8192;
-        let (from, to) = (self.0.alloc(COPY)?, self.0.alloc(COPY)?);
-        let copy = self.time(REPEATS, || self.0.copy(&from, &to, COPY));
+        let (from, to) = (self.alloc(COPY)?, self.alloc(COPY)?);
+        let copy = self.time(REPEATS, || self.copy(&from, &to, COPY));
         drop((from, to));
-        let weight = |seed| self.random_weight(SIDE, SIDE, seed);
-        let (x, y) = (weight(1)?, weight(2)?);
-        let out = CudaMat::room(&self.0, SIDE, SIDE);
-        let operand = |w: &super::device::CudaWeight, transposed| Operand {
-            address: w.buffer.address(),
+        let half = || self.alloc(SIDE * SIDE * 2);
+        let (x, y, out) = (half()?, half()?, half()?);
+        for (seed, of) in [(1, &x), (2, &y)] {
+            self.randomize(of, SIDE * SIDE, seed, (3.0 / SIDE as f32).sqrt());
+        }
+        let operand = |of: &Buffer, transposed| Operand {
+            address: of.address(),
             stride: SIDE,
             transposed,
         };
         let product = self.time(REPEATS, || {
-            self.0.multiply(&Product {
+            self.multiply(&Product {
                 m: SIDE,
                 n: SIDE,
                 k: SIDE,
                 x: operand(&x, false),
                 y: operand(&y, true),
-                out: out.buffer.address(),
+                out: out.address(),
                 out_stride: SIDE,
                 out_f32: false,
                 alpha: 1.0,

@@ -1,21 +1,21 @@
 //! The driver's context: one device, one stream, the kernels, and memory.
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
+use super::error::GpuError;
 use super::gemm::Blas;
-use super::memory::{Buffer, Pool};
+use super::memory::{Buffer, Pool, Refusal};
 use super::ptx;
-use super::tensor_map::TensorMap;
-use crate::model::{HalfType, ModelError};
+use crate::half_type::HalfType;
 
 /// A GPU that is ready to compute. Clones share it.
 #[derive(Clone)]
-pub struct Cuda(pub(super) Arc<Context>);
+pub struct Cuda(Arc<Context>);
 
 /// Memory of a GPU, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,20 +28,17 @@ pub struct Memory {
     pub peak: usize,
 }
 
-pub(super) struct Context {
+struct Context {
     context: sys::CUcontext,
     device: sys::CUdevice,
-    pub(super) stream: sys::CUstream,
+    stream: sys::CUstream,
     functions: HashMap<&'static str, Function>,
     pool: Mutex<Pool>,
     blas: Mutex<Blas>,
     name: String,
-    /// Streaming multiprocessors.
-    pub(super) processors: usize,
-    /// Hopper's products of four warps are there.
-    pub(super) warp_groups: bool,
-    /// What weights and activations are.
-    pub(super) half_type: HalfType,
+    processors: usize,
+    warp_groups: bool,
+    half_type: HalfType,
 }
 
 #[derive(Clone, Copy)]
@@ -57,33 +54,9 @@ unsafe impl Send for Context {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Context {}
 
-/// What a kernel takes.
-#[derive(Clone, Copy)]
-pub(super) enum Arg {
-    Pointer(u64),
-    Int(i32),
-    Word(u32),
-    Long(u64),
-    Float(f32),
-    Matrix(TensorMap),
-}
-
-impl Arg {
-    fn address(&self) -> *mut c_void {
-        let at: *const c_void = match self {
-            Arg::Pointer(x) | Arg::Long(x) => (&raw const *x).cast(),
-            Arg::Int(x) => (&raw const *x).cast(),
-            Arg::Word(x) => (&raw const *x).cast(),
-            Arg::Float(x) => (&raw const *x).cast(),
-            Arg::Matrix(x) => (&raw const *x).cast(),
-        };
-        at.cast_mut()
-    }
-}
-
-fn broken(what: &str, error: impl std::fmt::Display) -> ModelError {
-    ModelError::Gpu {
-        problem: format!("{what}: {error}"),
+impl From<Refusal> for GpuError {
+    fn from(Refusal { wanted, used }: Refusal) -> Self {
+        GpuError::OutOfMemory { wanted, used }
     }
 }
 
@@ -99,7 +72,7 @@ impl Cuda {
     /// # Errors
     /// No driver, no such GPU, one older than Ampere, no cuBLAS or NVRTC, kernels that do not
     /// compile.
-    pub fn open(ordinal: usize, half_type: HalfType) -> Result<Self, ModelError> {
+    pub fn open(ordinal: usize, half_type: HalfType) -> Result<Self, GpuError> {
         Self::open_with(ordinal, half_type, true)
     }
 
@@ -108,11 +81,11 @@ impl Cuda {
     ///
     /// # Errors
     /// As for [`Cuda::open`].
-    pub fn open_as_oldest(ordinal: usize, half_type: HalfType) -> Result<Self, ModelError> {
+    pub fn open_as_oldest(ordinal: usize, half_type: HalfType) -> Result<Self, GpuError> {
         Self::open_with(ordinal, half_type, false)
     }
 
-    fn open_with(ordinal: usize, half_type: HalfType, newest: bool) -> Result<Self, ModelError> {
+    fn open_with(ordinal: usize, half_type: HalfType, newest: bool) -> Result<Self, GpuError> {
         // SAFETY: these only look for the libraries.
         let (driver, nvrtc, blas) = unsafe {
             (
@@ -127,18 +100,18 @@ impl Cuda {
             (blas, "cuBLASLt (libcublasLt)"),
         ] {
             if !there {
-                return Err(ModelError::Gpu {
+                return Err(GpuError::Unusable {
                     problem: format!("{name} was not found; set LD_LIBRARY_PATH to its folder"),
                 });
             }
         }
-        result::init().map_err(|e| broken("the driver does not start", e))?;
-        let device =
-            result::device::get(ordinal as i32).map_err(|e| broken("there is no such GPU", e))?;
+        result::init().map_err(|e| GpuError::failed("the driver does not start", e))?;
+        let device = result::device::get(ordinal as i32)
+            .map_err(|e| GpuError::failed("there is no such GPU", e))?;
         let attribute = |a| {
             // SAFETY: `device` is valid.
             unsafe { result::device::get_attribute(device, a) }
-                .map_err(|e| broken("the GPU does not say what it is", e))
+                .map_err(|e| GpuError::failed("the GPU does not say what it is", e))
         };
         use sys::CUdevice_attribute as A;
         let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
@@ -146,22 +119,23 @@ impl Cuda {
         let processors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
         let name = result::device::get_name(device).unwrap_or_default();
         if major < 8 {
-            return Err(ModelError::Gpu {
+            return Err(GpuError::Unusable {
                 problem: format!("{name} has no bf16 arithmetic; an Ampere GPU or newer has"),
             });
         }
         // SAFETY: `device` is valid; the context is released with `Context`.
         let context = unsafe {
             let context = result::primary_ctx::retain(device)
-                .map_err(|e| broken("the GPU cannot be opened", e))?;
-            result::ctx::set_current(context).map_err(|e| broken("the GPU cannot be opened", e))?;
+                .map_err(|e| GpuError::failed("the GPU cannot be opened", e))?;
+            result::ctx::set_current(context)
+                .map_err(|e| GpuError::failed("the GPU cannot be opened", e))?;
             context
         };
         let image = ptx::kernels((major, minor), half_type)?;
         let room = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let functions = load(&image, room as usize)?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
-            .map_err(|e| broken("the GPU has no stream", e))?;
+            .map_err(|e| GpuError::failed("the GPU has no stream", e))?;
         let blas = Blas::new(half_type)?;
         Ok(Cuda(Arc::new(Context {
             context,
@@ -182,9 +156,23 @@ impl Cuda {
         &self.0.name
     }
 
-    /// What weights and activations are.
+    /// What 16-bit numbers are.
     pub fn half_type(&self) -> HalfType {
         self.0.half_type
+    }
+
+    /// Streaming multiprocessors.
+    pub(crate) fn processors(&self) -> usize {
+        self.0.processors
+    }
+
+    /// Whether Hopper's products of four warps are there.
+    pub(crate) fn warp_groups(&self) -> bool {
+        self.0.warp_groups
+    }
+
+    pub(super) fn stream(&self) -> sys::CUstream {
+        self.0.stream
     }
 
     /// Waits for all work.
@@ -192,16 +180,16 @@ impl Cuda {
     /// # Panics
     /// When a kernel failed.
     pub fn synchronize(&self) {
-        self.0.bind();
+        self.bind();
         // SAFETY: the stream lives as long as the context.
         must(unsafe { result::stream::synchronize(self.0.stream) });
     }
 
     /// How memory stands.
     pub fn memory(&self) -> Memory {
-        self.0.bind();
+        self.bind();
         let (free, _) = result::mem_get_info().unwrap_or((0, 0));
-        let pool = self.0.pool();
+        let pool = self.pool();
         Memory {
             free: free + pool.idle(),
             used: pool.used(),
@@ -211,24 +199,37 @@ impl Cuda {
 
     /// Forgets the peak so far.
     pub fn reset_peak(&self) {
-        self.0.pool().reset_peak();
+        self.pool().reset_peak();
+    }
+
+    /// Whether there was room for everything since this was last asked. Where there is none in the
+    /// middle of a step, nothing more is started or copied until this is asked: what the step has
+    /// returned is void, and is to be dropped.
+    ///
+    /// # Errors
+    /// The GPU's memory was full.
+    pub fn had_room(&self) -> Result<(), GpuError> {
+        match self.pool().refusal() {
+            None => Ok(()),
+            Some(refusal) => Err(refusal.into()),
+        }
     }
 }
 
 /// The functions of the compiled kernels by name. A kernel that could use more shared memory than
 /// the `room` that a block has here is launched with less, or not at all.
-fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, ModelError> {
+fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, GpuError> {
     let mut text = image.to_vec();
     text.push(0);
     // SAFETY: the image is a whole text that ends in zero, and a context is current.
     let module = unsafe { result::module::load_data(text.as_ptr().cast()) }
-        .map_err(|e| broken("the kernels do not load", e))?;
+        .map_err(|e| GpuError::failed("the kernels do not load", e))?;
     let mut functions = HashMap::new();
     for &(name, shared) in ptx::FUNCTIONS {
         let symbol = CString::new(name).unwrap_or_default();
         // SAFETY: the module was just loaded and is never unloaded.
         let handle = unsafe { result::module::get_function(module, symbol) }
-            .map_err(|e| broken(&format!("kernel {name} is missing"), e))?;
+            .map_err(|e| GpuError::failed(&format!("kernel {name} is missing"), e))?;
         if shared > 48 << 10 {
             use sys::CUfunction_attribute as A;
             // SAFETY: the function is of this module.
@@ -245,7 +246,7 @@ fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, Mo
                     )
                 })
             }
-            .map_err(|e| broken(&format!("kernel {name} needs more shared memory"), e))?;
+            .map_err(|e| GpuError::failed(&format!("kernel {name} needs more shared memory"), e))?;
         }
         functions.insert(name, Function { handle, shared });
     }
@@ -260,19 +261,19 @@ pub(super) fn must<T>(result: Result<T, DriverError>) -> T {
     }
 }
 
-impl Context {
+impl Cuda {
     /// Makes the context this thread's.
     pub(super) fn bind(&self) {
         // SAFETY: the context is retained as long as `self` lives.
-        must(unsafe { result::ctx::set_current(self.context) });
+        must(unsafe { result::ctx::set_current(self.0.context) });
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn blas(&self) -> MutexGuard<'_, Blas> {
-        self.blas.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.blas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` with the pool.
@@ -282,39 +283,37 @@ impl Context {
     }
 
     /// Memory of `bytes` bytes, whatever is in it.
-    pub(super) fn alloc(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
+    pub(crate) fn alloc(&self, bytes: usize) -> Result<Buffer, GpuError> {
         self.bind();
-        let taken = self.pool().take(bytes);
-        self.buffer(taken, bytes)
+        let block = self.pool().take(bytes)?;
+        Ok(Buffer::new(self.clone(), block))
     }
 
-    /// As [`Context::alloc`], for what stays as long as the model: not a byte to spare.
-    pub(super) fn keep(self: &Arc<Self>, bytes: usize) -> Result<Buffer, ModelError> {
+    /// As [`Cuda::alloc`], for what stays as long as the model: not a byte to spare.
+    pub(crate) fn keep(&self, bytes: usize) -> Result<Buffer, GpuError> {
         self.bind();
-        let taken = self.pool().take_exactly(bytes);
-        self.buffer(taken, bytes)
+        let block = self.pool().take_exactly(bytes)?;
+        Ok(Buffer::new(self.clone(), block))
     }
 
-    fn buffer(
-        self: &Arc<Self>,
-        taken: Option<(u64, usize)>,
-        wanted: usize,
-    ) -> Result<Buffer, ModelError> {
-        match taken {
-            Some((address, size)) => Ok(Buffer::new(self.clone(), address, size)),
-            None => Err(ModelError::OutOfMemory {
-                wanted,
-                used: self.pool().used(),
-            }),
-        }
+    /// As [`Cuda::alloc`] in the middle of a step. Where there is no room, the buffer has no
+    /// bytes, and nothing is started or copied until [`Cuda::had_room`] is asked.
+    pub(crate) fn room(&self, bytes: usize) -> Buffer {
+        self.bind();
+        let block = self.pool().room(bytes);
+        Buffer::new(self.clone(), block.unwrap_or_default())
     }
 
-    /// As [`Context::alloc`] in the middle of a step, where the plan said that there is room.
-    pub(super) fn room(self: &Arc<Self>, bytes: usize) -> Buffer {
-        match self.alloc(bytes) {
-            Ok(buffer) => buffer,
-            Err(error) => std::panic::panic_any(error),
-        }
+    /// Numbers of the host in the middle of a step.
+    pub(crate) fn room_of<T: Copy>(&self, values: &[T]) -> Buffer {
+        let buffer = self.room(size_of_val(values).max(16));
+        self.write(&buffer, 0, values);
+        buffer
+    }
+
+    /// Whether the step under way was refused room: it is void, and no work of it is started.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pool().is_full()
     }
 
     /// Gives memory back; called by `Buffer`.
@@ -322,142 +321,83 @@ impl Context {
         self.pool().give(address, size);
     }
 
+    pub(super) fn function(&self, name: &'static str) -> sys::CUfunction {
+        self.0.functions[name].handle
+    }
+
     /// The most dynamic shared memory of a kernel, in bytes: what one with tiles of fixed sizes
     /// always takes.
-    pub(super) fn shared(&self, name: &'static str) -> usize {
-        self.functions[name].shared
-    }
-
-    /// Launches a kernel.
-    pub(super) fn launch(
-        &self,
-        name: &'static str,
-        grid: (usize, usize, usize),
-        block: usize,
-        shared: usize,
-        args: &[Arg],
-    ) {
-        self.start(name, grid, block, shared, args, false);
-    }
-
-    /// Launches a kernel that may begin while the one before still runs, and waits for it itself
-    /// before it reads what that one writes.
-    pub(super) fn launch_early(
-        &self,
-        name: &'static str,
-        grid: (usize, usize, usize),
-        block: usize,
-        shared: usize,
-        args: &[Arg],
-    ) {
-        self.start(name, grid, block, shared, args, true);
-    }
-
-    fn start(
-        &self,
-        name: &'static str,
-        grid: (usize, usize, usize),
-        block: usize,
-        shared: usize,
-        args: &[Arg],
-        early: bool,
-    ) {
-        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
-            return;
-        }
-        self.bind();
-        let mut params: Vec<*mut c_void> = args.iter().map(Arg::address).collect();
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue {
-                programmaticStreamSerializationAllowed: 1,
-            },
-        };
-        let config = sys::CUlaunchConfig {
-            gridDimX: grid.0 as u32,
-            gridDimY: grid.1 as u32,
-            gridDimZ: grid.2 as u32,
-            blockDimX: block as u32,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: shared as u32,
-            hStream: self.stream,
-            attrs: &raw mut attribute,
-            numAttrs: u32::from(early),
-        };
-        let function = self.functions[name].handle;
-        // SAFETY: every kernel of `FUNCTIONS` is called with the arguments that its signature has;
-        // the stream orders it after whatever wrote its operands, or the kernel does.
-        must(unsafe {
-            sys::cuLaunchKernelEx(
-                &raw const config,
-                function,
-                params.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-            .result()
-        });
+    pub(crate) fn shared_memory(&self, name: &'static str) -> usize {
+        self.0.functions[name].shared
     }
 
     /// Numbers of the host in memory of their own.
-    pub(super) fn upload<T: Copy>(self: &Arc<Self>, values: &[T]) -> Result<Buffer, ModelError> {
+    pub(crate) fn alloc_of<T: Copy>(&self, values: &[T]) -> Result<Buffer, GpuError> {
         let buffer = self.alloc(size_of_val(values).max(16))?;
         self.write(&buffer, 0, values);
         Ok(buffer)
     }
 
     /// Copies numbers of the host to `offset` bytes into a buffer.
-    pub(super) fn write<T: Copy>(&self, buffer: &Buffer, offset: usize, values: &[T]) {
-        assert!(offset + size_of_val(values) <= buffer.bytes());
-        if values.is_empty() {
+    pub(crate) fn write<T: Copy>(&self, buffer: &Buffer, offset: usize, values: &[T]) {
+        if values.is_empty() || self.is_full() {
             return;
         }
+        assert!(offset + size_of_val(values) <= buffer.bytes());
         self.bind();
         // SAFETY: the range lies in the buffer; pageable memory of the host is read before the
         // call returns.
         must(unsafe {
-            result::memcpy_htod_async(buffer.address() + offset as u64, values, self.stream)
+            result::memcpy_htod_async(buffer.address() + offset as u64, values, self.0.stream)
         });
     }
 
-    /// Copies from `offset` bytes into a buffer to the host, and waits for it.
-    pub(super) fn read<T: Copy + Default>(
+    /// Copies from `offset` bytes into a buffer to the host, and waits for it. Zeros, where the step
+    /// was refused room.
+    pub(crate) fn read<T: Copy + Default>(
         &self,
         buffer: &Buffer,
         offset: usize,
         count: usize,
     ) -> Vec<T> {
         let mut values = vec![T::default(); count];
-        assert!(offset + size_of_val(&values[..]) <= buffer.bytes());
-        if count == 0 {
+        if count == 0 || self.is_full() {
             return values;
         }
+        assert!(offset + size_of_val(&values[..]) <= buffer.bytes());
         self.bind();
         // SAFETY: the range lies in the buffer, and the stream is waited for before the values
         // are looked at.
         must(unsafe {
-            result::memcpy_dtoh_async(&mut values, buffer.address() + offset as u64, self.stream)
-                .and_then(|()| result::stream::synchronize(self.stream))
+            result::memcpy_dtoh_async(&mut values, buffer.address() + offset as u64, self.0.stream)
+                .and_then(|()| result::stream::synchronize(self.0.stream))
         });
         values
     }
 
     /// Copies the first `bytes` bytes.
-    pub(super) fn copy(&self, from: &Buffer, to: &Buffer, bytes: usize) {
+    pub(crate) fn copy(&self, from: &Buffer, to: &Buffer, bytes: usize) {
+        if self.is_full() {
+            return;
+        }
         assert!(bytes <= from.bytes() && bytes <= to.bytes());
         self.bind();
         // SAFETY: both ranges are ours.
         must(unsafe {
-            result::memcpy_dtod_async(to.address(), from.address(), bytes, self.stream)
+            result::memcpy_dtod_async(to.address(), from.address(), bytes, self.0.stream)
         });
     }
 
     /// Sets all bytes to zero.
-    pub(super) fn clear(&self, buffer: &Buffer) {
+    pub(crate) fn clear(&self, buffer: &Buffer) {
+        if self.is_full() {
+            return;
+        }
         self.bind();
         // SAFETY: the whole buffer is ours.
-        must(unsafe { result::memset_d8_async(buffer.address(), 0, buffer.bytes(), self.stream) });
+        must(unsafe {
+            result::memset_d8_async(buffer.address(), 0, buffer.bytes(), self.0.stream)
+        });
     }
 }
 
@@ -467,7 +407,8 @@ impl Drop for Context {
         unsafe {
             let _ = result::ctx::set_current(self.context);
             let _ = result::stream::synchronize(self.stream);
-            self.pool().free_idle();
+            let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+            pool.free_idle();
             let _ = result::stream::destroy(self.stream);
             let _ = result::primary_ctx::release(self.device);
         }

@@ -7,7 +7,9 @@ use cudarc::nvrtc::{result as nvrtc, sys as nvrtc_sys};
 
 use crate::atomic_file;
 use crate::digest;
-use crate::model::{HalfType, ModelError};
+use crate::half_type::HalfType;
+
+use super::error::GpuError;
 
 const SOURCES: [&str; 15] = [
     include_str!("kernels/common.cu"),
@@ -105,7 +107,7 @@ const fn skinny_shared(rows: usize, groups: usize) -> usize {
 pub(super) fn kernels(
     (major, minor): (i32, i32),
     half_type: HalfType,
-) -> Result<Vec<u8>, ModelError> {
+) -> Result<Vec<u8>, GpuError> {
     let is_f16 = i32::from(half_type == HalfType::Float16);
     let source = format!("#define FLOAT16 {is_f16}\n{}", SOURCES.concat());
     // `sm_90a` has the warp-group products that plain `sm_90` has not.
@@ -136,8 +138,8 @@ fn folder() -> Option<PathBuf> {
     Some(cache.join("qeval"))
 }
 
-fn compile(source: &str, target: &str) -> Result<Vec<u8>, ModelError> {
-    let problem = |text: String| ModelError::Gpu {
+fn compile(source: &str, target: &str) -> Result<Vec<u8>, GpuError> {
+    let problem = |text: String| GpuError::Unusable {
         problem: format!("the kernels do not compile: {text}"),
     };
     let source = CString::new(source).map_err(|e| problem(e.to_string()))?;

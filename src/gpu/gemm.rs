@@ -10,15 +10,16 @@ use std::ffi::c_void;
 
 use cudarc::cublaslt::{result as lt, sys};
 
-use super::context::Context;
-use crate::model::{HalfType, ModelError};
+use super::context::Cuda;
+use super::error::GpuError;
+use crate::half_type::HalfType;
 
 /// Bytes that an algorithm may use beside its operands.
 const WORKSPACE: usize = 64 << 20;
 
 /// An operand: address, numbers from row to row, and whether it is used transposed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Operand {
+pub(crate) struct Operand {
     pub address: u64,
     pub stride: usize,
     pub transposed: bool,
@@ -26,7 +27,7 @@ pub(super) struct Operand {
 
 impl Operand {
     /// Used transposed.
-    pub(super) fn turned(self) -> Self {
+    pub(crate) fn turned(self) -> Self {
         Operand {
             transposed: true,
             ..self
@@ -35,7 +36,7 @@ impl Operand {
 }
 
 /// `out[m, n] = alpha * x[m, k] y[k, n] (+ out) (+ bias)`, row-major, 16 bits in.
-pub(super) struct Product {
+pub(crate) struct Product {
     pub m: usize,
     pub n: usize,
     pub k: usize,
@@ -93,8 +94,8 @@ fn check<T>(result: Result<T, lt::CublasError>) -> T {
 }
 
 impl Blas {
-    pub(super) fn new(half_type: HalfType) -> Result<Self, ModelError> {
-        let problem = |e: String| ModelError::Gpu {
+    pub(super) fn new(half_type: HalfType) -> Result<Self, GpuError> {
+        let problem = |e: String| GpuError::Unusable {
             problem: format!("cuBLASLt does not start: {e}"),
         };
         let handle = lt::create_handle().map_err(|e| problem(e.to_string()))?;
@@ -246,11 +247,11 @@ impl Layouts {
     }
 }
 
-impl Context {
+impl Cuda {
     /// Multiplies.
-    pub(super) fn multiply(&self, product: &Product) {
+    pub(crate) fn multiply(&self, product: &Product) {
         let p = product;
-        if p.m == 0 || p.n == 0 {
+        if p.m == 0 || p.n == 0 || self.is_full() {
             return;
         }
         self.bind();
@@ -295,7 +296,7 @@ impl Context {
                 &raw const plan.algorithm,
                 workspace as *mut c_void,
                 WORKSPACE,
-                self.stream.cast(),
+                self.stream().cast(),
             ));
         }
     }

@@ -4,18 +4,18 @@
 
 use cudarc::driver::sys;
 
-use super::context::{Context, must};
+use super::context::{Cuda, must};
 use super::gemm::Operand;
 
 /// Columns of a box.
-pub(super) const COLUMNS: usize = 64;
+pub(crate) const COLUMNS: usize = 64;
 
 /// A matrix of 16 bits, in boxes.
 #[derive(Clone, Copy)]
-pub(super) struct TensorMap(pub(super) sys::CUtensorMap);
+pub(crate) struct TensorMap(pub(super) sys::CUtensorMap);
 
 /// A matrix, and how it is cut.
-pub(super) struct Boxed {
+pub(crate) struct Boxed {
     pub of: Operand,
     pub rows: usize,
     pub cols: usize,
@@ -26,11 +26,14 @@ pub(super) struct Boxed {
     pub high: usize,
 }
 
-impl Context {
+impl Cuda {
     /// Describes a matrix whose address and stride are multiples of 16 bytes.
-    pub(super) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
-        self.bind();
+    pub(crate) fn tensor_map(&self, boxed: &Boxed) -> TensorMap {
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
+        if self.is_full() {
+            return map;
+        }
+        self.bind();
         let dims = [boxed.cols, boxed.rows, 2].map(|n| n as u64);
         let strides = [boxed.of.stride, boxed.apart.unwrap_or_default()].map(|n| 2 * n as u64);
         let sizes = [COLUMNS as u32, boxed.high as u32, 1];

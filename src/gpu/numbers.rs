@@ -1,14 +1,16 @@
 //! A row of plain numbers in device memory: what steps are told and what they say.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-use super::context::{Arg, Context, Cuda};
+use rayon::prelude::*;
+
+use super::context::Cuda;
+use super::launch::Arg;
 use super::memory::Buffer;
 
 /// Numbers that the host writes before a step or reads after it.
 pub struct Numbers<T> {
-    context: Arc<Context>,
+    cuda: Cuda,
     buffer: Buffer,
     count: usize,
     kind: PhantomData<T>,
@@ -18,8 +20,8 @@ impl<T: Copy + Default> Numbers<T> {
     /// Room for `count` numbers, whatever is in it.
     pub fn room(cuda: &Cuda, count: usize) -> Self {
         Numbers {
-            context: cuda.0.clone(),
-            buffer: cuda.0.room((count * size_of::<T>()).max(16)),
+            cuda: cuda.clone(),
+            buffer: cuda.room((count * size_of::<T>()).max(16)),
             count,
             kind: PhantomData,
         }
@@ -37,12 +39,12 @@ impl<T: Copy + Default> Numbers<T> {
     /// # Panics
     /// When there are more than there is room for.
     pub fn set(&self, values: &[T]) {
-        self.context.write(&self.buffer, 0, values);
+        self.cuda.write(&self.buffer, 0, values);
     }
 
     /// Reads all numbers, after the work before is done.
     pub fn get(&self) -> Vec<T> {
-        self.context.read(&self.buffer, 0, self.count)
+        self.cuda.read(&self.buffer, 0, self.count)
     }
 
     /// How many there are.
@@ -55,11 +57,18 @@ impl<T: Copy + Default> Numbers<T> {
         self.count == 0
     }
 
-    pub(super) fn pointer(&self) -> Arg {
-        self.pointer_at(0)
+    /// `count` of them from `place` on.
+    pub(crate) fn pointer_at(&self, place: usize, count: usize) -> Arg {
+        let size = size_of::<T>();
+        self.buffer.holds_from(place * size, count * size)
     }
+}
 
-    pub(super) fn pointer_at(&self, place: usize) -> Arg {
-        Arg::Pointer(self.buffer.address() + (place * size_of::<T>()) as u64)
+impl Cuda {
+    /// The bits of numbers as this device computes in them.
+    pub(crate) fn to_half(&self, values: &[f32]) -> Vec<u16> {
+        let half_type = self.half_type();
+        let values = values.par_iter().with_min_len(1 << 16);
+        values.map(|&v| half_type.bits(v)).collect()
     }
 }

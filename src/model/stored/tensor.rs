@@ -1,0 +1,214 @@
+//! A tensor as a file or the host's memory holds it.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::Format;
+use crate::half_type::HalfType;
+use crate::model::ModelError;
+
+/// A tensor that is still stored. Nothing of it is touched before it is asked for.
+pub struct StoredTensor<'a> {
+    shape: Cow<'a, [usize]>,
+    data: Data<'a>,
+}
+
+enum Data<'a> {
+    /// In the host's memory.
+    Numbers(&'a [f32]),
+    /// In a file.
+    Bytes(Bytes<'a>),
+}
+
+/// A tensor's bytes in a mapped file, and what is to be done with its numbers.
+pub(in crate::model) struct Bytes<'a> {
+    /// The file, for messages.
+    pub path: &'a Path,
+    /// The tensor's name, for messages.
+    pub name: &'a str,
+    pub format: Format,
+    pub bytes: &'a [u8],
+    /// Heads whose rows are stored interleaved; `None` for rows in order.
+    pub interleaved_heads: Option<usize>,
+    /// What numbers are rounded to.
+    pub rounded: Option<HalfType>,
+    /// Told the stored bytes of what is decoded.
+    pub progress: Option<&'a (dyn Fn(u64) + Send + Sync)>,
+}
+
+impl<'a> StoredTensor<'a> {
+    /// Rows of `cols` numbers in the host's memory.
+    ///
+    /// # Panics
+    /// When the last row is not whole.
+    pub fn of(values: &'a [f32], cols: usize) -> Self {
+        assert!(values.len().is_multiple_of(cols), "rows of {cols} numbers");
+        StoredTensor {
+            shape: Cow::Owned(vec![values.len() / cols, cols]),
+            data: Data::Numbers(values),
+        }
+    }
+
+    pub(in crate::model) fn in_file(shape: &'a [usize], bytes: Bytes<'a>) -> Self {
+        StoredTensor {
+            shape: Cow::Borrowed(shape),
+            data: Data::Bytes(bytes),
+        }
+    }
+
+    /// Its shape; of a matrix `[out, in]`.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The columns of matrices that are to be stacked.
+    ///
+    /// # Panics
+    /// When there is none, or their columns differ.
+    pub fn same_cols(parts: &[StoredTensor<'_>]) -> usize {
+        let cols = |part: &StoredTensor<'_>| part.shape[1];
+        let first = cols(&parts[0]);
+        assert!(parts.iter().all(|part| cols(part) == first), "columns");
+        first
+    }
+
+    /// Numbers that it holds.
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Its bytes with their format, where they are the tensor's rows in order: for a device that
+    /// computes with a format as it is. What they hold has not been looked at.
+    pub fn blocks(&self) -> Option<(Format, &'a [u8])> {
+        match &self.data {
+            Data::Bytes(b) if b.interleaved_heads.is_none() && b.rounded.is_none() => {
+                Some((b.format, b.bytes))
+            }
+            _ => None,
+        }
+    }
+
+    /// Its numbers as F32, row after row.
+    ///
+    /// # Errors
+    /// A value that is not finite, rows that are not of so many heads.
+    pub fn values(&self) -> Result<Cow<'a, [f32]>, ModelError> {
+        match &self.data {
+            Data::Numbers(values) => Ok(Cow::Borrowed(values)),
+            Data::Bytes(bytes) => bytes.values(&self.shape).map(Cow::Owned),
+        }
+    }
+}
+
+impl Bytes<'_> {
+    fn values(&self, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let corrupt = |problem| ModelError::Corrupt {
+            path: self.path.to_path_buf(),
+            problem,
+        };
+        let name = self.name;
+        let mut values = self
+            .format
+            .decode(self.bytes)
+            .ok_or_else(|| corrupt(format!("tensor `{name}` is no {:?}", self.format)))?;
+        check_finite(self.path, name, &values)?;
+        if let Some(heads) = self.interleaved_heads {
+            let width = shape.get(1).copied().unwrap_or(1);
+            values = in_order(&values, heads, width).ok_or_else(|| {
+                corrupt(format!(
+                    "tensor `{name}` of shape {shape:?} has not {heads} heads"
+                ))
+            })?;
+        }
+        if let Some(report) = self.progress {
+            report(self.bytes.len() as u64);
+        }
+        if let Some(half_type) = self.rounded {
+            let values = values.par_iter().with_min_len(1 << 16);
+            return Ok(values.map(|&v| half_type.round(v)).collect());
+        }
+        Ok(values)
+    }
+}
+
+/// Row `(h, j)` of the result, in two halves `j = half * d/2 + i`, is row `(h, 2 i + half)`.
+fn in_order(values: &[f32], heads: usize, width: usize) -> Option<Vec<f32>> {
+    let rows = values.len().checked_div(width)?;
+    let pairs = rows
+        .checked_div(heads * 2)
+        .filter(|pairs| pairs * heads * 2 == rows)?;
+    let mut out = Vec::with_capacity(values.len());
+    for head in 0..heads {
+        for half in 0..2 {
+            for i in 0..pairs {
+                let row = head * pairs * 2 + 2 * i + half;
+                out.extend_from_slice(&values[row * width..(row + 1) * width]);
+            }
+        }
+    }
+    Some(out)
+}
+
+fn check_finite(path: &Path, name: &str, values: &[f32]) -> Result<(), ModelError> {
+    let bad = |chunk: &[f32]| chunk.iter().position(|x| !x.is_finite());
+    let chunk = 1 << 16;
+    let first = values
+        .par_chunks(chunk)
+        .enumerate()
+        .find_map_first(|(i, part)| bad(part).map(|at| i * chunk + at));
+    match first {
+        None => Ok(()),
+        Some(index) => Err(ModelError::NotFinite {
+            path: path.to_path_buf(),
+            name: name.to_owned(),
+            index,
+            value: values[index],
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interleaved_rows_come_in_halves_of_each_head() {
+        // Two heads of four rows: rows in turns (first half, second half, ...) to halves.
+        let rows = [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0];
+        let halves = in_order(&rows, 2, 1).unwrap();
+        assert_eq!(halves, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(in_order(&rows, 3, 1), None);
+        assert_eq!(in_order(&rows, 0, 1), None);
+    }
+
+    #[test]
+    fn bytes_are_handed_out_where_they_are_the_rows() {
+        let (path, bytes) = (Path::new("file"), [0, 60, 0, 64, 0, 66, 0, 68]);
+        let stored = |interleaved_heads, rounded| {
+            let bytes = Bytes {
+                path,
+                name: "w",
+                format: Format::F16,
+                bytes: &bytes,
+                interleaved_heads,
+                rounded,
+                progress: None,
+            };
+            StoredTensor::in_file(&[4, 1], bytes)
+        };
+        let plain = stored(None, None);
+        assert_eq!(plain.blocks(), Some((Format::F16, &bytes[..])));
+        assert_eq!(*plain.values().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        let turned = stored(Some(1), None);
+        assert_eq!(turned.blocks(), None);
+        assert_eq!(*turned.values().unwrap(), [1.0, 3.0, 2.0, 4.0]);
+        assert_eq!(stored(None, Some(HalfType::Bfloat16)).blocks(), None);
+        let numbers = [5.0, 6.0];
+        let numbers = StoredTensor::of(&numbers, 2);
+        assert_eq!((numbers.shape(), numbers.count()), (&[1, 2][..], 2));
+        assert_eq!(numbers.blocks(), None);
+        assert_eq!(*numbers.values().unwrap(), [5.0, 6.0]);
+    }
+}
