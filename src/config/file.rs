@@ -302,6 +302,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sources_that_would_give_nothing_are_refused() {
+        let of = |sources: &str| {
+            let text = format!("[data]\nsources = [{sources}]\n");
+            parse("qeval.toml", &text).map_err(|errors| errors.to_string())
+        };
+        for sources in ["\"a.json\", \"b.json#0\"", "{ path = \"b.json#0\" }"] {
+            let told = of(sources).unwrap_err();
+            assert!(
+                told.contains("the source \"b.json#0\" takes no rows"),
+                "{told}"
+            );
+        }
+        assert!(of("{ path = \"b.json\", take = 0 }").is_err());
+        assert!(of("\"a.json#1\"").is_ok());
+    }
+
     /// The shape in which all of them are told.
     #[test]
     fn mistakes_are_told_with_line_rule_and_way_out() {
