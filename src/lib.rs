@@ -49,10 +49,11 @@
 //! Leaves import nothing of ours; `flow` and `toml_file` import leaves alone. `check`, `gate`,
 //! `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
 //! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
-//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `chat` and `model` import leaves, `lora`
-//! imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each
-//! other: `train` shows its checkpoints to a trait, which `run` implements with a gate. `cli`
-//! and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on another edge.
+//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `chat` and `model` import
+//! leaves, `lora` imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and
+//! `flow`, not each other: `train` shows its checkpoints to a trait, which `run` implements with a
+//! gate. `cli` and `harness` import all. `tests/tidy.rs` reads every `use crate::` and fails on
+//! another edge.
 
 pub mod atomic_file;
 pub mod chat;

@@ -1,6 +1,6 @@
 //! `code`: the function that an answer defines is run, and what it returns is compared.
 //!
-//! This file reads the parameters and turns an outcome into a score. [`extract`] finds the
+//! This file reads the parameters and turns an outcome into a score. [`extract()`] finds the
 //! program in an answer; [`worker`] runs it, in a child process of its own, and [`jail`] does for
 //! what the embedded interpreter lacks. Nothing of an answer is ever run inside this process.
 
