@@ -34,7 +34,7 @@ use crate::atomic_file::FileError;
 use crate::check::run_worker_if_asked;
 use crate::exit::Outcome;
 use crate::flow::{Candidate, Comparison, Decision, ProbeComparison, ProbeId, SuiteVerdict};
-use crate::project::{Gated, Order, Overrides, Project, ProjectError, snapshot_context};
+use crate::project::{GatedCandidate, Order, Overrides, Project, ProjectError, snapshot_context};
 use crate::report::{
     Progress, Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers,
     suite_failure, suite_numbers, verdict_failure,
@@ -217,7 +217,7 @@ fn relative_to_here(path: &Path) -> PathBuf {
 struct Tested {
     config: PathBuf,
     project: Project,
-    gated: OnceLock<Result<Gated, String>>,
+    gated: OnceLock<Result<GatedCandidate, String>>,
 }
 
 impl Tested {
@@ -238,7 +238,7 @@ impl Tested {
     }
 
     /// The candidate, judged by whoever asks first.
-    fn gated(&self) -> Result<(&Gated, &Candidate), String> {
+    fn gated(&self) -> Result<(&GatedCandidate, &Candidate), String> {
         let made = self.gated.get_or_init(|| {
             let make = || {
                 let name = self.project.candidate(None)?;
@@ -332,7 +332,7 @@ fn must_fail(project: Tested, results: &Results) -> Trial {
 }
 
 fn probe_test(
-    gated: &Gated,
+    gated: &GatedCandidate,
     candidate: &Candidate,
     id: &ProbeId,
     properties: &mut Vec<(String, String)>,

@@ -85,6 +85,9 @@ pub enum Command {
     Snapshot(SnapshotArgs),
     /// Test the suites themselves
     Suite(SuiteArgs),
+    /// Print a page of the guide, or name them all
+    #[command(after_help = EXIT_CODES)]
+    Help(HelpArgs),
     /// Measure how fast this machine answers and trains, beside what its hardware allows
     #[command(after_help = after(
         "The floor of a measurement is the longer of two times: the bytes that must be read over \
@@ -96,6 +99,14 @@ pub enum Command {
 
 fn after(details: &str) -> String {
     format!("{details}\n\n{EXIT_CODES}")
+}
+
+/// Arguments of `help`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct HelpArgs {
+    /// A page of the guide, or a command [default: name the pages]
+    #[arg(value_name = "TOPIC")]
+    pub topic: Option<String>,
 }
 
 /// Arguments of `init`.
@@ -500,8 +511,8 @@ pub fn device(name: &str) -> Result<DeviceChoice, String> {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Tables for people, or JSON for machines
-    #[arg(long, value_name = "text|json", hide_possible_values = true, value_enum, default_value_t = Format::Text, global = true)]
-    pub format: Format,
+    #[arg(long, value_name = "text|json", hide_possible_values = true, value_enum, default_value_t = OutputFormat::Text, global = true)]
+    pub format: OutputFormat,
     /// Colours; auto means on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "auto|always|never", hide_possible_values = true, value_enum, default_value_t = Color::Auto, global = true)]
     pub color: Color,
@@ -513,7 +524,7 @@ pub struct OutputArgs {
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
-pub enum Format {
+pub enum OutputFormat {
     /// Tables for people.
     Text,
     /// JSON for machines.

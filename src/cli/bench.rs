@@ -7,7 +7,7 @@ use crate::hub;
 use crate::model::{Compute, Model, ModelFiles};
 use crate::run::{Bench, Benchmark, Part, RunError, shape};
 
-use super::args::{BenchArgs, BenchPart, Format};
+use super::args::{BenchArgs, BenchPart, OutputFormat};
 use super::error::CliError;
 use super::output::Screen;
 
@@ -76,7 +76,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     if let Some(error) = failure {
         return Err(error);
     }
-    if screen.format == Format::Json {
+    if screen.format == OutputFormat::Json {
         let report = BenchReport {
             model: name,
             device,

@@ -24,7 +24,7 @@ use crate::train::{
     read_prompts,
 };
 
-use super::args::{DemoArgs, Format};
+use super::args::{DemoArgs, OutputFormat};
 use super::error::CliError;
 use super::output::Screen;
 use super::train::checkpoint_rows;
@@ -117,7 +117,7 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let outcomes = [stage.train(&ways[0])?, stage.train(&ways[1])?];
     let (text, as_expected) = stage.comparison(&ways, &outcomes)?;
     let seconds = loaded.elapsed().as_secs();
-    if screen.format == Format::Json {
+    if screen.format == OutputFormat::Json {
         let of = |o: &TrainOutcome| {
             serde_json::json!({
                 "run": o.run.id(), "best": o.best, "stopped": o.stopped,

@@ -7,7 +7,7 @@ use crate::report::{
     Report, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
 };
 
-use super::args::{DiffArgs, Format};
+use super::args::{DiffArgs, OutputFormat};
 use super::error::CliError;
 use super::outcome::worst;
 use super::output::Screen;
@@ -40,7 +40,7 @@ fn show(
     before: &Preview,
     names: &[&String],
 ) -> Result<(), CliError> {
-    if screen.format == Format::Json {
+    if screen.format == OutputFormat::Json {
         return screen.print_json(&Report::new(comparison, Some(before)));
     }
     let style = screen.style;

@@ -64,6 +64,19 @@ pub enum CliError {
         /// As written.
         name: String,
     },
+    /// `help` knows no such page.
+    #[error(
+        "no page {topic:?}{}: the pages of the guide are {known}; commands have a help of their own",
+        nearest.as_ref().map_or(String::new(), |n| format!(" (nearest: `{n}`)"))
+    )]
+    NoTopic {
+        /// As written.
+        topic: String,
+        /// The page that was probably meant.
+        nearest: Option<String>,
+        /// Names of the pages.
+        known: String,
+    },
     /// JSON output.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),

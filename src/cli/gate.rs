@@ -3,12 +3,12 @@
 use crate::atomic_file;
 use crate::exit::Outcome;
 use crate::flow::Preview;
-use crate::project::{Gated, Order};
+use crate::project::{GatedCandidate, Order};
 use crate::report::{
     Report, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
 };
 
-use super::args::{Format, GateArgs};
+use super::args::{GateArgs, OutputFormat};
 use super::error::CliError;
 use super::outcome::outcome_of;
 use super::output::Screen;
@@ -46,8 +46,13 @@ pub fn gate(args: &GateArgs, screen: &Screen) -> Result<Outcome, CliError> {
     Ok(outcome_of(&candidate.verdict))
 }
 
-fn show(screen: &Screen, gated: &Gated, before: &Preview, name: &str) -> Result<(), CliError> {
-    if screen.format == Format::Json {
+fn show(
+    screen: &Screen,
+    gated: &GatedCandidate,
+    before: &Preview,
+    name: &str,
+) -> Result<(), CliError> {
+    if screen.format == OutputFormat::Json {
         return screen.print_json(&Report::new(&gated.comparison, Some(before)));
     }
     let style = screen.style;
@@ -67,7 +72,7 @@ fn show(screen: &Screen, gated: &Gated, before: &Preview, name: &str) -> Result<
 }
 
 /// Changed answers are left for a reviewer, where the project has accepted any.
-fn leave_for_review(screen: &Screen, gated: &Gated) -> Result<(), CliError> {
+fn leave_for_review(screen: &Screen, gated: &GatedCandidate) -> Result<(), CliError> {
     let which = match gated.leave_for_review()? {
         0 => return Ok(()),
         1 => "one answer is".to_owned(),

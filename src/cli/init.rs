@@ -10,7 +10,7 @@ use crate::atomic_file::{self, FileError};
 use crate::config::sample_toml;
 use crate::exit::Outcome;
 
-use super::args::{Format, InitArgs};
+use super::args::{InitArgs, OutputFormat};
 use super::demo::SAMPLE_DATA;
 use super::error::CliError;
 use super::output::Screen;
@@ -71,12 +71,12 @@ pub fn init(args: &InitArgs, screen: &Screen) -> Result<Outcome, CliError> {
     };
     let written = write_files(&args.folder, files)?;
     match screen.format {
-        Format::Json => screen.print_json(&serde_json::json!({
+        OutputFormat::Json => screen.print_json(&serde_json::json!({
             "version": 1,
             "folder": args.folder,
             "written": written,
         }))?,
-        Format::Text => {
+        OutputFormat::Text => {
             let list: String = written.iter().map(|name| format!("  {name}\n")).collect();
             screen.print(&format!(
                 "wrote to {}:\n{list}next: `qeval train` trains on the sample data; name yours in \

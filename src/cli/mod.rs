@@ -8,6 +8,7 @@ mod diff;
 mod dispatch;
 mod error;
 mod gate;
+mod help;
 mod init;
 mod outcome;
 mod output;

@@ -9,7 +9,7 @@ use crate::flow::RunEvent;
 use crate::project::{Listener, Overrides, Project};
 use crate::report::{Progress, Style, print};
 
-use super::args::{Format, OutputArgs};
+use super::args::{OutputArgs, OutputFormat};
 use super::error::CliError;
 
 /// What every command shows its results on.
@@ -17,7 +17,7 @@ pub struct Screen {
     /// How tables are drawn.
     pub style: Style,
     /// For people or for machines.
-    pub format: Format,
+    pub format: OutputFormat,
     progress: Arc<Progress>,
 }
 
@@ -30,7 +30,9 @@ impl Screen {
                 ..Style::for_stdout()
             },
             format: output.format,
-            progress: Arc::new(Progress::new(output.quiet || output.format == Format::Json)),
+            progress: Arc::new(Progress::new(
+                output.quiet || output.format == OutputFormat::Json,
+            )),
         }
     }
 
@@ -69,8 +71,8 @@ impl Screen {
     /// As [`Screen::print`].
     pub fn print_text(&self, text: &str) -> Result<(), CliError> {
         match self.format {
-            Format::Text => self.print(text),
-            Format::Json => Ok(()),
+            OutputFormat::Text => self.print(text),
+            OutputFormat::Json => Ok(()),
         }
     }
 

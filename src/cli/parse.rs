@@ -150,7 +150,7 @@ mod tests {
             "gate --format yaml",
             "gate --color sometimes",
             "init a b",
-            "help",
+            "help a b",
         ] {
             refused(arguments);
         }
@@ -199,7 +199,7 @@ mod tests {
              --runs out --format json --color never --quiet",
         );
         let output = OutputArgs {
-            format: Format::Json,
+            format: OutputFormat::Json,
             color: Color::Never,
             quiet: true,
         };
@@ -251,7 +251,7 @@ mod tests {
     fn what_is_not_typed_is_left_to_the_configuration() {
         let cli = parsed("gate");
         let output = OutputArgs {
-            format: Format::Text,
+            format: OutputFormat::Text,
             color: Color::Auto,
             quiet: false,
         };

@@ -4,7 +4,7 @@ use crate::exit::Outcome;
 use crate::flow::Measurement;
 use crate::project::Order;
 
-use super::args::{Format, RunArgs};
+use super::args::{OutputFormat, RunArgs};
 use super::error::CliError;
 use super::output::Screen;
 
@@ -21,11 +21,11 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<Outcome, CliError> {
     };
     let measured = project.measure(&order)?.measurements;
     match screen.format {
-        Format::Text => {
+        OutputFormat::Text => {
             let text: String = measured.iter().map(summary).collect();
             screen.print(&text)?;
         }
-        Format::Json => {
+        OutputFormat::Json => {
             let subjects: Vec<_> = measured.iter().map(scores).collect();
             screen.print_json(&serde_json::json!({ "version": 1, "subjects": subjects }))?;
         }

@@ -15,7 +15,7 @@ use crate::project::{Overrides, Project};
 use crate::report::{Style, Tone};
 use crate::snapshot::{Pending, SnapshotError, Snapshots};
 
-use super::args::{Format, SnapshotAction, SnapshotArgs};
+use super::args::{OutputFormat, SnapshotAction, SnapshotArgs};
 use super::error::CliError;
 use super::output::Screen;
 
@@ -31,7 +31,7 @@ pub fn snapshot(args: &SnapshotArgs, screen: &Screen) -> Result<Outcome, CliErro
     let folder = project.config.resolve(&project.config.gate.snapshots);
     let snapshots = Snapshots::at(folder);
     match &args.action {
-        None if screen.format == Format::Text && both_ends_are_a_terminal() => {
+        None if screen.format == OutputFormat::Text && both_ends_are_a_terminal() => {
             review(&snapshots, screen)?;
         }
         None | Some(SnapshotAction::List) => list(&snapshots.pending()?, screen)?,
@@ -72,13 +72,13 @@ pub fn snapshot(args: &SnapshotArgs, screen: &Screen) -> Result<Outcome, CliErro
 fn list(pending: &[Pending], screen: &Screen) -> Result<(), CliError> {
     let names: Vec<&str> = pending.iter().map(|p| p.name.as_str()).collect();
     match screen.format {
-        Format::Json => screen.print_json(&json!({ "version": 1, "pending": names })),
-        Format::Text => screen.print(&listing(pending)),
+        OutputFormat::Json => screen.print_json(&json!({ "version": 1, "pending": names })),
+        OutputFormat::Text => screen.print(&listing(pending)),
     }
 }
 
 fn show(pending: &[Pending], screen: &Screen) -> Result<(), CliError> {
-    if screen.format == Format::Json {
+    if screen.format == OutputFormat::Json {
         let each = pending.iter().map(|p| {
             json!({
                 "name": p.name,
@@ -104,7 +104,7 @@ fn done(
     changes: &[serde_json::Value],
     snapshots: &Snapshots,
 ) -> Result<(), CliError> {
-    if screen.format == Format::Text {
+    if screen.format == OutputFormat::Text {
         return Ok(());
     }
     let pending: Vec<String> = snapshots.pending()?.into_iter().map(|p| p.name).collect();
@@ -132,7 +132,7 @@ fn orphans(
     } else if !files.is_empty() {
         screen.print_text("remove them: qeval snapshot orphans --remove\n")?;
     }
-    if screen.format == Format::Json {
+    if screen.format == OutputFormat::Json {
         screen.print_json(&json!({ "version": 1, "orphans": files, "removed": remove }))?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::run::{JUDGES, Judge, Session, audit, questions_of, wants_judge};
 use crate::text::plural;
 use crate::train::{DataSection, Dataset, Source};
 
-use super::args::{Format, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs};
+use super::args::{OutputFormat, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs};
 use super::error::CliError;
 use super::output::Screen;
 
@@ -65,8 +65,8 @@ fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
     )?;
     project.pass_on_notices(&scoring);
     match screen.format {
-        Format::Text => screen.print(&audit_text(&audit, screen.style))?,
-        Format::Json => screen.print_json(&audit)?,
+        OutputFormat::Text => screen.print(&audit_text(&audit, screen.style))?,
+        OutputFormat::Json => screen.print_json(&audit)?,
     }
     Ok(if audit.is_clean() {
         Outcome::Pass
@@ -97,8 +97,8 @@ fn import(args: &SuiteImportArgs, screen: &Screen) -> Result<Outcome, CliError> 
     }
     atomic_file::write(&path, &imported.toml)?;
     match screen.format {
-        Format::Text => screen.print(&imported_text(&imported, &path))?,
-        Format::Json => screen.print_json(&serde_json::json!({
+        OutputFormat::Text => screen.print(&imported_text(&imported, &path))?,
+        OutputFormat::Json => screen.print_json(&serde_json::json!({
             "file": path,
             "suite": imported.name,
             "probes": imported.probes,

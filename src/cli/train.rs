@@ -5,7 +5,7 @@ use crate::project::PreparedTraining;
 use crate::report::{CheckpointRow, TrainReport, checkpoint_table, preview_lines, verdict_block};
 use crate::run::{TrainEntry, TrainOutcome, loss_cause};
 
-use super::args::{Format, TrainArgs};
+use super::args::{OutputFormat, TrainArgs};
 use super::error::CliError;
 use super::output::Screen;
 
@@ -64,7 +64,7 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
 
 fn report(screen: &Screen, outcome: &TrainOutcome) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
-    if screen.format == Format::Json {
+    if screen.format == OutputFormat::Json {
         return screen.print_json(&TrainReport::new(&rows, outcome.best));
     }
     screen.print(&checkpoint_table(&rows, outcome.best, screen.style))?;

@@ -138,7 +138,7 @@ pub fn parse(file: &str, text: &str) -> Result<QevalConfig, ConfigErrors> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{Every, Format, Source, TargetModules};
+    use crate::train::{Every, RowFormat, Source, TargetModules};
 
     fn errors(text: &str) -> String {
         parse("qeval.toml", text).unwrap_err().to_string()
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(config.lora.rank_pattern["layers.0"], 4);
         assert_eq!(config.data.sources[0].take, Some(200));
         assert_eq!(config.data.sources[1].take, Some(3));
-        assert_eq!(config.data.format, Format::QueryResponse);
+        assert_eq!(config.data.format, RowFormat::QueryResponse);
         assert_eq!(config.train.eval_steps, Every::Steps(20));
         assert_eq!(config.train.gate_every(), Every::Part(0.5));
         assert_eq!(config.train.save_total_limit, Some(2));
@@ -300,6 +300,23 @@ mod tests {
             assert!(error.kind.to_string().contains(what), "{error}");
             assert!(error.to_string().contains(way_out), "{error}");
         }
+    }
+
+    #[test]
+    fn sources_that_would_give_nothing_are_refused() {
+        let of = |sources: &str| {
+            let text = format!("[data]\nsources = [{sources}]\n");
+            parse("qeval.toml", &text).map_err(|errors| errors.to_string())
+        };
+        for sources in ["\"a.json\", \"b.json#0\"", "{ path = \"b.json#0\" }"] {
+            let told = of(sources).unwrap_err();
+            assert!(
+                told.contains("the source \"b.json#0\" takes no rows"),
+                "{told}"
+            );
+        }
+        assert!(of("{ path = \"b.json\", take = 0 }").is_err());
+        assert!(of("\"a.json#1\"").is_ok());
     }
 
     /// The shape in which all of them are told.

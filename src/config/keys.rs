@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use crate::model::Dtype;
 use crate::toml_file::{Table, number, whole};
 use crate::train::{
-    BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
+    BadRows, DataSection, Every, LoraSection, Recompute, RowFormat, SchedulerType, Source,
     TargetModules, TrainSection,
 };
 
@@ -145,11 +145,11 @@ pub(super) fn read_data(mut table: Table<'_, '_>) -> DataSection {
     let mut data = DataSection::default();
     read_sources(&mut table, &mut data.sources);
     let formats = [
-        ("auto", Format::Auto),
-        ("alpaca", Format::Alpaca),
-        ("messages", Format::Messages),
-        ("sharegpt", Format::Sharegpt),
-        ("query-response", Format::QueryResponse),
+        ("auto", RowFormat::Auto),
+        ("alpaca", RowFormat::Alpaca),
+        ("messages", RowFormat::Messages),
+        ("sharegpt", RowFormat::Sharegpt),
+        ("query-response", RowFormat::QueryResponse),
     ];
     set(&mut data.format, table.word("format", &formats));
     set(
@@ -177,19 +177,28 @@ fn read_sources(table: &mut Table<'_, '_>, sources: &mut Vec<Source>) {
         return table.bad(value.span(), "`sources` in [data] is no list", SOURCE);
     };
     for (i, item) in list.iter().enumerate() {
-        match item.get_ref() {
-            DeValue::String(text) if !text.is_empty() => sources.push(Source::parse(text)),
+        let source = match item.get_ref() {
+            DeValue::String(text) if !text.is_empty() => Source::parse(text),
             DeValue::Table(inner) => {
                 let inner = Spanned::new(item.span(), inner);
                 let inner = table.inside(&format!("sources[{i}]"), Some(inner));
-                sources.push(read_source(inner, item.span()));
+                read_source(inner, item.span())
             }
-            _ => table.bad(
+            _ => {
+                let what = "a source is neither a path nor a table";
+                table.bad(item.span(), what, SOURCE);
+                continue;
+            }
+        };
+        // `path#0` would train as if the source were not there.
+        if source.take == Some(0) {
+            table.bad(
                 item.span(),
-                "a source is neither a path nor a table",
-                SOURCE,
-            ),
+                format!("the source \"{source}\" takes no rows"),
+                "a source gives one row at least: take it out, or raise the number",
+            );
         }
+        sources.push(source);
     }
     let shared = sources.iter().filter(|source| source.share.is_some());
     let shared = shared.count();

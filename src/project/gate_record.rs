@@ -24,7 +24,7 @@ use crate::run::{Changed, drifts};
 use crate::snapshot::{Asserted, Change, Context, Snapshots, Update, WithinNoise};
 
 use super::error::ProjectError;
-use super::measure::Measured;
+use super::measure::MeasuredOrder;
 use super::open::Project;
 use super::order::Order;
 
@@ -34,7 +34,7 @@ const FOLDER: &str = "gates";
 const VERSION: u32 = 2;
 
 /// A candidate that was judged, with what the project's snapshots say of it.
-pub struct Gated {
+pub struct GatedCandidate {
     /// The base and one candidate.
     pub comparison: Comparison,
     /// The accepted answers of the project.
@@ -48,10 +48,10 @@ impl Project {
     /// # Errors
     /// A model, adapter, or record that cannot be used, or an interrupt; finished answers are on
     /// disk.
-    pub fn gate(&self, order: &Order) -> Result<Gated, ProjectError> {
+    pub fn gate(&self, order: &Order) -> Result<GatedCandidate, ProjectError> {
         let name = order.digest()? + ".json";
         let path = self.store.root().join(FOLDER).join(name);
-        let gated = |comparison| Gated {
+        let gated = |comparison| GatedCandidate {
             comparison,
             snapshots: Snapshots::at(&order.snapshots),
         };
@@ -78,8 +78,8 @@ impl Project {
     fn find_drift(
         &self,
         order: &Order,
-        measured: Measured,
-        gated: &mut Gated,
+        measured: MeasuredOrder,
+        gated: &mut GatedCandidate,
     ) -> Result<(), ProjectError> {
         let (Some(candidate), Some(measurement), Some(spec)) = (
             gated.comparison.candidates.first_mut(),
@@ -172,7 +172,7 @@ fn beyond_noise<'o>(
     Ok(found)
 }
 
-impl Gated {
+impl GatedCandidate {
     /// The candidate. A comparison without one is never stored.
     pub fn candidate(&self) -> Option<&Candidate> {
         self.comparison.candidates.first()

@@ -12,7 +12,7 @@ use super::open::Project;
 use super::order::Order;
 
 /// What the subjects of an order said and scored.
-pub struct Measured {
+pub struct MeasuredOrder {
     /// One a subject, in their order.
     pub measurements: Vec<Measurement>,
     /// How far the base differs from itself, where that was asked for.
@@ -21,13 +21,13 @@ pub struct Measured {
     pub session: Option<Session>,
 }
 
-impl Measured {
+impl MeasuredOrder {
     fn of_records(
         measurements: Vec<Measurement>,
         again: Option<&[Suite]>,
         second: Option<&Measurement>,
     ) -> Self {
-        Measured {
+        MeasuredOrder {
             noise: floor(again, &measurements, second),
             measurements,
             session: None,
@@ -41,7 +41,7 @@ impl Project {
     /// # Errors
     /// A model, adapter, or record that cannot be used, or an interrupt; finished answers are on
     /// disk.
-    pub fn measure(&self, order: &Order) -> Result<Measured, ProjectError> {
+    pub fn measure(&self, order: &Order) -> Result<MeasuredOrder, ProjectError> {
         let subjects: Vec<Subject> = order
             .subjects
             .iter()
@@ -58,7 +58,7 @@ impl Project {
             };
             match (stored, second) {
                 (Some(all), Some(second)) => {
-                    return Ok(Measured::of_records(all, again, second.as_ref()));
+                    return Ok(MeasuredOrder::of_records(all, again, second.as_ref()));
                 }
                 (stored, _) => whole = stored,
             }
@@ -68,13 +68,13 @@ impl Project {
             // Every answer that is judged is on disk; only the noise floor would need the model.
             (Err(error), Some(all)) => {
                 self.notice(format!("the noise floor is not shown: {error}"));
-                return Ok(Measured::of_records(all, None, None));
+                return Ok(MeasuredOrder::of_records(all, None, None));
             }
             (Err(error), None) => return Err(error),
         };
         let run = self.run_of(order, &mut session)?;
         let (measurements, second) = self.answer(order, &session, &run, &subjects, again)?;
-        Ok(Measured {
+        Ok(MeasuredOrder {
             noise: floor(again, &measurements, second.as_ref()),
             measurements,
             session: Some(session),

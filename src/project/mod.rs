@@ -13,8 +13,8 @@ mod suites;
 mod training;
 
 pub use error::ProjectError;
-pub use gate_record::{Gated, snapshot_context};
-pub use measure::Measured;
+pub use gate_record::{GatedCandidate, snapshot_context};
+pub use measure::MeasuredOrder;
 pub use open::{Listener, Project};
 pub use order::Order;
 pub use overrides::Overrides;

@@ -1,8 +1,8 @@
 //! Suites: from TOML to probes and cases.
 //!
-//! [`load`] reads any number of files and either returns every suite or every error of every
+//! [`load()`] reads any number of files and either returns every suite or every error of every
 //! file, each with its place, the rule, and the nearest name. [`Selection`] picks probes,
-//! [`cases`] turns them into prompts in file order, [`builtin`] holds the suites that come with
+//! [`cases`] turns them into prompts in file order, [`builtin()`] holds the suites that come with
 //! qeval, and [`audit`] finds what is wrong with suites that load.
 
 pub mod audit;

@@ -1,9 +1,9 @@
 //! TOML files that people write: read with every mistake noted, each told with its place.
 //!
-//! [`text`] decodes a file, [`read`] hands its top [`Table`] to whoever knows the keys and returns
-//! what was read with every [`Mistake`]. A [`Place`] is where something stands in a file, and an
-//! [`Explanation`] is how it is told: place, line with carets, rule, and way out. What a file is
-//! about is not known here.
+//! [`text`] decodes a file, [`read()`] hands its top [`Table`] to whoever knows the keys and
+//! returns what was read with every [`Mistake`]. A [`Place`] is where something stands in a file,
+//! and an [`Explanation`] is how it is told: place, line with carets, rule, and way out. What a
+//! file is about is not known here.
 
 mod explanation;
 mod mistake;

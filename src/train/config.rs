@@ -60,7 +60,7 @@ pub struct DataSection {
     /// Files of examples. Default none; training asks for one at least.
     pub sources: Vec<Source>,
     /// Form of the rows. Default `"auto"`: told by each row's keys.
-    pub format: Format,
+    pub format: RowFormat,
     /// Part of the examples that is held out for the validation loss, by group, in [0, 1).
     /// Default 0: no validation loss. The gate needs none.
     pub validation_ratio: f64,
@@ -82,7 +82,7 @@ impl Default for DataSection {
     fn default() -> Self {
         DataSection {
             sources: Vec::new(),
-            format: Format::Auto,
+            format: RowFormat::Auto,
             validation_ratio: 0.0,
             seed: 42,
             bad_rows: BadRows::Refuse,
@@ -139,7 +139,7 @@ impl fmt::Display for Source {
 /// Form of a data row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Format {
+pub enum RowFormat {
     /// Told by each row's keys.
     Auto,
     /// `instruction`, `output`; optional `input`, `system`, `history`.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Something that would silently do nothing, or something else than it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct PreflightFinding {
     /// Key or row that it is about.
     pub place: String,
     /// What is wrong.
@@ -18,7 +18,7 @@ pub struct Finding {
     pub way_out: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for PreflightFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -32,7 +32,7 @@ impl fmt::Display for Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct PreflightError {
     /// At least one.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<PreflightFinding>,
 }
 
 impl fmt::Display for PreflightError {

@@ -23,14 +23,14 @@ mod trainer;
 pub use batch::{MicroBatch, StepBatch, StepPlan};
 pub use checkpoint::CheckpointState;
 pub use config::{
-    BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
+    BadRows, DataSection, Every, LoraSection, Recompute, RowFormat, SchedulerType, Source,
     TargetModules, TrainSection,
 };
 pub use data::{
     DataError, DataErrors, DataReport, Dataset, Duplicate, Example, Origin, RowProblem, RowReason,
     SourceReport, Split, read_prompts, split,
 };
-pub use error::{Finding, PreflightError, TrainError};
+pub use error::{PreflightError, PreflightFinding, TrainError};
 #[cfg(feature = "gpu")]
 pub use gpu::GpuAdamW;
 pub use labels::{Tokenized, TokenizedExample};

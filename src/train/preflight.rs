@@ -11,7 +11,7 @@ use super::batch::StepPlan;
 use super::config::{BadRows, DataSection, TrainSection};
 use super::data::Example;
 use super::data::Split;
-use super::error::{Finding, PreflightError};
+use super::error::{PreflightError, PreflightFinding};
 use super::labels::Tokenized;
 
 /// Most rows or probes that one finding names.
@@ -67,7 +67,7 @@ impl Preflight<'_> {
         }
     }
 
-    fn rows(&self, findings: &mut Vec<Finding>) {
+    fn rows(&self, findings: &mut Vec<PreflightFinding>) {
         if self.data.bad_rows == BadRows::Refuse {
             findings.extend(self.tokenized.problems.iter().map(|problem| {
                 finding(
@@ -102,7 +102,7 @@ impl Preflight<'_> {
         }
     }
 
-    fn validation_side(&self, findings: &mut Vec<Finding>) {
+    fn validation_side(&self, findings: &mut Vec<PreflightFinding>) {
         if self.data.validation_ratio > 0.0 && self.split.validation.is_empty() {
             findings.push(finding(
                 "[data] validation_ratio",
@@ -123,7 +123,7 @@ impl Preflight<'_> {
         }
     }
 
-    fn steps(&self, findings: &mut Vec<Finding>) {
+    fn steps(&self, findings: &mut Vec<PreflightFinding>) {
         let total = self.plan.total_steps();
         if total == 0 {
             return;
@@ -152,7 +152,7 @@ impl Preflight<'_> {
         }
     }
 
-    fn stop_rule(&self, findings: &mut Vec<Finding>) {
+    fn stop_rule(&self, findings: &mut Vec<PreflightFinding>) {
         let Some(patience) = self.train.early_stopping_patience else {
             return;
         };
@@ -186,7 +186,7 @@ impl Preflight<'_> {
         }
     }
 
-    fn system_prompts(&self, findings: &mut Vec<Finding>) {
+    fn system_prompts(&self, findings: &mut Vec<PreflightFinding>) {
         if self.probes.is_empty() || self.examples.is_empty() {
             return;
         }
@@ -246,8 +246,8 @@ fn finding(
     problem: impl Into<String>,
     rule: impl Into<String>,
     way_out: impl Into<String>,
-) -> Finding {
-    Finding {
+) -> PreflightFinding {
+    PreflightFinding {
         place: place.into(),
         problem: problem.into(),
         rule: rule.into(),

@@ -181,7 +181,7 @@ impl<'a> Reading<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::config::Format;
+    use crate::train::config::RowFormat;
 
     fn read(data: DataSection, files: &[(&str, &str)]) -> Result<Dataset, DataErrors> {
         let vars = BTreeMap::from([("name".to_string(), "Aurora".to_string())]);
@@ -361,7 +361,7 @@ mod tests {
             {\"query\": \"Your name?\", \"response\": \"c\", \"group\": \"self\"}\n\
             {\"query\": \"Maker?\", \"response\": \"d\", \"group\": \"self\"}\n";
         let data = DataSection {
-            format: Format::QueryResponse,
+            format: RowFormat::QueryResponse,
             ..data(&["a"])
         };
         let examples = read(data, &[("a", text)]).unwrap().examples;

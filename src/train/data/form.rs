@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json};
 
 use crate::chat::{Conversation, Message, Role};
-use crate::train::config::Format;
+use crate::train::config::RowFormat;
 
 use super::error::RowReason;
 
@@ -24,7 +24,7 @@ pub struct ParsedRow {
 
 /// A form: its name in `format`, the keys that tell it, and the other keys that it knows.
 struct Form {
-    format: Format,
+    format: RowFormat,
     name: &'static str,
     telling: &'static [&'static str],
     optional: &'static [&'static str],
@@ -32,25 +32,25 @@ struct Form {
 
 const FORMS: [Form; 4] = [
     Form {
-        format: Format::Alpaca,
+        format: RowFormat::Alpaca,
         name: "alpaca",
         telling: &["instruction", "output"],
         optional: &["input", "system", "history"],
     },
     Form {
-        format: Format::Messages,
+        format: RowFormat::Messages,
         name: "messages",
         telling: &["messages"],
         optional: &[],
     },
     Form {
-        format: Format::Sharegpt,
+        format: RowFormat::Sharegpt,
         name: "sharegpt",
         telling: &["conversations"],
         optional: &["system"],
     },
     Form {
-        format: Format::QueryResponse,
+        format: RowFormat::QueryResponse,
         name: "query-response",
         telling: &["query", "response"],
         optional: &["system", "history"],
@@ -58,7 +58,7 @@ const FORMS: [Form; 4] = [
 ];
 
 /// Makes a row a conversation.
-pub fn parse_row(json: &Json, format: Format) -> Result<ParsedRow, RowReason> {
+pub fn parse_row(json: &Json, format: RowFormat) -> Result<ParsedRow, RowReason> {
     let Some(row) = json.as_object() else {
         return Err(RowReason::NotAnObject {
             found: type_of(json).into(),
@@ -66,10 +66,10 @@ pub fn parse_row(json: &Json, format: Format) -> Result<ParsedRow, RowReason> {
     };
     let form = form_of(row, format)?;
     let mut turns = match form.format {
-        Format::Messages => turn_list(row, "messages")?,
-        Format::Sharegpt => turn_list(row, "conversations")?,
-        Format::QueryResponse => pair(row, "query", None, "response")?,
-        Format::Alpaca | Format::Auto => pair(row, "instruction", Some("input"), "output")?,
+        RowFormat::Messages => turn_list(row, "messages")?,
+        RowFormat::Sharegpt => turn_list(row, "conversations")?,
+        RowFormat::QueryResponse => pair(row, "query", None, "response")?,
+        RowFormat::Alpaca | RowFormat::Auto => pair(row, "instruction", Some("input"), "output")?,
     };
     if form.optional.contains(&"system")
         && let Some(system) = text(row, "system")?
@@ -86,7 +86,7 @@ pub fn parse_row(json: &Json, format: Format) -> Result<ParsedRow, RowReason> {
     })
 }
 
-fn form_of(row: &Map<String, Json>, format: Format) -> Result<&'static Form, RowReason> {
+fn form_of(row: &Map<String, Json>, format: RowFormat) -> Result<&'static Form, RowReason> {
     let keys = || {
         row.keys()
             .map(String::as_str)
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     fn turns(row: Json) -> String {
-        let parsed = parse_row(&row, Format::Auto).unwrap();
+        let parsed = parse_row(&row, RowFormat::Auto).unwrap();
         let turns = parsed.conversation.messages;
         turns
             .iter()
@@ -304,7 +304,7 @@ mod tests {
     }
 
     fn refused(row: Json) -> String {
-        parse_row(&row, Format::Auto).unwrap_err().to_string()
+        parse_row(&row, RowFormat::Auto).unwrap_err().to_string()
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_told() {
         let row = json!({"instruction": "q", "output": "a", "id": 3, "group": "g"});
-        let parsed = parse_row(&row, Format::Auto).unwrap();
+        let parsed = parse_row(&row, RowFormat::Auto).unwrap();
         assert_eq!(parsed.ignored_keys, ["id"]);
         assert_eq!(parsed.group.as_deref(), Some("group g"));
     }
@@ -392,9 +392,9 @@ mod tests {
     #[test]
     fn given_format_decides_between_two_forms() {
         let row = json!({"instruction": "q", "output": "a", "response": "b"});
-        let parsed = parse_row(&row, Format::Alpaca).unwrap();
+        let parsed = parse_row(&row, RowFormat::Alpaca).unwrap();
         assert_eq!(parsed.ignored_keys, ["response"]);
-        let error = parse_row(&json!({"query": "q"}), Format::Messages).unwrap_err();
+        let error = parse_row(&json!({"query": "q"}), RowFormat::Messages).unwrap_err();
         insta::assert_snapshot!(error, @r#"no `messages`, which `format = "messages"` asks for; keys: [query]"#);
     }
 }
