@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use crate::model::Dtype;
 use crate::train::{
     BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
-    TargetModules, TrainSection,
+    TargetSelection, TrainSection,
 };
 
 use super::reader::{Table, as_number, as_whole};
@@ -174,11 +174,11 @@ pub(super) fn read_lora(mut table: Table<'_, '_, '_>) -> LoraSection {
     lora
 }
 
-fn read_target_modules(table: &mut Table<'_, '_, '_>, target: &mut TargetModules) {
+fn read_target_modules(table: &mut Table<'_, '_, '_>, target: &mut TargetSelection) {
     const KEY: &str = "target_modules";
     let Some(value) = table.take(KEY) else { return };
     match value.get_ref() {
-        DeValue::String(text) if text == "all-linear" => *target = TargetModules::AllLinear,
+        DeValue::String(text) if text == "all-linear" => *target = TargetSelection::AllLinear,
         DeValue::String(_) => table.note(
             value.span(),
             "`target_modules` in [lora] is a single text",
@@ -193,7 +193,7 @@ fn read_target_modules(table: &mut Table<'_, '_, '_>, target: &mut TargetModules
         _ => {
             let mut names = Vec::new();
             table.texts(KEY, &mut names);
-            *target = TargetModules::Named(names);
+            *target = TargetSelection::Named(names);
         }
     }
 }

@@ -25,7 +25,7 @@ pub use batch::{MicroBatch, StepBatch, StepPlan};
 pub use checkpoint::CheckpointState;
 pub use config::{
     BadRows, DataSection, Every, Format, LoraSection, Recompute, SchedulerType, Source,
-    TargetModules, TrainSection,
+    TargetSelection, TrainSection,
 };
 pub use data::{Split, read_prompts, split};
 pub use error::{

@@ -4,12 +4,12 @@ use qeval::generate::Sampling;
 use qeval::gpu::{Cuda, Numbers};
 use qeval::model::cuda::{Next, SingleRows};
 use qeval::model::{
-    Cpu, Device, HeadNorms, Heads, Linear, Mat, Place, RmsNorm, Site, Span, StoredTensor,
+    Cpu, Device, HeadNorms, Heads, LayerSite, Linear, Mat, RmsNorm, Site, Span, StoredTensor,
 };
 
 use crate::support::{assert_close, down, gpu, gpus, numbers};
 
-const PLACE: Place = Place {
+const PLACE: LayerSite = LayerSite {
     layer: 0,
     site: Site::Qkv,
 };
