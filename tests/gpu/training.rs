@@ -76,9 +76,8 @@ fn train(model: ModelRef<'_>, keep: Keep, dropout: f64, folder: &std::path::Path
     lines
 }
 
-#[test]
-fn loss_falls_as_on_the_cpu_and_bits_repeat() {
-    let Some(cuda) = gpu() else { return };
+pub fn loss_falls_as_on_the_cpu_and_bits_repeat() {
+    let cuda = gpu();
     let pair = pair(&cuda, "qwen2");
     for dropout in [0.0, 0.1] {
         let folder = || tempfile::tempdir().unwrap();
