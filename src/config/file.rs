@@ -138,7 +138,7 @@ pub fn parse(file: &str, text: &str) -> Result<QevalConfig, ConfigErrors> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{Every, RowFormat, Source, TargetModules};
+    use crate::train::{Every, RowFormat, Source, TargetSelection};
 
     fn errors(text: &str) -> String {
         parse("qeval.toml", text).unwrap_err().to_string()
@@ -225,7 +225,7 @@ mod tests {
         let config = parse("qeval.toml", text).unwrap();
         assert_eq!(config.lora.alpha, 8.0);
         let modules = vec!["q_proj".to_string(), "v_proj".to_string()];
-        assert_eq!(config.lora.target_modules, TargetModules::Named(modules));
+        assert_eq!(config.lora.target_modules, TargetSelection::Named(modules));
         assert_eq!(config.lora.rank_pattern["layers.0"], 4);
         assert_eq!(config.data.sources[0].take, Some(200));
         assert_eq!(config.data.sources[1].take, Some(3));

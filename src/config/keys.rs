@@ -12,7 +12,7 @@ use crate::model::Dtype;
 use crate::toml_file::{Table, number, whole};
 use crate::train::{
     BadRows, DataSection, Every, LoraSection, Recompute, RowFormat, SchedulerType, Source,
-    TargetModules, TrainSection,
+    TargetSelection, TrainSection,
 };
 
 use super::sections::{ChecksSection, GateSection, ModelSection};
@@ -111,13 +111,13 @@ pub(super) fn read_lora(mut table: Table<'_, '_>) -> LoraSection {
     lora
 }
 
-fn read_target_modules(table: &mut Table<'_, '_>, target: &mut TargetModules) {
+fn read_target_modules(table: &mut Table<'_, '_>, target: &mut TargetSelection) {
     const KEY: &str = "target_modules";
     let Some(value) = table.value(KEY) else {
         return;
     };
     match value.get_ref() {
-        DeValue::String(text) if text == "all-linear" => *target = TargetModules::AllLinear,
+        DeValue::String(text) if text == "all-linear" => *target = TargetSelection::AllLinear,
         DeValue::String(_) => {
             table.bad(
                 value.span(),
@@ -136,7 +136,7 @@ fn read_target_modules(table: &mut Table<'_, '_>, target: &mut TargetModules) {
         _ => {
             let mut names = Vec::new();
             set_strings(&mut names, table, KEY);
-            *target = TargetModules::Named(names);
+            *target = TargetSelection::Named(names);
         }
     }
 }

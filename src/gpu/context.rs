@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
+use super::buffer::Buffer;
 use super::error::GpuError;
 use super::gemm::Blas;
-use super::memory::{Buffer, Pool, Refusal};
+use super::pool::{Pool, Refusal};
 use super::ptx;
 use crate::half_type::HalfType;
 
@@ -200,6 +201,12 @@ impl Cuda {
     /// Forgets the peak so far.
     pub fn reset_peak(&self) {
         self.pool().reset_peak();
+    }
+
+    /// Sets how many bytes may be in use: what happens when memory is full can be tried without
+    /// filling it.
+    pub fn limit_memory(&self, bytes: Option<usize>) {
+        self.pool().limit(bytes);
     }
 
     /// Whether there was room for everything since this was last asked. Where there is none in the

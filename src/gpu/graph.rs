@@ -4,7 +4,7 @@ use cudarc::driver::{result, sys};
 
 use super::context::{Cuda, must};
 use super::error::GpuError;
-use super::memory::{Blocks, Pool};
+use super::pool::{Blocks, Pool};
 
 /// Recorded work, with the memory that it uses.
 pub struct Graph {

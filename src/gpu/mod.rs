@@ -8,23 +8,24 @@
 //! with whom it serves: a decoder's operations in `model`, adapters' in `lora`, the optimizer's in
 //! `train`.
 
+mod buffer;
 mod context;
 mod error;
 mod gemm;
 mod graph;
 mod launch;
-mod memory;
 mod numbers;
+mod pool;
 mod ptx;
 mod speed;
 mod tensor_map;
 
+pub use buffer::Buffer;
 pub use context::{Cuda, Memory};
 pub use error::GpuError;
 pub(crate) use gemm::{Operand, Product};
 pub use graph::Graph;
 pub(crate) use launch::{Arg, Grid};
-pub use memory::Buffer;
 pub use numbers::Numbers;
 pub use speed::Ceilings;
 pub(crate) use tensor_map::{Boxed, COLUMNS as BOX_COLUMNS};

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
+use super::buffer::Buffer;
 use super::context::Cuda;
 use super::launch::Arg;
-use super::memory::Buffer;
 
 /// Numbers that the host writes before a step or reads after it.
 pub struct Numbers<T> {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use super::buffer::Buffer;
 use super::context::Cuda;
 use super::error::GpuError;
 use super::gemm::{Operand, Product};
 use super::launch::{Arg, Grid};
-use super::memory::Buffer;
 
 /// Measured ceilings.
 #[derive(Debug, Clone, Copy)]

@@ -24,7 +24,7 @@ const PREFIX: &str = "base_model.model.";
 
 /// The two matrices on one linear layer: `y = W x + scale * B (A x)`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LowRank {
+pub struct LowRankPair {
     /// Rows of A and columns of B.
     pub rank: usize,
     /// `alpha / r`, or `alpha / sqrt(r)` for rank-stabilized LoRA.
@@ -41,7 +41,7 @@ pub struct Adapter {
     /// Where its ranks, scales and targets come from.
     pub config: LoraConfig,
     /// The matrices, layer by layer.
-    pub modules: BTreeMap<ModuleId, LowRank>,
+    pub modules: BTreeMap<ModuleId, LowRankPair>,
     /// SHA-256 in hex of modules, ranks, scales and matrices as F32: equal for equal mathematics,
     /// however they are stored.
     pub digest: String,
@@ -64,7 +64,7 @@ pub struct TrainedOn {
 
 impl Adapter {
     /// An adapter of matrices at hand; the digest is computed.
-    pub fn new(config: LoraConfig, modules: BTreeMap<ModuleId, LowRank>) -> Adapter {
+    pub fn new(config: LoraConfig, modules: BTreeMap<ModuleId, LowRankPair>) -> Adapter {
         let digest = modules_digest(&modules);
         Adapter {
             config,
@@ -166,7 +166,7 @@ impl Adapter {
     fn to_safetensors(&self, path: &Path) -> Result<Vec<u8>, LoraError> {
         let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
         for (module, low_rank) in &self.modules {
-            let LowRank { rank, a, b, .. } = low_rank;
+            let LowRankPair { rank, a, b, .. } = low_rank;
             tensors.push((a_name(*module), vec![*rank, a.len() / rank], le_bytes(a)));
             tensors.push((b_name(*module), vec![b.len() / rank, *rank], le_bytes(b)));
         }
@@ -283,9 +283,9 @@ fn not_an_adapter(folder: &Path) -> LoraError {
     }
 }
 
-fn modules_digest(modules: &BTreeMap<ModuleId, LowRank>) -> String {
+fn modules_digest(modules: &BTreeMap<ModuleId, LowRankPair>) -> String {
     let mut parts = digest::Parts::new("adapter modules");
-    for (module, LowRank { rank, scale, a, b }) in modules {
+    for (module, LowRankPair { rank, scale, a, b }) in modules {
         parts = parts
             .part("module", module.to_string())
             .part("rank", (*rank as u64).to_le_bytes())
@@ -333,7 +333,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn low_rank(&self, module: ModuleId) -> Result<LowRank, LoraError> {
+    fn low_rank(&self, module: ModuleId) -> Result<LowRankPair, LoraError> {
         let (rank, scale) = self.config.rank_and_scale(module)?;
         let (a_name, b_name) = (a_name(module), b_name(module));
         let shapes = (self.file.shape(&a_name), self.file.shape(&b_name));
@@ -371,7 +371,7 @@ impl Reader<'_> {
         }
         let (_, a) = self.file.get(&a_name)?;
         let (_, b) = self.file.get(&b_name)?;
-        Ok(LowRank { rank, scale, a, b })
+        Ok(LowRankPair { rank, scale, a, b })
     }
 
     fn extra_tensor(&self, name: &str) -> LoraError {
@@ -459,7 +459,7 @@ mod tests {
                 let adapter = Adapter::read(&from, &model).unwrap();
                 assert_eq!(adapter.trained_on, None);
                 for (id, low_rank) in &adapter.modules {
-                    let LowRank { rank, a, b, .. } = low_rank;
+                    let LowRankPair { rank, a, b, .. } = low_rank;
                     assert_eq!(a.len(), rank * id.projection.in_features(&model));
                     assert_eq!(b.len(), rank * id.projection.out_features(&model));
                 }

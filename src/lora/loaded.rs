@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{Adapter, LowRankPair};
 use crate::model::cpu::{Strided, small_product};
-use crate::model::{LowRank, Mat, ModelConfig, ModuleId, Place, Projection, Site};
+use crate::model::{LayerSite, LowRank, Mat, ModelConfig, ModuleId, Projection, Site};
 
 /// Lanes of the kernel that a rank is padded to.
 pub(super) const LANES: usize = 16;
@@ -39,7 +39,7 @@ struct SiteParts {
 pub struct LoadedAdapter {
     modules: BTreeMap<ModuleId, LowRankPair>,
     config: ModelConfig,
-    places: OnceLock<BTreeMap<Place, SiteParts>>,
+    places: OnceLock<BTreeMap<LayerSite, SiteParts>>,
 }
 
 impl LoadedAdapter {
@@ -55,7 +55,7 @@ impl LoadedAdapter {
     }
 
     /// Its projections at a place, each with the first of its columns in the site's result.
-    fn at(&self, place: Place) -> Vec<(usize, Projection, &LowRankPair)> {
+    fn at(&self, place: LayerSite) -> Vec<(usize, Projection, &LowRankPair)> {
         let mut output = 0;
         let mut found = Vec::new();
         for &projection in place.site.projections() {
@@ -71,13 +71,13 @@ impl LoadedAdapter {
         found
     }
 
-    fn all_places(&self) -> impl Iterator<Item = Place> {
+    fn all_places(&self) -> impl Iterator<Item = LayerSite> {
         (0..self.config.num_hidden_layers)
-            .flat_map(|layer| Site::ALL.map(|site| Place { layer, site }))
+            .flat_map(|layer| Site::ALL.map(|site| LayerSite { layer, site }))
     }
 
     /// The layout of the CPU's kernels.
-    fn places(&self) -> &BTreeMap<Place, SiteParts> {
+    fn places(&self) -> &BTreeMap<LayerSite, SiteParts> {
         self.places.get_or_init(|| {
             let mut places = BTreeMap::new();
             for place in self.all_places() {
@@ -113,7 +113,7 @@ impl LoadedAdapter {
     /// The matrices as a GPU takes them.
     #[cfg(feature = "gpu")]
     pub(super) fn site_factors(&self) -> Vec<super::gpu::SiteFactors> {
-        let site = |place: Place| {
+        let site = |place: LayerSite| {
             let found = self.at(place);
             let scaled = |(_, _, m): &(usize, Projection, &LowRankPair)| -> Vec<f32> {
                 m.a.iter().map(|value| value * m.scale).collect()
@@ -167,7 +167,7 @@ impl<'a> BatchAdapters<'a> {
 }
 
 impl LowRank for BatchAdapters<'_> {
-    fn add(&mut self, place: Place, x: &Mat, y: &mut Mat) {
+    fn add(&mut self, place: LayerSite, x: &Mat, y: &mut Mat) {
         let cols = y.cols;
         let mut rest = y.data.as_mut_slice();
         let mut at = 0;

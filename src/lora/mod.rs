@@ -10,7 +10,7 @@ mod loaded;
 mod targets;
 mod trainable;
 
-pub use adapter::{Adapter, LowRank as LowRankPair, TrainedOn};
+pub use adapter::{Adapter, LowRankPair, TrainedOn};
 pub use config::LoraConfig;
 pub use error::LoraError;
 #[cfg(feature = "gpu")]
@@ -19,4 +19,4 @@ pub(crate) use gpu::Lists;
 pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
 pub use loaded::{BatchAdapters, LoadedAdapter};
 pub use targets::TargetModules;
-pub use trainable::{DropoutKey, Trainable, TrainableModule, Trained};
+pub use trainable::{DropoutKey, Trainable, TrainableModule, TrainedMatrix};

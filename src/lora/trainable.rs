@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::LowRankPair;
 use super::loaded::{LANES, transposed};
 use crate::model::cpu::{Strided, small_product};
-use crate::model::{LowRank, LowRankGradient, Mat, ModelConfig, ModuleId, Place};
+use crate::model::{LayerSite, LowRank, LowRankGradient, Mat, ModelConfig, ModuleId};
 use crate::random::{Philox, Purpose, unit};
 
 /// Rows that one task takes.
@@ -21,16 +21,16 @@ const COLS: usize = 192;
 
 /// A matrix that is trained, with its gradient.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trained {
+pub struct TrainedMatrix {
     /// The numbers.
     pub value: Vec<f32>,
     /// The gradient added up so far, same layout.
     pub gradient: Vec<f32>,
 }
 
-impl Trained {
+impl TrainedMatrix {
     fn new(value: Vec<f32>) -> Self {
-        Trained {
+        TrainedMatrix {
             gradient: vec![0.0; value.len()],
             value,
         }
@@ -45,9 +45,9 @@ pub struct TrainableModule {
     /// alpha / rank, or alpha / sqrt(rank).
     pub scale: f32,
     /// `A`, `[rank, in]`.
-    pub a: Trained,
+    pub a: TrainedMatrix,
     /// `B^T`, `[rank, out]`.
-    pub b: Trained,
+    pub b: TrainedMatrix,
     /// First of its columns in the site's result.
     output: usize,
     inputs: usize,
@@ -94,8 +94,8 @@ impl Trainable {
             let mut module = TrainableModule {
                 rank: v.rank,
                 scale: v.scale,
-                b: Trained::new(transposed(&v.b, v.rank)),
-                a: Trained::new(v.a),
+                b: TrainedMatrix::new(transposed(&v.b, v.rank)),
+                a: TrainedMatrix::new(v.a),
                 output: before.map(|p| p.out_features(config)).sum(),
                 inputs,
                 outputs,
@@ -160,7 +160,7 @@ impl Trainable {
     }
 
     /// Every trained matrix in a fixed order, named as in PEFT's files: A, then B, by module.
-    pub fn matrices(&self) -> impl Iterator<Item = (String, &Trained)> {
+    pub fn matrices(&self) -> impl Iterator<Item = (String, &TrainedMatrix)> {
         self.modules.iter().flat_map(|(id, m)| {
             [
                 (format!("{id}.lora_A"), &m.a),
@@ -170,7 +170,7 @@ impl Trainable {
     }
 
     /// Lets `update` change every matrix, in the order of [`Trainable::matrices`].
-    pub fn update(&mut self, mut update: impl FnMut(usize, &mut Trained)) {
+    pub fn update(&mut self, mut update: impl FnMut(usize, &mut TrainedMatrix)) {
         for (i, module) in self.modules.values_mut().enumerate() {
             update(2 * i, &mut module.a);
             update(2 * i + 1, &mut module.b);
@@ -289,7 +289,7 @@ fn masked<'a>(x: &'a [f32], factors: Option<&Vec<f32>>, room: &'a mut Vec<f32>) 
 }
 
 impl LowRank for Trainable {
-    fn add(&mut self, place: Place, x: &Mat, y: &mut Mat) {
+    fn add(&mut self, place: LayerSite, x: &Mat, y: &mut Mat) {
         let cols = y.cols;
         for &projection in place.site.projections() {
             let id = ModuleId {
@@ -324,7 +324,7 @@ impl LowRank for Trainable {
         }
     }
 
-    fn reads(&self, place: Place) -> bool {
+    fn reads(&self, place: LayerSite) -> bool {
         let trained = |&projection: &crate::model::Projection| {
             self.modules.contains_key(&ModuleId {
                 layer: place.layer,
@@ -382,7 +382,7 @@ fn add_outer(
 impl LowRankGradient for Trainable {
     fn backward(
         &mut self,
-        place: Place,
+        place: LayerSite,
         x: &Mat,
         _: Option<&Infallible>,
         dy: &Mat,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::cpu::Cpu;
 use super::device::Device;
 use super::layers::{
-    Attention, Gated, Linear, LowRank, LowRankGradient, Mixed, Mlp, Place, RmsNorm, Site,
+    Attention, Gated, LayerSite, Linear, LowRank, LowRankGradient, Mixed, Mlp, RmsNorm, Site,
 };
 use super::{KvCache, ModelConfig, ModelError, Span, Weights};
 
@@ -184,7 +184,7 @@ impl<D: Device> Decoder<D> {
                 Ok::<_, ModelError>(Linear {
                     weight: matrix(&of("weight"), inputs)?,
                     bias: has_bias.then(|| vector(&of("bias"), 0.0)).transpose()?,
-                    place: Place { layer, site },
+                    place: LayerSite { layer, site },
                 })
             };
             layers.push(Layer {

@@ -44,7 +44,7 @@ pub use error::ModelError;
 pub use files::ModelFiles;
 pub use generation::GenerationDefaults;
 pub use kv_cache::KvCache;
-pub use layers::{Linear, LowRank, LowRankGradient, NoLowRank, Place, RmsNorm, Share, Site};
+pub use layers::{LayerSite, Linear, LowRank, LowRankGradient, NoLowRank, RmsNorm, Share, Site};
 pub use mat::Mat;
 pub use module::{ModuleId, Projection};
 pub use rope::RopeScaling;

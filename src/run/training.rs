@@ -6,12 +6,12 @@ use crate::atomic_file;
 use crate::digest::Parts;
 use crate::flow::{Comparison, Phase, RunEvent, Suite};
 use crate::gate::Rules;
-use crate::lora::{LoraConfig, TargetModules as LoraTargets};
+use crate::lora::{LoraConfig, TargetModules};
 use crate::model::{Keep, ModelRef};
 use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance, TrainLog};
 use crate::train::{
-    DataSection, Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetModules,
-    Tokenized, TrainSection, Training, split,
+    DataSection, Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan,
+    TargetSelection, Tokenized, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
@@ -433,13 +433,13 @@ fn lora_config(section: &LoraSection) -> LoraConfig {
         dropout: section.dropout,
         use_rslora: section.use_rslora,
         target_modules: match &section.target_modules {
-            TargetModules::AllLinear => LoraTargets::AllLinear,
-            TargetModules::Named(names) => match names.as_slice() {
+            TargetSelection::AllLinear => TargetModules::AllLinear,
+            TargetSelection::Named(names) => match names.as_slice() {
                 // One entry with a sign that no module name has is a pattern over whole paths.
                 [one] if one.contains(['*', '|', '(', '\\', '[', '^', '$']) => {
-                    LoraTargets::Pattern(one.clone())
+                    TargetModules::Pattern(one.clone())
                 }
-                names => LoraTargets::Names(names.to_vec()),
+                names => TargetModules::Names(names.to_vec()),
             },
         },
         rank_pattern: section.rank_pattern.clone().into_iter().collect(),

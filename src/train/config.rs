@@ -20,7 +20,7 @@ pub struct LoraSection {
     /// Chance that an input of the low-rank path is dropped while training, in [0, 1). Default 0.
     pub dropout: f64,
     /// Which projections get A and B. Default `"all-linear"`.
-    pub target_modules: TargetModules,
+    pub target_modules: TargetSelection,
     /// Scale by alpha / sqrt(rank) instead (rsLoRA). Default false.
     pub use_rslora: bool,
     /// Other ranks for modules whose path a pattern matches, as in PEFT. Default none.
@@ -35,7 +35,7 @@ impl Default for LoraSection {
             rank: 8,
             alpha: 16.0,
             dropout: 0.0,
-            target_modules: TargetModules::AllLinear,
+            target_modules: TargetSelection::AllLinear,
             use_rslora: false,
             rank_pattern: BTreeMap::new(),
             alpha_pattern: BTreeMap::new(),
@@ -43,10 +43,10 @@ impl Default for LoraSection {
     }
 }
 
-/// Which projections get low-rank parts.
+/// Which projections get low-rank parts, as a user writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum TargetModules {
+pub enum TargetSelection {
     /// Every linear layer but the LM head, as PEFT's `all-linear`.
     AllLinear,
     /// Module names (`q_proj`) or regular expressions over module paths.

@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov & Hutter 2019) as PyTorch computes it, in F32, with moments that can be saved.
 
-use crate::lora::{Trainable, Trained};
+use crate::lora::{Trainable, TrainedMatrix};
 
 use super::config::TrainSection;
 
@@ -29,7 +29,7 @@ pub struct Moments {
 impl AdamW {
     /// An optimizer whose moments are zero.
     pub fn new(section: &TrainSection, trainable: &Trainable) -> Self {
-        let zeros = |m: &Trained| Moments {
+        let zeros = |m: &TrainedMatrix| Moments {
             first: vec![0.0; m.value.len()],
             second: vec![0.0; m.value.len()],
         };

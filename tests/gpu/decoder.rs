@@ -18,9 +18,8 @@ fn adapter(config: &qeval::model::ModelConfig, names: &[&str], seed: u64) -> Loa
     LoadedAdapter::new(&adapter, config, 1.0)
 }
 
-#[test]
-fn logits_of_base_and_adapters_in_one_batch() {
-    let Some(cuda) = gpu() else { return };
+pub fn logits_of_base_and_adapters_in_one_batch() {
+    let cuda = gpu();
     for kind in ["llama", "qwen2", "qwen3"] {
         let pair = pair(&cuda, kind);
         let adapters = [
@@ -121,8 +120,7 @@ fn step<D: qeval::model::Device>(
     (loss, nats)
 }
 
-#[test]
-fn gradients_are_those_of_the_cpu() {
+pub fn gradients_are_those_of_the_cpu() {
     gpus().iter().for_each(gradients);
 }
 
@@ -188,9 +186,8 @@ fn gradients(cuda: &Cuda) {
     }
 }
 
-#[test]
-fn adamw_is_that_of_the_cpu() {
-    let Some(cuda) = gpu() else { return };
+pub fn adamw_is_that_of_the_cpu() {
+    let cuda = gpu();
     let pair = pair(&cuda, "llama");
     let section = qeval::train::TrainSection {
         weight_decay: 0.1,
@@ -221,9 +218,8 @@ fn adamw_is_that_of_the_cpu() {
     }
 }
 
-#[test]
-fn a_graph_repeats_its_work() {
-    let Some(cuda) = gpu() else { return };
+pub fn a_graph_repeats_its_work() {
+    let cuda = gpu();
     let pair = pair(&cuda, "qwen2");
     let rows = qeval::model::cuda::SingleRows::new(&cuda, 4, 64);
     let mut cache = KvCache::on(&cuda, &pair.config, 4, 64).unwrap();

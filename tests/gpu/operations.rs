@@ -4,12 +4,12 @@ use qeval::generate::Sampling;
 use qeval::gpu::{Cuda, Numbers};
 use qeval::model::cuda::{Next, SingleRows};
 use qeval::model::{
-    Cpu, Device, HeadNorms, Heads, Linear, Mat, Place, RmsNorm, Site, Span, StoredTensor,
+    Cpu, Device, HeadNorms, Heads, LayerSite, Linear, Mat, RmsNorm, Site, Span, StoredTensor,
 };
 
 use crate::support::{assert_close, down, gpu, gpus, numbers};
 
-const PLACE: Place = Place {
+const PLACE: LayerSite = LayerSite {
     layer: 0,
     site: Site::Qkv,
 };
@@ -26,9 +26,8 @@ fn norms<D: Device>(device: &D, n: usize) -> RmsNorm<D> {
     }
 }
 
-#[test]
-fn norm_with_residual_and_its_gradient() {
-    let Some(cuda) = gpu() else { return };
+pub fn norm_with_residual_and_its_gradient() {
+    let cuda = gpu();
     for n in [64, 576, 3584, 18944] {
         let (x, y, dx) = (numbers(37, n, 1), numbers(37, n, 2), numbers(37, n, 4));
         let (c, g) = (norms(&Cpu, n), norms(&cuda, n));
@@ -45,9 +44,8 @@ fn norm_with_residual_and_its_gradient() {
     }
 }
 
-#[test]
-fn gate_and_its_gradient() {
-    let Some(cuda) = gpu() else { return };
+pub fn gate_and_its_gradient() {
+    let cuda = gpu();
     for n in [96, 1536, 18944] {
         let (x, dy) = (numbers(19, 2 * n, 1), numbers(19, n, 2));
         let up = cuda.upload(&x);
@@ -81,8 +79,7 @@ fn linear<D: Device>(device: &D, w: &Mat, bias: Option<&[f32]>) -> Linear<D> {
     }
 }
 
-#[test]
-fn a_product_with_the_gate_in_it() {
+pub fn a_product_with_the_gate_in_it() {
     for cuda in gpus() {
         // Less than a tile, parts of tiles, more pairs of tiles than one band has, and no multiple
         // of a box's columns.
@@ -117,9 +114,8 @@ fn a_product_with_the_gate_in_it() {
     }
 }
 
-#[test]
-fn products_both_ways() {
-    let Some(cuda) = gpu() else { return };
+pub fn products_both_ways() {
+    let cuda = gpu();
     for (rows, n, k, biased) in [
         (1, 96, 64, false),
         (7, 1000, 576, true),
@@ -195,8 +191,7 @@ impl<D: Device> Block<D> {
     }
 }
 
-#[test]
-fn attention_over_whole_sequences_and_its_gradient() {
+pub fn attention_over_whole_sequences_and_its_gradient() {
     gpus().iter().for_each(whole_sequences);
 }
 
@@ -256,8 +251,7 @@ fn whole_sequences(cuda: &Cuda) {
     }
 }
 
-#[test]
-fn the_product_with_queries_keys_and_values_in_attention() {
+pub fn the_product_with_queries_keys_and_values_in_attention() {
     gpus().iter().for_each(product_and_attention);
 }
 
@@ -288,8 +282,7 @@ fn product_and_attention(cuda: &Cuda) {
     }
 }
 
-#[test]
-fn chunks_of_a_prompt_and_single_rows_continue_it() {
+pub fn chunks_of_a_prompt_and_single_rows_continue_it() {
     gpus().iter().for_each(chunks_and_single_rows);
 }
 
@@ -364,9 +357,8 @@ fn chunks_and_single_rows(cuda: &Cuda) {
     }
 }
 
-#[test]
-fn losses_and_their_gradients() {
-    let Some(cuda) = gpu() else { return };
+pub fn losses_and_their_gradients() {
+    let cuda = gpu();
     for n in [304, 1003, 49152] {
         let rows = 9;
         let scale = |mut m: Mat| {
@@ -397,9 +389,8 @@ fn losses_and_their_gradients() {
     }
 }
 
-#[test]
-fn tokens_are_chosen_as_on_the_cpu() {
-    let Some(cuda) = gpu() else { return };
+pub fn tokens_are_chosen_as_on_the_cpu() {
+    let cuda = gpu();
     let (rows, n, k) = (11, 5003, 64);
     let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));
     let weight = cuda.weight(&[StoredTensor::of(&w.data, k)]).unwrap();
@@ -423,9 +414,8 @@ fn tokens_are_chosen_as_on_the_cpu() {
     }
 }
 
-#[test]
-fn rows_are_gathered_and_added_back() {
-    let Some(cuda) = gpu() else { return };
+pub fn rows_are_gathered_and_added_back() {
+    let cuda = gpu();
     let (x, y) = (numbers(10, 96, 1), numbers(3, 96, 2));
     let up = cuda.upload(&x);
     assert_eq!(
@@ -440,9 +430,8 @@ fn rows_are_gathered_and_added_back() {
 }
 
 /// A row's bits are its own: other rows, and how many there are, do not matter.
-#[test]
-fn products_of_answers_do_not_depend_on_other_rows() {
-    let Some(cuda) = gpu() else { return };
+pub fn products_of_answers_do_not_depend_on_other_rows() {
+    let cuda = gpu();
     for (n, k) in [
         (960, 576),
         (3072, 576),
@@ -474,8 +463,7 @@ fn products_of_answers_do_not_depend_on_other_rows() {
 }
 
 /// The kernel for one row a slot, split over the inner dimension and whole.
-#[test]
-fn products_of_few_rows() {
+pub fn products_of_few_rows() {
     gpus().iter().for_each(few_rows);
 }
 
@@ -518,9 +506,8 @@ fn few_rows(cuda: &Cuda) {
 }
 
 /// The device's draws are those of the host's sampler, over whole rows of logits.
-#[test]
-fn draws_are_those_of_the_host() {
-    let Some(cuda) = gpu() else { return };
+pub fn draws_are_those_of_the_host() {
+    let cuda = gpu();
     let (rows, k) = (64, 64);
     for n in [5003, 49152, 152_064] {
         let (w, x) = (numbers(n, k, 1), numbers(rows, k, 2));

@@ -10,26 +10,14 @@ use qeval::lora::{LoraConfig, LowRankPair, Trainable};
 use qeval::model::{Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
 use qeval::random::{Philox, Purpose};
 
-/// The GPU, or `None` with a word about it where there is none: the tests then pass without having
-/// run.
-pub fn gpu() -> Option<Cuda> {
-    driver_is_there().then(|| Cuda::open(0, HalfType::Bfloat16).unwrap())
-}
-
-fn driver_is_there() -> bool {
-    let there = Cuda::driver_is_there();
-    if !there {
-        eprintln!("skipped: this machine has no NVIDIA driver");
-    }
-    there
+/// The GPU.
+pub fn gpu() -> Cuda {
+    Cuda::open(0, HalfType::Bfloat16).unwrap()
 }
 
 /// The GPU, in both kinds of numbers, and the same one as if it were the oldest that qeval runs on:
 /// kernels that a newer one has better ones for are tried too.
 pub fn gpus() -> Vec<Cuda> {
-    if !driver_is_there() {
-        return Vec::new();
-    }
     let open = |half_type| {
         [
             Cuda::open(0, half_type).unwrap(),

@@ -5,13 +5,15 @@ use std::ops::ControlFlow;
 use qeval::lora::{LoraConfig, TargetModules, TrainedOn};
 use qeval::model::{Keep, ModelRef};
 use qeval::train::{
-    CheckpointHook, CheckpointView, Origin, TokenizedExample, TrainLine, TrainSection, Training,
+    CheckpointHook, CheckpointView, Origin, TokenizedExample, TrainError, TrainLine, TrainSection,
+    Training,
 };
 
 use crate::support::{gpu, pair, tokens};
 
+/// Losses, validation losses, and notices.
 #[derive(Default)]
-struct Lines(Vec<f64>, Vec<f64>);
+struct Lines(Vec<f64>, Vec<f64>, Vec<String>);
 
 impl CheckpointHook for Lines {
     fn at_checkpoint(&mut self, _: &CheckpointView<'_>) -> ControlFlow<String> {
@@ -22,6 +24,10 @@ impl CheckpointHook for Lines {
         self.0.extend(line.loss);
         self.1.extend(line.eval_loss);
         ControlFlow::Continue(())
+    }
+
+    fn at_notice(&mut self, notice: &str) {
+        self.2.push(notice.into());
     }
 }
 
@@ -44,6 +50,15 @@ fn examples(config: &qeval::model::ModelConfig) -> Vec<TokenizedExample> {
 }
 
 fn train(model: ModelRef<'_>, keep: Keep, dropout: f64, folder: &std::path::Path) -> Lines {
+    try_train(model, keep, dropout, folder).unwrap()
+}
+
+fn try_train(
+    model: ModelRef<'_>,
+    keep: Keep,
+    dropout: f64,
+    folder: &std::path::Path,
+) -> Result<Lines, TrainError> {
     let examples = examples(model.config());
     let section = TrainSection {
         learning_rate: 2e-3,
@@ -72,13 +87,12 @@ fn train(model: ModelRef<'_>, keep: Keep, dropout: f64, folder: &std::path::Path
         keep,
     };
     let mut lines = Lines::default();
-    training.run(&mut lines).unwrap();
-    lines
+    training.run(&mut lines)?;
+    Ok(lines)
 }
 
-#[test]
-fn loss_falls_as_on_the_cpu_and_bits_repeat() {
-    let Some(cuda) = gpu() else { return };
+pub fn loss_falls_as_on_the_cpu_and_bits_repeat() {
+    let cuda = gpu();
     let pair = pair(&cuda, "qwen2");
     for dropout in [0.0, 0.1] {
         let folder = || tempfile::tempdir().unwrap();
@@ -98,14 +112,41 @@ fn loss_falls_as_on_the_cpu_and_bits_repeat() {
             card.0, again.0,
             "neither a restart nor the memory plan changes a bit"
         );
-        let file = |folder: &std::path::Path| {
-            let last = std::fs::read_dir(folder)
-                .unwrap()
-                .map(|e| e.unwrap().path())
-                .max()
-                .unwrap();
-            std::fs::read(last.join("adapter_model.safetensors")).unwrap()
-        };
-        assert!(file(b.path()) == file(c.path()));
+        assert!(adapter(b.path()) == adapter(c.path()));
     }
+}
+
+/// The bytes of the last checkpoint's matrices.
+fn adapter(folder: &std::path::Path) -> Vec<u8> {
+    let checkpoints = std::fs::read_dir(folder).unwrap();
+    let last = checkpoints.map(|e| e.unwrap().path()).max().unwrap();
+    std::fs::read(last.join("adapter_model.safetensors")).unwrap()
+}
+
+pub fn full_memory_is_answered_with_a_smaller_plan_and_the_same_bits() {
+    let cuda = gpu();
+    let pair = pair(&cuda, "qwen2");
+    let run = |keep| {
+        let folder = tempfile::tempdir().unwrap();
+        cuda.reset_peak();
+        let lines = train((&pair.gpu).into(), keep, 0.1, folder.path());
+        (lines, adapter(folder.path()), cuda.memory().peak)
+    };
+    let (all, expected, most) = run(Keep::All);
+    let (_, _, least) = run(Keep::Input);
+    assert!(all.2.is_empty() && least < most, "{least} {most}");
+    cuda.limit_memory(Some(least));
+    let (lines, found, _) = run(Keep::All);
+    assert_eq!(lines.0, all.0);
+    assert!(found == expected);
+    assert!(lines.2[0].contains("memory is full"), "{:?}", lines.2);
+    let used = cuda.memory().used;
+    cuda.limit_memory(Some(used));
+    assert!(cuda.had_room().is_ok());
+    let folder = tempfile::tempdir().unwrap();
+    let refused = try_train((&pair.gpu).into(), Keep::All, 0.0, folder.path());
+    let text = refused.err().unwrap().to_string();
+    assert!(text.contains("`micro_batch_tokens`"), "{text}");
+    cuda.limit_memory(None);
+    assert_eq!(cuda.memory().used, used, "what was begun is let go of");
 }

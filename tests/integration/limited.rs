@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use qeval::lora::{DropoutKey, Trainable};
 use qeval::model::cpu::{LayerKv, Packed};
 use qeval::model::{
-    Cpu, Device, HeadNorms, Heads, Linear, LowRank, LowRankGradient, Mat, ModelConfig, ModelError,
-    Place, RmsNorm, Span, StoredTensor,
+    Cpu, Device, HeadNorms, Heads, LayerSite, Linear, LowRank, LowRankGradient, Mat, ModelConfig,
+    ModelError, RmsNorm, Span, StoredTensor,
 };
 use qeval::train::TrainedAdapter;
 
@@ -344,13 +344,13 @@ impl Device for Limited {
 pub struct Carried(pub Trainable);
 
 impl LowRank<Limited> for Carried {
-    fn add(&mut self, place: Place, x: &Held<Mat>, y: &mut Held<Mat>) {
+    fn add(&mut self, place: LayerSite, x: &Held<Mat>, y: &mut Held<Mat>) {
         if !x.memory.is_full() {
             LowRank::<Cpu>::add(&mut self.0, place, &x.value, &mut y.value);
         }
     }
 
-    fn reads(&self, place: Place) -> bool {
+    fn reads(&self, place: LayerSite) -> bool {
         LowRank::<Cpu>::reads(&self.0, place)
     }
 }
@@ -358,7 +358,7 @@ impl LowRank<Limited> for Carried {
 impl LowRankGradient<Limited> for Carried {
     fn backward(
         &mut self,
-        place: Place,
+        place: LayerSite,
         x: &Held<Mat>,
         kept: Option<&Infallible>,
         dy: &Held<Mat>,

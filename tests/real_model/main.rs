@@ -1,21 +1,23 @@
 //! SmolLM2-135M-Instruct, where the small models of `fixtures/` cannot speak for a real one.
 //!
 //! `QEVAL_REAL_MODEL=/path/to/SmolLM2-135M-Instruct.Q4_1.gguf cargo test --test real_model` runs
-//! them; without the variable they pass and say that they were skipped. The expected numbers are
+//! them; without the variable they are ignored, with the reason beside each. The expected numbers are
 //! those of `fixtures/reference/make_smollm2_expected.py`: transformers in F32 over the same
 //! weights, dequantized.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::print_stdout, reason = "a test shows what it measured")]
 
 mod likelihoods;
 mod meaning;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::ops::ControlFlow::Continue;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 
+use libtest_mimic::{Arguments, Trial};
 use qeval::chat::{ChatTemplate, Conversation, Tokenizer};
 use qeval::flow::Finish;
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
@@ -32,19 +34,50 @@ struct RealModel {
     template: ChatTemplate,
 }
 
-/// Loaded once; `None` without the variable.
-fn model() -> Option<&'static RealModel> {
-    static MODEL: OnceLock<Option<RealModel>> = OnceLock::new();
-    let model = MODEL.get_or_init(|| {
-        let Some(path) = std::env::var_os("QEVAL_REAL_MODEL") else {
-            // Past the capture of the test harness: it would hide that nothing was tested.
-            let mut stderr = std::io::stderr();
-            writeln!(stderr, "skipped: QEVAL_REAL_MODEL is not set").unwrap();
-            return None;
-        };
-        Some(load(Path::new(&path)))
+/// Trials of the functions named.
+macro_rules! trials {
+    ($($name:path),+ $(,)?) => {
+        vec![$(trial(stringify!($name), $name)),+]
+    };
+}
+
+fn main() -> ExitCode {
+    let trials = trials![
+        tokens_are_those_of_transformers,
+        quantized_weights_suit_half_precision,
+        prompts_are_rendered_as_transformers_does,
+        logits_are_those_of_transformers,
+        greedy_answers_are_those_of_transformers,
+        answers_have_equal_bits_for_any_slots_and_subjects,
+        likelihoods::what_the_model_finds_probable,
+        meaning::similar_is_right_about_golden_answers,
+        meaning::a_paraphrase_keeps_its_snapshot_and_a_wrong_answer_does_not,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A test, ignored without the variable.
+fn trial(name: &str, test: fn()) -> Trial {
+    let trial = Trial::test(name, move || {
+        test();
+        Ok(())
     });
-    model.as_ref()
+    match path() {
+        Some(_) => trial,
+        None => trial
+            .with_kind("QEVAL_REAL_MODEL names no model")
+            .with_ignored_flag(true),
+    }
+}
+
+fn path() -> Option<PathBuf> {
+    std::env::var_os("QEVAL_REAL_MODEL").map(PathBuf::from)
+}
+
+/// Loaded once.
+fn model() -> &'static RealModel {
+    static MODEL: OnceLock<RealModel> = OnceLock::new();
+    MODEL.get_or_init(|| load(&path().unwrap()))
 }
 
 fn load(path: &Path) -> RealModel {
@@ -110,9 +143,8 @@ fn greedy() -> Greedy {
     serde_json::from_slice(&std::fs::read(expected("smollm2_greedy.json")).unwrap()).unwrap()
 }
 
-#[test]
 fn tokens_are_those_of_transformers() {
-    let Some(model) = model() else { return };
+    let model = model();
     let text = std::fs::read(expected("smollm2_tokens.json")).unwrap();
     let tokens: Tokens = serde_json::from_slice(&text).unwrap();
     assert!(tokens.cases.len() > 50);
@@ -126,15 +158,13 @@ fn tokens_are_those_of_transformers() {
     }
 }
 
-#[test]
 fn quantized_weights_suit_half_precision() {
-    let Some(model) = model() else { return };
+    let model = model();
     assert_eq!(model.files.weights.half_type(), HalfType::Float16);
 }
 
-#[test]
 fn prompts_are_rendered_as_transformers_does() {
-    let Some(model) = model() else { return };
+    let model = model();
     for case in greedy().prompts {
         let rendered = model
             .template
@@ -165,9 +195,8 @@ fn last_logits(model: &RealModel, ids: &[u32]) -> Vec<f32> {
         .data
 }
 
-#[test]
 fn logits_are_those_of_transformers() {
-    let Some(model) = model() else { return };
+    let model = model();
     let bytes = std::fs::read(expected("smollm2_logits.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     for n in 0..2 {
@@ -282,9 +311,8 @@ fn request(
     }
 }
 
-#[test]
 fn greedy_answers_are_those_of_transformers() {
-    let Some(model) = model() else { return };
+    let model = model();
     let cases = greedy().prompts;
     assert_eq!(cases.len(), 20);
     let requests = cases
@@ -305,9 +333,8 @@ fn greedy_answers_are_those_of_transformers() {
     }
 }
 
-#[test]
 fn answers_have_equal_bits_for_any_slots_and_subjects() {
-    let Some(model) = model() else { return };
+    let model = model();
     let adapters = adapters(model, 2);
     let warm = Sampling {
         temperature: 0.7,

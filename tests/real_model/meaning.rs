@@ -35,11 +35,7 @@ fn scoring(runtime: &tokio::runtime::Runtime) -> Scoring {
 
 /// The references were written by hand and the golden answers by someone else; what this encoder
 /// cannot judge stands in the documentation of `similar`.
-#[test]
-fn similar_is_right_about_golden_answers() {
-    if super::model().is_none() {
-        return;
-    }
+pub fn similar_is_right_about_golden_answers() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let scoring = scoring(&runtime);
     let outcome = judge_goldens(&suites("similar.toml"), &scoring, None, &mut |_| {}).unwrap();
@@ -108,11 +104,7 @@ fn answered(probe: &Probe, text: &str, base: &str, embeddings: &Embeddings) -> P
     }
 }
 
-#[test]
-fn a_paraphrase_keeps_its_snapshot_and_a_wrong_answer_does_not() {
-    if super::model().is_none() {
-        return;
-    }
+pub fn a_paraphrase_keeps_its_snapshot_and_a_wrong_answer_does_not() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let scoring = scoring(&runtime);
     let suites = suites("paraphrase.toml");

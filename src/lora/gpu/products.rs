@@ -7,7 +7,7 @@ use super::super::trainable::DropoutKey;
 use super::trainable::{GpuTrainable, Part, SiteParts};
 use crate::gpu::{Arg, Cuda, Grid, Operand, Product};
 use crate::model::cuda::{CudaMat, Factored, FactoredPart};
-use crate::model::{LowRank, LowRankGradient, Place, Share};
+use crate::model::{LayerSite, LowRank, LowRankGradient, Share};
 use crate::random::Purpose;
 
 impl GpuTrainable {
@@ -187,13 +187,13 @@ impl GpuTrainable {
 }
 
 impl LowRank<Cuda> for GpuTrainable {
-    fn add(&mut self, place: Place, x: &CudaMat, y: &mut CudaMat) {
+    fn add(&mut self, place: LayerSite, x: &CudaMat, y: &mut CudaMat) {
         if let Share::Factored(share) = self.begin(place, x) {
             self.cuda.multiply_out(&share, y, true);
         }
     }
 
-    fn begin(&mut self, place: Place, x: &CudaMat) -> Share<Cuda> {
+    fn begin(&mut self, place: LayerSite, x: &CudaMat) -> Share<Cuda> {
         let Some(site) = self.sites.get(&place) else {
             return Share::Nothing;
         };
@@ -211,7 +211,7 @@ impl LowRank<Cuda> for GpuTrainable {
         })
     }
 
-    fn reads(&self, place: Place) -> bool {
+    fn reads(&self, place: LayerSite) -> bool {
         self.sites.contains_key(&place)
     }
 }
@@ -219,7 +219,7 @@ impl LowRank<Cuda> for GpuTrainable {
 impl LowRankGradient<Cuda> for GpuTrainable {
     fn backward(
         &mut self,
-        place: Place,
+        place: LayerSite,
         x: &CudaMat,
         kept: Option<&Factored>,
         dy: &CudaMat,
@@ -252,7 +252,7 @@ impl LowRankGradient<Cuda> for GpuTrainable {
 
     fn begin_backward(
         &mut self,
-        place: Place,
+        place: LayerSite,
         x: &CudaMat,
         kept: Option<&Factored>,
         dy: &CudaMat,

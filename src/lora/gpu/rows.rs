@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::loaded::LoadedAdapter;
 use crate::gpu::{Arg, Buffer, Cuda, Grid, Numbers};
 use crate::model::cuda::{CudaMat, Height, SingleRows, Slice};
-use crate::model::{LowRank, ModelError, Place};
+use crate::model::{LayerSite, LowRank, ModelError};
 
 /// Rows from which on their groups fill the device, so that one block computes an inner row.
 const MANY: usize = 512;
@@ -24,7 +24,7 @@ const ENTRY: usize = 4 + 6 * PARTS;
 /// One adapter's matrices at one site.
 pub(in crate::lora) struct SiteFactors {
     /// Where.
-    pub place: Place,
+    pub place: LayerSite,
     /// Columns of A.
     pub inputs: usize,
     /// The parts' A, one below the other, scale inside.
@@ -57,7 +57,7 @@ pub struct AdapterTable {
     cuda: Cuda,
     /// How many there are.
     adapters: usize,
-    sites: BTreeMap<Place, Site>,
+    sites: BTreeMap<LayerSite, Site>,
     /// What the tables point at.
     _matrices: Vec<Buffer>,
 }
@@ -75,7 +75,7 @@ impl AdapterTable {
             matrices.push(buffer);
             Ok::<_, ModelError>(address)
         };
-        let mut found: BTreeMap<Place, Found> = BTreeMap::new();
+        let mut found: BTreeMap<LayerSite, Found> = BTreeMap::new();
         for (which, adapter) in adapters.iter().enumerate() {
             for site in adapter.site_factors() {
                 let width = site.a.len() / site.inputs;
@@ -167,7 +167,7 @@ impl RowAdapters {
 }
 
 impl LowRank<Cuda> for RowAdapters {
-    fn add(&mut self, place: Place, x: &CudaMat, y: &mut CudaMat) {
+    fn add(&mut self, place: LayerSite, x: &CudaMat, y: &mut CudaMat) {
         let Some(site) = self.table.sites.get(&place) else {
             return;
         };

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::super::trainable::{DropoutKey, Trainable};
 use super::lists::Lists;
 use crate::gpu::{Arg, Buffer, Cuda, Grid};
-use crate::model::{ModelError, Place, Projection, Site};
+use crate::model::{LayerSite, ModelError, Projection, Site};
 
 /// The matrices of one projection, as the host has them.
 struct HostPart<'a> {
     /// The product that the projection is part of.
-    place: Place,
+    place: LayerSite,
     /// First of its columns in the product's result.
     output: usize,
     /// alpha / rank, or alpha / sqrt(rank).
@@ -52,7 +52,7 @@ pub(super) struct SiteParts {
 /// All trained matrices on a GPU. Lists of the host are in the order of [`Trainable::matrices`].
 pub struct GpuTrainable {
     pub(super) cuda: Cuda,
-    pub(super) sites: BTreeMap<Place, SiteParts>,
+    pub(super) sites: BTreeMap<LayerSite, SiteParts>,
     pub(super) half: Arc<Buffer>,
     pub(super) gradients: Buffer,
     values: Buffer,
@@ -82,7 +82,7 @@ impl GpuTrainable {
         let parts: Vec<HostPart<'_>> = host
             .modules()
             .map(|(id, module)| HostPart {
-                place: Place {
+                place: LayerSite {
                     layer: id.layer,
                     site: Site::of(id.projection),
                 },
@@ -94,7 +94,7 @@ impl GpuTrainable {
                 b: &module.b.value,
             })
             .collect();
-        let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        let mut by_place: BTreeMap<LayerSite, Vec<usize>> = BTreeMap::new();
         for (i, part) in parts.iter().enumerate() {
             by_place.entry(part.place).or_default().push(i);
         }

@@ -221,7 +221,7 @@ impl Cuda {
         (q, to)
     }
 
-    /// See [`Device::product_attend`](crate::model::Device::product_attend).
+    /// See [`Device::product_attend`].
     pub(super) fn product_attention(
         &self,
         linear: &Linear<Cuda>,
@@ -247,7 +247,7 @@ impl Cuda {
         (mixed, attended)
     }
 
-    /// See [`Device::attend`](crate::model::Device::attend).
+    /// See [`Device::attend`].
     pub(super) fn attention(
         &self,
         norms: &HeadNorms<'_, Cuda>,
@@ -356,7 +356,7 @@ impl Cuda {
         }
     }
 
-    /// See [`Device::attend_backward`](crate::model::Device::attend_backward).
+    /// See [`Device::attend_backward`].
     pub(super) fn attention_backward(
         &self,
         norms: &HeadNorms<'_, Cuda>,

@@ -44,7 +44,7 @@ impl Site {
 
 /// Which product of which layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct LayerSite {
     /// From 0.
     pub layer: usize,
     /// Which product.
@@ -76,16 +76,16 @@ impl<D: Device> Share<D> {
 pub trait LowRank<D: Device = Cpu> {
     /// `y += scale * (x A^T) B^T` for every row that has an adapter at this place. Rows without
     /// one keep their bits.
-    fn add(&mut self, place: Place, x: &D::Mat, y: &mut D::Mat);
+    fn add(&mut self, place: LayerSite, x: &D::Mat, y: &mut D::Mat);
 
     /// What is to be added at this place.
-    fn begin(&mut self, _: Place, _: &D::Mat) -> Share<D> {
+    fn begin(&mut self, _: LayerSite, _: &D::Mat) -> Share<D> {
         Share::Later
     }
 
     /// Whether [`LowRankGradient::backward`] will read `x` at this place: what it does not read
     /// need be neither kept nor computed again.
-    fn reads(&self, _: Place) -> bool {
+    fn reads(&self, _: LayerSite) -> bool {
         false
     }
 }
@@ -97,7 +97,7 @@ pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
     /// adds the low-rank part's share to `dx` when it is wanted.
     fn backward(
         &mut self,
-        place: Place,
+        place: LayerSite,
         x: &D::Mat,
         kept: Option<&D::Factored>,
         dy: &D::Mat,
@@ -108,7 +108,7 @@ pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
     /// for the frozen part to take in; `None` has done nothing, and leaves it to `backward`.
     fn begin_backward(
         &mut self,
-        _: Place,
+        _: LayerSite,
         _: &D::Mat,
         _: Option<&D::Factored>,
         _: &D::Mat,
@@ -124,9 +124,9 @@ pub trait LowRankGradient<D: Device = Cpu>: LowRank<D> {
 pub struct NoLowRank;
 
 impl<D: Device> LowRank<D> for NoLowRank {
-    fn add(&mut self, _: Place, _: &D::Mat, _: &mut D::Mat) {}
+    fn add(&mut self, _: LayerSite, _: &D::Mat, _: &mut D::Mat) {}
 
-    fn begin(&mut self, _: Place, _: &D::Mat) -> Share<D> {
+    fn begin(&mut self, _: LayerSite, _: &D::Mat) -> Share<D> {
         Share::Nothing
     }
 }
@@ -138,7 +138,7 @@ pub struct Linear<D: Device> {
     /// One number an output.
     pub bias: Option<D::Vector>,
     /// Where it stands.
-    pub place: Place,
+    pub place: LayerSite,
 }
 
 impl<D: Device> Linear<D> {

@@ -8,7 +8,7 @@ mod rms_norm;
 mod rotary;
 
 pub use attention::{Attention, Mixed};
-pub use linear::{Linear, LowRank, LowRankGradient, NoLowRank, Place, Share, Site};
+pub use linear::{LayerSite, Linear, LowRank, LowRankGradient, NoLowRank, Share, Site};
 pub use mlp::{Gated, Mlp};
 pub use rms_norm::RmsNorm;
 pub use rotary::Rotary;

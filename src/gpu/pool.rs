@@ -5,14 +5,11 @@
 //!
 //! A step asks for room hundreds of times, in the middle of products that have no other way to
 //! fail. So the first refusal is remembered, no room is given after it, and no work is started
-//! ([`Cuda`]) until whoever began the step has asked for it and let go of what it had.
+//! ([`Cuda`](super::Cuda)) until whoever began the step has asked for it and let go of what it had.
 
 use std::collections::HashMap;
 
 use cudarc::driver::result;
-
-use super::context::Cuda;
-use super::launch::Arg;
 
 /// Blocks by size.
 pub(super) type Blocks = HashMap<usize, Vec<u64>>;
@@ -60,6 +57,8 @@ pub(super) struct Pool<S: Source = Driver> {
     idle_bytes: usize,
     used: usize,
     peak: usize,
+    /// Most bytes to have in use, where not the device alone sets an end.
+    limit: Option<usize>,
     /// What was idle before a capture began, untouched until it ends.
     aside: Option<Blocks>,
     /// The first room in a step that there was not.
@@ -111,6 +110,10 @@ impl<S: Source> Pool<S> {
     }
 
     fn take_size(&mut self, size: usize, wanted: usize) -> Result<(u64, usize), Refusal> {
+        if self.limit.is_some_and(|limit| self.used + size > limit) {
+            let used = self.used;
+            return Err(Refusal { wanted, used });
+        }
         let found = self.idle.get_mut(&size).and_then(Vec::pop);
         let address = if let Some(address) = found {
             self.idle_bytes -= size;
@@ -189,6 +192,10 @@ impl<S: Source> Pool<S> {
         self.peak
     }
 
+    pub(super) fn limit(&mut self, limit: Option<usize>) {
+        self.limit = limit;
+    }
+
     pub(super) fn reset_peak(&mut self) {
         self.peak = self.used;
     }
@@ -196,61 +203,6 @@ impl<S: Source> Pool<S> {
 
 fn bytes(blocks: &Blocks) -> usize {
     blocks.iter().map(|(size, b)| size * b.len()).sum()
-}
-
-/// A piece of device memory, given back when dropped. One of no bytes stands for room that there
-/// was not.
-pub struct Buffer {
-    cuda: Cuda,
-    address: u64,
-    size: usize,
-}
-
-impl Buffer {
-    pub(super) fn new(cuda: Cuda, (address, size): (u64, usize)) -> Self {
-        Buffer {
-            cuda,
-            address,
-            size,
-        }
-    }
-
-    pub(crate) fn address(&self) -> u64 {
-        self.address
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.size
-    }
-
-    /// The buffer for a kernel that reads or writes its first `bytes` bytes.
-    ///
-    /// # Panics
-    /// When it has fewer.
-    pub(crate) fn holds(&self, bytes: usize) -> Arg {
-        self.holds_from(0, bytes)
-    }
-
-    /// As [`Buffer::holds`], from `offset` bytes on.
-    pub(crate) fn holds_from(&self, offset: usize, bytes: usize) -> Arg {
-        if self.size == 0 {
-            return Arg::Void;
-        }
-        assert!(
-            offset + bytes <= self.size,
-            "a kernel reads or writes {bytes} bytes from {offset} on of {}",
-            self.size
-        );
-        Arg::Pointer(self.address + offset as u64)
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if self.size > 0 {
-            self.cuda.give(self.address, self.size);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -288,6 +240,7 @@ mod tests {
             idle_bytes: 0,
             used: 0,
             peak: 0,
+            limit: None,
             aside: None,
             refusal: None,
         }
@@ -326,7 +279,15 @@ mod tests {
         assert_eq!(pool.take(1), Err(refusal));
         assert!(!pool.is_full(), "whoever took it knows");
         pool.give(b, size);
-        pool.take(1).unwrap();
+        pool.limit(Some(300));
+        assert_eq!(
+            pool.take(301),
+            Err(Refusal {
+                wanted: 301,
+                used: 0
+            })
+        );
+        pool.take(256).unwrap();
     }
 
     #[test]
