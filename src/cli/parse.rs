@@ -301,6 +301,7 @@ mod tests {
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
           suite     Test the suites themselves
+          help      Print a page of the guide, or name them all
           bench     Measure how fast this machine answers and trains, beside what its hardware allows
 
         Options:
