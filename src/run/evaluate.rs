@@ -16,8 +16,9 @@ use crate::record::{
 use super::asking::{Asking, Bar};
 use super::calibration::write_calibration;
 use super::error::RunError;
-use super::judge::{JUDGES, Judge, RubricQuestion};
+use super::judge::{JUDGES, Judge};
 use super::questions::Questions;
+use super::rubric::RubricQuestion;
 use super::scoring::{CheckPlace, Scorer, Scoring};
 use super::session::sampling;
 use super::stored::scored_suites;

@@ -8,7 +8,8 @@ use crate::check::{Check, Evidence, Judgements, ProgramOutcome, registry};
 use crate::flow::{Expect, Golden, KindLine, Misjudged, ProbeId, RunEvent, Score, Suite};
 
 use super::error::RunError;
-use super::judge::{Judge, RubricQuestion};
+use super::judge::Judge;
+use super::rubric::RubricQuestion;
 use super::scoring::Scoring;
 
 /// What came of golden answers.

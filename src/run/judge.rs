@@ -18,16 +18,12 @@ use crate::generate::{Finished, Request, Work};
 use super::asking::{Asking, Bar};
 use super::error::RunError;
 use super::judge_server::JudgeServer;
+use super::rubric::{NO, RubricQuestion, SYSTEM, YES};
 
 /// Folder of what judges said to golden answers, in that of the runs.
 pub const JUDGES: &str = "judges";
 /// Golden answers that every judge is put to, beside those of the suites that are asked.
 const GOLDENS: &str = include_str!("../../fixtures/goldens/llm-rubric.toml");
-/// Replies that count as yes and as no.
-pub(super) const YES: [&str; 2] = ["Yes", "yes"];
-pub(super) const NO: [&str; 2] = ["No", "no"];
-/// What a judge is told first.
-pub(super) const SYSTEM: &str = "You check answers. You reply with one word.";
 
 /// Who judges, and how good it has to be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,30 +45,6 @@ impl Default for JudgeSettings {
             key_variable: "QEVAL_JUDGE_KEY".into(),
             least: 0.8,
         }
-    }
-}
-
-/// An answer to be judged.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RubricQuestion {
-    /// What was asked.
-    pub prompt: String,
-    /// What was answered.
-    pub answer: String,
-    /// What should be true of it.
-    pub rubric: String,
-}
-
-impl RubricQuestion {
-    /// The question put to the judge.
-    pub(super) fn question(&self, yes_first: bool) -> String {
-        let replies = if yes_first { "yes or no" } else { "no or yes" };
-        format!(
-            "Question:\n{}\n\nAnswer:\n{}\n\nStatement: {}\n\nIs the statement true? Reply with {replies}.",
-            self.prompt.trim(),
-            self.answer.trim(),
-            self.rubric.trim()
-        )
     }
 }
 
@@ -326,30 +298,6 @@ mod tests {
         let share = share_of_yes(&[ln(0.3), ln(0.1), ln(0.05), ln(0.05)]).unwrap();
         assert!((share - 0.8).abs() < 1e-12);
         assert_eq!(share_of_yes(&[f64::NEG_INFINITY; 4]), None);
-    }
-
-    #[test]
-    fn both_orders_ask_the_same() {
-        let ask = RubricQuestion {
-            prompt: "What is 2 + 2?\n".into(),
-            answer: "4".into(),
-            rubric: "The answer is 4.".into(),
-        };
-        insta::assert_snapshot!(ask.question(false), @r"
-        Question:
-        What is 2 + 2?
-
-        Answer:
-        4
-
-        Statement: The answer is 4.
-
-        Is the statement true? Reply with no or yes.
-        ");
-        assert_eq!(
-            ask.question(true),
-            ask.question(false).replace("no or yes", "yes or no")
-        );
     }
 
     #[test]

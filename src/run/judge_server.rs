@@ -15,7 +15,7 @@ use crate::flow::RunEvent;
 use super::asking::Bar;
 use super::error::RunError;
 use super::interrupt::Interrupt;
-use super::judge::{RubricQuestion, SYSTEM};
+use super::rubric::{RubricQuestion, SYSTEM};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 8;

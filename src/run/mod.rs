@@ -23,6 +23,7 @@ mod memory;
 mod noise;
 mod questions;
 mod rehearsal;
+mod rubric;
 mod run_config;
 mod sandbox;
 mod scoring;
@@ -43,10 +44,11 @@ pub use evaluate::{Evaluation, LoadedSubject};
 pub use gating::{GatedCheckpoint, TrainEntry};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::Interrupt;
-pub use judge::{JUDGES, Judge, JudgeSettings, RubricQuestion};
+pub use judge::{JUDGES, Judge, JudgeSettings};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use questions::{ProbeChecks, Question, Questions, wants_judge};
 pub use rehearsal::rehearse;
+pub use rubric::RubricQuestion;
 pub use run_config::{
     EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, evaluation_run, training_run,
 };

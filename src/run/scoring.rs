@@ -12,8 +12,9 @@ use crate::flow::{Answer, AnswerTable, CheckScore, Likelihood, Score};
 use crate::record::Scored;
 
 use super::embed::Embeddings;
-use super::judge::{JudgeSettings, RubricQuestion};
+use super::judge::JudgeSettings;
 use super::questions::Questions;
+use super::rubric::RubricQuestion;
 use super::sandbox::{Sandbox, SandboxLimits};
 
 /// What checks may use, as configured.
