@@ -88,9 +88,6 @@ const TOP: [&str; 3] = ["cli", "harness", "main"];
 
 const LONGEST_FILE: usize = 800;
 
-/// Names that two public types have until one of them is renamed. No name is added here.
-const STILL_DOUBLED: [&str; 1] = ["Attended"];
-
 struct Source {
     /// From the repository's root, with `/`.
     name: String,
@@ -395,16 +392,10 @@ fn every_public_type_has_a_name_of_its_own() {
     // Two variants of one type behind a `cfg` stand in one file.
     declared.values_mut().for_each(Vec::dedup);
     declared.retain(|_, places| places.len() > 1);
-    let done: Vec<String> = STILL_DOUBLED
-        .iter()
-        .filter(|name| !declared.contains_key(**name))
-        .map(|name| format!("`{name}` has one type again: take it out of STILL_DOUBLED"))
-        .collect();
     let doubled = declared
         .iter()
-        .filter(|(name, _)| !STILL_DOUBLED.contains(&name.as_str()))
         .map(|(name, places)| format!("`{name}`: {}", places.join(", ")));
-    let problems: Vec<String> = doubled.chain(done).collect();
+    let problems: Vec<String> = doubled.collect();
     assert_none(
         &problems,
         "one word, one meaning: name these public types apart:",

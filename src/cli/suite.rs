@@ -9,7 +9,7 @@ use crate::flow::Measurement;
 use crate::import::{ImportSource, Imported, import as import_suite};
 use crate::project::{Order, Project};
 use crate::report::audit_text;
-use crate::run::{JUDGES, Judge, Session, audit, questions_of, wants_judge};
+use crate::run::{BuiltChecks, JUDGES, Judge, RunError, Session, audit, questions_of};
 use crate::text::plural;
 use crate::train::{DataSection, Dataset, Source};
 
@@ -45,8 +45,9 @@ fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
         false => (None, None),
     };
     let mut on_event = project.listener();
+    let checks = BuiltChecks::of(&suites).map_err(RunError::from)?;
     let judge = match &session {
-        Some(session) if wants_judge(&suites) => Some(Judge::calibrated(
+        Some(session) if checks.wants_judge() => Some(Judge::calibrated(
             project.asking(session)?,
             &scoring.settings.judge,
             &suites,

@@ -47,13 +47,17 @@ impl Project {
             .iter()
             .map(SubjectSpec::subject)
             .collect::<Result<_, _>>()?;
-        let again = order.noise.then(|| asked_again(&order.suites));
+        let again = order
+            .noise
+            .then(|| asked_again(&order.suites, &order.built));
         let again = again.as_deref();
         let mut whole = None;
         if let Some(run) = &order.run {
             let stored = self.all_recorded(run, &subjects, order)?;
             let second = match again {
-                Some(again) => recorded(run, &second_base(), again, &order.checks)?.map(Some),
+                Some(again) => {
+                    recorded(run, &second_base(), again, &order.built, &order.checks)?.map(Some)
+                }
                 None => Some(None),
             };
             match (stored, second) {
@@ -89,7 +93,7 @@ impl Project {
     ) -> Result<Option<Vec<Measurement>>, ProjectError> {
         let each = subjects
             .iter()
-            .map(|s| recorded(run, s, &order.suites, &order.checks));
+            .map(|s| recorded(run, s, &order.suites, &order.built, &order.checks));
         Ok(each.collect::<Result<Option<Vec<_>>, _>>()?)
     }
 
@@ -153,7 +157,8 @@ impl Project {
         again: Option<&[Suite]>,
     ) -> Result<(Vec<Measurement>, Option<Measurement>), ProjectError> {
         let mut on_event = self.listener();
-        let questions = Questions::new(session, order.suites.clone(), order.seed)?;
+        let questions =
+            Questions::with_checks(session, order.suites.clone(), &order.built, order.seed)?;
         let lock = run.lock()?;
         let mut loaded = Vec::new();
         for (spec, subject) in order.subjects.iter().zip(subjects) {
@@ -176,7 +181,8 @@ impl Project {
             Some(again) => {
                 // Another seed: other draws than any answer that is judged.
                 let seed = order.seed.wrapping_add(1);
-                let questions = Questions::new(session, again.to_vec(), seed)?;
+                let questions =
+                    Questions::with_checks(session, again.to_vec(), &order.built, seed)?;
                 let evaluation = Evaluation {
                     questions: &questions,
                     ..evaluation

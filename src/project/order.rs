@@ -10,7 +10,9 @@ use crate::flow::{Comparison, Measurement, NoiseFloor, Preview, ProbeId, Suite};
 use crate::gate::{Look, Rules, preview};
 use crate::model::Compute;
 use crate::record::{Run, SubjectSource, SubjectSpec};
-use crate::run::{CheckSettings, RunProvenance, SUITES_FILE, compare, leaked};
+use crate::run::{
+    BuiltChecks, CheckSettings, RunError, RunProvenance, SUITES_FILE, compare, leaked,
+};
 use crate::train::Dataset;
 
 use super::error::ProjectError;
@@ -29,6 +31,8 @@ pub struct Order {
     pub subjects: Vec<SubjectSpec>,
     /// What is asked.
     pub suites: Vec<Suite>,
+    /// The checks of it, built.
+    pub built: BuiltChecks,
     /// How it is judged, which look at the candidates this is included.
     pub rules: Rules,
     /// What the candidates were trained to say, when their run is known.
@@ -109,6 +113,7 @@ impl Order {
             compute: project.compute(),
             system,
             subjects,
+            built: BuiltChecks::of(&suites).map_err(RunError::from)?,
             suites,
             rules: look(rules, run.as_ref())?,
             training_answers: trained.map(|t| t.training_answers.clone()),

@@ -102,7 +102,11 @@ impl Evaluation<'_> {
             .collect();
         let session = self.asking.session;
         let subjects: Vec<Subject> = subjects.into_iter().map(|s| s.subject).collect();
-        let digests = scored_suites(&self.questions.suites, &self.scoring.settings);
+        let digests = scored_suites(
+            &self.questions.suites,
+            &self.questions.built(),
+            &self.scoring.settings,
+        );
         let headers: Vec<Header> = subjects
             .iter()
             .map(|s| Header::new(s.clone(), session.engine_name(), &session.base.digest))

@@ -6,9 +6,12 @@
 //! machine, and the question is by how much an equally good answer may. Likelihoods have no draws
 //! and no noise.
 
-use crate::check::registry;
-use crate::flow::{CaseId, Measurement, NoiseFloor, ProbeNoise, Subject, Suite, SuiteNoise};
+use crate::flow::{
+    CaseId, Measurement, NoiseFloor, ProbeId, ProbeNoise, Subject, Suite, SuiteNoise,
+};
 use crate::text::word_distance;
+
+use super::built_checks::BuiltChecks;
 
 /// Temperature of the second answers where a probe has a lower one.
 const TEMPERATURE: f64 = 0.7;
@@ -22,15 +25,17 @@ pub fn second_base() -> Subject {
 }
 
 /// The probes of which the base answers each wording once more.
-pub fn asked_again(suites: &[Suite]) -> Vec<Suite> {
+pub fn asked_again(suites: &[Suite], checks: &BuiltChecks) -> Vec<Suite> {
     let mut again = Vec::new();
     for suite in suites {
         let mut suite = suite.clone();
+        let name = suite.name.clone();
         suite.probes.retain(|probe| {
-            probe
-                .checks
-                .iter()
-                .any(|spec| registry::build(spec).is_ok_and(|check| check.needs().generates()))
+            let id = ProbeId {
+                suite: name.clone(),
+                probe: probe.id.clone(),
+            };
+            checks.of_probe(&id).is_some_and(|c| c.answer)
         });
         for probe in &mut suite.probes {
             let usual = probe.generation.temperature.unwrap_or(0.0);
@@ -112,6 +117,11 @@ mod tests {
         load(&[SuiteSource::new("s.toml", text)], &BTreeMap::new()).unwrap()
     }
 
+    fn again() -> Vec<Suite> {
+        let suites = suites();
+        asked_again(&suites, &BuiltChecks::of(&suites).unwrap())
+    }
+
     fn measured(said: &[(usize, f64, &str)]) -> Measurement {
         let mut measurement = Measurement::of(Subject::base());
         for (prompt, value, text) in said {
@@ -143,7 +153,7 @@ mod tests {
 
     #[test]
     fn only_generated_answers_are_asked_for_again() {
-        let again = asked_again(&suites());
+        let again = again();
         assert_eq!(again[0].probes.len(), 1);
         let generation = &again[0].probes[0].generation;
         assert_eq!((generation.temperature, generation.samples), (Some(0.7), 1));
@@ -153,7 +163,7 @@ mod tests {
     fn the_floor_is_what_moved() {
         let base = measured(&[(0, 1.0, "one two three four"), (1, 1.0, "x")]);
         let second = measured(&[(0, 1.0, "one two three five"), (1, 0.5, "x")]);
-        let floor = noise_floor(&asked_again(&suites()), &base, &second);
+        let floor = noise_floor(&again(), &base, &second);
         let suite = floor.suites["s"];
         assert_eq!(
             (suite.mean_change, suite.difference, suite.probes),
@@ -166,9 +176,6 @@ mod tests {
     #[test]
     fn nothing_measured_is_no_floor() {
         let none = Measurement::of(Subject::base());
-        assert_eq!(
-            noise_floor(&asked_again(&suites()), &none, &none),
-            NoiseFloor::default()
-        );
+        assert_eq!(noise_floor(&again(), &none, &none), NoiseFloor::default());
     }
 }

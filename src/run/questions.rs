@@ -2,28 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::check::{Check, registry};
 use crate::digest;
 use crate::flow::{CaseId, Generation, Probe, Suite};
 
+use super::built_checks::{BuiltChecks, ProbeChecks};
 use super::error::RunError;
 use super::session::Session;
-
-/// A probe's checks, built once.
-pub struct ProbeChecks {
-    /// As written in TOML, one a check.
-    pub kinds: Vec<String>,
-    /// The rules.
-    pub rules: Vec<Box<dyn Check>>,
-    /// At least one rule wants a generated answer.
-    pub answer: bool,
-    /// A rule compares the answers to the probe's wordings.
-    pub siblings: bool,
-    /// What a judge is asked, one list a rule.
-    pub rubrics: Vec<Vec<String>>,
-    /// Every text whose likelihood a rule wants, each once.
-    pub continuations: Vec<String>,
-}
 
 /// One prompt with all that is asked about it.
 pub struct Question {
@@ -46,7 +30,7 @@ pub struct Questions {
     /// The suites, as loaded and selected.
     pub suites: Vec<Suite>,
     /// One per probe, in order.
-    pub checks: Vec<ProbeChecks>,
+    pub checks: Vec<Arc<ProbeChecks>>,
     /// One per case, in order.
     pub all: Vec<Question>,
     /// Added to every case's seed.
@@ -59,19 +43,36 @@ impl Questions {
     /// # Errors
     /// A prompt that does not fit the context, a check that cannot be built.
     pub fn new(session: &Session, suites: Vec<Suite>, seed: u64) -> Result<Self, RunError> {
+        let checks = BuiltChecks::of(&suites)?;
+        Self::with_checks(session, suites, &checks, seed)
+    }
+
+    /// As [`Questions::new`], with checks that are built already: of these suites, or of more.
+    ///
+    /// # Errors
+    /// A prompt that does not fit the context, a check that cannot be built.
+    pub fn with_checks(
+        session: &Session,
+        suites: Vec<Suite>,
+        built: &BuiltChecks,
+        seed: u64,
+    ) -> Result<Self, RunError> {
         let (mut checks, mut all) = (Vec::new(), Vec::new());
         for suite in &suites {
             for probe in &suite.probes {
-                let built = build(probe)?;
+                let own = match built.of_probe(&suite.id_of(probe)) {
+                    Some(own) => own.clone(),
+                    None => Arc::new(ProbeChecks::build(probe)?),
+                };
                 for (prompt, text) in probe.prompts.iter().enumerate() {
                     let case = CaseId {
                         suite: suite.name.clone(),
                         probe: probe.id.clone(),
                         prompt,
                     };
-                    all.push(question(session, probe, case, text, &built, checks.len())?);
+                    all.push(question(session, probe, case, text, &own, checks.len())?);
                 }
-                checks.push(built);
+                checks.push(own);
             }
         }
         Ok(Questions {
@@ -82,9 +83,16 @@ impl Questions {
         })
     }
 
+    /// The checks by probe.
+    pub fn built(&self) -> BuiltChecks {
+        let probes = self.suites.iter();
+        let ids = probes.flat_map(|s| s.probes.iter().map(|p| s.id_of(p)));
+        ids.zip(self.checks.iter().cloned()).collect()
+    }
+
     /// Whether any check wants a judge.
     pub fn wants_judge(&self) -> bool {
-        wants_judge(&self.suites)
+        self.checks.iter().any(|c| c.wants_judge())
     }
 
     /// Key of the random draws of a sample: the same for every subject.
@@ -102,45 +110,6 @@ impl Questions {
             1
         }
     }
-}
-
-/// Whether any check of some suites wants a judge, in whatever group it stands.
-pub fn wants_judge(suites: &[Suite]) -> bool {
-    let mut specs = suites
-        .iter()
-        .flat_map(|s| &s.probes)
-        .flat_map(|p| &p.checks);
-    specs.any(|spec| registry::build(spec).is_ok_and(|check| !check.needs().rubrics.is_empty()))
-}
-
-fn build(probe: &Probe) -> Result<ProbeChecks, RunError> {
-    let mut built = ProbeChecks {
-        kinds: Vec::new(),
-        rules: Vec::new(),
-        answer: false,
-        siblings: false,
-        rubrics: Vec::new(),
-        continuations: Vec::new(),
-    };
-    for spec in &probe.checks {
-        let rule = registry::build(spec)?;
-        let needs = rule.needs();
-        built.answer |= needs.generates();
-        built.siblings |= needs.siblings;
-        built.rubrics.push(needs.rubrics);
-        for text in needs.continuations {
-            if !built.continuations.contains(&text) {
-                built.continuations.push(text);
-            }
-        }
-        built.kinds.push(if spec.negated {
-            format!("not-{}", spec.kind)
-        } else {
-            spec.kind.clone()
-        });
-        built.rules.push(rule);
-    }
-    Ok(built)
 }
 
 fn question(

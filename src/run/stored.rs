@@ -1,14 +1,14 @@
 //! What a run's records hold already: measurements that need no model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::check::registry;
 use crate::digest;
 use crate::flow::{CaseId, Measurement, Probe, Subject, Suite};
 use crate::record::{RecordError, Run, SubjectRecord, read_record};
 
+use super::built_checks::{BuiltChecks, ProbeChecks};
 use super::calibration::read_calibration;
-use super::questions::wants_judge;
 use super::scoring::CheckSettings;
 
 /// File of a training run that holds its suites as they were asked.
@@ -18,37 +18,34 @@ pub const SUITES_FILE: &str = "suites.json";
 /// made under other ones do not count.
 pub(super) fn scored_suites(
     suites: &[Suite],
+    checks: &BuiltChecks,
     settings: &CheckSettings,
 ) -> BTreeMap<String, String> {
-    let digest = |suite: &Suite| (suite.name.clone(), scored_suite(suite, settings));
+    let digest = |suite: &Suite| (suite.name.clone(), scored_suite(suite, checks, settings));
     suites.iter().map(digest).collect()
 }
 
 /// The suite's own digest as long as every setting that its checks use is the default, so that
 /// records of versions that did not look at settings stay good.
-fn scored_suite(suite: &Suite, settings: &CheckSettings) -> String {
+fn scored_suite(suite: &Suite, checks: &BuiltChecks, settings: &CheckSettings) -> String {
     let usual = CheckSettings::default();
-    let checks = suite.probes.iter().flat_map(|p| &p.checks);
-    let (mut judge, mut encoder, mut python) = (false, false, false);
-    for check in checks.filter_map(|spec| registry::build(spec).ok()) {
-        let needs = check.needs();
-        judge |= !needs.rubrics.is_empty();
-        encoder |= !needs.embeddings.is_empty();
-        python |= needs.programs > 0;
-    }
+    let uses = |what: fn(&ProbeChecks) -> bool| {
+        let mut own = suite.probes.iter().map(|p| suite.id_of(p));
+        own.any(|id| checks.of_probe(&id).is_some_and(|c| what(c)))
+    };
     let mut parts = digest::Parts::new("scored").part("suite", &suite.digest);
     let mut differs = false;
-    if judge && settings.judge != usual.judge {
+    if settings.judge != usual.judge && uses(ProbeChecks::wants_judge) {
         parts = parts
             .part("judge", &settings.judge.judge)
             .part("least", settings.judge.least.to_bits().to_le_bytes());
         differs = true;
     }
-    if encoder && settings.encoder != usual.encoder {
+    if settings.encoder != usual.encoder && uses(|c| c.embeds) {
         parts = parts.part("encoder", &settings.encoder);
         differs = true;
     }
-    if python && settings.python != usual.python {
+    if settings.python != usual.python && uses(|c| c.programs) {
         parts = parts.part("python", settings.python.as_deref().unwrap_or_default());
         differs = true;
     }
@@ -68,6 +65,7 @@ pub fn recorded(
     run: &Run,
     subject: &Subject,
     suites: &[Suite],
+    checks: &BuiltChecks,
     settings: &CheckSettings,
 ) -> Result<Option<Measurement>, RecordError> {
     let Some(entry) = run.record_of(&subject.name)? else {
@@ -84,23 +82,24 @@ pub fn recorded(
     let record = read_record(&entry.path)?;
     let mut measurement = Measurement::of(subject.clone());
     for suite in suites {
-        if record.suites.get(&suite.name) != Some(&scored_suite(suite, settings)) {
+        if record.suites.get(&suite.name) != Some(&scored_suite(suite, checks, settings)) {
             return Ok(None);
         }
         for probe in &suite.probes {
+            let wanted = wanted_samples(probe, checks.of_probe(&suite.id_of(probe)));
             for prompt in 0..probe.prompts.len() {
                 let case = CaseId {
                     suite: suite.name.clone(),
                     probe: probe.id.clone(),
                     prompt,
                 };
-                if !take_case(&record, probe, &case, &mut measurement) {
+                if !take_case(&record, wanted, &case, &mut measurement) {
                     return Ok(None);
                 }
             }
         }
     }
-    if wants_judge(suites) {
+    if checks.wants_judge() {
         measurement.judge = read_calibration(run);
     }
     Ok(Some(measurement))
@@ -109,11 +108,11 @@ pub fn recorded(
 /// Adds every sample of a case that the suite asks for; `false` when one of them has no score yet.
 fn take_case(
     record: &SubjectRecord,
-    probe: &Probe,
+    samples: usize,
     case: &CaseId,
     measurement: &mut Measurement,
 ) -> bool {
-    for sample in 0..wanted_samples(probe) {
+    for sample in 0..samples {
         let place = (case.clone(), sample);
         let Some(scored) = record.scores.get(&place) else {
             return false;
@@ -131,11 +130,9 @@ fn take_case(
 
 /// Samples that make a case whole. A probe that leaves the temperature to the model counts as
 /// sampled: where it was greedy, loading the model tells.
-fn wanted_samples(probe: &Probe) -> usize {
-    let mut checks = probe.checks.iter();
-    let generates = checks.any(|s| registry::build(s).is_ok_and(|c| c.needs().generates()));
+fn wanted_samples(probe: &Probe, checks: Option<&Arc<ProbeChecks>>) -> usize {
     let greedy = probe.generation.temperature.is_some_and(|t| t <= 0.0);
-    if generates && !greedy {
+    if checks.is_none_or(|c| c.answer) && !greedy {
         probe.generation.samples
     } else {
         1
@@ -167,7 +164,8 @@ mod tests {
         let run = store.create(None, &Provenance::started("run")).unwrap();
         let lock = run.lock().unwrap();
         let header = Header::new(Subject::base(), "cpu", "base");
-        let suites = scored_suites(std::slice::from_ref(suite), settings);
+        let suites = std::slice::from_ref(suite);
+        let suites = scored_suites(suites, &BuiltChecks::of(suites).unwrap(), settings);
         let writer = RecordWriter::open(&lock, header, &suites).unwrap();
         for sample in 0..samples {
             let case = CaseId {
@@ -204,19 +202,24 @@ mod tests {
         (folder, run)
     }
 
+    fn found(run: &Run, suite: &Suite, settings: &CheckSettings) -> Option<Measurement> {
+        let suites = std::slice::from_ref(suite);
+        let checks = BuiltChecks::of(suites).unwrap();
+        recorded(run, &Subject::base(), suites, &checks, settings).unwrap()
+    }
+
+    fn digest(suite: &Suite, settings: &CheckSettings) -> String {
+        let checks = BuiltChecks::of(std::slice::from_ref(suite)).unwrap();
+        scored_suite(suite, &checks, settings)
+    }
+
     #[test]
     fn a_sampled_case_is_whole_with_every_sample_scored() {
         let suite = suite("type = \"contains\"\nvalue = \"x\"");
         let settings = CheckSettings::default();
         for (samples, whole) in [(0, false), (1, false), (2, false), (3, true)] {
             let (_folder, run) = scored(&suite, samples, &settings);
-            let found = recorded(
-                &run,
-                &Subject::base(),
-                std::slice::from_ref(&suite),
-                &settings,
-            )
-            .unwrap();
+            let found = found(&run, &suite, &settings);
             assert_eq!(found.is_some(), whole, "{samples} of 3 samples");
             if let Some(found) = found {
                 assert_eq!((found.scores.len(), found.answers.len()), (3, 3));
@@ -236,12 +239,11 @@ mod tests {
         };
         let judged = suite("type = \"llm-rubric\"\nvalue = \"It is polite.\"");
         let (_folder, run) = scored(&judged, 3, &settings);
-        let found = |settings| recorded(&run, &Subject::base(), &[judged.clone()], settings);
-        assert!(found(&settings).unwrap().is_some());
-        assert!(found(&other).unwrap().is_none());
+        assert!(found(&run, &judged, &settings).is_some());
+        assert!(found(&run, &judged, &other).is_none());
         // A suite that asks no judge does not care who it is.
         let plain = suite("type = \"contains\"\nvalue = \"x\"");
-        assert_eq!(scored_suite(&plain, &other), plain.digest);
+        assert_eq!(digest(&plain, &other), plain.digest);
     }
 
     #[test]
@@ -252,7 +254,7 @@ mod tests {
             "type = \"code\"\nentry = \"f\"\ncases = [{ args = [], returns = 1 }]",
         ] {
             let suite = suite(check);
-            assert_eq!(scored_suite(&suite, &settings), suite.digest);
+            assert_eq!(digest(&suite, &settings), suite.digest);
         }
     }
 }

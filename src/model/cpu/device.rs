@@ -20,7 +20,7 @@ const LOSS_ROWS: usize = 128;
 pub struct Cpu;
 
 /// What attention leaves for its backward.
-pub struct Attended {
+pub struct CpuAttended {
     /// Queries and keys after norm and rotation, and values.
     qkv: Mat,
     /// Before them, where heads have a norm.
@@ -98,7 +98,7 @@ impl Device for Cpu {
     type Rotary = Rotary;
     type Kv = LayerKv;
     type Rows = Rows;
-    type Attended = Attended;
+    type Attended = CpuAttended;
     // Low-rank products are added to the frozen one's result.
     type Factored = Infallible;
     type Total = f64;
@@ -262,7 +262,7 @@ impl Device for Cpu {
         rows: &Rows,
         rotary: &Rotary,
         kv: Option<&mut LayerKv>,
-    ) -> (Mat, Attended) {
+    ) -> (Mat, CpuAttended) {
         let raw = (norms.queries.is_some() || norms.keys.is_some()).then(|| qkv.clone());
         norms.position(&mut qkv, rows, rotary);
         let mut own;
@@ -280,14 +280,14 @@ impl Device for Cpu {
         }
         let mut mixed = Mat::zeros(qkv.rows(), norms.heads.queries * norms.heads.dim);
         attend(&qkv.data, kv, &rows.spans, &mut mixed.data);
-        (mixed, Attended { qkv, raw })
+        (mixed, CpuAttended { qkv, raw })
     }
 
     fn attend_backward(
         &self,
         norms: HeadNorms<'_, Cpu>,
         _: &Mat,
-        of: &Attended,
+        of: &CpuAttended,
         d_mixed: &Mat,
         rows: &Rows,
         rotary: &Rotary,

@@ -19,7 +19,7 @@ const ROW: usize = 256;
 const SPLIT: usize = 512;
 
 /// What attention leaves for its backward.
-pub struct Attended {
+pub struct CudaAttended {
     /// Logarithm of the scores' sum, of every row and head.
     sums: Buffer,
     /// Rotated queries.
@@ -230,7 +230,7 @@ impl Cuda {
         norms: &HeadNorms<'_, Cuda>,
         rows: &CudaRows,
         rotary: &CudaRotary,
-    ) -> (CudaMat, Option<Attended>) {
+    ) -> (CudaMat, Option<CudaAttended>) {
         let has_norm = norms.queries.is_some() || norms.keys.is_some();
         let whole = matches!(norms.heads.dim, 64 | 128) && x.height == Height::Shape;
         if !self.warp_groups() || has_norm || !whole {
@@ -238,7 +238,7 @@ impl Cuda {
         }
         let (queries, kv) = self.qkv_product(linear, x, share, norms.heads, rows, rotary);
         let (mixed, sums) = self.attend_placed(norms.heads, &queries, &kv, rows);
-        let attended = sums.map(|sums| Attended {
+        let attended = sums.map(|sums| CudaAttended {
             sums,
             queries,
             kv: Some(kv),
@@ -255,7 +255,7 @@ impl Cuda {
         rows: &CudaRows,
         rotary: &CudaRotary,
         cache: Option<&CudaKv>,
-    ) -> (CudaMat, Option<Attended>) {
+    ) -> (CudaMat, Option<CudaAttended>) {
         // Half precision, whatever the model has.
         let q = qkv.beside(self, norms.heads.queries * norms.heads.dim);
         let mut own = None;
@@ -265,7 +265,7 @@ impl Cuda {
         };
         self.place(norms, &qkv, &q, rows, rotary, kv);
         let (mixed, sums) = self.attend_placed(norms.heads, &q, kv, rows);
-        let attended = sums.map(|sums| Attended {
+        let attended = sums.map(|sums| CudaAttended {
             sums,
             queries: q,
             kv: own,
@@ -361,7 +361,7 @@ impl Cuda {
         &self,
         norms: &HeadNorms<'_, Cuda>,
         mixed: &CudaMat,
-        of: Option<&Attended>,
+        of: Option<&CudaAttended>,
         d_mixed: &CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,
@@ -372,7 +372,7 @@ impl Cuda {
             dim,
         } = norms.heads;
         let (
-            Some(Attended {
+            Some(CudaAttended {
                 sums,
                 queries: q,
                 kv: Some(kv),

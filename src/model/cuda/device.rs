@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::attention::Attended;
+use super::attention::CudaAttended;
 use super::factored::Factored;
 use super::frozen::{CudaRotary, CudaVector, CudaWeight};
 use super::kv::CudaKv;
@@ -41,7 +41,7 @@ impl Device for Cuda {
     type Rotary = CudaRotary;
     type Kv = CudaKv;
     type Rows = CudaRows;
-    type Attended = Option<Attended>;
+    type Attended = Option<CudaAttended>;
     type Factored = Factored;
     type Total = CudaTotal;
 
@@ -275,7 +275,7 @@ impl Device for Cuda {
         rows: &CudaRows,
         rotary: &CudaRotary,
         kv: Option<&mut CudaKv>,
-    ) -> (CudaMat, Option<Attended>) {
+    ) -> (CudaMat, Option<CudaAttended>) {
         self.attention(&norms, qkv, rows, rotary, kv.as_deref())
     }
 
@@ -287,7 +287,7 @@ impl Device for Cuda {
         norms: HeadNorms<'_, Cuda>,
         rows: &CudaRows,
         rotary: &CudaRotary,
-    ) -> (CudaMat, Option<Attended>) {
+    ) -> (CudaMat, Option<CudaAttended>) {
         self.product_attention(linear, x, share, &norms, rows, rotary)
     }
 
@@ -295,7 +295,7 @@ impl Device for Cuda {
         &self,
         norms: HeadNorms<'_, Cuda>,
         mixed: &CudaMat,
-        of: &Option<Attended>,
+        of: &Option<CudaAttended>,
         d_mixed: &CudaMat,
         rows: &CudaRows,
         rotary: &CudaRotary,

@@ -17,7 +17,7 @@ mod ring;
 mod row_kernels;
 mod rows;
 
-pub use attention::Attended;
+pub use attention::CudaAttended;
 pub use factored::Factored;
 pub(crate) use factored::FactoredPart;
 pub use frozen::{CudaRotary, CudaVector, CudaWeight};
