@@ -38,7 +38,6 @@ mod exact;
 mod golden;
 mod group;
 mod json;
-mod judge;
 mod language;
 mod length;
 mod levenshtein;
@@ -52,6 +51,7 @@ mod perplexity;
 mod refusal;
 pub mod registry;
 mod rouge;
+mod rubric;
 mod similarity;
 
 pub use code::{

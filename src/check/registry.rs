@@ -7,8 +7,8 @@ use super::evidence::Check;
 use super::negate::Negated;
 use super::params::Params;
 use super::{
-    code, consistent, contains, exact, group, json, judge, language, length, levenshtein,
-    likelihood, memorized, number, pattern, perplexity, refusal, rouge, similarity,
+    code, consistent, contains, exact, group, json, language, length, levenshtein, likelihood,
+    memorized, number, pattern, perplexity, refusal, rouge, rubric, similarity,
 };
 
 pub use super::error::{CheckError, CheckProblem};
@@ -102,7 +102,7 @@ pub fn build(spec: &CheckSpec) -> Result<Box<dyn Check>, CheckError> {
         "choice" => likelihood::build_choice(params),
         "perplexity" => perplexity::build(params),
         "memorized" => memorized::build(params),
-        "llm-rubric" => judge::build(params),
+        "llm-rubric" => rubric::build(params),
         "all" | "any" => group::build(&spec.kind, params, build),
         other => Err(CheckError {
             kind: written.clone(),

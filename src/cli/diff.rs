@@ -27,7 +27,7 @@ pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let order = Order::new(&project, &names)?;
     let before = order.preview()?;
     let measured = project.measure(&order)?;
-    let comparison = order.judge(&measured.measurements, measured.noise.as_ref());
+    let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
     show(screen, &comparison, &before, &names)?;
     let verdicts: Vec<&Verdict> = comparison.candidates.iter().map(|c| &c.verdict).collect();
     Ok(worst(&verdicts))

@@ -37,7 +37,7 @@ const POOLED_WEIGHT: f64 = 0.5;
 /// use std::collections::BTreeMap;
 ///
 /// use qeval::flow::{CaseId, Decision, Score, ScoreTable};
-/// use qeval::gate::{Rules, judge};
+/// use qeval::gate::{Rules, decide};
 /// use qeval::suite::{SuiteSource, builtin, load};
 ///
 /// let (file, text) = builtin()
@@ -61,13 +61,13 @@ const POOLED_WEIGHT: f64 = 0.5;
 ///         })
 ///         .collect()
 /// };
-/// let decision = |few| judge(&suites, &failing(0), &failing(few), &Rules::default()).decision;
+/// let decision = |few| decide(&suites, &failing(0), &failing(few), &Rules::default()).decision;
 /// assert_eq!(decision(0), Decision::Pass);
 /// assert_eq!(decision(1), Decision::Inconclusive);
 /// assert_eq!(decision(12), Decision::Regression);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn judge(
+pub fn decide(
     suites: &[Suite],
     base: &ScoreTable,
     candidate: &ScoreTable,
@@ -256,7 +256,7 @@ mod tests {
             suite: suite.name.clone(),
             probe: suite.probes[i].id.clone(),
         };
-        let plain = judge(&suites, &base, &candidate, &Rules::default());
+        let plain = decide(&suites, &base, &candidate, &Rules::default());
         let (learned, kept) = (plain.learn.unwrap(), plain.pooled.estimate.unwrap());
         assert_eq!((learned.mean, learned.probes), (0.5, 4));
         assert_eq!((kept.difference, kept.gains, kept.losses), (0.0, 1, 1));
@@ -269,7 +269,7 @@ mod tests {
             ],
             ..Rules::default()
         };
-        let judged = judge(&suites, &base, &candidate, &rules);
+        let judged = decide(&suites, &base, &candidate, &rules);
         let (learned, kept) = (judged.learn.unwrap(), judged.pooled.estimate.unwrap());
         assert_eq!((learned.mean, learned.probes), (0.0, 2));
         assert_eq!((kept.difference, kept.gains, kept.losses), (-0.25, 0, 1));
@@ -299,7 +299,7 @@ mod tests {
                 .map(|(name, n, lost)| passes(name, n - lost, *n))
                 .collect(),
         );
-        judge(&suites, &base, &candidate, rules)
+        decide(&suites, &base, &candidate, rules)
     }
 
     fn states(verdict: &Verdict) -> Vec<SuiteState> {
@@ -339,7 +339,7 @@ mod tests {
                 column("b", &[Some(x); 60]),
             ])
         };
-        let small = judge(&suites, &all(0.81), &all(0.80), &rules);
+        let small = decide(&suites, &all(0.81), &all(0.80), &rules);
         assert_eq!(small.decision, Decision::Inconclusive);
         assert!(small.pooled.p_loss.unwrap() < 1e-10);
     }
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn a_small_proven_loss_inside_a_pass_is_reported() {
         let scores = |x: f64| column("code", &[Some(x); 400]);
-        let verdict = judge(
+        let verdict = decide(
             &[numbered("code", 400)],
             &scores(0.81),
             &scores(0.80),
@@ -471,7 +471,7 @@ mod tests {
         let base = column("code", &scores);
         scores[3] = None;
         scores[7] = None;
-        let verdict = judge(
+        let verdict = decide(
             &[numbered("code", 120)],
             &base,
             &column("code", &scores),
@@ -489,7 +489,7 @@ mod tests {
         assert!(estimate.lower < -0.03, "{}", estimate.lower);
         assert_eq!(verdict.decision, Decision::Inconclusive);
         // The other way round there is nothing that the candidate could hide.
-        let verdict = judge(
+        let verdict = decide(
             &[numbered("code", 120)],
             &column("code", &scores),
             &base,
@@ -505,7 +505,7 @@ mod tests {
         scores[..9].fill(None);
         let candidate = tables(vec![column("code", &scores), passes("facts", 100, 100)]);
         let suites = [numbered("code", 60), numbered("facts", 100)];
-        let verdict = judge(&suites, &base, &candidate, &Rules::default());
+        let verdict = decide(&suites, &base, &candidate, &Rules::default());
         assert_eq!(verdict.suites[0].state, SuiteState::NotMeasured);
         assert_eq!(verdict.pooled.estimate.as_ref().unwrap().probes, 100);
         assert_eq!(verdict.decision, Decision::Inconclusive, "never a pass");
@@ -516,7 +516,7 @@ mod tests {
     #[test]
     fn nothing_to_compare_is_no_pass() {
         for suites in [vec![], vec![numbered("code", 0)], vec![numbered("code", 5)]] {
-            let verdict = judge(
+            let verdict = decide(
                 &suites,
                 &ScoreTable::new(),
                 &ScoreTable::new(),
@@ -537,7 +537,7 @@ mod tests {
             let code = table("code", &[("quicksort", draws), ("sum", &[1.0])]);
             tables(vec![code, passes("facts", 300, 300)])
         };
-        let verdict = judge(
+        let verdict = decide(
             &suites,
             &with(&[1.0; 8]),
             &with(&[0.0; 8]),
@@ -554,7 +554,7 @@ mod tests {
         );
         insta::assert_snapshot!(verdict.sentence, @"regression: critical `code::quicksort` passed 8 of 8 draws with the base and 0 with the candidate");
 
-        let greedy = judge(&suites, &with(&[1.0]), &with(&[0.0]), &Rules::default());
+        let greedy = decide(&suites, &with(&[1.0]), &with(&[0.0]), &Rules::default());
         assert_eq!(greedy.decision, Decision::Pass);
         assert!(greedy.notes[0].contains("a warning"), "{:?}", greedy.notes);
     }
@@ -571,7 +571,7 @@ mod tests {
             ])
         };
         for (learned, state) in [(8, SuiteState::Reached), (2, SuiteState::Missed)] {
-            let verdict = judge(&suites, &with(4), &with(learned), &Rules::default());
+            let verdict = decide(&suites, &with(4), &with(learned), &Rules::default());
             assert_eq!(verdict.decision, Decision::Pass);
             assert_eq!(verdict.suites[0].state, state);
             let learn = verdict.learn.unwrap();
@@ -579,7 +579,7 @@ mod tests {
             assert_eq!((learn.base_mean, learn.probes), (Some(0.5), 8));
             assert_eq!(learn.reached, state == SuiteState::Reached);
         }
-        let missed = judge(&suites, &with(4), &with(2), &Rules::default());
+        let missed = decide(&suites, &with(4), &with(2), &Rules::default());
         insta::assert_snapshot!(missed.suites[0].reasons.join("\n"), @"0.25 is below the target of 0.80, the base 0.50");
     }
 
@@ -591,7 +591,7 @@ mod tests {
         };
         let suites = [suite("code", &["a", "b", "c"])];
         let lower = |samples| {
-            let verdict = judge(&suites, &draws(samples), &draws(samples), &Rules::default());
+            let verdict = decide(&suites, &draws(samples), &draws(samples), &Rules::default());
             verdict.pooled.estimate.unwrap().lower
         };
         assert_eq!(lower(1), lower(16));
@@ -630,7 +630,7 @@ mod tests {
                     side.extend(column(&suite.name, &values));
                 }
             }
-            let verdict = judge(&suites, &sides[0], &sides[1], &Rules::default());
+            let verdict = decide(&suites, &sides[0], &sides[1], &Rules::default());
             alarms += usize::from(verdict.decision == Decision::Regression);
         }
         assert!(alarms <= runs / 20, "{alarms} of {runs}");

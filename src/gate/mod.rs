@@ -1,6 +1,6 @@
 //! Paired scores -> verdict: pure functions, no I/O.
 //!
-//! [`judge`] compares a candidate with the base, [`preview()`] says beforehand what the probes can
+//! [`decide()`] compares a candidate with the base, [`preview()`] says beforehand what the probes can
 //! prove, and [`select_best`] picks a checkpoint. The unit of statistics is the probe. The rule and
 //! its error budget are in `decide`, one method a file below it; `fixtures/reference/verdict_ref.py`
 //! makes the numbers that the tests expect.
@@ -40,7 +40,7 @@ mod sequence;
 mod testing;
 mod wording;
 
-pub use decide::judge;
+pub use decide::decide;
 pub use error::GateError;
 pub use holm::{Tested, Weighted, weighted_holm};
 pub use interval::{lower_end, p_not_worse, upper_end};

@@ -11,7 +11,7 @@ use crate::flow::Verdict;
 /// use std::collections::BTreeMap;
 ///
 /// use qeval::flow::{CaseId, Score, ScoreTable};
-/// use qeval::gate::{Rules, judge, select_best};
+/// use qeval::gate::{Rules, decide, select_best};
 /// use qeval::suite::{SuiteSource, builtin, load};
 ///
 /// let (file, text) = builtin()
@@ -31,8 +31,8 @@ use crate::flow::Verdict;
 ///     probes.map(|probe| ((case(&probe.id), 0), Score::of(yes, "made up"))).collect()
 /// };
 /// let rules = Rules::default();
-/// let kept = judge(&suites, &all(true), &all(true), &rules);
-/// let lost = judge(&suites, &all(true), &all(false), &rules);
+/// let kept = decide(&suites, &all(true), &all(true), &rules);
+/// let lost = decide(&suites, &all(true), &all(false), &rules);
 /// assert_eq!(select_best(&[(20, &lost), (40, &kept)]), Some(40));
 /// assert_eq!(select_best(&[(20, &lost)]), None, "nothing may ship");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::flow::{Goal, ScoreTable};
     use crate::gate::testing::{numbered, passes};
-    use crate::gate::{Rules, judge};
+    use crate::gate::{Rules, decide};
 
     /// A run of `keep` 100 probes and `learn` 10, with these numbers of passes.
     fn verdict(kept: usize, learned: usize) -> Verdict {
@@ -74,7 +74,7 @@ mod tests {
                 .chain(passes("identity", learned, 10))
                 .collect()
         };
-        judge(
+        decide(
             &suites,
             &both(90, 0),
             &both(kept, learned),

@@ -63,7 +63,7 @@ impl Project {
             return Ok(gated(comparison));
         }
         let measured = self.measure(order)?;
-        let comparison = order.judge(&measured.measurements, measured.noise.as_ref());
+        let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
         let mut gated = gated(comparison);
         self.find_drift(order, measured, &mut gated)?;
         let record = Stored {

@@ -140,7 +140,7 @@ impl Order {
     }
 
     /// Judges what was measured, the first subject as the base.
-    pub fn judge(&self, measured: &[Measurement], noise: Option<&NoiseFloor>) -> Comparison {
+    pub fn compare(&self, measured: &[Measurement], noise: Option<&NoiseFloor>) -> Comparison {
         let training = self.training_answers.as_deref();
         compare(
             &self.model,

@@ -7,7 +7,7 @@ use crate::flow::{
     Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison, Goal, Measurement,
     NoiseFloor, Probe, ProbeComparison, RunEvent, SampleComparison, Score, Suite,
 };
-use crate::gate::{Rules, judge};
+use crate::gate::{Rules, decide};
 
 use super::causes::answer_causes;
 use super::error::RunError;
@@ -47,7 +47,7 @@ pub fn compare(
     let (base, others) = measured.split_at(measured.len().min(1));
     let candidates = base.iter().flat_map(|base| {
         others.iter().map(move |candidate| {
-            let mut verdict = judge(suites, &base.scores, &candidate.scores, rules);
+            let mut verdict = decide(suites, &base.scores, &candidate.scores, rules);
             let judge = candidate.judge.as_ref();
             verdict.notes.extend(judge.map(ToString::to_string));
             Candidate {
