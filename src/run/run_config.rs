@@ -120,7 +120,7 @@ fn with_key(runs: Vec<Run>, key: &str, value: &str) -> Result<Option<Run>, Recor
 /// The newest run that holds answers of this base and system prompt.
 ///
 /// # Errors
-/// As [`with_identity`].
+/// A provenance that cannot be read at all.
 pub fn evaluation_run(store: &Store, identity: &str) -> Result<Option<Run>, RecordError> {
     with_identity(store.list()?, identity)
 }
@@ -128,7 +128,7 @@ pub fn evaluation_run(store: &Store, identity: &str) -> Result<Option<Run>, Reco
 /// The newest training run that was asked for the same, before anything was rendered.
 ///
 /// # Errors
-/// As [`with_identity`].
+/// A provenance that cannot be read at all.
 pub fn training_run(store: &Store, asked: &str) -> Result<Option<Run>, RecordError> {
     with_key(store.list()?, "asked", asked)
 }
