@@ -28,6 +28,8 @@ mod sandbox;
 mod scoring;
 mod session;
 mod stored;
+#[cfg(test)]
+pub(crate) mod testing;
 mod training;
 
 pub use ask::ask;
