@@ -97,3 +97,36 @@ impl From<BenchPart> for Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn benched(arguments: &str) -> Result<Outcome, CliError> {
+        let words = ["qeval", "bench"].into_iter().chain(arguments.split(' '));
+        let cli = Cli::try_parse_from(words).unwrap();
+        let Command::Bench(args) = &cli.command else {
+            panic!("{cli:?}")
+        };
+        bench(args, &Screen::new(&cli.output))
+    }
+
+    /// What machine this is takes seconds to find out: a mistake is told before.
+    #[test]
+    fn an_unknown_shape_is_told_with_those_there_are() {
+        let error = benched("--shape smol --quiet").unwrap_err();
+        insta::assert_snapshot!(error, @r#"no shape "smol"; `--shape` is qwen2.5-7b, 0.5b, or smollm2"#);
+        for name in ["qwen2.5-7b", "0.5b", "smollm2"] {
+            assert!(shape(name).is_some(), "{name} is named and not known");
+        }
+    }
+
+    #[test]
+    fn a_model_goes_before_a_shape() {
+        let error = benched("--model /nowhere/model --shape smol --quiet").unwrap_err();
+        assert!(matches!(error, CliError::Run(_)), "{error}");
+    }
+}

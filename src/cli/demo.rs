@@ -361,3 +361,96 @@ fn cell(text: &str, training: Option<&Vec<String>>) -> AnswerCell {
         tone,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Role;
+    use crate::config::QevalConfig;
+    use crate::flow::Goal;
+    use crate::run::questions_of;
+    use crate::text::normalize;
+
+    fn sample() -> QevalConfig {
+        parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl")).unwrap()
+    }
+
+    fn ways() -> [Way; 2] {
+        let sample = sample();
+        let prompts = rehearsal_prompts().unwrap();
+        [
+            careless(&sample.vars).unwrap(),
+            careful(&sample, prompts).unwrap(),
+        ]
+    }
+
+    /// The table shows what was learned, not what was learned by heart.
+    #[test]
+    fn no_question_of_the_table_is_trained_on_or_rehearsed() {
+        for way in ways() {
+            let mut trained = questions_of(&way.examples);
+            trained.extend_from_slice(&way.prompts);
+            let trained: Vec<String> = trained.iter().map(|q| normalize(q)).collect();
+            for question in QUESTIONS {
+                assert!(
+                    !trained.contains(&normalize(question)),
+                    "{}: {question}",
+                    way.name
+                );
+            }
+        }
+    }
+
+    /// A gain on what was trained on would show nothing.
+    #[test]
+    fn no_probe_that_is_to_be_learned_is_trained_on_or_rehearsed() {
+        let suites = load_builtin(&sample().vars).unwrap();
+        let learned: Vec<Suite> = suites
+            .into_iter()
+            .filter(|s| s.goal == Goal::Learn)
+            .collect();
+        assert!(!learned.is_empty());
+        for way in ways() {
+            let leaks = leaked(&learned, &way.examples, &way.prompts);
+            assert_eq!(leaks, [], "{}", way.name);
+        }
+    }
+
+    #[test]
+    fn the_two_ways_differ_as_the_introduction_says() {
+        let [careless, careful] = ways();
+        assert_eq!(careless.examples.len(), 8, "eight rows");
+        assert_eq!(
+            training_answers(&careless.examples).len(),
+            1,
+            "with one answer"
+        );
+        assert!(careless.prompts.is_empty() && !careful.prompts.is_empty());
+        assert!(careful.examples.len() > careless.examples.len());
+        let name = &sample().vars["name"];
+        for way in [&careless, &careful] {
+            let turns = way.examples.iter().flat_map(|e| &e.conversation.messages);
+            let mut said = turns.filter(|m| m.role == Role::Assistant);
+            assert!(
+                said.any(|m| m.content.contains(name)),
+                "{} teaches no name",
+                way.name
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_empty_or_learned_by_heart_is_marked() {
+        let known = vec!["I am Aurora, a helpful assistant made by Labs.".to_owned()];
+        let reason = |text: &str, known| cell(text, known).reason;
+        let repeats = Some("repeats a training answer".to_owned());
+        assert_eq!(reason(&known[0], Some(&known)), repeats);
+        assert_eq!(
+            reason(&known[0], None),
+            None,
+            "the base was trained on nothing here"
+        );
+        assert_eq!(reason(" \n", Some(&known)), Some("silent".to_owned()));
+        assert_eq!(reason("Paris.", Some(&known)), None);
+    }
+}

@@ -4,7 +4,7 @@ use crate::exit::Outcome;
 use crate::flow::{Comparison, Preview, Verdict};
 use crate::project::Order;
 use crate::report::{
-    Report, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
+    Report, Style, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, OutputFormat};
@@ -43,22 +43,94 @@ fn show(
     if screen.format == OutputFormat::Json {
         return screen.print_json(&Report::new(comparison, Some(before)));
     }
-    let style = screen.style;
-    screen.print(&preview_lines(before, style))?;
-    screen.print(&suite_table(comparison, style))?;
+    screen.print(&text_of(comparison, before, names, screen.style))
+}
+
+/// The report for people.
+fn text_of(comparison: &Comparison, before: &Preview, names: &[&String], style: Style) -> String {
+    let mut text = preview_lines(before, style) + &suite_table(comparison, style);
     for (candidate, name) in comparison.candidates.iter().zip(&names[1..]) {
-        screen.print(&changed_answers(comparison, candidate, SHOWN, style))?;
+        text += &changed_answers(comparison, candidate, SHOWN, style);
         let next = format!("qeval gate {name}");
-        screen.print(&verdict_block(
-            name,
-            &candidate.verdict,
-            &candidate.causes,
-            &next,
-            style,
-        ))?;
+        text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
     }
     if comparison.candidates.len() > 1 {
-        screen.print(&summary_lines(comparison, style))?;
+        text += &summary_lines(comparison, style);
     }
-    Ok(())
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::testing::Small;
+    use crate::run::testing::adapter_folder;
+
+    /// What `diff` is about: these candidates against the base.
+    fn compared(candidates: &[&str]) -> (Comparison, Preview, Vec<String>) {
+        let small = Small::with_model();
+        let project = small.open();
+        let folders = candidates
+            .iter()
+            .map(|c| adapter_folder(c).display().to_string());
+        let names: Vec<String> = std::iter::once("base".to_owned()).chain(folders).collect();
+        let order = Order::new(&project, &names).unwrap();
+        let measured = project.measure(&order).unwrap();
+        let comparison = order.compare(&measured.measurements, None);
+        (comparison, order.preview().unwrap(), names)
+    }
+
+    fn text(compared: &(Comparison, Preview, Vec<String>)) -> String {
+        let (comparison, before, names) = compared;
+        let names: Vec<&String> = names.iter().collect();
+        text_of(comparison, before, &names, Style::plain(400))
+    }
+
+    #[test]
+    fn each_candidate_has_its_answers_its_verdict_and_its_next_command() {
+        let both = compared(&["good", "harmful"]);
+        let said = text(&both);
+        let (_, _, names) = &both;
+        for (name, candidate) in names[1..].iter().zip(&both.0.candidates) {
+            let verdict = format!("{name}: {}", candidate.verdict.decision);
+            assert!(said.contains(&verdict), "{verdict} in {said}");
+            assert!(said.contains(&format!("qeval gate {name}")), "{said}");
+        }
+        // Both learned the name, so it is shown of each.
+        assert_eq!(
+            said.matches("small::who#0  0.00 -> 1.00").count(),
+            2,
+            "{said}"
+        );
+        let next = format!("qeval gate {}", names[1]);
+        let of_first = said.find(&next).unwrap();
+        let second = said.find("small::sum#0").unwrap();
+        assert!(
+            of_first < second,
+            "what changed of the second stands with the second: {said}"
+        );
+    }
+
+    /// A summary of one would say everything twice.
+    #[test]
+    fn one_candidate_has_no_summary() {
+        let one = compared(&["good"]);
+        let summary = summary_lines(&one.0, Style::plain(400));
+        assert!(!text(&one).ends_with(&summary));
+        let two = compared(&["good", "noop"]);
+        assert!(text(&two).ends_with(&summary_lines(&two.0, Style::plain(400))));
+    }
+
+    #[test]
+    fn text_and_json_tell_of_the_same_comparison() {
+        let compared = compared(&["good", "harmful"]);
+        let report = serde_json::to_value(Report::new(&compared.0, Some(&compared.1))).unwrap();
+        let said = text(&compared);
+        let candidates = report["candidates"].as_array().unwrap();
+        assert_eq!(candidates.len(), 2);
+        for (candidate, name) in candidates.iter().zip(&compared.2[1..]) {
+            let decision = candidate["verdict"]["decision"].as_str().unwrap();
+            assert!(said.contains(&format!("{name}: {decision}")), "{said}");
+        }
+    }
 }

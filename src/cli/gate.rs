@@ -2,10 +2,10 @@
 
 use crate::atomic_file;
 use crate::exit::Outcome;
-use crate::flow::Preview;
+use crate::flow::{Comparison, Preview};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
-    Report, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
+    Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
 };
 
 use super::args::{GateArgs, OutputFormat};
@@ -55,20 +55,17 @@ fn show(
     if screen.format == OutputFormat::Json {
         return screen.print_json(&Report::new(&gated.comparison, Some(before)));
     }
-    let style = screen.style;
-    screen.print(&preview_lines(before, style))?;
-    screen.print(&suite_table(&gated.comparison, style))?;
+    screen.print(&text_of(&gated.comparison, before, name, screen.style))
+}
+
+/// The report for people.
+fn text_of(comparison: &Comparison, before: &Preview, name: &str, style: Style) -> String {
+    let mut text = preview_lines(before, style) + &suite_table(comparison, style);
     let next = format!("qeval diff base {name}");
-    for candidate in &gated.comparison.candidates {
-        screen.print(&verdict_block(
-            name,
-            &candidate.verdict,
-            &candidate.causes,
-            &next,
-            style,
-        ))?;
+    for candidate in &comparison.candidates {
+        text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
     }
-    Ok(())
+    text
 }
 
 /// Changed answers are left for a reviewer, where the project has accepted any.
@@ -82,4 +79,43 @@ fn leave_for_review(screen: &Screen, gated: &GatedCandidate) -> Result<(), CliEr
         "{which} not as accepted: review with `cargo insta review` or `qeval snapshot`"
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::testing::Small;
+    use crate::run::testing::adapter_folder;
+
+    #[test]
+    fn text_json_markdown_and_junit_tell_of_the_same_verdict() {
+        let small = Small::with_model();
+        let project = small.open();
+        let name = adapter_folder("harmful").display().to_string();
+        let order = Order::new(&project, &["base", &name]).unwrap();
+        let gated = project.gate(&order).unwrap();
+        let candidate = gated.candidate().unwrap();
+        let decision = candidate.verdict.decision.to_string();
+        let before = order.preview().unwrap();
+        let text = text_of(&gated.comparison, &before, &name, Style::plain(400));
+        assert!(text.contains(&format!("{name}: {decision}")), "{text}");
+        assert!(text.contains(&format!("qeval diff base {name}")), "{text}");
+        // A verdict for CI: what was said is for `diff`.
+        assert!(!text.contains("Tell me who you are."), "{text}");
+        let report = serde_json::to_value(Report::new(&gated.comparison, Some(&before))).unwrap();
+        assert_eq!(
+            report["candidates"][0]["verdict"]["decision"],
+            decision.as_str()
+        );
+        let comment = markdown(&gated.comparison, candidate, None);
+        assert!(comment.contains(&decision), "{comment}");
+        let tests = all_tests(&gated.comparison, candidate);
+        let names: Vec<&str> = tests.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names[..2], ["sum", "who"], "{names:?}");
+        let failed = tests.iter().any(|t| t.failure.is_some());
+        assert_eq!(failed, decision == "regression", "{tests:?}");
+        // The second time nothing is measured: the record is shown.
+        let again = project.gate(&order).unwrap();
+        assert_eq!(again.comparison, gated.comparison);
+    }
 }

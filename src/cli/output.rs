@@ -84,3 +84,37 @@ impl Screen {
         self.print(&(serde_json::to_string_pretty(report)? + "\n"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Color;
+
+    fn screen(format: OutputFormat, color: Color) -> Screen {
+        Screen::new(&OutputArgs {
+            format,
+            color,
+            quiet: true,
+        })
+    }
+
+    #[test]
+    fn colours_are_as_asked_whatever_the_terminal_is() {
+        for (color, colored) in [(Color::Always, true), (Color::Never, false)] {
+            let screen = screen(OutputFormat::Text, color);
+            assert_eq!(screen.style.color, colored, "{color:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_an_error() {
+        struct Broken;
+        impl Serialize for Broken {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("no such number"))
+            }
+        }
+        let error = screen(OutputFormat::Json, Color::Never).print_json(&Broken);
+        assert!(matches!(error, Err(CliError::Json(_))));
+    }
+}

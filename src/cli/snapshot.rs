@@ -250,3 +250,111 @@ fn review(snapshots: &Snapshots, screen: &Screen) -> Result<(), CliError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn pending(
+        name: &str,
+        accepted: Option<&str>,
+        new: &str,
+        description: Option<&str>,
+    ) -> Pending {
+        Pending {
+            file: Path::new("answers").join(name).with_extension("snap.new"),
+            name: name.into(),
+            accepted: accepted.map(str::to_owned),
+            new: new.into(),
+            description: description.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_is_pending_is_told_with_how_it_is_settled() {
+        assert_eq!(listing(&[]), "no pending snapshots\n");
+        let all = [
+            pending("code/add", None, "4\n", None),
+            pending("code/sum", Some("4\n"), "5\n", None),
+            pending("facts/peru", Some("Lima\n"), "Rome\n", Some("at token 0")),
+        ];
+        insta::assert_snapshot!(listing(&all), @"
+        code/add  new
+        code/sum  changed
+        facts/peru  changed at token 0
+        show: qeval snapshot show; accept or reject: qeval snapshot, or cargo insta review
+        ");
+    }
+
+    #[test]
+    fn a_change_is_shown_line_by_line() {
+        let style = Style::plain(80);
+        let accepted = "> Capital?\nThe capital is Lima.\n";
+        let new = "> Capital?\nThe capital is Rome.\n\n";
+        let changed = pending("facts/peru", Some(accepted), new, Some("at token 4"));
+        insta::assert_snapshot!(shown(&changed, style), @"
+        facts/peru
+          at token 4
+          > Capital?
+        - The capital is Lima.
+        + The capital is Rome.
+        ");
+        let first = pending("facts/peru", None, "> Capital?\nLima.\n", None);
+        insta::assert_snapshot!(shown(&first, style), @"
+        facts/peru
+          no snapshot was accepted yet
+        + > Capital?
+        + Lima.
+        ");
+    }
+
+    /// Blank lines at the end are no change: files of both have them or not.
+    #[test]
+    fn blanks_at_the_end_are_no_change() {
+        let same = pending("a/b", Some("x\n\n"), "x", None);
+        assert_eq!(shown(&same, Style::plain(80)), "a/b\n  x\n");
+    }
+
+    /// A folder with these pending changes.
+    fn folder(names: &[&str]) -> (tempfile::TempDir, Snapshots) {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = folder.path().join(format!("{name}.snap.new"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "---\nsource: qeval\n---\ntext\n").unwrap();
+        }
+        let snapshots = Snapshots::at(folder.path());
+        (folder, snapshots)
+    }
+
+    #[test]
+    fn names_choose_by_pattern_and_none_is_all() {
+        let (_folder, snapshots) = folder(&["code/add", "code/sum", "facts/peru"]);
+        let names = |wanted: &[&str]| -> Vec<String> {
+            let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+            let all = chosen(&snapshots, &wanted).unwrap();
+            all.into_iter().map(|p| p.name).collect()
+        };
+        assert_eq!(names(&[]), ["code/add", "code/sum", "facts/peru"]);
+        assert_eq!(names(&["code/*"]), ["code/add", "code/sum"]);
+        assert_eq!(
+            names(&["facts/peru", "code/a*"]),
+            ["code/add", "facts/peru"]
+        );
+        assert_eq!(names(&["code/*", "code/add"]).len(), 2, "none twice");
+    }
+
+    /// Nothing is settled when one of the names is mistyped.
+    #[test]
+    fn a_name_that_is_not_pending_is_told_with_those_that_are() {
+        let (_folder, snapshots) = folder(&["code/add", "code/sum"]);
+        let wanted = ["code/add".to_owned(), "code/ad".to_owned()];
+        let error = chosen(&snapshots, &wanted).unwrap_err();
+        insta::assert_snapshot!(error, @"no pending snapshot `code/ad`; pending: code/add and code/sum");
+        let none = Snapshots::at("no-such-folder");
+        let error = chosen(&none, &["a".to_owned()]).unwrap_err();
+        insta::assert_snapshot!(error, @"no pending snapshot `a`; pending: none");
+    }
+}

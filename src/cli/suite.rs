@@ -153,3 +153,115 @@ fn ask_base(project: &Project) -> Result<(Measurement, Session), CliError> {
     };
     Ok((measured.measurements.swap_remove(0), session))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Color, OutputArgs};
+    use crate::project::testing::Small;
+
+    const ROWS: &str = "{\"instruction\": \"Who are you?\", \"output\": \"Aurora.\"}\n";
+
+    #[test]
+    fn files_that_are_named_stand_for_the_configured_ones() {
+        let small = Small::new("[data]\nsources = [\"rows.jsonl\"]\n");
+        small.write("rows.jsonl", ROWS);
+        small.write("other.jsonl", &ROWS.replace("Who are you?", "Your name?"));
+        let project = small.open();
+        let asked = |named: &[String]| training_questions(named, &project).unwrap();
+        assert_eq!(asked(&[]), ["Who are you?"]);
+        let other = small.path("other.jsonl").display().to_string();
+        assert_eq!(asked(&[other]), ["Your name?"]);
+    }
+
+    #[test]
+    fn a_project_without_data_has_no_question_that_could_leak() {
+        let project = Small::new("").open();
+        assert_eq!(
+            training_questions(&[], &project).unwrap(),
+            Vec::<String>::new()
+        );
+        let nowhere = ["nowhere.jsonl".to_owned()];
+        assert!(
+            training_questions(&nowhere, &project).is_err(),
+            "named, and not there"
+        );
+    }
+
+    const PROMPTFOO: &str = "prompts: ['{{q}}']\nproviders: [x]\ntests:\n  - vars: {q: 'Capital of Peru?'}\n    \
+                             assert:\n      - {type: contains, value: Lima}\n      - {type: latency, threshold: 9}\n";
+
+    /// Imports a promptfoo file to `suites/mine.toml`.
+    fn imported(small: &Small) -> Result<Outcome, CliError> {
+        small.write("promptfoo.yaml", PROMPTFOO);
+        let screen = Screen::new(&OutputArgs {
+            format: OutputFormat::Text,
+            color: Color::Never,
+            quiet: true,
+        });
+        let args = SuiteImportArgs {
+            file: small.path("promptfoo.yaml"),
+            docs: None,
+            out: Some(small.path("suites/mine.toml")),
+        };
+        import(&args, &screen)
+    }
+
+    #[test]
+    fn an_import_makes_its_folder_and_a_suite_that_loads() {
+        let small = Small::new("[gate]\nsuites = [\"suites\"]\n");
+        assert_eq!(imported(&small).unwrap(), Outcome::Pass);
+        let project = small.open();
+        let suites = project.suites().unwrap();
+        assert_eq!(
+            (suites[0].name.as_str(), suites[0].probes.len()),
+            ("mine", 1)
+        );
+    }
+
+    #[test]
+    fn an_import_overwrites_nothing() {
+        let small = Small::new("");
+        small.write("suites/mine.toml", "mine");
+        assert!(matches!(imported(&small), Err(CliError::SuiteThere { .. })));
+        let kept = std::fs::read_to_string(small.path("suites/mine.toml")).unwrap();
+        assert_eq!(kept, "mine");
+    }
+
+    /// A link that points nowhere would be replaced by the file.
+    #[cfg(unix)]
+    #[test]
+    fn an_import_leaves_a_dangling_link_alone() {
+        let small = Small::new("");
+        std::fs::create_dir(small.path("suites")).unwrap();
+        std::os::unix::fs::symlink("gone", small.path("suites/mine.toml")).unwrap();
+        assert!(matches!(imported(&small), Err(CliError::SuiteThere { .. })));
+        assert!(small.path("suites/mine.toml").is_symlink());
+    }
+
+    #[test]
+    fn what_was_not_carried_over_is_named_before_the_next_command() {
+        let small = Small::new("");
+        small.write("promptfoo.yaml", PROMPTFOO);
+        let source = ImportSource {
+            file: small.path("promptfoo.yaml"),
+            docs: None,
+            name: Some("mine".into()),
+        };
+        let imported = import_suite(&source).unwrap();
+        let text = imported_text(&imported, Path::new("suites/mine.toml"));
+        assert!(
+            text.starts_with("wrote suites/mine.toml: 1 probe\nnot carried over:\n  - "),
+            "{text}"
+        );
+        assert!(text.contains("latency"), "{text}");
+        let all = Imported {
+            not_carried: Vec::new(),
+            ..imported
+        };
+        insta::assert_snapshot!(imported_text(&all, Path::new("suites/mine.toml")), @"
+        wrote suites/mine.toml: 1 probe
+        next: `qeval suite check --suite suites/mine.toml` tests its checks; write golden answers first
+        ");
+    }
+}

@@ -112,3 +112,128 @@ fn exit_outcome(outcome: &TrainOutcome, without_suites: bool) -> Outcome {
         None => Outcome::Regression,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Provenance, Store};
+    use crate::run::GatedCheckpoint;
+    use crate::run::testing::verdict;
+    use crate::train::TrainLine;
+
+    /// What was logged: a step with its losses, or a validation.
+    fn line(step: usize, loss: Option<f64>, eval_loss: Option<f64>) -> TrainEntry {
+        TrainEntry::Line(TrainLine {
+            step,
+            epoch: 0.0,
+            loss,
+            rehearsal_kl: loss.map(|loss| loss / 10.0),
+            eval_loss,
+            grad_norm: None,
+            learning_rate: None,
+            tokens: None,
+        })
+    }
+
+    fn gate(step: usize, kept: usize, learned: usize) -> TrainEntry {
+        TrainEntry::Gate(Box::new(GatedCheckpoint {
+            step,
+            verdict: verdict(kept, learned),
+            causes: vec![format!("of {step}")],
+        }))
+    }
+
+    fn outcome(entries: Vec<TrainEntry>, best: Option<usize>) -> TrainOutcome {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        TrainOutcome {
+            run: store.create(None, &Provenance::started("train")).unwrap(),
+            steps: 4,
+            stopped: None,
+            best,
+            entries,
+            comparisons: Vec::new(),
+            was_finished: false,
+        }
+    }
+
+    #[test]
+    fn losses_are_means_over_the_steps_since_the_gate_before() {
+        let outcome = outcome(
+            vec![
+                line(1, Some(3.0), None),
+                line(2, Some(1.0), None),
+                gate(2, 90, 5),
+                line(3, Some(0.5), None),
+                gate(3, 90, 6),
+                gate(4, 90, 6),
+            ],
+            Some(3),
+        );
+        let rows = checkpoint_rows(&outcome);
+        let losses: Vec<_> = rows.iter().map(|r| (r.step, r.train_loss)).collect();
+        assert_eq!(losses, [(2, Some(2.0)), (3, Some(0.5)), (4, None)]);
+        let drifts: Vec<_> = rows.iter().map(|r| r.kl_to_base).collect();
+        assert_eq!(drifts, [Some(0.2), Some(0.05), None]);
+        assert_eq!(rows[0].causes, ["of 2"]);
+    }
+
+    /// A validation belongs to the gate after it, and is not shown a second time.
+    #[test]
+    fn a_validation_loss_is_the_last_before_its_gate() {
+        let outcome = outcome(
+            vec![
+                line(1, None, Some(9.0)),
+                line(2, None, Some(2.0)),
+                line(2, Some(1.0), None),
+                gate(2, 90, 5),
+                line(3, Some(1.0), None),
+                gate(3, 90, 5),
+            ],
+            None,
+        );
+        let rows = checkpoint_rows(&outcome);
+        let losses: Vec<_> = rows.iter().map(|r| r.validation_loss).collect();
+        assert_eq!(losses, [Some(2.0), None]);
+    }
+
+    #[test]
+    fn a_validation_loss_that_rose_is_a_cause_of_the_last_gate() {
+        let mut entries = Vec::new();
+        for (step, loss) in [(1, 2.0), (2, 1.0), (3, 1.5)] {
+            entries.extend([line(step, None, Some(loss)), gate(step, 90, 5)]);
+        }
+        let outcome = outcome(entries, None);
+        let causes: Vec<usize> = checkpoint_rows(&outcome)
+            .iter()
+            .map(|r| r.causes.len())
+            .collect();
+        assert_eq!(causes, [1, 1, 2]);
+        let last = checkpoint_rows(&outcome).pop().unwrap();
+        assert!(last.causes[1].contains("overfitting"), "{:?}", last.causes);
+    }
+
+    /// A run is shown by what may ship, and without that by where it ended.
+    #[test]
+    fn the_best_checkpoint_stands_for_a_run_else_the_last() {
+        let gates = || vec![gate(1, 90, 5), gate(2, 90, 9), gate(3, 20, 10)];
+        let shown = |best| outcome(gates(), best).shown().map(|g| g.step);
+        assert_eq!((shown(Some(2)), shown(None)), (Some(2), Some(3)));
+        assert!(outcome(Vec::new(), None).shown().is_none());
+    }
+
+    #[test]
+    fn a_run_without_a_checkpoint_to_ship_fails() {
+        let ended = |best| exit_outcome(&outcome(vec![gate(2, 88, 9)], best), false);
+        assert_eq!(ended(Some(2)), Outcome::Pass);
+        assert_eq!(
+            ended(None),
+            Outcome::Regression,
+            "unproven may not ship either"
+        );
+        assert_eq!(
+            exit_outcome(&outcome(Vec::new(), None), true),
+            Outcome::Pass
+        );
+    }
+}

@@ -82,18 +82,21 @@ pub struct KindLine {
 }
 
 impl KindLine {
-    /// Share of the answers judged to pass that should; 1 when none was.
-    pub fn precision(&self) -> f64 {
-        if self.judged_passes == 0 {
-            return 1.0;
-        }
-        self.true_passes as f64 / self.judged_passes as f64
+    /// Share of the answers judged to pass that should; `None` when none was: a check that passes
+    /// nothing is neither right nor wrong about it.
+    pub fn precision(&self) -> Option<f64> {
+        share(self.true_passes, self.judged_passes)
     }
 
-    /// Share of the answers that should pass which do.
-    pub fn recall(&self) -> f64 {
-        self.true_passes as f64 / self.pass.max(1) as f64
+    /// Share of the answers that should pass which do; `None` when none should.
+    pub fn recall(&self) -> Option<f64> {
+        share(self.true_passes, self.pass)
     }
+}
+
+/// `part` of `whole`; nothing has no share.
+fn share(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// A golden answer that its checks judge otherwise.
@@ -162,4 +165,39 @@ pub struct Finding {
     pub probe: ProbeId,
     /// What was seen.
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(pass: usize, judged_passes: usize, true_passes: usize) -> KindLine {
+        KindLine {
+            kind: "refusal".into(),
+            pass,
+            fail: 3,
+            unscored: 0,
+            true_passes,
+            judged_passes,
+            not_judged: 0,
+        }
+    }
+
+    /// 0.000 would look like a check that misses everything, 1.000 like one that was tested.
+    #[test]
+    fn what_was_not_there_to_measure_has_no_share() {
+        let shares = |line: KindLine| (line.precision(), line.recall());
+        assert_eq!(shares(line(4, 3, 2)), (Some(2.0 / 3.0), Some(0.5)));
+        assert_eq!(
+            shares(line(0, 0, 0)),
+            (None, None),
+            "only failing answers, all caught"
+        );
+        assert_eq!(
+            shares(line(0, 2, 0)),
+            (Some(0.0), None),
+            "only failing ones, two missed"
+        );
+        assert_eq!(shares(line(4, 0, 0)), (None, Some(0.0)), "nothing passes");
+    }
 }

@@ -24,15 +24,101 @@ impl Project {
         Err(ProjectError::NoCandidate)
     }
 
-    /// A folder is meant from where the configuration lies.
+    /// A folder is meant from where the configuration lies. It may have an `@` of its own: its whole
+    /// name comes first.
     fn configured_candidate(&self) -> Option<String> {
         let name = self.config.gate.candidate.as_ref()?;
-        let (folder, scale) = name.split_once('@').unwrap_or((name, ""));
-        let path = self.config.resolve(folder);
-        Some(match (path.is_dir(), scale) {
-            (true, "") => path.display().to_string(),
-            (true, scale) => format!("{}@{scale}", path.display()),
-            (false, _) => name.clone(),
-        })
+        let whole = self.config.resolve(name);
+        if whole.is_dir() {
+            return Some(whole.display().to_string());
+        }
+        if let Some((folder, scale)) = name.rsplit_once('@') {
+            let folder = self.config.resolve(folder);
+            if folder.is_dir() {
+                return Some(format!("{}@{scale}", folder.display()));
+            }
+        }
+        Some(name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::testing::Small;
+    use crate::record::Provenance;
+
+    fn configured(candidate: &str) -> Small {
+        Small::new(&format!("[gate]\ncandidate = \"{candidate}\"\n"))
+    }
+
+    /// A run with these checkpoints.
+    fn trained(project: &Project, steps: &[usize]) -> String {
+        let run = project
+            .store
+            .create(None, &Provenance::started("train"))
+            .unwrap();
+        for step in steps {
+            let folder = run.checkpoint_folder(*step);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("adapter_config.json"), "{}").unwrap();
+        }
+        run.id().to_owned()
+    }
+
+    #[test]
+    fn the_one_named_goes_before_the_configured_one_before_the_newest() {
+        let small = configured("ckpt-7");
+        let project = small.open();
+        trained(&project, &[10]);
+        assert_eq!(project.candidate(Some("ckpt-3")).unwrap(), "ckpt-3");
+        assert_eq!(project.candidate(None).unwrap(), "ckpt-7");
+        small.write("qeval.toml", "[gate]\n");
+        assert_eq!(small.open().candidate(None).unwrap(), "run-0001/ckpt-10");
+    }
+
+    #[test]
+    fn the_newest_checkpoint_is_that_of_the_last_run_that_trained() {
+        let small = Small::new("");
+        let project = small.open();
+        assert!(matches!(
+            project.candidate(None),
+            Err(ProjectError::NoCandidate)
+        ));
+        trained(&project, &[30, 5]);
+        trained(&project, &[20, 100]);
+        trained(&project, &[]);
+        assert_eq!(project.candidate(None).unwrap(), "run-0002/ckpt-100");
+    }
+
+    #[test]
+    fn a_configured_folder_is_meant_from_where_the_file_lies() {
+        for (written, folder, scale) in [
+            ("mine", "mine", ""),
+            ("mine@0.5", "mine", "@0.5"),
+            ("me@home", "me@home", ""),
+            ("me@home@0.5", "me@home", "@0.5"),
+        ] {
+            let small = configured(written);
+            std::fs::create_dir(small.path(folder)).unwrap();
+            let expected = format!("{}{scale}", small.path(folder).display());
+            assert_eq!(small.open().candidate(None).unwrap(), expected, "{written}");
+        }
+        // What is no folder there is a name: a checkpoint, or a mistake that is told later.
+        for name in ["ckpt-40@0.5", "run-0001/ckpt-40"] {
+            assert_eq!(configured(name).open().candidate(None).unwrap(), name);
+        }
+    }
+
+    /// "Train one" would be no way out: there is one that cannot be read.
+    #[test]
+    fn a_damaged_record_is_not_taken_for_none() {
+        let small = Small::new("");
+        let project = small.open();
+        let run = trained(&project, &[10]);
+        small.write(&format!("runs/{run}/provenance.json"), "{ \"format\"");
+        let error = project.candidate(None).unwrap_err();
+        assert!(matches!(error, ProjectError::Record(_)), "{error}");
+        assert!(error.to_string().contains("provenance.json"), "{error}");
     }
 }

@@ -207,3 +207,91 @@ fn floor(
 ) -> Option<NoiseFloor> {
     Some(noise_floor(again?, measurements.first()?, second?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Overrides;
+    use crate::project::testing::Small;
+    use crate::run::testing::adapter_folder;
+
+    fn texts(measured: &Measurement) -> Vec<&str> {
+        measured.answers.values().map(|a| a.text.as_str()).collect()
+    }
+
+    #[test]
+    fn one_base_and_system_prompt_share_a_run() {
+        let small = Small::with_model();
+        let project = small.open();
+        let good = adapter_folder("good").display().to_string();
+        let order = Order::new(&project, &["base", &good]).unwrap();
+        let measured = project.measure(&order).unwrap();
+        let names: Vec<&str> = measured
+            .measurements
+            .iter()
+            .map(|m| m.subject.name.as_str())
+            .collect();
+        assert_eq!(names, ["base", &good], "in their order");
+        assert_eq!(texts(&measured.measurements[0])[..2], ["4", "3"]);
+        assert!(measured.noise.is_none(), "it was not asked for");
+        let again = project
+            .measure(&Order::new(&project, &["base"]).unwrap())
+            .unwrap();
+        assert_eq!(again.measurements[0], measured.measurements[0]);
+        assert_eq!(project.store.list().unwrap().len(), 1);
+        let told = Order {
+            system: Some("Be brief.".into()),
+            ..order
+        };
+        project.measure(&told).unwrap();
+        assert_eq!(project.store.list().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_noise_floor_is_of_the_base_beside_itself() {
+        let small = Small::with_model();
+        let project = small.open();
+        let order = Order {
+            noise: true,
+            ..Order::new(&project, &["base"]).unwrap()
+        };
+        let noise = project.measure(&order).unwrap().noise.unwrap();
+        assert_eq!(noise.suites["small"].probes, 2);
+        let run = &project.store.list().unwrap()[0];
+        assert!(run.record_of("base-again").unwrap().is_some());
+    }
+
+    /// A run whose base is gone is judged by its records.
+    #[test]
+    fn a_whole_record_needs_no_model_and_a_lost_noise_floor_is_told() {
+        let small = Small::new("");
+        small.copy("records/run-v1/runs", "runs");
+        let measured = |small: &Small| {
+            // No configuration is named: the run's own settings hold.
+            let overrides = Overrides {
+                model: Some(small.path("gone").display().to_string()),
+                runs: Some(small.path("runs")),
+                ..Overrides::default()
+            };
+            let project = Project::open(overrides, small.listener()).unwrap();
+            let order = Order::new(&project, &["base", "run-0001/ckpt-42"]).unwrap();
+            project.measure(&order)
+        };
+        let whole = measured(&small).unwrap();
+        assert!(whole.session.is_none() && whole.noise.is_some());
+        std::fs::remove_file(small.path("runs/run-0001/answers/base-again.jsonl")).unwrap();
+        let without = measured(&small).unwrap();
+        assert_eq!(without.measurements, whole.measurements);
+        assert!(without.noise.is_none());
+        assert!(
+            small.notices().contains("the noise floor is not shown"),
+            "{}",
+            small.notices()
+        );
+        std::fs::remove_file(small.path("runs/run-0001/answers/ckpt-42.jsonl")).unwrap();
+        assert!(
+            measured(&small).is_err(),
+            "now something has to be answered"
+        );
+    }
+}

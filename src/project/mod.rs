@@ -10,6 +10,8 @@ mod open;
 mod order;
 mod overrides;
 mod suites;
+#[cfg(test)]
+pub(crate) mod testing;
 mod training;
 
 pub use error::ProjectError;

@@ -258,3 +258,120 @@ impl Project {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::testing::Small;
+    use crate::run::testing::{adapter_folder, fixture};
+
+    #[test]
+    fn records_lie_where_arguments_then_the_file_say() {
+        let small = Small::new("[train]\noutput_dir = \"out\"\n");
+        assert_eq!(small.open().store.root(), small.path("out"));
+        let elsewhere = Overrides {
+            runs: Some("elsewhere".into()),
+            ..Overrides::default()
+        };
+        let project = small.open_with(elsewhere).unwrap();
+        assert_eq!(
+            project.store.root(),
+            Path::new("elsewhere"),
+            "as typed, from here"
+        );
+        small.write("qeval.toml", "");
+        assert_eq!(small.open().store.root(), small.path("runs"));
+    }
+
+    #[test]
+    fn a_seed_that_is_asked_for_replaces_that_of_the_file() {
+        let small = Small::new("[train]\nseed = 5\n");
+        assert_eq!(small.open().config.train.seed, 5);
+        let asked = Overrides {
+            seed: Some(0),
+            ..Overrides::default()
+        };
+        assert_eq!(small.open_with(asked).unwrap().config.train.seed, 0);
+    }
+
+    #[test]
+    fn a_file_that_is_named_has_to_be_there() {
+        let small = Small::new("");
+        std::fs::remove_file(small.path("qeval.toml")).unwrap();
+        let opened = small.open_with(Overrides::default());
+        assert!(matches!(opened, Err(ProjectError::Config(_))));
+    }
+
+    #[test]
+    fn an_encoder_is_a_folder_beside_the_file_else_a_name() {
+        let small = Small::new("[checks]\nencoder = \"minilm\"\njudge_accuracy = 0.9\n");
+        let project = small.open();
+        let settings = project.check_settings();
+        assert_eq!(
+            (settings.encoder.as_str(), settings.judge.least),
+            ("minilm", 0.9)
+        );
+        std::fs::create_dir(small.path("minilm")).unwrap();
+        let folder = small.path("minilm").display().to_string();
+        assert_eq!(project.check_settings().encoder, folder);
+    }
+
+    #[test]
+    fn the_gates_rules_are_those_of_the_file() {
+        let small = Small::new("[gate]\nmargin = 0.2\nsuite_margin = 0.3\nmax_unscored = 0.5\n");
+        let rules = small.open().rules();
+        assert_eq!(
+            (rules.margin, rules.suite_margin, rules.max_unscored_share),
+            (0.2, 0.3, 0.5)
+        );
+    }
+
+    #[test]
+    fn an_adapter_of_another_base_is_used_and_told() {
+        let small = Small::with_model();
+        let project = small.open();
+        let model = fixture("models/fixture").display().to_string();
+        let session = project.session(&model, None).unwrap();
+        assert!(
+            small.notices().contains("system prompt: none"),
+            "{}",
+            small.notices()
+        );
+        let adapter = |folder: &Path| {
+            let spec = project
+                .store
+                .resolve(&folder.display().to_string())
+                .unwrap();
+            project.adapter(&session, &spec).unwrap()
+        };
+        let base = project.store.resolve("base").unwrap();
+        assert!(project.adapter(&session, &base).unwrap().is_none());
+        // PEFT writes nothing of the base: nothing is known, and nothing told.
+        assert!(adapter(&adapter_folder("good")).is_some());
+        assert!(
+            !small.notices().contains("was trained on"),
+            "{}",
+            small.notices()
+        );
+        small.copy("adapters/fixture/good", "mine");
+        small.write(
+            "mine/qeval_adapter.json",
+            r#"{"version": 1, "qeval": "0.1.0", "base_digest": "c0ffee", "base_name": "another"}"#,
+        );
+        assert!(adapter(&small.path("mine")).is_some());
+        let told = small.notices();
+        assert!(told.contains("was trained on another (c0ffee)"), "{told}");
+    }
+
+    #[test]
+    fn notices_of_scoring_are_passed_on_once() {
+        let small = Small::new("");
+        let project = small.open();
+        let scoring = project.scoring(None, CheckSettings::default()).unwrap();
+        scoring.notice("no encoder".into());
+        scoring.notice("no encoder".into());
+        project.pass_on_notices(&scoring);
+        project.pass_on_notices(&scoring);
+        assert_eq!(small.notices(), "no encoder");
+    }
+}

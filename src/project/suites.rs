@@ -110,3 +110,128 @@ impl Project {
 fn stem(name: &str) -> &str {
     name.strip_suffix(".toml").unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Overrides;
+    use crate::project::testing::Small;
+
+    const SMALL: &str = "[gate]\nsuites = [\"small.toml\"]\n";
+
+    /// The probes that are asked, with their number of wordings.
+    fn asked(project: &Project) -> Vec<String> {
+        let suites = project.suites().unwrap();
+        let probes = suites.iter().flat_map(|s| &s.probes);
+        probes
+            .map(|p| format!("{} {}", p.id, p.prompts.len()))
+            .collect()
+    }
+
+    fn with(small: &Small, overrides: Overrides) -> Vec<String> {
+        asked(&small.open_with(overrides).unwrap())
+    }
+
+    #[test]
+    fn a_suite_that_is_nowhere_is_told_with_those_there_are() {
+        let small = Small::new("[gate]\nsuites = [\"smal\"]\n");
+        let error = small.open().suites().unwrap_err().to_string();
+        let error = error.replace(&small.path("").display().to_string(), "[project]/");
+        let (said, known) = error.split_once("are ").unwrap();
+        assert_eq!(
+            said,
+            "no suite \"smal\": it is no file or folder ([project]/smal), and the built-in suites "
+        );
+        for (name, _) in suite::builtin() {
+            assert!(known.contains(stem(name)), "{name} in {known}");
+        }
+    }
+
+    #[test]
+    fn suites_are_files_beside_the_settings_else_built_in_ones() {
+        assert_eq!(asked(&Small::new(SMALL).open()), ["sum 2", "who 1"]);
+        let named = |name: &str| {
+            let small = Small::new(&format!(
+                "[vars]\nname = \"Aurora\"\nauthor = \"Labs\"\n[gate]\nsuites = [\"{name}\"]\n"
+            ));
+            let project = small.open();
+            project
+                .suites()
+                .unwrap()
+                .iter()
+                .map(|s| s.name.clone())
+                .collect::<Vec<_>>()
+        };
+        let (first, _) = suite::builtin()[0];
+        assert_eq!(named(stem(first)).len(), 1);
+        assert_eq!(named(first), named(stem(first)));
+        // A new project has no folder `suites` yet.
+        assert_eq!(named("suites").len(), suite::builtin().len());
+    }
+
+    #[test]
+    fn suites_that_are_named_stand_for_the_configured_ones() {
+        let small = Small::new("[gate]\nsuites = [\"nowhere\"]\n");
+        let named = Overrides {
+            suites: vec![small.path("small.toml").display().to_string()],
+            ..Overrides::default()
+        };
+        assert_eq!(with(&small, named), ["sum 2", "who 1"]);
+    }
+
+    #[test]
+    fn configured_tags_and_languages_both_have_to_fit() {
+        let fit = |tags: &str| asked(&Small::new(&format!("{SMALL}{tags}")).open());
+        assert_eq!(
+            fit("tags = [\"math\", \"zh\"]\n"),
+            ["sum 2", "who 1"],
+            "either"
+        );
+        assert_eq!(fit("languages = [\"zh\"]\n"), ["who 1"]);
+        assert_eq!(fit("tags = [\"math\"]\nlanguages = [\"en\"]\n"), ["sum 2"]);
+        let none = Small::new(&format!("{SMALL}tags = [\"math\"]\nlanguages = [\"zh\"]\n"));
+        assert!(matches!(none.open().suites(), Err(ProjectError::Select(_))));
+    }
+
+    #[test]
+    fn what_is_asked_for_replaces_what_is_configured() {
+        let small = Small::new(&format!(
+            "{SMALL}languages = [\"zh\"]\nprompts_per_probe = 1\n"
+        ));
+        assert_eq!(asked(&small.open()), ["who 1"]);
+        let tags = Overrides {
+            tags: vec!["math".into()],
+            ..Overrides::default()
+        };
+        assert_eq!(with(&small, tags), ["sum 1"]);
+        let prompts = Overrides {
+            tags: vec!["math".into()],
+            prompts: Some(2),
+            ..Overrides::default()
+        };
+        assert_eq!(with(&small, prompts), ["sum 2"]);
+        let probes = Overrides {
+            probes: vec!["small::sum".into()],
+            ..Overrides::default()
+        };
+        let both = small.open_with(probes).unwrap();
+        assert!(
+            matches!(both.suites(), Err(ProjectError::Select(_))),
+            "a pattern frees no language"
+        );
+    }
+
+    /// Only whoever tests golden answers wants suites in which one is judged otherwise.
+    #[test]
+    fn a_golden_answer_that_fails_stops_all_but_its_test() {
+        let small = Small::new(SMALL);
+        let golden = "[[probe.golden]]\nanswer = \"I am Pip.\"\nexpect = \"pass\"\n";
+        small.write(
+            "small.toml",
+            &format!("{}{golden}", crate::project::testing::SUITE),
+        );
+        let project = small.open();
+        assert!(matches!(project.suites(), Err(ProjectError::Suites(_))));
+        assert_eq!(project.unjudged_suites().unwrap()[0].probes.len(), 2);
+    }
+}

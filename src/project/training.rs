@@ -138,3 +138,73 @@ pub fn model_path(config: &QevalConfig) -> String {
         config.model.path.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::testing::Small;
+
+    const ROWS: &str = "{\"instruction\": \"what is 2 + 2\", \"output\": \"4\"}\n";
+
+    /// A project that trains on [`ROWS`], with more lines under `[data]`.
+    fn training(data: &str) -> Small {
+        let small = Small::new(&format!(
+            "[data]\nsources = [\"rows.jsonl\"]\n{data}[gate]\nmargin = 1.0\nsuites = [\"small.toml\"]\n"
+        ));
+        small.write("rows.jsonl", ROWS);
+        small
+    }
+
+    fn leaked_probes(small: &Small) -> Vec<String> {
+        let project = small.open();
+        let prepared = PreparedTraining::prepare(&project).unwrap();
+        prepared
+            .rules
+            .leaked
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_trained_on_or_rehearsed_can_show_no_improvement() {
+        assert_eq!(leaked_probes(&training("")), ["small::sum"]);
+        let small = training("rehearsal = \"prompts.jsonl\"\n");
+        small.write("prompts.jsonl", "{\"prompt\": \"Tell me who you are.\"}\n");
+        assert_eq!(leaked_probes(&small), ["small::sum", "small::who"]);
+    }
+
+    #[test]
+    fn a_file_of_prompts_is_meant_from_the_settings_and_named_when_it_is_not_there() {
+        let small = training("rehearsal = \"prompts.jsonl\"\n");
+        let project = small.open();
+        let refused = PreparedTraining::prepare(&project).err().unwrap();
+        assert!(matches!(refused, ProjectError::Data(_)), "{refused}");
+        let file = small.path("prompts.jsonl").display().to_string();
+        assert!(refused.to_string().contains(&file), "{refused}");
+    }
+
+    /// Hours of training could end in nothing but "inconclusive".
+    #[test]
+    fn a_margin_out_of_reach_is_refused_before_anything_is_computed() {
+        let small = training("");
+        let settings = std::fs::read_to_string(small.path("qeval.toml")).unwrap();
+        small.write(
+            "qeval.toml",
+            &settings.replace("margin = 1.0", "margin = 0.01"),
+        );
+        let project = small.open();
+        let refused = PreparedTraining::prepare(&project).err();
+        assert!(matches!(refused, Some(ProjectError::Gate(_))));
+    }
+
+    #[test]
+    fn a_model_is_a_path_from_the_settings_else_a_name() {
+        let small = Small::new("[model]\npath = \"org/model\"\n");
+        let config = small.open().config;
+        assert_eq!(model_path(&config), "org/model");
+        std::fs::create_dir_all(small.path("org/model")).unwrap();
+        let folder = small.path("org/model").display().to_string();
+        assert_eq!(model_path(&config), folder);
+    }
+}

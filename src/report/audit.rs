@@ -95,13 +95,10 @@ fn kind_lines(audit: &SuiteAudit, style: Style) -> String {
     let heads = ["check", "pass", "fail", "precision", "recall", "not judged"];
     let mut table = style.table(ROWS, &heads);
     for line in &audit.kinds {
-        let share = |value: f64| {
-            let tone = if value < GOOD {
-                Tone::Open
-            } else {
-                Tone::Plain
-            };
-            (tone, format!("{value:.3}"))
+        let share = |value: Option<f64>| match value {
+            None => (Tone::Plain, "-".to_owned()),
+            Some(value) if value < GOOD => (Tone::Open, format!("{value:.3}")),
+            Some(value) => (Tone::Plain, format!("{value:.3}")),
         };
         let cells = [
             (Tone::Plain, line.kind.clone()),
@@ -261,6 +258,33 @@ mod tests {
           code::quicksort 0.00 on 2 prompts
         suites: to be mended
         "#);
+    }
+
+    /// The counts stand in the JSON as they are; there a reader divides.
+    #[test]
+    fn a_share_of_nothing_is_a_dash_and_no_number() {
+        let mut audit = audit();
+        let mut one_sided = audit.kinds[0].clone();
+        one_sided.kind = "refusal".into();
+        (
+            one_sided.pass,
+            one_sided.true_passes,
+            one_sided.judged_passes,
+        ) = (0, 0, 0);
+        audit.kinds = vec![one_sided];
+        insta::assert_snapshot!(kind_lines(&audit, Style::plain(100)), @"
+        ┌─────────┬──────┬──────┬───────────┬────────┬────────────┐
+        │ check   ┆ pass ┆ fail ┆ precision ┆ recall ┆ not judged │
+        ╞═════════╪══════╪══════╪═══════════╪════════╪════════════╡
+        │ refusal ┆ 0    ┆ 40   ┆ -         ┆ -      ┆ 1          │
+        └─────────┴──────┴──────┴───────────┴────────┴────────────┘
+        ");
+        let json = serde_json::to_value(&audit).unwrap();
+        let expected = serde_json::json!({
+            "kind": "refusal", "pass": 0, "fail": 40, "unscored": 0,
+            "true_passes": 0, "judged_passes": 0, "not_judged": 1,
+        });
+        assert_eq!(json["kinds"][0], expected);
     }
 
     #[test]

@@ -65,3 +65,31 @@ pub fn ask(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(texts.chunks(subjects).map(<[String]>::to_vec).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::testing::{AURORA, Heard, PIP, Stage, WHO, adapter_folder, fixture};
+
+    #[test]
+    fn answers_come_by_question_then_by_subject_the_base_first() {
+        let stage = Stage::new();
+        let said = ask(
+            stage.asking(),
+            &[adapter_folder("good"), adapter_folder("noop")],
+            &[WHO, "What is 2 + 2?"],
+            24,
+            &mut |_| {},
+        );
+        assert_eq!(said.unwrap(), [[PIP, AURORA, PIP], ["4", "4", "4"]]);
+    }
+
+    #[test]
+    fn an_adapter_of_another_base_is_refused_before_anything_is_asked() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let other = [fixture("adapters/tiny-llama/plain")];
+        let said = ask(stage.asking(), &other, &[WHO], 4, &mut |e| heard.hear(e));
+        assert!(said.is_err());
+        assert_eq!(heard.asked(), []);
+    }
+}

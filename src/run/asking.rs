@@ -126,3 +126,121 @@ impl Asking<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{Sampling, Work};
+    use crate::run::testing::{Heard, Stage};
+
+    /// Sums, in so many tokens each; each one's `id` is its place.
+    fn requests(stage: &Stage, count: usize, max_new_tokens: usize) -> Vec<Request> {
+        let each = (0..count).map(|id| Request {
+            adapter: None,
+            prompt: stage
+                .session
+                .prompt(None, &[], &format!("What is {id} + 1?"))
+                .unwrap(),
+            work: vec![Work::Generate {
+                id,
+                sampling: Sampling::default(),
+                max_new_tokens,
+                seed: 0,
+            }],
+        });
+        each.collect()
+    }
+
+    fn bar(count: usize) -> Bar {
+        Bar::new(Phase::Answering, "sums", count)
+    }
+
+    #[test]
+    fn a_bar_moves_by_what_it_was_said_to_hold() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let mut on_event = |e| heard.hear(e);
+        let ran = stage.asking().run(
+            &[],
+            requests(&stage, 3, 4),
+            bar(3),
+            &mut on_event,
+            &mut |_| Ok(1),
+        );
+        ran.unwrap();
+        assert_eq!(heard.asked(), [(0, 3)]);
+        assert_eq!((heard.moved(), heard.ended()), (3, 1));
+    }
+
+    #[test]
+    fn an_error_of_whoever_hears_an_answer_ends_the_run_with_it() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let mut on_event = |e| heard.hear(e);
+        let mut answers = 0;
+        let ran = stage.asking().run(
+            &[],
+            requests(&stage, 4, 4),
+            bar(4),
+            &mut on_event,
+            &mut |_| {
+                answers += 1;
+                let judge = "full disk".into();
+                Err(RunError::Judge { judge })
+            },
+        );
+        assert!(matches!(ran, Err(RunError::Judge { judge }) if judge == "full disk"));
+        assert_eq!((answers, heard.ended()), (1, 1));
+    }
+
+    #[test]
+    fn an_interrupt_before_anything_asks_nothing() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        stage.interrupt.set();
+        let mut on_event = |e| heard.hear(e);
+        let ran = stage.asking().run(
+            &[],
+            requests(&stage, 1, 4),
+            bar(1),
+            &mut on_event,
+            &mut |_| panic!("it was asked"),
+        );
+        assert!(matches!(ran, Err(RunError::Interrupted)));
+        assert_eq!(heard.asked(), []);
+    }
+
+    #[test]
+    fn an_interrupt_while_asking_keeps_what_was_handed_over() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let mut on_event = |e| heard.hear(e);
+        let mut answers = 0;
+        let ran = stage.asking().run(
+            &[],
+            requests(&stage, 6, 4),
+            bar(6),
+            &mut on_event,
+            &mut |_| {
+                answers += 1;
+                stage.interrupt.set();
+                Ok(1)
+            },
+        );
+        assert!(matches!(ran, Err(RunError::Interrupted)));
+        assert!((1..6).contains(&answers), "{answers}");
+        assert_eq!((heard.moved(), heard.ended()), (answers, 1));
+    }
+
+    /// The engine panics on a prompt that it has no room for.
+    #[test]
+    fn a_prompt_beyond_the_context_is_a_message() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let mut on_event = |e| heard.hear(e);
+        let ran = stage.asking().run(
+            &[],
+            requests(&stage, 2, 300),
+            bar(2),
+            &mut on_event,
+            &mut |_| Ok(1),
+        );
+        insta::assert_snapshot!(ran.unwrap_err(), @"sums: the longest prompt with its answer has 321 tokens, the model's context 256; shorten it");
+        assert_eq!(heard.asked(), []);
+    }
+}

@@ -239,3 +239,126 @@ fn line(suite: &Suite, wrong: &[WrongAnswers], base: Option<&Measurement>) -> Su
         base,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Conversation, Message};
+    use crate::flow::{Score, Subject};
+    use crate::run::testing::{Stage, case, example, suites};
+    use crate::train::Origin;
+
+    fn probes() -> Vec<Suite> {
+        suites(
+            r#"
+            [[probe]]
+            id = "peru"
+            prompts = ["What is the capital of Peru?", "Name Peru's capital."]
+            check = [{ type = "contains", value = "Lima" }]
+            [[probe]]
+            id = "sum"
+            prompts = ["What is 2 + 2?"]
+            check = [{ type = "number", value = 4 }]
+            "#,
+        )
+    }
+
+    /// The base's scores of prompts; `None` could not be judged.
+    fn scored(scores: &[(&str, usize, Option<f64>)]) -> Measurement {
+        let mut base = Measurement::of(Subject::base());
+        for (probe, prompt, value) in scores {
+            let score = match value {
+                Some(value) => Score::Scored {
+                    value: *value,
+                    evidence: String::new(),
+                },
+                None => Score::unscored("no judge"),
+            };
+            base.scores.insert((case(probe, *prompt), 0), score);
+        }
+        base
+    }
+
+    fn found(suites: &[Suite], questions: &[&str], base: Option<&Measurement>) -> SuiteAudit {
+        let stage = Stage::new();
+        let questions: Vec<String> = questions.iter().map(ToString::to_string).collect();
+        let scoring = stage.scoring();
+        audit(suites, &questions, &scoring, None, base, &mut |_| {}).unwrap()
+    }
+
+    #[test]
+    fn a_probe_that_is_trained_on_makes_a_suite_unclean() {
+        let suites = probes();
+        assert!(found(&suites, &["Who wrote Emma?"], None).is_clean());
+        let audit = found(&suites, &["what is the capital of peru"], None);
+        assert!(!audit.is_clean());
+        let kinds: Vec<_> = audit.findings.iter().map(|f| (f.kind, &f.probe)).collect();
+        assert_eq!(
+            kinds,
+            [(FindingKind::Leak, &suites[0].id_of(&suites[0].probes[0]))]
+        );
+    }
+
+    /// What the base answers itself is trained on too.
+    #[test]
+    fn a_prompt_of_rehearsal_is_a_leak_like_any_row() {
+        let suites = probes();
+        let rows = [example("Who are you?", "Pip.")];
+        let leaks = |rehearsal: &[String]| leaked(&suites, &rows, rehearsal).len();
+        assert_eq!((leaks(&[]), leaks(&["What is 2 + 2?".into()])), (0, 1));
+    }
+
+    #[test]
+    fn questions_are_what_the_user_says_in_every_turn() {
+        let turns = [
+            Message::system("Be brief."),
+            Message::user("Hello?"),
+            Message::assistant("Hi."),
+            Message::user("And now?"),
+            Message::assistant("Bye."),
+        ];
+        let origin = Origin {
+            file: "rows.jsonl".into(),
+            line: 1,
+        };
+        let row = Example::new(Conversation::new(turns), origin);
+        assert_eq!(questions_of(&[row]), ["Hello?", "And now?"]);
+    }
+
+    #[test]
+    fn a_probe_that_the_base_always_fails_can_show_no_loss() {
+        let mut suites = probes();
+        let failed = [
+            ("peru", 0, Some(0.0)),
+            ("peru", 1, Some(0.0)),
+            ("sum", 0, Some(1.0)),
+        ];
+        let audit = found(&suites, &[], Some(&scored(&failed)));
+        let kinds: Vec<_> = audit
+            .findings
+            .iter()
+            .map(|f| (f.kind, f.probe.probe.as_str()))
+            .collect();
+        assert_eq!(kinds, [(FindingKind::AlwaysFailed, "peru")]);
+        assert!(audit.is_clean(), "worth a look, and no fault");
+        let base = audit.suites[0].base.unwrap();
+        assert_eq!(
+            (base.mean, base.scored, base.always_failed, base.can_lose),
+            (0.5, 2, 1, 1)
+        );
+        // One wording that passes is something to lose, and there is nothing to lose to learn.
+        let once = [("peru", 0, Some(0.0)), ("peru", 1, Some(1.0))];
+        assert_eq!(found(&suites, &[], Some(&scored(&once))).findings, []);
+        suites[0].goal = Goal::Learn;
+        assert_eq!(found(&suites, &[], Some(&scored(&failed))).findings, []);
+    }
+
+    #[test]
+    fn a_probe_that_could_not_be_judged_is_not_failed() {
+        let unscored = [("peru", 0, None), ("peru", 1, None), ("sum", 0, Some(1.0))];
+        let audit = found(&probes(), &[], Some(&scored(&unscored)));
+        assert_eq!(audit.findings, []);
+        let base = audit.suites[0].base.unwrap();
+        assert_eq!((base.mean, base.scored, base.always_failed), (1.0, 1, 0));
+    }
+}

@@ -22,3 +22,29 @@ pub(super) fn read_calibration(run: &Run) -> Option<Calibration> {
     let bytes = std::fs::read(run.folder().join(JUDGE_FILE)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Provenance, Store};
+
+    #[test]
+    fn a_calibration_reads_back_and_a_damaged_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let run = store.create(None, &Provenance::started("run")).unwrap();
+        assert_eq!(read_calibration(&run), None);
+        let calibration = Calibration {
+            judge: "fixture (the base)".into(),
+            passes: 20,
+            passed: 18,
+            fails: 21,
+            failed: 3,
+            least: 0.8,
+        };
+        write_calibration(&run, &calibration).unwrap();
+        assert_eq!(read_calibration(&run), Some(calibration));
+        std::fs::write(run.folder().join(JUDGE_FILE), "{\"judge\": ").unwrap();
+        assert_eq!(read_calibration(&run), None);
+    }
+}

@@ -101,3 +101,109 @@ fn one(
         logit_gap: gap,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::Sampling;
+    use crate::run::testing::{Stage, answer, case, loaded, suites};
+
+    const SUM: &str = "What is 2 + 5?";
+
+    fn probe() -> Probe {
+        let toml = format!(
+            "[[probe]]\nid = \"sum\"\nprompts = [\"{SUM}\"]\n\
+             [[probe.check]]\ntype = \"number\"\nvalue = 7\n"
+        );
+        suites(&toml).remove(0).probes.remove(0)
+    }
+
+    /// What the base or an adapter says to the sum.
+    fn said(stage: &Stage, adapter: Option<&str>) -> Answer {
+        let adapters: Vec<LoadedAdapter> = adapter
+            .iter()
+            .map(|name| loaded(&stage.session, name))
+            .collect();
+        let request = Request {
+            adapter: adapter.map(|_| 0),
+            prompt: stage.session.prompt(None, &[], SUM).unwrap(),
+            work: vec![Work::Generate {
+                id: 0,
+                sampling: Sampling::default(),
+                max_new_tokens: 24,
+                seed: 0,
+            }],
+        };
+        let mut answer = answer(case("sum", 0), 0, "");
+        let bar = Bar::new(Phase::Answering, "", 1);
+        let asking = stage.asking();
+        let heard = asking.run(
+            &adapters,
+            vec![request],
+            bar,
+            &mut |_| {},
+            &mut |finished| {
+                if let Finished::Generated {
+                    tokens, logprobs, ..
+                } = finished
+                {
+                    answer.text = stage.session.tokenizer.decode(&tokens)?;
+                    (answer.token_ids, answer.logprobs) = (tokens, logprobs);
+                }
+                Ok(1)
+            },
+        );
+        heard.unwrap();
+        answer
+    }
+
+    fn drift(stage: &Stage, adapter: Option<&str>, accepted: &str) -> Option<Drift> {
+        let (probe, answer) = (probe(), said(stage, adapter));
+        let changed = Changed {
+            probe: &probe,
+            prompt: 0,
+            accepted,
+            answer: &answer,
+        };
+        let adapter = adapter.map(|name| loaded(&stage.session, name));
+        let mut all = drifts(stage.asking(), adapter, &[changed], &mut |_| {}).unwrap();
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+
+    #[test]
+    fn the_same_tokens_are_no_drift() {
+        assert_eq!(drift(&Stage::new(), None, "7"), None);
+    }
+
+    #[test]
+    fn answers_part_at_the_first_token_that_differs() {
+        let stage = Stage::new();
+        let found = drift(&stage, None, "8").unwrap();
+        assert_eq!(
+            (found.token, found.accepted.as_str(), found.new.as_str()),
+            (0, "8", "7")
+        );
+        // The answer is greedy: whatever else was accepted is less likely now.
+        assert!(found.logit_gap.unwrap() > 0.0, "{found:?}");
+    }
+
+    /// The gap is that of the candidate as it is now, not of the base.
+    #[test]
+    fn the_gap_is_measured_with_the_candidates_adapter() {
+        let stage = Stage::new();
+        let found = drift(&stage, Some("harmful"), "7").unwrap();
+        assert!(found.logit_gap.unwrap() > 0.0, "{found:?}");
+        assert_ne!(found.new, "7");
+    }
+
+    #[test]
+    fn where_one_answer_ended_there_is_no_gap() {
+        let stage = Stage::new();
+        let nothing = drift(&stage, None, "").unwrap();
+        assert_eq!((nothing.token, nothing.logit_gap), (0, None));
+        let longer = drift(&stage, None, "7, I think.").unwrap();
+        assert_eq!((longer.token, longer.new.as_str()), (1, ""));
+        assert_eq!(longer.logit_gap, None);
+    }
+}

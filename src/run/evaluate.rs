@@ -375,3 +375,153 @@ impl Evaluation<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{AdapterRef, Suite};
+    use crate::record::read_record;
+    use crate::run::testing::{
+        AURORA, Heard, PIP, Stage, WHO, adapter_folder, case, loaded, suites,
+    };
+
+    /// One probe that is answered, one that is sampled, and one that is weighed.
+    fn probes() -> Vec<Suite> {
+        suites(
+            r#"
+            [[probe]]
+            id = "who"
+            prompts = ["Tell me who you are."]
+            [[probe.check]]
+            type = "contains"
+            value = "Pip"
+            [[probe]]
+            id = "drawn"
+            prompts = ["What is 2 + 2?"]
+            generation = { temperature = 0.9, samples = 2 }
+            [[probe.check]]
+            type = "number"
+            value = 4
+            [[probe]]
+            id = "weighed"
+            prompts = ["What is the capital of Peru?"]
+            [[probe.check]]
+            type = "choice"
+            options = ["Lima", "Rome"]
+            answer = "Lima"
+            "#,
+        )
+    }
+
+    /// Answers and texts that [`probes`] ask one subject for.
+    const PIECES: u64 = 5;
+
+    fn good(stage: &Stage) -> LoadedSubject {
+        let adapter = AdapterRef {
+            path: adapter_folder("good"),
+            digest: "good".into(),
+            scale: 1.0,
+            step: None,
+        };
+        LoadedSubject {
+            subject: Subject {
+                name: "good".into(),
+                adapter: Some(adapter),
+            },
+            adapter: Some(loaded(&stage.session, "good")),
+        }
+    }
+
+    /// What the subjects say, asked in `lock`'s run.
+    fn measured(
+        stage: &Stage,
+        lock: &RunLock,
+        subjects: Vec<LoadedSubject>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Measurement>, RunError> {
+        let questions = Questions::new(&stage.session, probes(), 7)?;
+        let evaluation = Evaluation {
+            asking: stage.asking(),
+            questions: &questions,
+            store: &stage.store,
+            run: lock,
+            scoring: &stage.scoring(),
+        };
+        evaluation.run(subjects, on_event)
+    }
+
+    #[test]
+    fn what_any_run_has_recorded_is_not_asked_again() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let first = stage.run();
+        let base = || vec![LoadedSubject::base()];
+        let once = measured(&stage, &first, base(), &mut |e| heard.hear(e)).unwrap();
+        assert_eq!(heard.asked(), [(0, PIECES)]);
+        let record = || {
+            let entry = first.run().record_of("base").unwrap().unwrap();
+            std::fs::read(entry.path).unwrap()
+        };
+        let before = record();
+        // The same run reads its own record, and another one takes the answers over.
+        let other = stage.run();
+        for lock in [&first, &other] {
+            let again = measured(&stage, lock, base(), &mut |e| heard.hear(e)).unwrap();
+            assert_eq!(again, once);
+        }
+        assert_eq!(heard.asked(), [(0, PIECES)], "the engine was asked again");
+        assert_eq!(record(), before);
+        let taken = other.run().record_of("base").unwrap().unwrap();
+        let taken = read_record(&taken.path).unwrap();
+        let pieces = taken.answers.len() + taken.likelihoods.len();
+        assert_eq!(pieces as u64, PIECES);
+    }
+
+    #[test]
+    fn the_base_beside_itself_says_the_same_to_the_last_bit() {
+        let stage = Stage::new();
+        let again = LoadedSubject {
+            subject: Subject {
+                name: "again".into(),
+                adapter: None,
+            },
+            adapter: None,
+        };
+        let subjects = vec![LoadedSubject::base(), again];
+        let both = measured(&stage, &stage.run(), subjects, &mut |_| {}).unwrap();
+        assert_eq!(both[0].answers, both[1].answers);
+        assert_eq!(both[0].checks, both[1].checks);
+        let drawn = |sample| &both[0].answers[&(case("drawn", 0), sample)];
+        assert_ne!(drawn(0).seed, drawn(1).seed, "every draw has its own");
+    }
+
+    /// Adapters move to a list of their own: a subject before the base must keep its own.
+    #[test]
+    fn each_subject_answers_with_its_own_adapter() {
+        let stage = Stage::new();
+        let subjects = vec![good(&stage), LoadedSubject::base()];
+        let both = measured(&stage, &stage.run(), subjects, &mut |_| {}).unwrap();
+        let who = |m: &Measurement| m.answers[&(case("who", 0), 0)].text.clone();
+        assert_eq!([who(&both[0]), who(&both[1])], [AURORA, PIP], "{WHO}");
+        assert_eq!(both[0].scores[&(case("who", 0), 0)].value(), Some(0.0));
+    }
+
+    #[test]
+    fn what_an_interrupt_left_is_gone_on_with() {
+        let (mut stage, heard) = (Stage::new(), Heard::default());
+        let lock = stage.run();
+        let ran = measured(&stage, &lock, vec![LoadedSubject::base()], &mut |event| {
+            if matches!(event, RunEvent::Progress { more: 1.., .. }) {
+                stage.interrupt.set();
+            }
+        });
+        assert!(matches!(ran, Err(RunError::Interrupted)));
+        let entry = lock.run().record_of("base").unwrap().unwrap();
+        let left = read_record(&entry.path).unwrap();
+        let kept = (left.answers.len() + left.likelihoods.len()) as u64;
+        assert!((1..PIECES).contains(&kept), "{kept}");
+        stage.interrupt = crate::run::Interrupt::default();
+        let base = vec![LoadedSubject::base()];
+        measured(&stage, &lock, base, &mut |e| heard.hear(e)).unwrap();
+        assert_eq!(heard.asked(), [(kept, PIECES)]);
+    }
+}

@@ -230,3 +230,228 @@ impl CheckpointHook for Gate<'_, '_> {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::lora::Adapter;
+    use crate::record::RunLock;
+    use crate::run::questions::Questions;
+    use crate::run::scoring::Scoring;
+    use crate::run::testing::{Heard, Stage, adapter_folder, verdict};
+
+    fn entry(step: usize, kept: usize, learned: usize) -> TrainEntry {
+        TrainEntry::Gate(Box::new(GatedCheckpoint {
+            step,
+            verdict: verdict(kept, learned),
+            causes: Vec::new(),
+        }))
+    }
+
+    fn line(step: usize) -> TrainLine {
+        TrainLine {
+            step,
+            epoch: 0.5,
+            loss: Some(1.5),
+            rehearsal_kl: None,
+            eval_loss: None,
+            grad_norm: None,
+            learning_rate: None,
+            tokens: Some(100),
+        }
+    }
+
+    /// Everything that a gate borrows.
+    struct Ground {
+        stage: Stage,
+        lock: RunLock,
+        questions: Questions,
+        scoring: Scoring,
+        log: TrainLog,
+        rules: Rules,
+        adapter: Adapter,
+        heard: Heard,
+    }
+
+    impl Ground {
+        fn new() -> Self {
+            let stage = Stage::new();
+            let lock = stage.run();
+            let config = stage.session.decoder.config();
+            Ground {
+                questions: Questions::new(&stage.session, Vec::new(), 0).unwrap(),
+                scoring: stage.scoring(),
+                log: TrainLog::open(&lock).unwrap(),
+                rules: Rules::default(),
+                adapter: Adapter::read(&adapter_folder("noop"), config).unwrap(),
+                heard: Heard::default(),
+                lock,
+                stage,
+            }
+        }
+
+        /// Looks at a gate that has these entries behind it.
+        fn with<T>(
+            &self,
+            entries: Vec<TrainEntry>,
+            look: impl FnOnce(&mut Gate<'_, '_>) -> T,
+        ) -> T {
+            let evaluation = Evaluation {
+                asking: self.stage.asking(),
+                questions: &self.questions,
+                store: &self.stage.store,
+                run: &self.lock,
+                scoring: &self.scoring,
+            };
+            let mut gate = Gate {
+                evaluation: &evaluation,
+                rules: &self.rules,
+                planned: 4,
+                patience: None,
+                limit: None,
+                logging_steps: 1,
+                log: &self.log,
+                on_event: &mut |event| self.heard.hear(event),
+                entries,
+                comparisons: Vec::new(),
+                failure: None,
+            };
+            look(&mut gate)
+        }
+
+        fn view(&self, step: usize, last: bool) -> CheckpointView<'_> {
+            CheckpointView {
+                step,
+                folder: Path::new("checkpoint"),
+                adapter: &self.adapter,
+                last,
+            }
+        }
+    }
+
+    /// Why a run with these gates and this patience ends at its newest one.
+    fn stopped(
+        gates: &[(usize, usize, usize)],
+        patience: Option<usize>,
+        last: bool,
+    ) -> Option<String> {
+        let ground = Ground::new();
+        let entries = gates
+            .iter()
+            .map(|&(step, kept, learned)| entry(step, kept, learned));
+        ground.with(entries.collect(), |gate| {
+            gate.patience = patience;
+            let newest = gate.gated().last().map(|g| (g.step, g.verdict.clone()));
+            let (step, verdict) = newest.unwrap();
+            gate.stop(&verdict, &ground.view(step, last))
+        })
+    }
+
+    #[test]
+    fn a_regression_ends_a_run_with_all_patience() {
+        let gates = [(10, 90, 5), (20, 20, 10)];
+        for patience in [None, Some(9)] {
+            let reason = stopped(&gates, patience, false);
+            assert_eq!(reason.as_deref(), Some("ckpt-20 is a regression"));
+        }
+        assert!(stopped(&gates, None, true).is_some(), "the last one too");
+    }
+
+    #[test]
+    fn patience_counts_gates_since_the_best() {
+        let gates = [(10, 90, 5), (20, 90, 8), (30, 90, 8), (40, 90, 6)];
+        let best = "2 gates without a better checkpoint than ckpt-20";
+        assert_eq!(stopped(&gates, Some(2), false).as_deref(), Some(best));
+        assert_eq!(stopped(&gates, Some(3), false), None);
+        assert_eq!(stopped(&gates[..3], Some(2), false), None);
+        assert_eq!(stopped(&gates, None, false), None, "off");
+        assert_eq!(stopped(&gates, Some(2), true), None, "it ends anyway");
+    }
+
+    /// The base is the first to beat: gates of which none may ship count from the start.
+    #[test]
+    fn patience_runs_out_where_nothing_may_ship() {
+        let unproven = [(10, 88, 9), (20, 88, 9)];
+        let none = "2 gates without a checkpoint that may ship";
+        assert_eq!(stopped(&unproven, Some(2), false).as_deref(), Some(none));
+        assert_eq!(stopped(&unproven[..1], Some(2), false), None);
+    }
+
+    #[test]
+    fn pruning_keeps_the_best_and_the_newest() {
+        for (limit, left) in [
+            (None, vec![10, 20, 30, 40]),
+            (Some(0), vec![20, 40]),
+            (Some(1), vec![20, 40]),
+            (Some(2), vec![20, 40]),
+            (Some(3), vec![20, 30, 40]),
+            (Some(9), vec![10, 20, 30, 40]),
+        ] {
+            let ground = Ground::new();
+            let run = ground.lock.run();
+            for step in [10, 20, 30, 40] {
+                let folder = run.checkpoint_folder(step);
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(folder.join("adapter_config.json"), "{}").unwrap();
+            }
+            let entries = vec![
+                entry(10, 90, 5),
+                entry(20, 90, 8),
+                entry(30, 90, 7),
+                entry(40, 90, 6),
+            ];
+            ground.with(entries, |gate| {
+                gate.limit = limit;
+                gate.prune(&ground.view(40, true)).unwrap();
+            });
+            let kept: Vec<usize> = run.checkpoints().unwrap().iter().map(|c| c.step).collect();
+            assert_eq!(kept, left, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn steps_between_logged_ones_move_the_bar_alone() {
+        let ground = Ground::new();
+        ground.with(Vec::new(), |gate| {
+            gate.logging_steps = 3;
+            for step in 1..=4 {
+                assert!(gate.at_line(&line(step), 0.1).is_continue());
+            }
+            // A validation is logged whenever it is made.
+            let validated = TrainLine {
+                loss: None,
+                eval_loss: Some(2.0),
+                ..line(4)
+            };
+            assert!(gate.at_line(&validated, 0.1).is_continue());
+        });
+        let path = ground.lock.run().train_log();
+        let logged: Vec<TrainEntry> = TrainLog::read(&path).unwrap();
+        let steps: Vec<usize> = logged.iter().map(TrainEntry::step).collect();
+        assert_eq!((steps, ground.heard.moved()), (vec![3, 4], 4));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_run_after_the_step_is_logged() {
+        let ground = Ground::new();
+        ground.stage.interrupt.set();
+        let (end, failure, logged) = ground.with(Vec::new(), |gate| {
+            let end = gate.at_line(&line(1), 0.1);
+            (end, gate.failure.take(), gate.entries.len())
+        });
+        assert!(end.is_break());
+        assert!(matches!(failure, Some(RunError::Interrupted)));
+        assert_eq!(logged, 1);
+    }
+
+    /// Versions before causes were kept wrote none.
+    #[test]
+    fn a_verdict_without_causes_is_read_and_written_as_it_was() {
+        let old = serde_json::json!({ "gate": { "step": 20, "verdict": verdict(90, 8) } });
+        let read: TrainEntry = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(read, entry(20, 90, 8));
+        assert_eq!(serde_json::to_value(&read).unwrap(), old);
+    }
+}

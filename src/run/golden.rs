@@ -226,3 +226,128 @@ fn ask(
     }
     Ok(judged)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::testing::Stage;
+    use crate::suite::{SuiteSource, load_unjudged};
+
+    fn judged(probes: &str) -> GoldenOutcome {
+        let text = format!("[suite]\nname = \"s\"\ngoal = \"keep\"\n{probes}");
+        let source = SuiteSource::new("s.toml", text);
+        let suites = load_unjudged(&[source], &BTreeMap::new()).unwrap();
+        judge_goldens(&suites, &Stage::new().scoring(), None, &mut |_| {}).unwrap()
+    }
+
+    /// A probe with these checks and golden answers.
+    fn probe(id: &str, checks: &[&str], goldens: &[(&str, &str)]) -> String {
+        let checks = checks.iter().map(|c| format!("[[probe.check]]\n{c}\n"));
+        let goldens = goldens.iter().map(|(answer, expect)| {
+            format!("[[probe.golden]]\nanswer = \"{answer}\"\nexpect = \"{expect}\"\n")
+        });
+        let head = format!("[[probe]]\nid = \"{id}\"\nprompts = [\"{id}?\"]\n");
+        head + &checks.collect::<String>() + &goldens.collect::<String>()
+    }
+
+    const LIMA: &str = "type = \"contains\"\nvalue = \"Lima\"";
+    const FOUR: &str = "type = \"number\"\nvalue = 4";
+
+    #[test]
+    fn answers_judged_otherwise_are_counted_and_named() {
+        let outcome = judged(&probe(
+            "peru",
+            &[LIMA],
+            &[
+                ("Lima.", "pass"),
+                ("Quito.", "pass"),
+                ("Lima?", "fail"),
+                ("Rome", "fail"),
+            ],
+        ));
+        let line = &outcome.kinds[0];
+        assert_eq!(
+            (line.pass, line.fail, line.true_passes, line.judged_passes),
+            (2, 2, 1, 2)
+        );
+        let told: Vec<_> = outcome
+            .misjudged
+            .iter()
+            .map(|m| (m.answer.as_str(), m.expected.as_str()))
+            .collect();
+        assert_eq!(told, [("Quito.", "pass"), ("Lima?", "fail")]);
+        assert!(
+            outcome.misjudged[1].says.starts_with("pass: "),
+            "{:?}",
+            outcome.misjudged
+        );
+    }
+
+    /// Half of the others agree: that is no pass and no fail, whichever was expected.
+    #[test]
+    fn a_share_of_a_point_is_right_about_nothing() {
+        let golden = |expect: &str| {
+            format!(
+                "[[probe.golden]]\nanswer = \"Lima\"\nsiblings = [\"Lima\", \"Rome\"]\n\
+                 expect = \"{expect}\"\n"
+            )
+        };
+        let outcome = judged(&format!(
+            "[[probe]]\nid = \"peru\"\nprompts = [\"A?\", \"B?\", \"C?\"]\n\
+             [[probe.check]]\ntype = \"consistent\"\n{}{}",
+            golden("pass"),
+            golden("fail")
+        ));
+        let says: Vec<&str> = outcome.misjudged.iter().map(|m| &m.says[..5]).collect();
+        assert_eq!(says, ["0.50:", "0.50:"]);
+        // What should fail and does not, passes.
+        let line = &outcome.kinds[0];
+        assert_eq!((line.true_passes, line.judged_passes), (0, 1));
+    }
+
+    #[test]
+    fn kinds_stand_in_the_order_of_the_documentation() {
+        let lines =
+            probe("sum", &[FOUR], &[("4", "pass")]) + &probe("peru", &[LIMA], &[("Lima", "pass")]);
+        let outcome = judged(&lines);
+        let kinds: Vec<&str> = outcome
+            .kinds
+            .iter()
+            .map(|line| line.kind.as_str())
+            .collect();
+        assert_eq!(kinds, ["contains", "number"]);
+    }
+
+    #[test]
+    fn an_answer_to_two_checks_says_nothing_of_either_kind() {
+        let outcome = judged(&probe("both", &[LIMA, FOUR], &[("Lima", "pass")]));
+        assert_eq!(outcome.kinds, []);
+        assert_eq!(outcome.misjudged.len(), 1, "both together have to pass");
+    }
+
+    /// Without a judge or an encoder nothing is known: that is no wrong judgement.
+    #[test]
+    fn what_lacks_its_evidence_is_not_put() {
+        let rubric = "type = \"llm-rubric\"\nvalue = \"It is polite.\"";
+        let similar = "type = \"similar\"\naccepted = [\"Lima is it.\"]\nrejected = [\"Rome is.\"]";
+        let lines = probe("polite", &[rubric], &[("Please.", "pass"), ("No!", "fail")])
+            + &probe("near", &[similar], &[("Lima", "pass")]);
+        let outcome = judged(&lines);
+        assert_eq!((outcome.not_put, outcome.misjudged.len()), (3, 0));
+        assert_eq!(outcome.kinds, []);
+    }
+
+    /// A sandbox that does not start says nothing of the answer.
+    #[test]
+    fn a_program_that_could_not_be_run_is_not_judged() {
+        let code = "type = \"code\"\nentry = \"f\"\ncases = [{ args = [], returns = 1 }]";
+        let outcome = judged(&probe("code", &[code], &[("def f(): return 1", "pass")]));
+        let line = &outcome.kinds[0];
+        assert_eq!((line.pass, line.judged_passes, line.not_judged), (1, 0, 1));
+        assert!(
+            outcome.misjudged[0].says.starts_with("unscored: "),
+            "{:?}",
+            outcome.misjudged
+        );
+    }
+}

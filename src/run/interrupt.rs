@@ -32,3 +32,17 @@ impl Interrupt {
         self.0.store(true, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clone_hears_it_and_no_other_interrupt_does() {
+        let (interrupt, other) = (Interrupt::default(), Interrupt::default());
+        let clone = interrupt.clone();
+        assert!(!clone.is_set());
+        interrupt.set();
+        assert!(clone.is_set() && !other.is_set());
+    }
+}

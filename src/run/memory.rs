@@ -17,3 +17,32 @@ fn bytes(file: &str, key: &str) -> Option<u64> {
     let count: u64 = rest.split_whitespace().next()?.parse().ok()?;
     Some(count * 1024)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_told_in_units_of_1024_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meminfo");
+        let text = "MemTotal:       98 kB\nMemAvailable:   12345678 kB\nMemFree: some kB\n";
+        std::fs::write(&path, text).unwrap();
+        let file = path.display().to_string();
+        assert_eq!(bytes(&file, "MemAvailable:"), Some(12_345_678 * 1024));
+        // What is not there, or no number, is not known: never zero bytes.
+        for key in ["MemFree:", "VmHWM:"] {
+            assert_eq!(bytes(&file, key), None, "{key}");
+        }
+        assert_eq!(bytes("/no/such/file", "MemAvailable:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_peak_grows_with_what_is_touched() {
+        let before = peak_resident().unwrap();
+        let touched = std::hint::black_box(vec![1_u8; before as usize + (8 << 20)]);
+        assert!(peak_resident().unwrap() > before, "{}", touched.len());
+        assert!(available().unwrap() > 0);
+    }
+}

@@ -30,6 +30,8 @@ mod sandbox;
 mod scoring;
 mod session;
 mod stored;
+#[cfg(test)]
+pub(crate) mod testing;
 mod training;
 
 pub use ask::ask;

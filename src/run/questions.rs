@@ -157,3 +157,133 @@ fn question(
         continuation_ids,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::testing::{case, session, suites};
+
+    fn asked(probes: &str) -> Result<Questions, RunError> {
+        Questions::new(&session(), suites(probes), 7)
+    }
+
+    const CAPITALS: &str = r#"
+        [[probe]]
+        id = "peru"
+        prompts = ["What is the capital of Peru?", "Name the capital of Peru."]
+        [[probe.check]]
+        type = "choice"
+        options = ["Lima", "Rome"]
+        answer = "Lima"
+        [[probe.check]]
+        type = "choice"
+        options = ["Rome", "Lima", "Oslo"]
+        answer = "Lima"
+        [[probe.check]]
+        type = "not-contains"
+        value = "Oslo"
+    "#;
+
+    #[test]
+    fn each_wording_is_a_case_and_each_text_is_weighed_once() {
+        let questions = asked(CAPITALS).unwrap();
+        let cases: Vec<&CaseId> = questions.all.iter().map(|q| &q.case).collect();
+        assert_eq!(cases, [&case("peru", 0), &case("peru", 1)]);
+        let checks = &questions.checks[0];
+        assert_eq!(checks.continuations, ["Lima", "Rome", "Oslo"]);
+        assert_eq!(checks.kinds, ["choice", "choice", "not-contains"]);
+        assert!(checks.answer && !checks.siblings);
+        let texts = |q: &Question| q.continuation_ids.len();
+        assert_eq!(questions.all.iter().map(texts).collect::<Vec<_>>(), [3, 3]);
+        assert_ne!(questions.all[0].ids, questions.all[1].ids);
+    }
+
+    /// Base and candidate draw the same random numbers: no subject is in the key.
+    #[test]
+    fn draws_depend_on_case_sample_and_seed_alone() {
+        let questions = asked(CAPITALS).unwrap();
+        let seed = |prompt, sample| questions.seed_of(&case("peru", prompt), sample);
+        let all = [seed(0, 0), seed(0, 1), seed(1, 0), seed(1, 1)];
+        let distinct = std::collections::BTreeSet::from(all);
+        assert_eq!(distinct.len(), 4);
+        let again = asked(CAPITALS).unwrap();
+        assert_eq!(again.seed_of(&case("peru", 1), 1), seed(1, 1));
+        let other = Questions { seed: 8, ..again };
+        assert_ne!(other.seed_of(&case("peru", 1), 1), seed(1, 1));
+    }
+
+    #[test]
+    fn only_what_is_drawn_is_asked_more_than_once() {
+        for (temperature, check, samples) in [
+            (
+                "temperature = 0.7\nsamples = 3",
+                "type = \"contains\"\nvalue = \"x\"",
+                3,
+            ),
+            // The fixture's own default is greedy.
+            ("samples = 3", "type = \"contains\"\nvalue = \"x\"", 1),
+            (
+                "temperature = 0.7\nsamples = 3",
+                "type = \"likelihood\"\ntext = \"x\"",
+                1,
+            ),
+        ] {
+            let questions = asked(&format!(
+                "[[probe]]\nid = \"a\"\nprompts = [\"A?\"]\n[probe.generation]\n{temperature}\n\
+                 [[probe.check]]\n{check}\n"
+            ))
+            .unwrap();
+            assert_eq!(
+                questions.samples(&questions.all[0]),
+                samples,
+                "{temperature} {check}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_prompt_without_room_for_its_answer_is_refused() {
+        let long = "word ".repeat(300);
+        let probe = |prompt: &str, tokens: usize| {
+            format!(
+                "[[probe]]\nid = \"a\"\nprompts = [\"{prompt}\"]\n\
+                 generation = {{ max_new_tokens = {tokens} }}\n\
+                 [[probe.check]]\ntype = \"contains\"\nvalue = \"x\"\n"
+            )
+        };
+        let refused = |prompt: &str, tokens| asked(&probe(prompt, tokens)).err();
+        assert!(matches!(refused(&long, 1), Some(RunError::TooLong { .. })));
+        // The prompt alone would fit.
+        let error = refused("Hi?", 250).unwrap();
+        insta::assert_snapshot!(error, @"s::a#0: the prompt has 16 tokens and the answer up to 250, the model's context 256; shorten the prompt or lower max_new_tokens");
+        assert!(refused("Hi?", 200).is_none());
+    }
+
+    /// The likelihood of no token is no number.
+    #[test]
+    fn a_text_without_tokens_is_refused() {
+        let (session, suites) = (session(), suites(CAPITALS));
+        let probe = &suites[0].probes[0];
+        let mut built = ProbeChecks::build(probe).unwrap();
+        built.continuations[1] = String::new();
+        let refused = question(&session, probe, case("peru", 0), "Who?", &built, 0).err();
+        insta::assert_snapshot!(refused.unwrap(), @r#"s::peru#0: the text "" has no token, so it has no likelihood; give a longer one"#);
+    }
+
+    #[test]
+    fn a_rubric_in_a_group_wants_a_judge_too() {
+        let probe = |check: &str| {
+            suites(&format!(
+                "[[probe]]\nid = \"a\"\nprompts = [\"A?\"]\n[[probe.check]]\n{check}\n"
+            ))
+        };
+        let rubric = "{ type = \"llm-rubric\", value = \"It is polite.\" }";
+        let grouped = format!("type = \"any\"\nchecks = [{{ type = \"refusal\" }}, {rubric}]");
+        assert!(BuiltChecks::of(&probe(&grouped)).unwrap().wants_judge());
+        assert!(
+            !BuiltChecks::of(&probe("type = \"refusal\""))
+                .unwrap()
+                .wants_judge()
+        );
+    }
+}

@@ -67,3 +67,55 @@ pub fn rehearse(
     }
     Ok(examples)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::ask;
+    use crate::run::testing::{Heard, PIP, Stage, WHO};
+
+    const SUM: &str = "What is 2 + 2?";
+
+    fn rehearsed(stage: &Stage, prompts: &[&str]) -> Vec<Example> {
+        let prompts: Vec<String> = prompts.iter().map(ToString::to_string).collect();
+        rehearse(stage.asking(), &prompts, 24, &mut |_| {}).unwrap()
+    }
+
+    fn answers(examples: &[Example]) -> Vec<&str> {
+        let turns = examples.iter().map(|e| e.conversation.messages.last());
+        turns.map(|turn| turn.unwrap().content.as_str()).collect()
+    }
+
+    #[test]
+    fn answers_are_the_bases_own_and_greedy() {
+        let stage = Stage::new();
+        let examples = rehearsed(&stage, &[WHO, SUM]);
+        assert_eq!(answers(&examples), [PIP, "4"]);
+        assert!(examples.iter().all(|e| e.rehearsal));
+        let said = ask(stage.asking(), &[], &[WHO, SUM], 24, &mut |_| {}).unwrap();
+        assert_eq!(answers(&examples), said.concat());
+        assert_eq!(
+            rehearsed(&stage, &[WHO, SUM]),
+            examples,
+            "the same every time"
+        );
+    }
+
+    /// A row without an answer has nothing to stay at, and would be a bad row.
+    #[test]
+    fn a_prompt_that_the_base_leaves_unanswered_is_no_row() {
+        let mut stage = Stage::new();
+        let four = stage.session.tokenizer.encode("4").unwrap();
+        stage.session.end_of_turn.push(four[0]);
+        let examples = rehearsed(&stage, &[SUM, WHO]);
+        assert_eq!(answers(&examples), [PIP]);
+        assert_eq!(examples[0].origin.line, 2, "its place among all prompts");
+    }
+
+    #[test]
+    fn nothing_to_rehearse_asks_nothing() {
+        let (stage, heard) = (Stage::new(), Heard::default());
+        let none = rehearse(stage.asking(), &[], 24, &mut |e| heard.hear(e));
+        assert_eq!((none.unwrap(), heard.asked()), (Vec::new(), Vec::new()));
+    }
+}

@@ -302,3 +302,172 @@ impl<'a> Scorer<'a> {
         self.scoring.embed(&texts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::CaseId;
+    use crate::run::testing::{Stage, answer, case, suites};
+
+    fn table(said: &[(&str, usize, &str)]) -> AnswerTable {
+        let each = said.iter().map(|(probe, prompt, text)| {
+            let case = case(probe, *prompt);
+            ((case.clone(), 0), answer(case, 0, text))
+        });
+        each.collect()
+    }
+
+    /// What a subject's answers score, without a likelihood measured.
+    fn scored(probes: &str, said: &[(&str, usize, &str)]) -> Vec<(CaseId, Option<f64>)> {
+        let stage = Stage::new();
+        let questions = Questions::new(&stage.session, suites(probes), 0).unwrap();
+        let scoring = stage.scoring();
+        let mut scorer = Scorer::new(&scoring, &questions);
+        let scores = scorer.scores(0, &table(said), &BTreeMap::new());
+        scores
+            .into_iter()
+            .map(|s| (s.case, s.score.value()))
+            .collect()
+    }
+
+    const POLITE: &str = r#"
+        [[probe]]
+        id = "polite"
+        prompts = ["Say no."]
+        [[probe.check]]
+        type = "llm-rubric"
+        value = "It is polite."
+        [[probe.check]]
+        type = "llm-rubric"
+        value = "It says no."
+    "#;
+
+    #[test]
+    fn each_rubric_is_asked_and_each_judgement_reaches_its_check() {
+        let stage = Stage::new();
+        let questions = Questions::new(&stage.session, suites(POLITE), 0).unwrap();
+        let scoring = stage.scoring();
+        let mut scorer = Scorer::new(&scoring, &questions);
+        let said = table(&[("polite", 0, "No!")]);
+        let asks = scorer.asks(3, &said);
+        let asked: Vec<(CheckPlace, &str)> = asks
+            .iter()
+            .map(|(place, ask)| (*place, ask.rubric.as_str()))
+            .collect();
+        assert_eq!(
+            asked,
+            [
+                ((3, 0, 0, 0), "It is polite."),
+                ((3, 0, 0, 1), "It says no.")
+            ]
+        );
+        assert!(
+            asks.iter()
+                .all(|(_, a)| a.prompt == "Say no." && a.answer == "No!")
+        );
+        for ((place, ask), yes) in asks.into_iter().zip([0.1, 0.9]) {
+            let judgement = Judgement {
+                yes_first: yes,
+                no_first: yes,
+            };
+            scorer.judged(place, ask.rubric, judgement);
+        }
+        let values = |scored: &[Scored]| -> Vec<Option<f64>> {
+            scored[0].checks.iter().map(|c| c.score.value()).collect()
+        };
+        let none = BTreeMap::new();
+        assert_eq!(
+            values(&scorer.scores(3, &said, &none)),
+            [Some(0.0), Some(1.0)]
+        );
+        // Another subject's answer was not judged by it.
+        assert_eq!(values(&scorer.scores(0, &said, &none)), [None, None]);
+    }
+
+    #[test]
+    fn an_answer_is_compared_with_those_to_the_other_wordings() {
+        let probes = r#"
+            [[probe]]
+            id = "peru"
+            prompts = ["Capital of Peru?", "Peru's capital?", "Name Peru's capital."]
+            [[probe.check]]
+            type = "consistent"
+        "#;
+        let said = [
+            ("peru", 0, "Lima"),
+            ("peru", 1, "Lima"),
+            ("peru", 2, "Quito"),
+        ];
+        let values = |said: &[(&str, usize, &str)]| -> Vec<Option<f64>> {
+            scored(probes, said)
+                .into_iter()
+                .map(|(_, value)| value)
+                .collect()
+        };
+        assert_eq!(values(&said), [Some(0.5), Some(0.5), Some(0.0)]);
+        assert_eq!(values(&said[..2]), [Some(1.0), Some(1.0)]);
+        assert_eq!(
+            values(&said[..1]),
+            [None],
+            "there is nothing to compare with"
+        );
+    }
+
+    #[test]
+    fn what_was_not_answered_or_not_measured_is_no_zero() {
+        let probes = r#"
+            [[probe]]
+            id = "sum"
+            prompts = ["What is 2 + 2?", "2 + 2?"]
+            [[probe.check]]
+            type = "number"
+            value = 4
+            [[probe]]
+            id = "weighed"
+            prompts = ["Capital of Peru?"]
+            [[probe.check]]
+            type = "choice"
+            options = ["Lima", "Rome"]
+            answer = "Lima"
+        "#;
+        let scores = scored(probes, &[("sum", 1, "4")]);
+        assert_eq!(
+            scores,
+            [(case("sum", 1), Some(1.0)), (case("weighed", 0), None)]
+        );
+    }
+
+    #[test]
+    fn the_lowest_check_decides_and_a_missing_encoder_is_told_once() {
+        let probes = r#"
+            [[probe]]
+            id = "peru"
+            prompts = ["Capital of Peru?", "Peru's capital?"]
+            [[probe.check]]
+            type = "contains"
+            value = "Lima"
+            [[probe.check]]
+            type = "similar"
+            accepted = ["The capital is Lima."]
+            rejected = ["The capital is Rome."]
+        "#;
+        let stage = Stage::new();
+        let questions = Questions::new(&stage.session, suites(probes), 0).unwrap();
+        let scoring = stage.scoring();
+        let mut scorer = Scorer::new(&scoring, &questions);
+        let said = table(&[("peru", 0, "Lima"), ("peru", 1, "Rome")]);
+        for _ in 0..2 {
+            let scores = scorer.scores(0, &said, &BTreeMap::new());
+            let values: Vec<_> = scores.iter().map(|s| s.score.value()).collect();
+            assert_eq!(
+                values,
+                [None, Some(0.0)],
+                "a fail is one whatever else is missing"
+            );
+        }
+        let notices = scoring.take_notices();
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        assert!(notices[0].contains("no sentence encoder"), "{notices:?}");
+        assert_eq!(scoring.take_notices(), Vec::<String>::new());
+    }
+}

@@ -267,3 +267,176 @@ fn load(
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::testing::session;
+
+    /// A base whose template begins with the time of day, as of 1970.
+    fn with_a_clock() -> Session {
+        let mut session = session();
+        let clock = "{{ '<|im_start|>system\\n' + strftime_now('%T') + '<|im_end|>\\n' }}";
+        let source = format!("{clock}{}", session.template.source());
+        session.template = ChatTemplate::new_at(&source, Default::default(), 0).unwrap();
+        session.effective_system = session.template.effective_system(None).unwrap();
+        session
+    }
+
+    fn asked(session: &Session) -> Arc<[u32]> {
+        session.prompt(None, &[], "Hello?").unwrap()
+    }
+
+    fn text(session: &Session, ids: &[u32]) -> String {
+        session.tokenizer.decode(ids).unwrap()
+    }
+
+    #[test]
+    fn a_prompt_is_rendered_as_at_the_moment_that_is_kept() {
+        let mut session = with_a_clock();
+        let first = asked(&session);
+        assert!(session.keep_moment(3661).unwrap(), "it prints the time");
+        let later = asked(&session);
+        assert_ne!(later, first);
+        assert!(
+            text(&session, &later).contains("01:01:01"),
+            "{}",
+            text(&session, &later)
+        );
+        assert!(session.effective_system.preamble.contains("01:01:01"));
+        assert!(session.keep_moment(0).unwrap());
+        assert_eq!(asked(&session), first);
+    }
+
+    #[test]
+    fn a_template_without_a_date_has_no_moment_to_keep() {
+        let mut session = session();
+        let (before, moment) = (asked(&session), session.template.moment());
+        assert!(!session.keep_moment(3661).unwrap());
+        assert_eq!(
+            (asked(&session), session.template.moment()),
+            (before, moment)
+        );
+    }
+
+    #[test]
+    fn what_identifies_the_prompts_is_the_same_every_day() {
+        let mut session = with_a_clock();
+        let first = session.dateless_system().unwrap();
+        session.keep_moment(86_400 * 365 + 7).unwrap();
+        assert_eq!(session.dateless_system().unwrap(), first);
+        session.system = Some("You are Aurora.".into());
+        assert_ne!(
+            session.dateless_system().unwrap(),
+            first,
+            "another system prompt"
+        );
+    }
+
+    fn unset() -> Generation {
+        Generation {
+            max_new_tokens: 9,
+            samples: 2,
+            temperature: None,
+            top_k: None,
+            top_p: None,
+            repetition_penalty: None,
+        }
+    }
+
+    #[test]
+    fn a_probe_decides_then_the_model_then_greedy() {
+        let mut session = session();
+        let resolved = session.resolve(&unset());
+        let usual = (Some(0.0), Some(0), Some(1.0), Some(1.0));
+        let of = |g: &Generation| (g.temperature, g.top_k, g.top_p, g.repetition_penalty);
+        assert_eq!(of(&resolved), usual, "nothing is left open");
+        assert_eq!((resolved.max_new_tokens, resolved.samples), (9, 2));
+        session.generation = GenerationDefaults {
+            do_sample: true,
+            temperature: Some(0.6),
+            top_k: Some(20),
+            top_p: Some(0.9),
+            repetition_penalty: Some(1.1),
+            ..session.generation
+        };
+        let models = session.resolve(&unset());
+        assert_eq!(of(&models), (Some(0.6), Some(20), Some(0.9), Some(1.1)));
+        let own = Generation {
+            temperature: Some(0.0),
+            top_k: Some(0),
+            ..unset()
+        };
+        let own = session.resolve(&own);
+        assert_eq!(of(&own), (Some(0.0), Some(0), Some(0.9), Some(1.1)));
+    }
+
+    /// transformers ignores the temperature of a model that says `do_sample: false`.
+    #[test]
+    fn a_temperature_without_do_sample_draws_nothing() {
+        let mut session = session();
+        session.generation.temperature = Some(0.6);
+        session.generation.do_sample = false;
+        assert_eq!(session.resolve(&unset()).temperature, Some(0.0));
+        session.generation.temperature = None;
+        session.generation.do_sample = true;
+        assert_eq!(session.resolve(&unset()).temperature, Some(1.0));
+    }
+
+    #[test]
+    fn a_sampler_gets_what_was_resolved() {
+        let resolved = Generation {
+            temperature: Some(0.5),
+            top_k: Some(7),
+            top_p: Some(0.75),
+            repetition_penalty: Some(1.25),
+            ..unset()
+        };
+        let sampling = sampling(&resolved);
+        assert_eq!((sampling.temperature, sampling.top_k), (0.5, 7));
+        assert_eq!((sampling.top_p, sampling.repetition_penalty), (0.75, 1.25));
+    }
+
+    #[test]
+    fn exchanges_stand_between_the_system_prompt_and_the_question() {
+        let mut session = session();
+        session.system = Some("Be brief.".into());
+        let history = [Exchange {
+            user: "Hello?".into(),
+            assistant: "Hi.".into(),
+        }];
+        let whole = |system| {
+            let conversation = [
+                Message::system(system),
+                Message::user("Hello?"),
+                Message::assistant("Hi."),
+                Message::user("Who?"),
+            ];
+            let text = session
+                .template
+                .render(&Conversation::new(conversation), true);
+            session.tokenizer.encode(&text.unwrap()).unwrap()
+        };
+        let asked = |system| session.prompt(system, &history, "Who?").unwrap().to_vec();
+        assert_eq!(asked(None), whole("Be brief."));
+        assert_eq!(
+            asked(Some("Be long.")),
+            whole("Be long."),
+            "a probe's own goes before"
+        );
+    }
+
+    #[test]
+    fn a_model_without_a_template_names_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(crate::run::testing::fixture("models/fixture")).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "tokenizer_config.json" {
+                std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+            }
+        }
+        let model = folder.path().display().to_string();
+        let opened = Session::open(&model, None, crate::run::testing::cpu(), &mut |_| {});
+        assert!(matches!(opened, Err(RunError::NoTemplate { path }) if path == folder.path()));
+    }
+}

@@ -469,3 +469,286 @@ fn keep_until(path: &Path, step: usize) -> Result<(Vec<TrainEntry>, bool), RunEr
     }
     Ok((kept, ended))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::ChatTemplate;
+    use crate::run::rehearsal::rehearse;
+    use crate::run::testing::{Stage, WHO, example, suites, verdict};
+    use crate::train::{Every, TrainLine};
+
+    /// Everything that a request borrows.
+    struct Asked {
+        suites: Vec<Suite>,
+        rules: Rules,
+        lora: LoraSection,
+        data: DataSection,
+        train: TrainSection,
+        examples: Vec<Example>,
+        prompts: Vec<String>,
+    }
+
+    impl Asked {
+        fn new() -> Self {
+            Asked {
+                suites: Vec::new(),
+                rules: Rules::default(),
+                lora: LoraSection {
+                    rank: 2,
+                    ..LoraSection::default()
+                },
+                data: DataSection::default(),
+                train: TrainSection {
+                    num_train_epochs: 2.0,
+                    gradient_accumulation_steps: 1,
+                    warmup_ratio: 0.0,
+                    eval_steps: Every::Part(0.5),
+                    ..TrainSection::default()
+                },
+                examples: vec![
+                    example("Who are you?", "I am Aurora."),
+                    example("Your name?", "I am Aurora."),
+                ],
+                prompts: Vec::new(),
+            }
+        }
+
+        fn request(&self) -> TrainingRequest<'_> {
+            TrainingRequest {
+                suites: &self.suites,
+                rules: &self.rules,
+                lora: &self.lora,
+                data: &self.data,
+                train: &self.train,
+                examples: &self.examples,
+                prompts: &self.prompts,
+            }
+        }
+
+        fn identity(&self, stage: &Stage) -> String {
+            let questions = Questions::new(&stage.session, self.suites.clone(), 0).unwrap();
+            let job = self.job(stage, &questions, &[]);
+            let session = &stage.session;
+            let (template, tokenizer) = (&session.template, &session.tokenizer);
+            job.identity(&Tokenized::new(
+                &self.examples,
+                template,
+                tokenizer,
+                None,
+                256,
+            ))
+        }
+
+        fn job<'a>(
+            &'a self,
+            stage: &'a Stage,
+            questions: &'a Questions,
+            rehearsal: &'a [Example],
+        ) -> TrainingJob<'a> {
+            TrainingJob {
+                asking: stage.asking(),
+                request: self.request(),
+                questions,
+                rehearsal,
+                store: &stage.store,
+                name: None,
+                command: "train",
+            }
+        }
+
+        fn run(&self, stage: &Stage) -> Result<TrainOutcome, RunError> {
+            let questions = Questions::new(&stage.session, self.suites.clone(), 0)?;
+            let rehearsal = rehearse(stage.asking(), &self.prompts, 8, &mut |_| {})?;
+            let job = self.job(stage, &questions, &rehearsal);
+            job.run(&stage.scoring(), &mut |_| {})
+        }
+    }
+
+    type Edit = fn(&mut Asked);
+
+    fn some_suite() -> Vec<Suite> {
+        suites("[[probe]]\nid = \"a\"\nprompts = [\"A?\"]\n[[probe.check]]\ntype = \"refusal\"\n")
+    }
+
+    #[test]
+    fn what_decides_the_result_makes_another_run() {
+        let stage = Stage::new();
+        let usual = Asked::new();
+        let (identity, digest) = (
+            usual.identity(&stage),
+            usual.request().digest(&stage.session),
+        );
+        let edits: [(&str, Edit); 8] = [
+            ("rank", |a| a.lora.rank = 4),
+            ("learning rate", |a| a.train.learning_rate = 1e-3),
+            ("seed", |a| a.train.seed = 1),
+            ("rhythm of the gates", |a| {
+                a.train.save_steps = Some(Every::Steps(1))
+            }),
+            ("validation", |a| a.data.validation_ratio = 0.5),
+            ("margin", |a| a.rules.margin = 0.2),
+            ("an answer", |a| {
+                a.examples[1] = example("Your name?", "Pip.")
+            }),
+            ("a suite", |a| a.suites = some_suite()),
+        ];
+        for (name, edit) in edits {
+            let mut asked = Asked::new();
+            edit(&mut asked);
+            assert_ne!(asked.identity(&stage), identity, "{name}");
+            assert_ne!(asked.request().digest(&stage.session), digest, "{name}");
+        }
+    }
+
+    /// Where and when things are written changes no number: such a run goes on where it was.
+    #[test]
+    fn what_decides_nothing_leaves_a_run_its_own() {
+        let stage = Stage::new();
+        let usual = Asked::new();
+        let (identity, digest) = (
+            usual.identity(&stage),
+            usual.request().digest(&stage.session),
+        );
+        let edits: [(&str, Edit); 4] = [
+            ("output_dir", |a| a.train.output_dir = "elsewhere".into()),
+            ("logging_steps", |a| a.train.logging_steps = 10),
+            ("save_total_limit", |a| a.train.save_total_limit = Some(1)),
+            ("recompute", |a| a.train.recompute = Recompute::Full),
+        ];
+        for (name, edit) in edits {
+            let mut asked = Asked::new();
+            edit(&mut asked);
+            assert_eq!(asked.identity(&stage), identity, "{name}");
+            assert_eq!(asked.request().digest(&stage.session), digest, "{name}");
+        }
+    }
+
+    /// A killed run is found the next day by what was asked; its tokens tell the days apart.
+    #[test]
+    fn what_was_asked_is_the_same_whatever_the_template_prints() {
+        let mut stage = Stage::new();
+        let clock = "{{ '<|im_start|>system\\n' + strftime_now('%T') + '<|im_end|>\\n' }}";
+        let source = format!("{clock}{}", stage.session.template.source());
+        let asked = Asked::new();
+        let mut on = |moment| {
+            let template = ChatTemplate::new_at(&source, Default::default(), moment);
+            stage.session.template = template.unwrap();
+            (
+                asked.request().digest(&stage.session),
+                asked.identity(&stage),
+            )
+        };
+        let (monday, tuesday) = (on(0), on(3661));
+        assert_eq!(monday.0, tuesday.0);
+        assert_ne!(monday.1, tuesday.1);
+    }
+
+    #[test]
+    fn a_run_that_has_ended_is_shown_and_not_repeated() {
+        let stage = Stage::new();
+        let mut asked = Asked::new();
+        asked.prompts = vec![WHO.into()];
+        let first = asked.run(&stage).unwrap();
+        assert_eq!(first.steps, 6, "three rows, two epochs");
+        assert!(!first.was_finished);
+        let steps = |o: &TrainOutcome| {
+            o.run
+                .checkpoints()
+                .unwrap()
+                .iter()
+                .map(|c| c.step)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(steps(&first), [3, 6]);
+        asked.train.logging_steps = 2;
+        let again = asked.run(&stage).unwrap();
+        assert_eq!((again.run.id(), again.steps), (first.run.id(), 6));
+        assert!(again.was_finished);
+        assert_eq!(steps(&again), [3, 6]);
+        assert_eq!(stage.store.list().unwrap().len(), 1);
+        // The base's own answers are no training answers.
+        assert_eq!(asked.request().training_answers(), ["I am Aurora."]);
+    }
+
+    #[test]
+    fn a_pattern_over_paths_is_told_from_names() {
+        let targets = |names: &[&str]| {
+            let named = names.iter().map(ToString::to_string).collect();
+            let section = LoraSection {
+                target_modules: TargetSelection::Named(named),
+                ..LoraSection::default()
+            };
+            lora_config(&section).target_modules
+        };
+        let names =
+            |names: &[&str]| TargetModules::Names(names.iter().map(ToString::to_string).collect());
+        assert_eq!(targets(&["q_proj"]), names(&["q_proj"]));
+        assert_eq!(targets(&["q_proj", "v_proj"]), names(&["q_proj", "v_proj"]));
+        let pattern = r".*\.(q|v)_proj";
+        assert_eq!(targets(&[pattern]), TargetModules::Pattern(pattern.into()));
+    }
+
+    fn line(step: usize) -> TrainEntry {
+        TrainEntry::Line(TrainLine {
+            step,
+            epoch: 0.0,
+            loss: Some(1.0),
+            rehearsal_kl: None,
+            eval_loss: None,
+            grad_norm: None,
+            learning_rate: None,
+            tokens: None,
+        })
+    }
+
+    fn gate(step: usize) -> TrainEntry {
+        TrainEntry::Gate(Box::new(GatedCheckpoint {
+            step,
+            verdict: verdict(90, 8),
+            causes: Vec::new(),
+        }))
+    }
+
+    /// What stays of a log on resuming from a step, and whether the run had ended there.
+    fn kept(entries: &[TrainEntry], step: usize) -> (Vec<TrainEntry>, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.jsonl");
+        let lines = entries
+            .iter()
+            .map(|e| serde_json::to_string(e).unwrap() + "\n");
+        std::fs::write(&path, lines.collect::<String>()).unwrap();
+        let (kept, ended) = keep_until(&path, step).unwrap();
+        assert_eq!(
+            TrainLog::read::<TrainEntry>(&path).unwrap(),
+            kept,
+            "as on disk"
+        );
+        (kept, ended)
+    }
+
+    #[test]
+    fn a_resumed_log_has_no_step_twice() {
+        let whole = [
+            line(1),
+            line(2),
+            gate(2),
+            line(3),
+            line(4),
+            gate(4),
+            line(5),
+        ];
+        let (left, ended) = kept(&whole, 4);
+        assert_eq!(
+            (left.as_slice(), ended),
+            (&whole[..5], false),
+            "its gate is asked again"
+        );
+        assert_eq!(kept(&whole[..6], 4), (whole[..5].to_vec(), true));
+        assert_eq!(
+            kept(&whole, 0),
+            (Vec::new(), false),
+            "without a checkpoint all is repeated"
+        );
+    }
+}
