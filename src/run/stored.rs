@@ -236,7 +236,14 @@ mod tests {
         };
         let judged = suite("type = \"llm-rubric\"\nvalue = \"It is polite.\"");
         let (_folder, run) = scored(&judged, 3, &settings);
-        let found = |settings| recorded(&run, &Subject::base(), &[judged.clone()], settings);
+        let found = |settings| {
+            recorded(
+                &run,
+                &Subject::base(),
+                std::slice::from_ref(&judged),
+                settings,
+            )
+        };
         assert!(found(&settings).unwrap().is_some());
         assert!(found(&other).unwrap().is_none());
         // A suite that asks no judge does not care who it is.
