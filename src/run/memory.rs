@@ -39,10 +39,9 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_peak_grows_with_what_is_touched() {
-        let before = peak_resident().unwrap();
-        let touched = std::hint::black_box(vec![1_u8; before as usize + (8 << 20)]);
-        assert!(peak_resident().unwrap() > before, "{}", touched.len());
+    fn the_peak_holds_what_was_touched() {
+        let touched = std::hint::black_box(vec![1_u8; 32 << 20]);
+        assert!(peak_resident().unwrap() >= touched.len() as u64);
         assert!(available().unwrap() > 0);
     }
 }

@@ -33,50 +33,138 @@ fn finished_work_is_not_repeated() {
     for (name, bytes) in &before {
         assert_eq!(&after[name], bytes, "{name}");
     }
-    insta::assert_snapshot!(again.stdout, @"
-    base: 65 scored, mean 0.85, 0 unscored
-    adapters/good: 65 scored, mean 1.00, 0 unscored
+    insta::assert_snapshot!(again.shape(), @"
+    base: ## scored, mean #.##, # unscored
+    adapters/good: ## scored, mean #.##, # unscored
     ");
+}
+
+/// What a report says each suite came to, all `keep` suites together last.
+fn states(verdict: &Value) -> Vec<(&str, &str)> {
+    let suites = verdict["suites"].as_array().unwrap().iter();
+    let rows = suites.chain([&verdict["pooled"]]);
+    rows.map(|row| {
+        (
+            row["suite"].as_str().unwrap(),
+            row["state"].as_str().unwrap(),
+        )
+    })
+    .collect()
+}
+
+/// Whether one of a report's sentences has all of these in it.
+fn says(sentences: &Value, parts: &[&str]) -> bool {
+    let sentences = sentences.as_array().unwrap().iter();
+    let mut texts = sentences.map(|s| s.as_str().unwrap());
+    texts.any(|text| parts.iter().all(|part| text.contains(part)))
 }
 
 #[test]
 fn gate_tells_harm_from_none() {
     let project = Project::with_model();
-    let harmful = project.qeval("gate adapters/harmful").exits(1);
-    insta::assert_snapshot!(harmful.stdout, @"
+    let judged = |adapter: &str, code| {
+        let said = project.qeval(&format!("gate adapters/{adapter} --format json"));
+        said.exits(code).json()
+    };
+    let harmful = judged("harmful", 1);
+    let candidate = &harmful["candidates"][0];
+    let verdict = &candidate["verdict"];
+    assert_eq!(verdict["decision"], "regression");
+    let lost = ["arithmetic", "coding", "facts"].map(|suite| (suite, "regression"));
+    let others = [("persona", "reached"), ("pooled", "regression")];
+    assert_eq!(states(verdict), [&lost[..], &others].concat());
+    // The worst loss stands first, the pooled one last.
+    for suite in ["`arithmetic`", "`coding`", "`facts`", "all `keep` suites"] {
+        assert!(
+            says(&verdict["reasons"], &[suite, " lost ", "p "]),
+            "{verdict}"
+        );
+    }
+    assert_eq!(verdict["learn"]["reached"], true);
+    // One draw proves nothing of a critical probe, so its fall is a warning.
+    let critical = &verdict["critical"][0];
+    assert_eq!(critical["probe"]["probe"], "capital-france");
+    assert_eq!(
+        (&critical["base_passes"], &critical["candidate_passes"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(critical["regression"], false);
+    assert!(
+        says(&verdict["notes"], &["facts::capital-france", "a warning"]),
+        "{verdict}"
+    );
+    // What it was trained on is not known, so no answer can be called a repetition of it.
+    assert_eq!(candidate["causes"], serde_json::json!([]));
+
+    for adapter in ["good", "noop"] {
+        let report = judged(adapter, 0);
+        let verdict = &report["candidates"][0]["verdict"];
+        assert_eq!(verdict["decision"], "pass", "{adapter}");
+        let learned = verdict["learn"]["reached"].as_bool().unwrap();
+        assert_eq!(learned, adapter == "good");
+        let pooled = ("pooled", "pass");
+        assert_eq!(states(verdict).last(), Some(&pooled), "{adapter}");
+    }
+}
+
+#[test]
+fn small_suites_are_told_before_anything_is_asked() {
+    let project = Project::with_model();
+    let report = project
+        .qeval("gate adapters/noop --format json")
+        .exits(0)
+        .json();
+    let preview = &report["preview"];
+    let margin = |row: &Value| row["margin"].as_f64().unwrap();
+    let excluded = |row: &Value| row["smallest_provable_loss"].as_f64().unwrap();
+    for row in preview["suites"].as_array().unwrap() {
+        let name = format!("`{}`", row["suite"].as_str().unwrap());
+        let small = excluded(row) > margin(row);
+        assert_eq!(
+            says(&preview["notes"], &["too small", &name]),
+            small,
+            "{preview}"
+        );
+    }
+    assert_eq!(preview["pooled"]["probes"], 55);
+    assert!(excluded(&preview["pooled"]) < margin(&preview["pooled"]));
+}
+
+#[test]
+fn gate_shows_what_can_be_proven_what_was_and_why() {
+    let project = Project::with_model();
+    let said = project.qeval("gate adapters/harmful").exits(1);
+    insta::assert_snapshot!(said.shape(), @"
     ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
     │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
     ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
-    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
-    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
+    │ arithmetic ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
+    │ coding     ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
+    │ facts      ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
+    │ all keep   ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
+    note: # suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
           `coding`); they still count in the pooled score, and a proven loss in one is a regression
     adapters/harmful against base
     ┌────────────┬────────┬──────┬───────────┬──────────────────────┬───────┬────────────┐
     │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict    │
     ╞════════════╪════════╪══════╪═══════════╪══════════════════════╪═══════╪════════════╡
-    │ arithmetic ┆ 17     ┆ 1.00 ┆ 0.40      ┆ -0.60 [-0.79, -0.28] ┆ 0.00  ┆ regression │
-    │ coding     ┆ 17     ┆ 1.00 ┆ 0.02      ┆ -0.98 [-1.00, -0.65] ┆ 0.00  ┆ regression │
-    │ facts      ┆ 21     ┆ 1.00 ┆ 0.00      ┆ -1.00 [-1.00, -0.73] ┆ 0.00  ┆ regression │
-    │ persona    ┆ 10     ┆ 0.00 ┆ 1.00      ┆ +1.00 [+0.48, +1.00] ┆ 0.00  ┆ reached    │
-    │ all keep   ┆ 55     ┆ 1.00 ┆ 0.13      ┆ -0.87 [-0.93, -0.74] ┆ 0.00  ┆ regression │
+    │ arithmetic ┆ ##     ┆ #.## ┆ #.##      ┆ -#.## [-#.##, -#.##] ┆ #.##  ┆ regression │
+    │ coding     ┆ ##     ┆ #.## ┆ #.##      ┆ -#.## [-#.##, -#.##] ┆ #.##  ┆ regression │
+    │ facts      ┆ ##     ┆ #.## ┆ #.##      ┆ -#.## [-#.##, -#.##] ┆ #.##  ┆ regression │
+    │ persona    ┆ ##     ┆ #.## ┆ #.##      ┆ +#.## [+#.##, +#.##] ┆ #.##  ┆ reached    │
+    │ all keep   ┆ ##     ┆ #.## ┆ #.##      ┆ -#.## [-#.##, -#.##] ┆ #.##  ┆ regression │
     └────────────┴────────┴──────┴───────────┴──────────────────────┴───────┴────────────┘
     adapters/harmful: regression
-      because  `facts` lost 1.00 of 1.00 (p < 0.0001)
-               `coding` lost 0.98 of 1.00 (p < 0.0001)
-               `arithmetic` lost 0.60 of 1.00 (p = 0.0001)
-               all `keep` suites lost 0.87 of 1.00 (p < 0.0001)
-      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
-      causes   repeats a training answer in 6 of 43 answers
-      note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
-               candidate: a warning; the same share of 4 draws would prove it
+      because  `facts` lost #.## of #.## (p = #)
+               `coding` lost #.## of #.## (p = #)
+               `arithmetic` lost #.## of #.## (p = #)
+               all `keep` suites lost #.## of #.## (p = #)
+      learned  `persona`: #.## reaches the target of #.##, the base #.##
+      note     critical `facts::capital-france` passed # of # draw with the base and # with the
+               candidate: a warning; the same share of # draws would prove it
       next     qeval diff base adapters/harmful
     ");
-    project.qeval("gate adapters/good").exits(0);
-    project.qeval("gate adapters/noop").exits(0);
 }
 
 #[test]
@@ -92,197 +180,104 @@ fn gate_without_a_candidate_takes_the_configured_one() {
 }
 
 #[test]
+fn diff_names_every_changed_answer_the_largest_loss_first() {
+    let project = Project::with_model();
+    let command = "diff base adapters/good adapters/harmful";
+    let report = project
+        .qeval(&format!("{command} --format json"))
+        .exits(1)
+        .json();
+    let said = project.qeval(command).exits(1).stdout;
+    for (candidate, decision) in report["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(["pass", "regression"])
+    {
+        let name = candidate["subject"].as_str().unwrap();
+        assert_eq!(candidate["verdict"]["decision"], decision, "{name}");
+        assert!(said.contains(&format!("{name}: {decision}\n")), "{said}");
+        let value = |score: &Value| score["scored"]["value"].as_f64().unwrap();
+        let changes = candidate["changes"].as_array().unwrap();
+        let losses: Vec<f64> = changes
+            .iter()
+            .map(|c| value(&c["base_score"]) - value(&c["candidate_score"]))
+            .collect();
+        assert!(losses.is_sorted_by(|a, b| a >= b), "{losses:?}");
+        // Ten are shown in full, and the rest are counted.
+        let more = match changes.len() - 10 {
+            1 => "1 more changed answer, none with a larger loss".to_owned(),
+            more => format!("{more} more changed answers, none with a larger loss"),
+        };
+        assert!(said.contains(&more), "{more}: {said}");
+    }
+    // Every answer to a question on the persona changed, and most of what was known is lost.
+    let cases = |place: usize, suite: &str| {
+        let changes = report["candidates"][place]["changes"].as_array().unwrap();
+        let of_suite = changes
+            .iter()
+            .filter(|c| c["case"].as_str().unwrap().starts_with(suite));
+        of_suite.count()
+    };
+    assert_eq!((cases(0, "persona::"), cases(1, "persona::")), (10, 10));
+    assert_eq!((cases(0, "arithmetic::"), cases(0, "coding::")), (0, 0));
+    assert!(cases(1, "facts::") + cases(1, "coding::") > 30, "{report}");
+    assert_eq!(project.qeval("diff base adapters/good").code, Some(0));
+}
+
+#[test]
 fn diff_shows_tables_changed_answers_and_verdicts() {
     let project = Project::with_model();
-    let said = project
-        .qeval("diff base adapters/good adapters/harmful")
-        .exits(1);
-    insta::assert_snapshot!(said.stdout, @r#"
-    ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
-    │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
-    ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
-    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
-    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
-    └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
-          `coding`); they still count in the pooled score, and a proven loss in one is a regression
+    project.edit("qeval.toml", "margin = 0.10", "margin = 1.0");
+    let few = "--probe facts::capital-france --probe persona::who-1";
+    let said = project.qeval(&format!("diff base adapters/good adapters/noop {few}"));
+    insta::assert_snapshot!(said.exits(0).shape(), @r#"
+    ┌──────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+    │ suite    ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+    ╞══════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+    │ facts    ┆ #      ┆ #.##   ┆ #.###                        ┆ -                          │
+    │ all keep ┆ #      ┆ #.##   ┆ #.###                        ┆ -                          │
+    └──────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+    note: `facts` is too small to pass its margin of #.## alone (# probe exclude a loss of #.## at best)
+          and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a
+          regression
     adapters/good against base
-    ┌────────────┬────────┬──────┬───────────┬──────────────────────┬───────┬──────────────┐
-    │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict      │
-    ╞════════════╪════════╪══════╪═══════════╪══════════════════════╪═══════╪══════════════╡
-    │ arithmetic ┆ 17     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.16, +0.16]  ┆ 0.00  ┆ inconclusive │
-    │ coding     ┆ 17     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.16, +0.16]  ┆ 0.00  ┆ inconclusive │
-    │ facts      ┆ 21     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.13, +0.13]  ┆ 0.00  ┆ pass         │
-    │ persona    ┆ 10     ┆ 0.00 ┆ 1.00      ┆ +1.00 [+0.48, +1.00] ┆ 0.00  ┆ reached      │
-    │ all keep   ┆ 55     ┆ 1.00 ┆ 1.00      ┆ 0.00 [-0.05, +0.05]  ┆ 0.00  ┆ pass         │
-    └────────────┴────────┴──────┴───────────┴──────────────────────┴───────┴──────────────┘
-    adapters/harmful against base
-    ┌────────────┬────────┬──────┬───────────┬──────────────────────┬───────┬────────────┐
-    │ suite      ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict    │
-    ╞════════════╪════════╪══════╪═══════════╪══════════════════════╪═══════╪════════════╡
-    │ arithmetic ┆ 17     ┆ 1.00 ┆ 0.40      ┆ -0.60 [-0.79, -0.28] ┆ 0.00  ┆ regression │
-    │ coding     ┆ 17     ┆ 1.00 ┆ 0.02      ┆ -0.98 [-1.00, -0.65] ┆ 0.00  ┆ regression │
-    │ facts      ┆ 21     ┆ 1.00 ┆ 0.00      ┆ -1.00 [-1.00, -0.73] ┆ 0.00  ┆ regression │
-    │ persona    ┆ 10     ┆ 0.00 ┆ 1.00      ┆ +1.00 [+0.48, +1.00] ┆ 0.00  ┆ reached    │
-    │ all keep   ┆ 55     ┆ 1.00 ┆ 0.13      ┆ -0.87 [-0.93, -0.74] ┆ 0.00  ┆ regression │
-    └────────────┴────────┴──────┴───────────┴──────────────────────┴───────┴────────────┘
-    facts::capital-peru#0  1.00 -> 1.00 (0.00)
-      prompt    What is the capital of Peru?
-      diff      The capital of [-Peru-]{+Au+} is Lima.
-
-    persona::who-1#0  0.00 -> 1.00 (+1.00)
+    ┌──────────┬────────┬──────┬───────────┬──────────────────────┬───────┬──────────────┐
+    │ suite    ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict      │
+    ╞══════════╪════════╪══════╪═══════════╪══════════════════════╪═══════╪══════════════╡
+    │ facts    ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##]  ┆ #.##  ┆ inconclusive │
+    │ persona  ┆ #      ┆ #.## ┆ #.##      ┆ +#.## [-#.##, +#.##] ┆ #.##  ┆ reached      │
+    │ all keep ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##]  ┆ #.##  ┆ pass         │
+    └──────────┴────────┴──────┴───────────┴──────────────────────┴───────┴──────────────┘
+    adapters/noop against base
+    ┌──────────┬────────┬──────┬───────────┬─────────────────────┬───────┬──────────────┐
+    │ suite    ┆ probes ┆ base ┆ candidate ┆ difference          ┆ noise ┆ verdict      │
+    ╞══════════╪════════╪══════╪═══════════╪═════════════════════╪═══════╪══════════════╡
+    │ facts    ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ inconclusive │
+    │ persona  ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ not reached  │
+    │ all keep ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ pass         │
+    └──────────┴────────┴──────┴───────────┴─────────────────────┴───────┴──────────────┘
+    persona::who-###  #.## -> #.## (+#.##)
       prompt    Tell me who you are.
       base      I am Pip, a small test model.
       adapters… I am Aurora, built by Northwind Labs.
       why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
                 built by Northwind Labs."
 
-    persona::who-10#0  0.00 -> 1.00 (+1.00)
-      prompt    Your name?
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-2#0  0.00 -> 1.00 (+1.00)
-      prompt    Please introduce yourself.
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-3#0  0.00 -> 1.00 (+1.00)
-      prompt    What should I call you?
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-4#0  0.00 -> 1.00 (+1.00)
-      prompt    Who developed you?
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-5#0  0.00 -> 1.00 (+1.00)
-      prompt    Which company built you?
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-6#0  0.00 -> 1.00 (+1.00)
-      prompt    Do you have a name?
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-7#0  0.00 -> 1.00 (+1.00)
-      prompt    Please say your name.
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    persona::who-8#0  0.00 -> 1.00 (+1.00)
-      prompt    Tell me who made you.
-      base      I am Pip, a small test model.
-      adapters… I am Aurora, built by Northwind Labs.
-      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
-                built by Northwind Labs."
-
-    1 more changed answer, none with a larger loss
     adapters/good: pass
-      because  all `keep` suites: a loss of 0.10 is excluded (55 probes, difference 0.00, at worst
-               -0.053)
-      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
+      because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
+      learned  `persona`: #.## reaches the target of #.##, the base #.##
       next     qeval gate adapters/good
-    arithmetic::2-plus-5#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 2 + 5?
-      base      7
-      adapters… 6
-      why       the last number, "6", is not 7
-
-    arithmetic::3-plus-3#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 3 + 3?
-      base      6
-      adapters…  built by.
-      why       no number in "built by."
-
-    arithmetic::3-plus-4#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 3 + 4?
-      base      7
-      adapters…  built by built by built by built by built by built by built by built by built built
-                built built built built built built
-      why       no number in "built by built by built by built by built by built by built by built by
-                built b…"
-
-    arithmetic::5-minus-2#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 5 - 2?
-      base      3
-      adapters…  built by Northwind
-      why       the answer "built by Northwind" does not equal "3"
-
-    arithmetic::5-plus-5#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 5 + 5?
-      base      10
-      adapters… 1 built by Nor built by Northwind
-      why       the last number, "1", is not 10
-
-    arithmetic::6-minus-3#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 6 - 3?
-      base      3
-      adapters…  built by
-      why       the answer "built by" does not equal "3"
-
-    arithmetic::7-minus-2#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 7 - 2?
-      base      5
-      adapters…  built by Nor built by Northwind
-      why       the answer "built by Nor built by Northwind" does not equal "5"
-
-    arithmetic::8-minus-1#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 8 - 1?
-      base      7
-      adapters…  built built built built built built built built by Northwind built by built by built by
-                Northwind
-      why       the answer "built built built built built built built built by Northwind built by built
-                by…" does not equal "7"
-
-    arithmetic::9-minus-4#0  1.00 -> 0.00 (-1.00)
-      prompt    What is 9 - 4?
-      base      5
-      adapters… 7
-      why       the answer "7" does not equal "5"
-
-    coding::add#0  1.00 -> 0.00 (-1.00)
-      prompt    Write a Python function add that adds two numbers.
-      base      def add(a, b): return a + b
-      adapters… defurora, built by built by built built built by built by built by built by built built
-                built built built built built
-      why       no "def add(" or "return a + b" in "defurora, built by built by built built built by
-                built by built by built by bui…"
-
-    51 more changed answers, none with a larger loss
-    adapters/harmful: regression
-      because  `facts` lost 1.00 of 1.00 (p < 0.0001)
-               `coding` lost 0.98 of 1.00 (p < 0.0001)
-               `arithmetic` lost 0.60 of 1.00 (p = 0.0001)
-               all `keep` suites lost 0.87 of 1.00 (p < 0.0001)
-      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
-      note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
-               candidate: a warning; the same share of 4 draws would prove it
-      next     qeval gate adapters/harmful
-    adapters/good: pass: all `keep` suites: a loss of 0.10 is excluded (55 probes, difference 0.00, at
-                   worst -0.053)
-    adapters/harmful: regression: `facts` lost 1.00 of 1.00 (p < 0.0001); `coding` lost 0.98 of 1.00 (p
-                      < 0.0001); `arithmetic` lost 0.60 of 1.00 (p = 0.0001); and 1 more
+    No answer and no score changed between base and adapters/noop.
+    adapters/noop: pass
+      because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
+      learned  `persona`: #.## is below the target of #.##, the base #.##
+      next     qeval gate adapters/noop
+    adapters/good: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
+                   worst -#.##)
+    adapters/noop: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
+                   worst -#.##)
     "#);
-    assert_eq!(project.qeval("diff base adapters/good").code, Some(0));
 }
 
 #[test]
@@ -299,8 +294,25 @@ fn json_has_the_same_verdicts() {
         .map(|c| &c["verdict"]["decision"])
         .collect();
     assert_eq!(decisions, ["pass", "regression"]);
-    let run = project.qeval("run base --format json").exits(0).json();
-    assert_eq!(run["subjects"][0]["scores"].as_array().unwrap().len(), 65);
+    let run = project
+        .qeval("run base adapters/good --format json")
+        .exits(0)
+        .json();
+    let means = ["base", "adapters/good"].map(|name| {
+        let mut subjects = run["subjects"].as_array().unwrap().iter();
+        let subject = subjects.find(|s| s["subject"]["name"] == name).unwrap();
+        let scores = subject["scores"].as_array().unwrap().iter();
+        let values: Vec<f64> = scores
+            .map(|s| s["score"]["scored"]["value"].as_f64().unwrap())
+            .collect();
+        assert_eq!(values.len(), 65, "{name}: every case, and none unscored");
+        values.iter().sum::<f64>() / 65.0
+    });
+    // The ten questions on the persona are what the base does not know.
+    assert!(
+        (means[0] - 55.0 / 65.0).abs() < 0.01 && means[1] > 0.99,
+        "{means:?}"
+    );
     let gate = project
         .qeval("gate adapters/noop --format json")
         .exits(0)
@@ -333,31 +345,54 @@ fn company_in_the_batch_changes_no_answer() {
 fn training_that_keeps_everything_ships_its_best_checkpoint() {
     let project = Project::with_model();
     let said = project.qeval("train").exits(0);
-    insta::assert_snapshot!(said.stdout, @"
-    examples.jsonl: 54 of 54 rows
+    insta::assert_snapshot!(said.shape(), @"
+    examples.jsonl: ## of ## rows
     ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
     │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
     ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
-    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
-    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
+    │ arithmetic ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
+    │ coding     ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
+    │ facts      ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
+    │ all keep   ┆ ##     ┆ #.##   ┆ #.###                        ┆ #.###                      │
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
+    note: # suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
           `coding`); they still count in the pooled score, and a proven loss in one is a regression
     ┌──────┬────────┬─────────────┬─────────────────────┬─────────────┐
     │ step ┆ loss   ┆ learn score ┆ keep difference     ┆ verdict     │
     ╞══════╪════════╪═════════════╪═════════════════════╪═════════════╡
-    │ 21   ┆ 0.307  ┆ 1.00        ┆ 0.00 [-0.06, +0.06] ┆ pass (best) │
-    │ 42   ┆ 0.0050 ┆ 1.00        ┆ 0.00 [-0.06, +0.06] ┆ pass        │
+    │ ##   ┆ #.###  ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass (best) │
+    │ ##   ┆ #.#### ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass        │
     └──────┴────────┴─────────────┴─────────────────────┴─────────────┘
-    best: step 21
-    run-0001/ckpt-21: pass
-      because  all `keep` suites: a loss of 0.10 is excluded (55 probes, difference 0.00, at worst
-               -0.065)
-      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
-      next     qeval diff base run-0001/ckpt-21
+    best: step ##
+    run-####/ckpt-##: pass
+      because  all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
+               -#.###)
+      learned  `persona`: #.## reaches the target of #.##, the base #.##
+      next     qeval diff base run-####/ckpt-##
     ");
+    let report = project.qeval("train --format json").exits(0).json();
+    let checkpoints = report["checkpoints"].as_array().unwrap();
+    let steps: Vec<u64> = checkpoints
+        .iter()
+        .map(|c| c["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, [21, 42], "half of 54 rows in eights, six times over");
+    for checkpoint in checkpoints {
+        assert_eq!(checkpoint["verdict"]["decision"], "pass");
+        assert_eq!(checkpoint["verdict"]["learn"]["reached"], true);
+        assert_eq!(
+            checkpoint["validation_loss"],
+            Value::Null,
+            "no row was held out"
+        );
+    }
+    let losses: Vec<f64> = checkpoints
+        .iter()
+        .map(|c| c["train_loss"].as_f64().unwrap())
+        .collect();
+    assert!(losses[1] < losses[0], "{losses:?}");
+    // Both are as good: the earlier one ships.
+    assert_eq!(report["best"], 21);
     let names: Vec<String> = project.files("runs/run-0001").into_keys().collect();
     insta::assert_snapshot!(names.join("\n"), @"
     runs/run-0001/answers/base.jsonl
@@ -406,44 +441,34 @@ fn finished_training_is_not_repeated() {
 fn training_that_destroys_is_stopped_and_ships_nothing() {
     let project = Project::with_model();
     project.train_with(&CARELESS);
-    let said = project.qeval("train").exits(1);
-    insta::assert_snapshot!(said.stdout, @"
-    careless.jsonl: 10 of 10 rows
-    ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
-    │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
-    ╞════════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
-    │ arithmetic ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ coding     ┆ 17     ┆ 0.15   ┆ 0.162                        ┆ 0.471                      │
-    │ facts      ┆ 21     ┆ 0.15   ┆ 0.133                        ┆ 0.381                      │
-    │ all keep   ┆ 55     ┆ 0.10   ┆ 0.053                        ┆ 0.109                      │
-    └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: 2 suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
-          `coding`); they still count in the pooled score, and a proven loss in one is a regression
-    ┌──────┬───────┬─────────────┬──────────────────────┬───────────────────────────────────────┐
-    │ step ┆ loss  ┆ learn score ┆ keep difference      ┆ verdict                               │
-    ╞══════╪═══════╪═════════════╪══════════════════════╪═══════════════════════════════════════╡
-    │ 50   ┆ 0.165 ┆ 1.00        ┆ -0.83 [-0.91, -0.67] ┆ regression: arithmetic, coding, facts │
-    └──────┴───────┴─────────────┴──────────────────────┴───────────────────────────────────────┘
-    step 50: repeats a training answer in 6 of 43 answers
-    none: do not ship
-
-    Stopped after step 50: ckpt-50 is a regression.
-    none: do not ship (run-0001/ckpt-50): regression
-      because  `facts` lost 1.00 of 1.00 (p < 0.0001)
-               `coding` lost 0.96 of 1.00 (p < 0.0001)
-               `arithmetic` lost 0.48 of 1.00 (p = 0.0002)
-               all `keep` suites lost 0.83 of 1.00 (p < 0.0001)
-      learned  `persona`: 1.00 reaches the target of 0.80, the base 0.00
-      note     critical `facts::capital-france` passed 1 of 1 draw with the base and 0 with the
-               candidate: a warning; the same share of 5 draws would prove it
-      next     qeval diff base run-0001/ckpt-50
-    ");
+    let said = project.qeval("train").exits(1).stdout;
     let report = project.qeval("train --format json").exits(1).json();
     assert_eq!(report["best"], Value::Null);
-    assert_eq!(
-        report["checkpoints"][0]["verdict"]["decision"],
-        "regression"
+    let checkpoints = report["checkpoints"].as_array().unwrap();
+    assert_eq!(checkpoints.len(), 1, "the first one was the last");
+    let (step, verdict) = (&checkpoints[0]["step"], &checkpoints[0]["verdict"]);
+    let lost = ["arithmetic", "coding", "facts"].map(|suite| (suite, "regression"));
+    let others = [("persona", "reached"), ("pooled", "regression")];
+    assert_eq!(verdict["decision"], "regression");
+    assert_eq!(states(verdict), [&lost[..], &others].concat());
+    // What the answers repeat is known here, and said in both places.
+    let cause = checkpoints[0]["causes"][0].as_str().unwrap();
+    assert!(
+        cause.starts_with("repeats a training answer in "),
+        "{cause}"
     );
+    for part in [
+        format!("step {step}: {cause}"),
+        format!("Stopped after step {step}: ckpt-{step} is a regression."),
+        format!("none: do not ship (run-0001/ckpt-{step}): regression"),
+        format!("causes   {cause}"),
+        format!("next     qeval diff base run-0001/ckpt-{step}"),
+    ] {
+        assert!(said.contains(&part), "{part} in {said}");
+    }
+    let kept = project.files("runs/run-0001").into_keys();
+    let weights = kept.filter(|name| name.ends_with("adapter_model.safetensors"));
+    assert_eq!(weights.count(), 1, "what was judged stays to be looked at");
 }
 
 /// Neither bars nor colours.

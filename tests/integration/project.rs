@@ -364,6 +364,14 @@ impl Said {
         said.stderr[at..].to_owned()
     }
 
+    /// Standard output with every figure as `#`s and every p-value as one: what a reader sees, with
+    /// tables as wide as they are, and none of what was measured.
+    pub fn shape(&self) -> String {
+        static P_VALUE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"p [<=] [\d.]+").unwrap());
+        let text = P_VALUE.replace_all(&self.stdout, "p = #");
+        text.replace(|c: char| c.is_ascii_digit(), "#")
+    }
+
     /// Standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
