@@ -68,6 +68,16 @@ impl Cuda {
         unsafe { sys::is_culib_present() }
     }
 
+    /// The name of GPU `ordinal`, without opening it; `None` where there is none.
+    pub fn name_of(ordinal: usize) -> Option<String> {
+        if !Self::driver_is_there() {
+            return None;
+        }
+        result::init().ok()?;
+        let device = result::device::get(i32::try_from(ordinal).ok()?).ok()?;
+        result::device::get_name(device).ok()
+    }
+
     /// Opens GPU `ordinal`, to compute in these numbers.
     ///
     /// # Errors

@@ -30,30 +30,30 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// What would compute, for digests, without loading anything: a GPU with its place and what it
-    /// is asked to compute in, else the CPU, which computes in F32 whatever it is asked.
+    /// What would compute, for digests, without loading anything: a GPU by its name and what it is
+    /// asked to compute in, else the CPU, which computes in F32 whatever it is asked.
     pub fn engine(self) -> String {
-        match self.gpu() {
-            Some(ordinal) => format!("gpu {ordinal} {:?}", self.dtype),
+        match self.gpu_name() {
+            Some(name) => format!("gpu {name} {:?}", self.dtype),
             None => "cpu f32".into(),
         }
     }
 
     #[cfg(feature = "gpu")]
-    fn gpu(self) -> Option<usize> {
+    fn gpu_name(self) -> Option<String> {
         match self.device {
             DeviceChoice::Cpu => None,
-            DeviceChoice::Gpu(ordinal) => Some(ordinal),
-            DeviceChoice::Auto => Cuda::driver_is_there().then_some(0),
+            // One that is not there is an error when the model is loaded.
+            DeviceChoice::Gpu(ordinal) => Cuda::name_of(ordinal).or(Some(ordinal.to_string())),
+            DeviceChoice::Auto => Cuda::name_of(0),
         }
     }
 
-    /// One that was asked for is an error when the model is loaded.
     #[cfg(not(feature = "gpu"))]
-    fn gpu(self) -> Option<usize> {
+    fn gpu_name(self) -> Option<String> {
         match self.device {
             DeviceChoice::Cpu | DeviceChoice::Auto => None,
-            DeviceChoice::Gpu(ordinal) => Some(ordinal),
+            DeviceChoice::Gpu(ordinal) => Some(ordinal.to_string()),
         }
     }
 }
