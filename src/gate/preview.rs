@@ -104,12 +104,17 @@ fn too_small(suites: &[PreviewLine]) -> Option<String> {
     Some(match suites {
         [] => return None,
         [one] => format!(
-            "`{}` is too small to pass its margin of {} alone ({} exclude a loss of {} at best) and \
+            "`{}` is too small to pass its margin of {} alone ({} {} a loss of {} at best) and \
              may stay inconclusive; it still counts in the pooled score, and a proven loss in it is \
              a regression",
             one.suite,
             score(one.margin),
             plural(one.probes, "probe"),
+            if one.probes == 1 {
+                "excludes"
+            } else {
+                "exclude"
+            },
             score(one.smallest_provable_loss),
         ),
         several => {
