@@ -33,6 +33,7 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 mod training;
+mod training_request;
 
 pub use ask::ask;
 pub use asking::Asking;
@@ -60,4 +61,5 @@ pub use sandbox::{Sandbox, SandboxLimits};
 pub use scoring::{CheckSettings, Scoring};
 pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
-pub use training::{TrainOutcome, TrainingJob, TrainingRequest, training_answers};
+pub use training::{TrainOutcome, TrainingJob};
+pub use training_request::{TrainingRequest, training_answers};

@@ -1,0 +1,87 @@
+//! What a training run is asked for: settings, rows, and suites as they were read, with a digest by
+//! which a run that was cut short is found again.
+
+use crate::chat::Role;
+use crate::digest::Parts;
+use crate::flow::Suite;
+use crate::gate::Rules;
+use crate::train::{DataSection, Example, LoraSection, Recompute, TrainSection};
+
+use super::session::Session;
+
+/// What a training run is asked for, before a prompt is rendered.
+#[derive(Clone, Copy)]
+pub struct TrainingRequest<'a> {
+    /// What every checkpoint is asked; may be empty.
+    pub suites: &'a [Suite],
+    /// How it is judged.
+    pub rules: &'a Rules,
+    /// `[lora]`.
+    pub lora: &'a LoraSection,
+    /// `[data]`.
+    pub data: &'a DataSection,
+    /// `[train]`.
+    pub train: &'a TrainSection,
+    /// The rows, as read.
+    pub examples: &'a [Example],
+    /// Prompts that the base itself answers, to be trained on beside the rows.
+    pub prompts: &'a [String],
+}
+
+impl TrainingRequest<'_> {
+    /// Digest of it for a base. A killed run is found by it on any day: nothing in it depends on
+    /// the date that a template prints.
+    pub fn digest(&self, session: &Session) -> String {
+        let mut parts = Parts::new("training asked for")
+            .part("base", &session.base.digest)
+            .part("numbers", session.decoder.as_ref().number_type())
+            .part("system", json(&session.system))
+            .part("lora", json(self.lora))
+            .part("data", json(self.data))
+            .part("train", json(&deciding(self.train)))
+            .part("rules", json(self.rules))
+            .part("prompts", json(&self.prompts));
+        for example in self.examples {
+            parts = parts.part("example", json(&example.conversation.messages));
+        }
+        for suite in self.suites {
+            parts = parts.part("suite", &suite.digest);
+        }
+        parts.finish()
+    }
+
+    /// Distinct assistant turns of the examples, rehearsal left out.
+    pub fn training_answers(&self) -> Vec<String> {
+        training_answers(self.examples)
+    }
+}
+
+/// A value for a digest. One that cannot be written changes with nothing, which no value here can.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The settings that decide a result: what only decides where and when things are written is set to
+/// one value.
+pub(super) fn deciding(train: &TrainSection) -> TrainSection {
+    TrainSection {
+        output_dir: String::new(),
+        logging_steps: 1,
+        save_total_limit: None,
+        recompute: Recompute::Auto,
+        ..train.clone()
+    }
+}
+
+/// Distinct assistant turns of some examples.
+pub fn training_answers(examples: &[Example]) -> Vec<String> {
+    let mut answers: Vec<String> = examples
+        .iter()
+        .flat_map(|e| &e.conversation.messages)
+        .filter(|m| m.role == Role::Assistant)
+        .map(|m| m.content.clone())
+        .collect();
+    answers.sort();
+    answers.dedup();
+    answers
+}
