@@ -238,9 +238,9 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     │ facts    ┆ #      ┆ #.##   ┆ #.###                        ┆ -                          │
     │ all keep ┆ #      ┆ #.##   ┆ #.###                        ┆ -                          │
     └──────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
-    note: `facts` is too small to pass its margin of #.## alone (# probe exclude a loss of #.## at best)
-          and may stay inconclusive; it still counts in the pooled score, and a proven loss in it is a
-          regression
+    note: `facts` is too small to pass its margin of #.## alone (# probe excludes a loss of #.## at
+          best) and may stay inconclusive; it still counts in the pooled score, and a proven loss in it
+          is a regression
     adapters/good against base
     ┌──────────┬────────┬──────┬───────────┬──────────────────────┬───────┬──────────────┐
     │ suite    ┆ probes ┆ base ┆ candidate ┆ difference           ┆ noise ┆ verdict      │
