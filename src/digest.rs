@@ -49,6 +49,12 @@ pub fn short(digest: &str) -> &str {
     digest.get(..SHORT_CHARS).unwrap_or(digest)
 }
 
+/// A value as a part of a digest. One that cannot be written changes with nothing, which no plain
+/// data can.
+pub fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Several labelled parts on their way to one digest.
 #[derive(Debug, Clone)]
 pub struct Parts(Sha256);

@@ -117,7 +117,7 @@ fn orphans(
     remove: bool,
     screen: &Screen,
 ) -> Result<(), CliError> {
-    let suites = project.suites()?;
+    let suites = project.every_suite()?;
     let living: BTreeSet<ProbeId> = suites
         .iter()
         .flat_map(|suite| suite.probes.iter().map(|probe| suite.id_of(probe)))

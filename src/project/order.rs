@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::digest;
+use crate::digest::{self, json};
 use crate::flow::{Comparison, Measurement, NoiseFloor, Preview, ProbeId, Suite};
 use crate::gate::{Look, Rules, preview};
 use crate::model::Compute;
@@ -213,11 +213,6 @@ fn leaked_by(project: &Project, suites: &[Suite]) -> Vec<ProbeId> {
 fn stored_suites(folder: &Path) -> Option<Vec<Suite>> {
     let bytes = fs::read(folder.join(SUITES_FILE)).ok()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// A value for a digest. One that cannot be written changes with nothing, which no value here can.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Names, sizes, and times of a model's files.

@@ -23,6 +23,14 @@ impl Project {
         Ok(self.loaded_suites.get_or_init(|| suites))
     }
 
+    /// Every probe of those suites, whatever is selected: what is not asked today is not gone.
+    ///
+    /// # Errors
+    /// No such suite, or a wrong one.
+    pub fn every_suite(&self) -> Result<Vec<Suite>, ProjectError> {
+        Ok(suite::load(&self.suite_sources()?, &self.config.vars)?)
+    }
+
     /// As [`Project::suites`], with golden answers that are judged otherwise than they expect.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::atomic_file;
-use crate::digest::Parts;
+use crate::digest::{Parts, json};
 use crate::flow::{Comparison, Phase, RunEvent};
 use crate::lora::{LoraConfig, TargetModules};
 use crate::model::{Keep, ModelRef};
@@ -22,7 +22,7 @@ use super::questions::Questions;
 use super::run_config::{RunConfig, RunProvenance, TrainingConfig, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
-use super::training_request::{TrainingRequest, deciding, json};
+use super::training_request::{TrainingRequest, deciding};
 
 /// Everything that a training run is made of.
 pub struct TrainingJob<'a> {

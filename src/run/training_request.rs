@@ -2,7 +2,7 @@
 //! which a run that was cut short is found again.
 
 use crate::chat::Role;
-use crate::digest::Parts;
+use crate::digest::{Parts, json};
 use crate::flow::Suite;
 use crate::gate::Rules;
 use crate::train::{DataSection, Example, LoraSection, Recompute, TrainSection};
@@ -54,11 +54,6 @@ impl TrainingRequest<'_> {
     pub fn training_answers(&self) -> Vec<String> {
         training_answers(self.examples)
     }
-}
-
-/// A value for a digest. One that cannot be written changes with nothing, which no value here can.
-pub(super) fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// The settings that decide a result: what only decides where and when things are written is set to

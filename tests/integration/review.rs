@@ -149,6 +149,31 @@ fn every_command_of_a_review_speaks_json() {
     assert!(!project.path("snapshots/answers/facts/gone.snap").exists());
 }
 
+/// Removing it would lose what a reviewer accepted.
+#[test]
+fn a_probe_that_is_not_asked_today_is_no_orphan() {
+    let project = project();
+    project.edit("qeval.toml", "[gate]", "[gate]\ntags = [\"sandbox\"]");
+    project.write(
+        "snapshots/answers/facts/capital-peru.snap",
+        "---\n---\nProbe: kept\n",
+    );
+    project.write(
+        "snapshots/answers/facts/gone.snap",
+        "---\n---\nProbe: kept\n",
+    );
+    let orphans = project
+        .qeval("snapshot orphans --format json")
+        .exits(0)
+        .json();
+    let files = orphans["orphans"].as_array().unwrap();
+    assert_eq!(files.len(), 1, "{orphans}");
+    assert!(
+        files[0].as_str().unwrap().ends_with("facts/gone.snap"),
+        "{orphans}"
+    );
+}
+
 #[test]
 fn init_speaks_json() {
     let project = Project::empty();
