@@ -468,18 +468,6 @@ pub struct ComputeArgs {
     pub seed: Option<u64>,
 }
 
-impl ComputeArgs {
-    /// Has the whole program use so many threads.
-    pub fn use_threads(&self) {
-        if let Some(threads) = self.threads {
-            // Fails only when the pool is in use already, and then its size is decided.
-            let _ = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads as usize)
-                .build_global();
-        }
-    }
-}
-
 /// Where runs are kept.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = "Records")]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::exit::Outcome;
 use crate::hub;
 use crate::model::{Compute, Model, ModelFiles};
+use crate::project::use_threads;
 use crate::run::{Bench, Benchmark, Part, RunError, shape};
 
 use super::args::{BenchArgs, BenchPart, OutputFormat};
@@ -24,7 +25,7 @@ struct BenchReport<'a> {
 /// # Errors
 /// The model cannot be found or loaded, or the device cannot be used.
 pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
-    args.compute.use_threads();
+    use_threads(args.compute.threads.map(|n| n as usize));
     let name = args.model.as_deref().unwrap_or(&args.shape);
     let compute = Compute {
         device: args.compute.device,

@@ -129,8 +129,7 @@ impl Project {
             None => {
                 let mut session = self.session(&order.model, order.system.clone())?;
                 if let Some(run) = &order.run {
-                    let kept: crate::record::Provenance = run.provenance()?;
-                    self.keep_moment(&mut session, run, kept.moment())?;
+                    self.keep_moment(&mut session, run)?;
                 }
                 session
             }

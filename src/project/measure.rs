@@ -1,10 +1,10 @@
 //! An order carried out: records are read, and only what no record has is answered.
 
 use crate::flow::{Measurement, NoiseFloor, Subject, Suite};
-use crate::record::{Provenance, Run, SubjectSpec, SuiteProvenance};
+use crate::record::{Provenance, Run, SubjectSpec};
 use crate::run::{
-    Evaluation, EvaluationConfig, LoadedSubject, Questions, RunConfig, RunProvenance, Session,
-    asked_again, evaluation_run, noise_floor, recorded, second_base,
+    Evaluation, EvaluationConfig, LoadedSubject, Questions, RunConfig, Session, asked_again, begun,
+    evaluation_run, noise_floor, recorded, second_base,
 };
 
 use super::error::ProjectError;
@@ -101,8 +101,7 @@ impl Project {
     /// session then renders prompts as at the run's own moment.
     fn run_of(&self, order: &Order, session: &mut Session) -> Result<Run, ProjectError> {
         if let Some(run) = &order.run {
-            let kept: Provenance = run.provenance()?;
-            self.keep_moment(session, run, kept.moment())?;
+            self.keep_moment(session, run)?;
             return Ok(run.clone());
         }
         let identity = crate::digest::Parts::new("evaluation")
@@ -110,34 +109,18 @@ impl Project {
             .part("system", session.dateless_system()?)
             .finish();
         if let Some(run) = evaluation_run(&self.store, &identity)? {
-            let kept: Provenance = run.provenance()?;
-            self.keep_moment(session, &run, kept.moment())?;
+            self.keep_moment(session, &run)?;
             return Ok(run);
         }
-        let suites = order.suites.iter().map(|s| SuiteProvenance {
-            name: s.name.clone(),
-            digest: s.digest.clone(),
-        });
-        let provenance = RunProvenance {
-            base: session.base.clone(),
-            system: Some(session.effective_system.text.clone()),
-            suites: suites.collect(),
-            device: session.engine_name(),
-            threads: rayon::current_num_threads(),
-            seed: order.seed,
-            moment_unix_s: Some(session.template.moment()),
-            ..Provenance::of("run", RunConfig::Evaluation(EvaluationConfig { identity }))
-        };
+        let config = RunConfig::Evaluation(EvaluationConfig { identity });
+        let provenance = begun("run", session, &order.suites, order.seed, config);
         Ok(self.store.create(None, &provenance)?)
     }
 
     /// Has prompts rendered as at a run's own moment, and says so where it shows.
-    pub(super) fn keep_moment(
-        &self,
-        session: &mut Session,
-        run: &Run,
-        moment: u64,
-    ) -> Result<(), ProjectError> {
+    pub(super) fn keep_moment(&self, session: &mut Session, run: &Run) -> Result<(), ProjectError> {
+        let kept: Provenance = run.provenance()?;
+        let moment = kept.moment();
         if session.template.moment() != moment && session.keep_moment(moment)? {
             self.notice(format!(
                 "the chat template prints the date; prompts keep that of {}, so that its answers \

@@ -17,7 +17,7 @@ mod training;
 pub use error::ProjectError;
 pub use gate_record::{GatedCandidate, snapshot_context};
 pub use measure::MeasuredOrder;
-pub use open::{Listener, Project};
+pub use open::{Listener, Project, use_threads};
 pub use order::Order;
 pub use overrides::Overrides;
 pub use training::{PreparedTraining, model_path};

@@ -45,6 +45,16 @@ struct Workers {
     interrupt: Interrupt,
 }
 
+/// Has the whole program use so many worker threads; `None` is one a core.
+pub fn use_threads(threads: Option<usize>) {
+    if let Some(threads) = threads {
+        // Fails only when the pool is in use already, and then its size is decided.
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global();
+    }
+}
+
 impl Project {
     /// Reads the configuration named, else `qeval.toml` here, else takes the defaults.
     ///
@@ -69,12 +79,7 @@ impl Project {
         overrides: Overrides,
         listener: Listener,
     ) -> Result<Self, ProjectError> {
-        if let Some(threads) = overrides.threads {
-            // Fails only when the pool is in use already, and then its size is decided.
-            let _ = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global();
-        }
+        use_threads(overrides.threads);
         if let Some(seed) = overrides.seed {
             config.train.seed = seed;
         }

@@ -4,7 +4,6 @@
 use crate::config::QevalConfig;
 use crate::flow::Preview;
 use crate::gate::{Rules, preview};
-use crate::record::Provenance;
 use crate::run::{
     Questions, Session, TrainOutcome, TrainingJob, TrainingRequest, leaked, rehearse, training_run,
 };
@@ -111,8 +110,7 @@ impl Project {
     /// The records cannot be read.
     pub fn resume_moment(&self, session: &mut Session, asked: &str) -> Result<(), ProjectError> {
         if let Some(run) = training_run(&self.store, asked)? {
-            let kept: Provenance = run.provenance()?;
-            self.keep_moment(session, &run, kept.moment())?;
+            self.keep_moment(session, &run)?;
         }
         Ok(())
     }

@@ -96,14 +96,6 @@ impl Report {
             candidates: candidates.collect(),
         }
     }
-
-    /// Indented JSON with a line end.
-    ///
-    /// # Errors
-    /// None that these structs can cause; serde's signature has one.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
 }
 
 /// A training run's checkpoints.
@@ -151,14 +143,6 @@ impl TrainReport {
             checkpoints: checkpoints.collect(),
         }
     }
-
-    /// Indented JSON with a line end.
-    ///
-    /// # Errors
-    /// None that these structs can cause; serde's signature has one.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
 }
 
 #[cfg(test)]
@@ -169,7 +153,7 @@ mod tests {
     #[test]
     fn a_report_reads_back_as_it_was_written() {
         let report = Report::new(&two_candidates(), None);
-        let text = report.to_json().unwrap();
+        let text = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 
@@ -181,7 +165,7 @@ mod tests {
         let mut report = Report::new(&comparison, None);
         report.candidates[0].changes.truncate(1);
         report.candidates[0].verdict.suites.truncate(1);
-        insta::assert_snapshot!(report.to_json().unwrap(), @r#"
+        insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap(), @r#"
         {
           "version": 1,
           "base": "base",
@@ -294,7 +278,7 @@ mod tests {
             causes: vec!["silent: 9 of 10 answers are empty".into()],
         };
         let report = TrainReport::new(&[row], None);
-        let text = report.to_json().unwrap();
+        let text = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<TrainReport>(&text).unwrap(), report);
     }
 }

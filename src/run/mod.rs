@@ -55,7 +55,7 @@ pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
 pub use rubric::RubricQuestion;
 pub use run_config::{
-    EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, evaluation_run, training_run,
+    EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, evaluation_run, training_run,
 };
 pub use sandbox::{Sandbox, SandboxLimits};
 pub use scoring::{CheckSettings, Scoring};

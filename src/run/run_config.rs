@@ -3,9 +3,12 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::flow::Suite;
 use crate::gate::Rules;
-use crate::record::{Provenance, RecordError, Run, Store};
+use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance};
 use crate::train::{DataSection, LoraSection, TrainSection};
+
+use super::session::Session;
 
 /// A run's provenance with what it was asked to do.
 pub type RunProvenance = Provenance<RunConfig>;
@@ -95,6 +98,30 @@ impl<'de> Deserialize<'de> for RunConfig {
             Tagged::Training(config) => RunConfig::Training(config),
             Tagged::Evaluation(config) => RunConfig::Evaluation(config),
         })
+    }
+}
+
+/// The provenance of a run that begins now, by what is loaded and asked.
+pub fn begun(
+    command: &str,
+    session: &Session,
+    suites: &[Suite],
+    seed: u64,
+    config: RunConfig,
+) -> RunProvenance {
+    let suites = suites.iter().map(|s| SuiteProvenance {
+        name: s.name.clone(),
+        digest: s.digest.clone(),
+    });
+    RunProvenance {
+        base: session.base.clone(),
+        system: Some(session.effective_system.text.clone()),
+        suites: suites.collect(),
+        device: session.engine_name(),
+        threads: rayon::current_num_threads(),
+        seed,
+        moment_unix_s: Some(session.template.moment()),
+        ..Provenance::of(command, config)
     }
 }
 

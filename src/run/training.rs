@@ -7,7 +7,7 @@ use crate::digest::{Parts, json};
 use crate::flow::{Comparison, Phase, RunEvent};
 use crate::lora::{LoraConfig, TargetModules};
 use crate::model::{Keep, ModelRef};
-use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance, TrainLog};
+use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
     Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetSelection, Tokenized,
     Training, split,
@@ -19,7 +19,7 @@ use super::evaluate::Evaluation;
 use super::gating::{Gate, GatedCheckpoint, TrainEntry};
 use super::memory;
 use super::questions::Questions;
-use super::run_config::{RunConfig, RunProvenance, TrainingConfig, with_identity};
+use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
 use super::training_request::{TrainingRequest, deciding};
@@ -267,10 +267,6 @@ impl TrainingJob<'_> {
             return Ok(run);
         }
         let session = self.asking.session;
-        let suites = self.questions.suites.iter().map(|s| SuiteProvenance {
-            name: s.name.clone(),
-            digest: s.digest.clone(),
-        });
         let config = RunConfig::Training(Box::new(TrainingConfig {
             identity: identity.to_owned(),
             asked: self.request.digest(session),
@@ -280,16 +276,8 @@ impl TrainingJob<'_> {
             rules: self.request.rules.clone(),
             training_answers: self.request.training_answers(),
         }));
-        let provenance = RunProvenance {
-            base: session.base.clone(),
-            system: Some(session.effective_system.text.clone()),
-            suites: suites.collect(),
-            device: session.engine_name(),
-            threads: rayon::current_num_threads(),
-            seed: self.request.train.seed,
-            moment_unix_s: Some(session.template.moment()),
-            ..Provenance::of(self.command, config)
-        };
+        let (suites, seed) = (&self.questions.suites, self.request.train.seed);
+        let provenance = begun(self.command, session, suites, seed, config);
         let run = self.store.create(self.name, &provenance)?;
         let suites = serde_json::to_vec(&self.questions.suites).unwrap_or_default();
         atomic_file::write(&run.folder().join(SUITES_FILE), suites).map_err(RecordError::from)?;
