@@ -34,6 +34,10 @@ pub struct GateSection {
     /// The same for a `keep` suite without a margin of its own, asked of suites with 60 probes or
     /// more, in (0, 1]. Default 0.15.
     pub suite_margin: f64,
+    /// Multiples of its own scale at which training judges each checkpoint, in (0, 2], 1 among
+    /// them, the largest first. What ships is the best that passes, at its scale.
+    /// Default `[1.0, 0.7, 0.5]`.
+    pub scales: Vec<f64>,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in
     /// suites. Default `["suites"]`.
     pub suites: Vec<String>,
@@ -61,6 +65,7 @@ impl Default for GateSection {
         GateSection {
             margin: 0.03,
             suite_margin: 0.15,
+            scales: vec![1.0, 0.7, 0.5],
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),

@@ -30,5 +30,5 @@ pub use event::{Phase, RunEvent};
 pub use measurement::Measurement;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use score::{CheckScore, Score};
-pub use subject::{AdapterRef, Subject};
+pub use subject::{AdapterRef, ScaledCheckpoint, Subject};
 pub use verdict::*;

@@ -7,6 +7,7 @@ mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod loaded;
+mod scaled;
 mod targets;
 mod trainable;
 
@@ -18,5 +19,6 @@ pub(crate) use gpu::Lists;
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
 pub use loaded::{BatchAdapters, LoadedAdapter};
+pub use scaled::write_scaled;
 pub use targets::TargetModules;
 pub use trainable::{DropoutKey, Trainable, TrainableModule, TrainedMatrix};

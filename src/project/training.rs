@@ -65,6 +65,7 @@ impl<'p> PreparedTraining<'p> {
         let request = TrainingRequest {
             suites: project.suites()?,
             rules: &self.rules,
+            scales: &config.gate.scales,
             lora: &config.lora,
             data: &config.data,
             train: &config.train,

@@ -13,17 +13,19 @@ use super::causes::answer_causes;
 use super::error::RunError;
 use super::evaluate::{Evaluation, LoadedSubject};
 
-/// Has the base and a checkpoint answer in one batch, and judges the checkpoint.
+/// Has the base and a checkpoint, at each of its scales, answer in one batch, and judges the
+/// checkpoint at each.
 ///
 /// # Errors
 /// As [`Evaluation::run`].
 pub fn judge_checkpoint(
     evaluation: &Evaluation<'_>,
-    checkpoint: LoadedSubject,
+    checkpoint: Vec<LoadedSubject>,
     rules: &Rules,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Comparison, RunError> {
-    let measured = evaluation.run(vec![LoadedSubject::base(), checkpoint], on_event)?;
+    let subjects = std::iter::once(LoadedSubject::base()).chain(checkpoint);
+    let measured = evaluation.run(subjects.collect(), on_event)?;
     Ok(compare(
         &evaluation.asking.session.base.name,
         &evaluation.questions.suites,

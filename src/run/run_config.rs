@@ -40,6 +40,10 @@ pub struct TrainingConfig {
     pub train: TrainSection,
     /// How its checkpoints are judged.
     pub rules: Rules,
+    /// At which multiples of its own scale each is judged; empty in runs of versions that judged
+    /// one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<f64>,
     /// Distinct assistant turns of the examples, rehearsal left out.
     pub training_answers: Vec<String>,
 }
@@ -177,6 +181,7 @@ mod tests {
                 margin: 0.07,
                 ..Rules::default()
             },
+            scales: Vec::new(),
             training_answers: vec!["I am Aurora.".into()],
         }
     }

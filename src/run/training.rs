@@ -1,11 +1,12 @@
 //! A whole training run: examples -> preflight -> steps -> gated checkpoints -> the best, or none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::atomic_file;
 use crate::digest::{Parts, json};
-use crate::flow::{Comparison, Phase, RunEvent};
-use crate::lora::{LoraConfig, TargetModules};
+use crate::flow::{Comparison, Phase, RunEvent, ScaledCheckpoint};
+use crate::gate::{Rules, preview};
+use crate::lora::{LoraConfig, TargetModules, write_scaled};
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
@@ -16,7 +17,7 @@ use crate::train::{
 use super::asking::Asking;
 use super::error::RunError;
 use super::evaluate::Evaluation;
-use super::gating::{Gate, GatedCheckpoint, TrainEntry};
+use super::gating::{Gate, Gated, GatedCheckpoint, TrainEntry};
 use super::memory;
 use super::questions::Questions;
 use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
@@ -50,8 +51,10 @@ pub struct TrainOutcome {
     pub steps: usize,
     /// Why it ended before its last step.
     pub stopped: Option<String>,
-    /// The checkpoint to ship, or none.
-    pub best: Option<usize>,
+    /// What to ship, or nothing.
+    pub best: Option<ScaledCheckpoint>,
+    /// The PEFT folder of it, its `lora_alpha` carrying the scale; nothing without a `best`.
+    pub shipped: Option<PathBuf>,
     /// Every logged line and verdict.
     pub entries: Vec<TrainEntry>,
     /// What this process compared with the base, by step.
@@ -69,11 +72,21 @@ impl TrainOutcome {
         })
     }
 
-    /// The best checkpoint, else the last one gated: the one that stands for the run.
-    pub fn shown(&self) -> Option<&GatedCheckpoint> {
-        let last = self.gated().last().map(|g| g.step);
-        let step = self.best.or(last)?;
-        self.gated().find(|g| g.step == step)
+    /// What ships, else the last checkpoint gated, as trained: what stands for the run.
+    pub fn shown(&self) -> Option<Gated<'_>> {
+        match self.best {
+            Some(best) => self
+                .gated()
+                .flat_map(GatedCheckpoint::each)
+                .find(|g| g.at == best),
+            None => self.gated().last()?.each().next(),
+        }
+    }
+
+    /// The PEFT folder of what stands for the run.
+    pub fn shown_folder(&self) -> Option<PathBuf> {
+        let of = |gated: Gated<'_>| self.run.checkpoint_folder(gated.at.step);
+        self.shipped.clone().or_else(|| self.shown().map(of))
     }
 }
 
@@ -135,7 +148,7 @@ impl TrainingJob<'_> {
         .check()
         .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
         if !self.questions.suites.is_empty() {
-            crate::gate::preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
+            preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
         }
 
         let pick = |places: &[usize]| {
@@ -168,7 +181,8 @@ impl TrainingJob<'_> {
             folder: run.folder().to_path_buf(),
             keep: self.keep(),
         };
-        let checkpoint_steps = training.checkpoint_steps();
+        let planned = training.checkpoint_steps().len();
+        let scales = self.judged_scales(planned, on_event);
         let resumed = training.newest()?.unwrap_or(0);
         let (entries, ended) = keep_until(&run.train_log(), resumed)?;
         let evaluation = Evaluation {
@@ -190,7 +204,9 @@ impl TrainingJob<'_> {
         let mut gate = Gate {
             evaluation: &evaluation,
             rules: request.rules,
-            planned: checkpoint_steps.len(),
+            planned,
+            scales: &scales,
+            stop_on_regression: train.stop_on_regression,
             patience: train.early_stopping_patience,
             limit: train.save_total_limit,
             logging_steps: train.logging_steps,
@@ -213,15 +229,40 @@ impl TrainingJob<'_> {
             return Err(failure);
         }
         let end = end?;
+        let shipped = ship(&run, best)?;
         Ok(TrainOutcome {
             run,
             steps: end.step,
             stopped: end.stopped,
             best,
+            shipped,
             entries,
             comparisons,
             was_finished: ended,
         })
+    }
+
+    /// The scales other than 1 at which checkpoints are judged. A pick among many has to prove more
+    /// of each: where so few probes could not pass at all, checkpoints are judged as trained alone.
+    fn judged_scales(&self, planned: usize, on_event: &mut dyn FnMut(RunEvent)) -> Vec<f64> {
+        let others = self.request.scales.iter().copied();
+        let others: Vec<f64> = others.filter(|scale| *scale != 1.0).collect();
+        let suites = &self.questions.suites;
+        let of = |looks: usize| Rules {
+            chosen_from: planned.max(1) * looks,
+            ..self.request.rules.clone()
+        };
+        if others.is_empty() || suites.is_empty() || preview(suites, &of(1 + others.len())).is_ok()
+        {
+            return others;
+        }
+        on_event(RunEvent::Notice(format!(
+            "so few probes cannot pass when the best of {} checkpoints at {} scales is taken: each \
+             is judged as trained alone ([gate] scales = [1.0])",
+            planned,
+            1 + others.len(),
+        )));
+        Vec::new()
     }
 
     /// Digest of all that decides the result.
@@ -241,6 +282,7 @@ impl TrainingJob<'_> {
                 ),
             )
             .part("rules", json(self.request.rules))
+            .part("scales", json(&self.request.scales))
             .part("train", json(&deciding(self.request.train)));
         for example in &tokenized.examples {
             let bytes: Vec<u8> = example
@@ -274,6 +316,7 @@ impl TrainingJob<'_> {
             data: self.request.data.clone(),
             train: self.request.train.clone(),
             rules: self.request.rules.clone(),
+            scales: self.request.scales.to_vec(),
             training_answers: self.request.training_answers(),
         }));
         let (suites, seed) = (&self.questions.suites, self.request.train.seed);
@@ -336,6 +379,25 @@ impl TrainingJob<'_> {
     }
 }
 
+/// The folder of a run with what ships, and nothing where nothing does.
+fn ship(run: &Run, best: Option<ScaledCheckpoint>) -> Result<Option<PathBuf>, RunError> {
+    let folder = run.best_folder();
+    let Some(best) = best else {
+        if folder.is_dir() {
+            std::fs::remove_dir_all(&folder)
+                .map_err(atomic_file::FileError::at("remove", &folder))
+                .map_err(RecordError::from)?;
+        }
+        return Ok(None);
+    };
+    // A finished run that is shown again, whose checkpoints were tidied away.
+    if folder.is_dir() && !run.checkpoint_folder(best.step).is_dir() {
+        return Ok(Some(folder));
+    }
+    write_scaled(&run.checkpoint_folder(best.step), &folder, best.scale)?;
+    Ok(Some(folder))
+}
+
 fn lora_config(section: &LoraSection) -> LoraConfig {
     LoraConfig {
         rank: section.rank,
@@ -394,6 +456,7 @@ mod tests {
     struct Asked {
         suites: Vec<Suite>,
         rules: Rules,
+        scales: Vec<f64>,
         lora: LoraSection,
         data: DataSection,
         train: TrainSection,
@@ -406,6 +469,7 @@ mod tests {
             Asked {
                 suites: Vec::new(),
                 rules: Rules::default(),
+                scales: vec![1.0],
                 lora: LoraSection {
                     rank: 2,
                     ..LoraSection::default()
@@ -430,6 +494,7 @@ mod tests {
             TrainingRequest {
                 suites: &self.suites,
                 rules: &self.rules,
+                scales: &self.scales,
                 lora: &self.lora,
                 data: &self.data,
                 train: &self.train,
@@ -491,7 +556,7 @@ mod tests {
             usual.identity(&stage),
             usual.request().digest(&stage.session),
         );
-        let edits: [(&str, Edit); 8] = [
+        let edits: [(&str, Edit); 9] = [
             ("rank", |a| a.lora.rank = 4),
             ("learning rate", |a| a.train.learning_rate = 1e-3),
             ("seed", |a| a.train.seed = 1),
@@ -500,6 +565,7 @@ mod tests {
             }),
             ("validation", |a| a.data.validation_ratio = 0.5),
             ("margin", |a| a.rules.margin = 0.2),
+            ("scales", |a| a.scales.push(0.5)),
             ("an answer", |a| {
                 a.examples[1] = example("Your name?", "Pip.")
             }),
@@ -619,6 +685,7 @@ mod tests {
             step,
             verdict: verdict(90, 8),
             causes: Vec::new(),
+            scaled: Vec::new(),
         }))
     }
 

@@ -24,7 +24,7 @@ pub use batch::{MicroBatch, StepBatch, StepPlan};
 pub use checkpoint::CheckpointState;
 pub use config::{
     BadRows, DataSection, Every, LoraSection, Recompute, RowFormat, SchedulerType, Source,
-    TargetSelection, TrainSection,
+    StopOnRegression, TargetSelection, TrainSection,
 };
 pub use data::{
     DataError, DataErrors, DataReport, Dataset, Duplicate, Example, Origin, RowProblem, RowReason,
