@@ -58,9 +58,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Train; every checkpoint goes through the suites
     #[command(after_help = after(
-        "Stops on a proven regression or when patience runs out, keeps the best passing \
-         checkpoint, and goes on from the last checkpoint after a crash. Exits 1 when nothing may \
-         ship."
+        "Judges each checkpoint at several scales, stops when two in a row are lost at each or when \
+         patience runs out, and writes the best that passes to RUN/best. Goes on from the last \
+         checkpoint after a crash. Exits 1 when nothing may ship."
     ))]
     Train(TrainArgs),
     /// Answer the suites, score the answers, and store the records
@@ -85,6 +85,8 @@ pub enum Command {
     Snapshot(SnapshotArgs),
     /// Test the suites themselves
     Suite(SuiteArgs),
+    /// Turn an adapter down until it passes
+    Adapter(AdapterArgs),
     /// Print a page of the guide, or name them all
     #[command(after_help = EXIT_CODES)]
     Help(HelpArgs),
@@ -264,6 +266,55 @@ pub enum SuiteAction {
          imported."
     ))]
     Import(SuiteImportArgs),
+}
+
+/// Arguments of `adapter`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AdapterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: AdapterAction,
+}
+
+/// What `adapter` does.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdapterAction {
+    /// Find the largest scale at which an adapter passes, and write the folder of it
+    #[command(after_help = after(&format!(
+        "The scale is halved and narrowed down over one loaded base. The folder has the same \
+         matrices and an `lora_alpha` that carries the scale, so that vLLM, llama.cpp, and PEFT \
+         apply it. Exits 1 when it passes at no scale.\n\n{SUBJECTS}"
+    )))]
+    Scale(AdapterScaleArgs),
+}
+
+/// Arguments of `adapter scale`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AdapterScaleArgs {
+    /// A PEFT folder or a checkpoint
+    #[arg(value_name = "ADAPTER")]
+    pub subject: String,
+    /// Where the scaled adapter is written; nothing may be there [default: beside the adapter, as
+    /// NAME-at-0.62]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How closely the scale is found, above 0 and below 1
+    #[arg(long, value_name = "STEP", default_value_t = 0.05, value_parser = part)]
+    pub tolerance: f64,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// Reads a number between 0 and 1.
+///
+/// # Errors
+/// What it may be.
+fn part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(part) if part > 0.0 && part < 1.0 => Ok(part),
+        _ => Err("give a number above 0 and below 1, such as 0.05".into()),
+    }
 }
 
 /// Arguments of `suite import`.

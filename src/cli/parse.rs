@@ -301,6 +301,7 @@ mod tests {
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
           suite     Test the suites themselves
+          adapter   Turn an adapter down until it passes
           help      Print a page of the guide, or name them all
           bench     Measure how fast this machine answers and trains, beside what its hardware allows
 
@@ -438,8 +439,9 @@ mod tests {
         Model:
               --model <MODEL>  The base model [default: what the configuration says]
 
-        Stops on a proven regression or when patience runs out, keeps the best passing checkpoint, and goes
-        on from the last checkpoint after a crash. Exits 1 when nothing may ship.
+        Judges each checkpoint at several scales, stops when two in a row are lost at each or when patience
+        runs out, and writes the best that passes to RUN/best. Goes on from the last checkpoint after a
+        crash. Exits 1 when nothing may ship.
         ");
         insta::assert_snapshot!(own_help("run"), @"
         Answer the suites, score the answers, and store the records
