@@ -122,7 +122,8 @@ pub struct InitArgs {
 /// Arguments of `demo`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct DemoArgs {
-    /// The model's GGUF file or folder [default: smollm2-135m, fetched when it is not there]
+    /// The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+    /// qwen2.5-coder-0.5b [default: smollm2-135m, fetched when it is not there]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
     /// How to compute.
@@ -467,8 +468,8 @@ pub struct ModelArgs {
     /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The base model: a Hugging Face folder or id, a GGUF file, or smollm2-135m [default: what
-    /// the configuration says]
+    /// The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+    /// qwen2.5-coder-0.5b [default: what the configuration says]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 }

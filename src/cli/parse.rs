@@ -358,8 +358,8 @@ mod tests {
         Model:
               --config <FILE>  The configuration; the default may be missing, a named one may not [default:
                                qeval.toml]
-              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, or smollm2-135m
-                               [default: what the configuration says]
+              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+                               qwen2.5-coder-0.5b [default: what the configuration says]
 
         Probes:
               --suite <SUITE>  A suite file, a folder of them, or the name of a built-in suite; may be
@@ -422,8 +422,8 @@ mod tests {
         Usage: qeval demo [OPTIONS]
 
         Model:
-              --model <MODEL>  The model's GGUF file or folder [default: smollm2-135m, fetched when it is
-                               not there]
+              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+                               qwen2.5-coder-0.5b [default: smollm2-135m, fetched when it is not there]
 
         Trains one careless and one careful adapter, gates every checkpoint of both, and prints what each of
         them answers. Exits 0 when both verdicts are as they should be.

@@ -9,7 +9,7 @@ use crate::model::Dtype;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelSection {
     /// A Hugging Face folder or a GGUF file (relative to the folder of `qeval.toml`), a hub id, or
-    /// the built-in name `smollm2-135m`. Default `"smollm2-135m"`.
+    /// a built-in name: `smollm2-135m`, `qwen2.5-coder-0.5b`. Default `"smollm2-135m"`.
     pub path: String,
     /// What a GPU computes in: `"auto"`, `"bfloat16"`, or `"float16"`. A CPU computes in F32.
     /// Default `"auto"`: float16 for weights stored as F16 or quantized, else bfloat16.
