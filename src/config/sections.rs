@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::LearnRule;
 use crate::model::Dtype;
 
 /// `[model]`: the base.
@@ -34,6 +35,9 @@ pub struct GateSection {
     /// The same for a `keep` suite without a margin of its own, asked of suites with 60 probes or
     /// more, in (0, 1]. Default 0.15.
     pub suite_margin: f64,
+    /// What it means that a `learn` suite misses its target: `"require"`, the candidate does not
+    /// ship, or `"warn"`. Default `"require"`.
+    pub learn: LearnRule,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in
     /// suites. Default `["suites"]`.
     pub suites: Vec<String>,
@@ -61,6 +65,7 @@ impl Default for GateSection {
         GateSection {
             margin: 0.03,
             suite_margin: 0.15,
+            learn: LearnRule::Require,
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),

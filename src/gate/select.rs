@@ -2,8 +2,8 @@
 
 use crate::flow::Verdict;
 
-/// The step with the highest `learn` score among the checkpoints that may be kept
-/// ([`Verdict::may_keep`]); ties go to the earlier step, and without `learn` suites all tie.
+/// The step with the highest `learn` score among the checkpoints that may ship
+/// ([`Verdict::may_ship`]); ties go to the earlier step, and without `learn` suites all tie.
 /// `None`: do not ship any of them.
 ///
 /// # Examples
@@ -38,9 +38,19 @@ use crate::flow::Verdict;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn select_best(checkpoints: &[(usize, &Verdict)]) -> Option<usize> {
+    highest(checkpoints, Verdict::may_ship)
+}
+
+/// The step that leads a run which is still training: the best, else, while none has learned enough
+/// yet, the one with the highest `learn` score among those that may be kept ([`Verdict::may_keep`]).
+pub fn select_leading(checkpoints: &[(usize, &Verdict)]) -> Option<usize> {
+    select_best(checkpoints).or_else(|| highest(checkpoints, Verdict::may_keep))
+}
+
+fn highest(checkpoints: &[(usize, &Verdict)], may: fn(&Verdict) -> bool) -> Option<usize> {
     let learned = |verdict: &Verdict| verdict.learn.as_ref().map_or(0.0, |learn| learn.mean);
     let mut best: Option<(usize, f64)> = None;
-    for &(step, verdict) in checkpoints.iter().filter(|(_, verdict)| verdict.may_keep()) {
+    for &(step, verdict) in checkpoints.iter().filter(|(_, verdict)| may(verdict)) {
         let score = learned(verdict);
         // Means over the same probes differ by rounding only, or by a whole draw.
         let better = match best {
@@ -89,6 +99,23 @@ mod tests {
             select_best(&[(20, &early), (40, &best), (60, &parrot)]),
             Some(40)
         );
+    }
+
+    /// 0.8 is to be reached.
+    #[test]
+    fn what_learned_too_little_leads_but_is_not_the_best() {
+        let (early, later, enough) = (verdict(90, 2), verdict(90, 5), verdict(90, 8));
+        let training = [(20, &early), (40, &later)];
+        assert_eq!(select_best(&training), None);
+        assert_eq!(select_leading(&training), Some(40));
+        let all = [(20, &early), (40, &enough), (60, &later)];
+        assert_eq!(
+            (select_best(&all), select_leading(&all)),
+            (Some(40), Some(40))
+        );
+        let mut warned = verdict(90, 5);
+        warned.learn_rule = crate::flow::LearnRule::Warn;
+        assert_eq!(select_best(&[(20, &warned)]), Some(20));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::style::{ROWS, Style, Tone, difference, loss, score};
 use super::terminal::decision_tone;
 use super::wrap::wrapped;
-use crate::flow::{SuiteState, Verdict};
+use crate::flow::{Decision, SuiteState, Verdict};
 
 /// One checkpoint, with what was measured of it.
 #[derive(Debug, Clone)]
@@ -77,8 +77,17 @@ pub fn checkpoint_table(rows: &[CheckpointRow], best: Option<usize>, style: Styl
         } else {
             ""
         };
-        let said = format!("{}{}{mark}", row.verdict.decision, lost_suites(row.verdict));
-        cells.push((decision_tone(row.verdict.decision), said));
+        let said = format!(
+            "{}{}{mark}",
+            row.verdict.headline(),
+            lost_suites(row.verdict)
+        );
+        // Learning less early in training is no alarm.
+        let tone = match row.verdict.learned_enough() {
+            false if row.verdict.decision == Decision::Pass => Tone::Open,
+            _ => decision_tone(row.verdict.decision),
+        };
+        cells.push((tone, said));
         table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
     }
     let mut text = style.rendered(&table);
@@ -114,7 +123,7 @@ fn lost_suites(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{careful, careless, readable};
+    use crate::report::testing::{careful, careless, readable, too_little};
 
     fn row<'a>(step: usize, verdict: &'a Verdict, causes: &[&str]) -> CheckpointRow<'a> {
         CheckpointRow {
@@ -147,6 +156,26 @@ mod tests {
         └──────┴────────┴─────────────┴──────────────────────┴──────────────────┘
         step 60: repeats a training answer in 61 of 100 answers
         best: step 40
+        ");
+    }
+
+    #[test]
+    fn a_checkpoint_that_learned_too_little_says_so() {
+        let (early, mut lost) = (too_little(), careless());
+        lost.suites[0].state = SuiteState::Missed;
+        let rows = [row(20, &early, &[]), row(40, &lost, &[])];
+        let style = Style {
+            color: true,
+            width: 120,
+        };
+        insta::assert_snapshot!(readable(&checkpoint_table(&rows, None, style)), @"
+        ┌──────┬────────┬─────────────┬──────────────────────┬────────────────────┐
+        │<bold> step </>┆<bold> loss   </>┆<bold> learn score </>┆<bold> keep difference      </>┆<bold> verdict            </>│
+        ╞══════╪════════╪═════════════╪══════════════════════╪════════════════════╡
+        │ 20   ┆ 0.100  ┆ 0.35        ┆ -0.01 [-0.05, +0.03] ┆<yellow> learned too little </>│
+        │ 40   ┆ 0.0250 ┆ 1.00        ┆ -0.66 [-0.75, -0.55] ┆<red> regression: code   </>│
+        └──────┴────────┴─────────────┴──────────────────────┴────────────────────┘
+        <red>none: do not ship</>
         ");
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::flow::{AdapterRef, Comparison, Decision, Phase, RunEvent, Subject, Verdict};
-use crate::gate::{Look, Rules, select_best};
+use crate::gate::{Look, Rules, select_best, select_leading};
 use crate::lora::LoadedAdapter;
 use crate::record::TrainLog;
 use crate::text::plural;
@@ -84,12 +84,18 @@ impl Gate<'_, '_> {
 
     /// The best checkpoint so far by the selection rule.
     pub fn best(&self) -> Option<usize> {
-        let gated: Vec<(usize, &Verdict)> = self
-            .gated()
-            .into_iter()
-            .map(|g| (g.step, &g.verdict))
-            .collect();
-        select_best(&gated)
+        select_best(&self.verdicts())
+    }
+
+    /// The checkpoint to beat: the best, or the nearest to one. Learning less early in training is
+    /// no reason to stop, nor to remove it.
+    fn leading(&self) -> Option<usize> {
+        select_leading(&self.verdicts())
+    }
+
+    fn verdicts(&self) -> Vec<(usize, &Verdict)> {
+        let gated = self.gated().into_iter();
+        gated.map(|g| (g.step, &g.verdict)).collect()
     }
 
     fn gate(&mut self, checkpoint: &CheckpointView<'_>) -> Result<Option<String>, RunError> {
@@ -147,7 +153,7 @@ impl Gate<'_, '_> {
         }
         let patience = self.patience?;
         let gated = self.gated();
-        let best = self.best();
+        let best = self.leading();
         // Gates since the best was written; none yet counts from the start.
         let since = gated
             .iter()
@@ -166,7 +172,7 @@ impl Gate<'_, '_> {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        let best = self.best();
+        let best = self.leading();
         let mut kept = self.evaluation.run.run().checkpoints()?;
         kept.sort_by_key(|c| c.step);
         let mut over = kept.len().saturating_sub(limit.max(1));
@@ -368,6 +374,16 @@ mod tests {
         assert_eq!(stopped(&gates[..3], Some(2), false), None);
         assert_eq!(stopped(&gates, None, false), None, "off");
         assert_eq!(stopped(&gates, Some(2), true), None, "it ends anyway");
+    }
+
+    /// A run that learns slowly is going on well: 0.8 is to be reached at its end.
+    #[test]
+    fn learning_less_early_is_no_reason_to_stop() {
+        let slow = [(10, 90, 1), (20, 90, 3), (30, 90, 6)];
+        assert_eq!(stopped(&slow, Some(1), false), None);
+        let stuck = [(10, 90, 1), (20, 90, 3), (30, 90, 3), (40, 90, 2)];
+        let reason = "2 gates without a better checkpoint than ckpt-20";
+        assert_eq!(stopped(&stuck, Some(2), false).as_deref(), Some(reason));
     }
 
     /// The base is the first to beat: gates of which none may ship count from the start.
