@@ -10,6 +10,7 @@ use crate::run::RunError;
 
 use super::args::{AdapterAction, AdapterArgs, AdapterScaleArgs, OutputFormat};
 use super::error::CliError;
+use super::outcome::outcome_of;
 use super::output::Screen;
 
 /// `qeval adapter ...`
@@ -52,8 +53,9 @@ fn scale(args: &AdapterScaleArgs, screen: &Screen) -> Result<Outcome, CliError> 
             .map_err(|error| ProjectError::from(RunError::from(error)))?;
     }
     show(args, screen, &found, folder.map(|(_, folder)| folder))?;
-    Ok(match found.scale {
-        Some(_) => Outcome::Pass,
+    // What keeps enough may have been turned down until it has learned too little.
+    Ok(match found.look() {
+        Some(look) => outcome_of(&look.candidate.verdict),
         None => Outcome::Regression,
     })
 }

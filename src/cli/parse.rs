@@ -318,7 +318,7 @@ mod tests {
 
         Exit codes:
           0  pass
-          1  regression, or nothing may ship
+          1  regression, too little learned, or nothing may ship
           2  inconclusive: neither is proven, and the report says what would do
           3  could not measure: usage error, bad input, missing model, or a crash
         ");
@@ -402,7 +402,7 @@ mod tests {
 
         Exit codes:
           0  pass
-          1  regression, or nothing may ship
+          1  regression, too little learned, or nothing may ship
           2  inconclusive: neither is proven, and the report says what would do
           3  could not measure: usage error, bad input, missing model, or a crash
         ");

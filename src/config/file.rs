@@ -376,6 +376,23 @@ mod tests {
     }
 
     #[test]
+    fn a_missed_target_may_only_warn() {
+        use crate::flow::LearnRule;
+        let learn = |text: &str| parse("qeval.toml", text).unwrap().gate.learn;
+        assert_eq!(learn(""), LearnRule::Require);
+        assert_eq!(learn("[gate]\nlearn = \"warn\"\n"), LearnRule::Warn);
+        insta::assert_snapshot!(errors("[gate]\nlearn = \"warning\"\n"), @r#"
+        qeval.toml:2:9: `learn` in [gate] is "warning"
+          2 | learn = "warning"
+            |         ^^^^^^^^^
+          rule: `learn` wants "require" or "warn"
+          nearest: `warn`
+
+        1 error in qeval.toml
+        "#);
+    }
+
+    #[test]
     fn missing_file_names_the_next_command() {
         let error = load(Path::new("nowhere/qeval.toml")).unwrap_err();
         assert!(error.to_string().contains("`qeval init`"), "{error}");

@@ -8,6 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::flow::LearnRule;
 use crate::model::Dtype;
 use crate::toml_file::{Table, number, whole};
 use crate::train::{
@@ -353,6 +354,7 @@ pub(super) fn read_gate(mut table: Table<'_, '_>) -> GateSection {
         table.number("suite_margin", POSITIVE_PART, positive_part),
     );
     read_scales(&mut table, &mut gate.scales);
+    set(&mut gate.learn, table.word("learn", &LearnRule::WORDS));
     set_strings(&mut gate.suites, &mut table, "suites");
     set_strings(&mut gate.tags, &mut table, "tags");
     set_strings(&mut gate.languages, &mut table, "languages");

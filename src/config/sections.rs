@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::LearnRule;
 use crate::model::Dtype;
 
 /// `[model]`: the base.
@@ -38,6 +39,9 @@ pub struct GateSection {
     /// them, the largest first. What ships is the best that passes, at its scale.
     /// Default `[1.0, 0.7, 0.5]`.
     pub scales: Vec<f64>,
+    /// What it means that a `learn` suite misses its target: `"require"`, the candidate does not
+    /// ship, or `"warn"`. Default `"require"`.
+    pub learn: LearnRule,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in
     /// suites. Default `["suites"]`.
     pub suites: Vec<String>,
@@ -66,6 +70,7 @@ impl Default for GateSection {
             margin: 0.03,
             suite_margin: 0.15,
             scales: vec![1.0, 0.7, 0.5],
+            learn: LearnRule::Require,
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use crate::flow::{ScaledCheckpoint, Verdict};
 
-/// The highest `learn` score among the checkpoints that may be kept ([`Verdict::may_keep`]), each at
+/// The highest `learn` score among the checkpoints that may ship ([`Verdict::may_ship`]), each at
 /// each scale that it was judged at. Ties go to what changes the base less: the earlier step, then
 /// the smaller scale. Without `learn` suites nothing tells what was learned, and the earlier step at
 /// its larger scale is taken. `None`: do not ship any of them.
@@ -47,9 +47,22 @@ use crate::flow::{ScaledCheckpoint, Verdict};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn select_best(judged: &[(ScaledCheckpoint, &Verdict)]) -> Option<ScaledCheckpoint> {
+    highest(judged, Verdict::may_ship)
+}
+
+/// What leads a run that is still training: the best, else, while none has learned enough yet, the
+/// highest `learn` score among what may be kept ([`Verdict::may_keep`]).
+pub fn select_leading(judged: &[(ScaledCheckpoint, &Verdict)]) -> Option<ScaledCheckpoint> {
+    select_best(judged).or_else(|| highest(judged, Verdict::may_keep))
+}
+
+fn highest(
+    judged: &[(ScaledCheckpoint, &Verdict)],
+    may: fn(&Verdict) -> bool,
+) -> Option<ScaledCheckpoint> {
     let learned = |verdict: &Verdict| verdict.learn.as_ref().map(|learn| learn.mean);
     let mut best: Option<(ScaledCheckpoint, Option<f64>)> = None;
-    for &(at, verdict) in judged.iter().filter(|(_, verdict)| verdict.may_keep()) {
+    for &(at, verdict) in judged.iter().filter(|(_, verdict)| may(verdict)) {
         let score = learned(verdict);
         if best.is_none_or(|best| is_better((at, score), best)) {
             best = Some((at, score));
@@ -100,13 +113,39 @@ mod tests {
         )
     }
 
+    type Select = fn(&[(ScaledCheckpoint, &Verdict)]) -> Option<ScaledCheckpoint>;
+
     /// Which of these is taken: step, scale, verdict.
-    fn best(judged: &[(usize, f64, &Verdict)]) -> Option<(usize, f64)> {
+    fn taken(judged: &[(usize, f64, &Verdict)], select: Select) -> Option<(usize, f64)> {
         let judged = judged
             .iter()
             .map(|&(step, scale, verdict)| (ScaledCheckpoint { step, scale }, verdict));
-        let taken = select_best(&judged.collect::<Vec<_>>());
-        taken.map(|at| (at.step, at.scale))
+        select(&judged.collect::<Vec<_>>()).map(|at| (at.step, at.scale))
+    }
+
+    fn best(judged: &[(usize, f64, &Verdict)]) -> Option<(usize, f64)> {
+        taken(judged, select_best)
+    }
+
+    fn leading(judged: &[(usize, f64, &Verdict)]) -> Option<(usize, f64)> {
+        taken(judged, select_leading)
+    }
+
+    /// 0.8 is to be reached.
+    #[test]
+    fn what_learned_too_little_leads_but_is_not_the_best() {
+        let (early, later, enough) = (verdict(90, 2), verdict(90, 5), verdict(90, 8));
+        let training = [(20, 1.0, &early), (40, 1.0, &later)];
+        assert_eq!(best(&training), None);
+        assert_eq!(leading(&training), Some((40, 1.0)));
+        let all = [(20, 1.0, &early), (40, 1.0, &enough), (60, 1.0, &later)];
+        assert_eq!(
+            (best(&all), leading(&all)),
+            (Some((40, 1.0)), Some((40, 1.0)))
+        );
+        let mut warned = verdict(90, 5);
+        warned.learn_rule = crate::flow::LearnRule::Warn;
+        assert_eq!(best(&[(20, 1.0, &warned)]), Some((20, 1.0)));
     }
 
     #[test]

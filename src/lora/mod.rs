@@ -6,6 +6,7 @@ mod config;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod inert;
 mod loaded;
 mod scaled;
 mod targets;
@@ -18,6 +19,7 @@ pub use error::LoraError;
 pub(crate) use gpu::Lists;
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
+pub use inert::Inert;
 pub use loaded::{BatchAdapters, LoadedAdapter};
 pub use scaled::write_scaled;
 pub use targets::TargetModules;

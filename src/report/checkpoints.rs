@@ -3,7 +3,7 @@
 use super::style::{ROWS, Style, Tone, difference, loss, score};
 use super::terminal::decision_tone;
 use super::wrap::wrapped;
-use crate::flow::{ScaledCheckpoint, SuiteState, Verdict};
+use crate::flow::{Decision, ScaledCheckpoint, SuiteState, Verdict};
 
 /// One checkpoint, with what was measured of it.
 #[derive(Debug, Clone)]
@@ -77,8 +77,17 @@ pub fn checkpoint_table(
             ));
         }
         let mark = if best == Some(row.at) { " (best)" } else { "" };
-        let said = format!("{}{}{mark}", row.verdict.decision, lost_suites(row.verdict));
-        cells.push((decision_tone(row.verdict.decision), said));
+        let said = format!(
+            "{}{}{mark}",
+            row.verdict.headline(),
+            lost_suites(row.verdict)
+        );
+        // Learning less early in training is no alarm.
+        let tone = match row.verdict.learned_enough() {
+            false if row.verdict.decision == Decision::Pass => Tone::Open,
+            _ => decision_tone(row.verdict.decision),
+        };
+        cells.push((tone, said));
         table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
     }
     let mut text = style.rendered(&table);
@@ -122,7 +131,7 @@ fn lost_suites(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{careful, careless, readable};
+    use crate::report::testing::{careful, careless, readable, too_little};
 
     fn at(step: usize, scale: f64) -> ScaledCheckpoint {
         ScaledCheckpoint { step, scale }
@@ -180,6 +189,26 @@ mod tests {
         │ 60@0.5 ┆ -      ┆ 0.88        ┆ -0.01 [-0.05, +0.03] ┆ pass (best)      │
         └────────┴────────┴─────────────┴──────────────────────┴──────────────────┘
         best: step 60@0.5
+        ");
+    }
+
+    #[test]
+    fn a_checkpoint_that_learned_too_little_says_so() {
+        let (early, mut lost) = (too_little(), careless());
+        lost.suites[0].state = SuiteState::Missed;
+        let rows = [row(20, &early, &[]), row(40, &lost, &[])];
+        let style = Style {
+            color: true,
+            width: 120,
+        };
+        insta::assert_snapshot!(readable(&checkpoint_table(&rows, None, style)), @"
+        ┌──────┬────────┬─────────────┬──────────────────────┬────────────────────┐
+        │<bold> step </>┆<bold> loss   </>┆<bold> learn score </>┆<bold> keep difference      </>┆<bold> verdict            </>│
+        ╞══════╪════════╪═════════════╪══════════════════════╪════════════════════╡
+        │ 20   ┆ 0.100  ┆ 0.35        ┆ -0.01 [-0.05, +0.03] ┆<yellow> learned too little </>│
+        │ 40   ┆ 0.0250 ┆ 1.00        ┆ -0.66 [-0.75, -0.55] ┆<red> regression: code   </>│
+        └──────┴────────┴─────────────┴──────────────────────┴────────────────────┘
+        <red>none: do not ship</>
         ");
     }
 

@@ -9,7 +9,7 @@ use crate::flow::{
 };
 use crate::gate::{Rules, decide};
 
-use super::causes::answer_causes;
+use super::causes::{answer_causes, without_effect};
 use super::error::RunError;
 use super::evaluate::{Evaluation, LoadedSubject};
 
@@ -70,7 +70,7 @@ pub fn compare(
     }
 }
 
-/// Signs beside a verdict, over the answers of `keep` suites.
+/// Signs beside a verdict: whether there is any change, and what the answers of `keep` suites show.
 fn causes(
     suites: &[Suite],
     base: &Measurement,
@@ -92,7 +92,8 @@ fn causes(
         })
         .collect();
     let training: Vec<&str> = training.iter().map(String::as_str).collect();
-    answer_causes(&pairs, &training)
+    let nothing = without_effect(base, candidate).into_iter();
+    nothing.chain(answer_causes(&pairs, &training)).collect()
 }
 
 /// Every probe of the suites as base and candidate answered it.

@@ -10,7 +10,7 @@ use crate::flow::{
     AdapterRef, Candidate, Comparison, Decision, Phase, RunEvent, ScaledCheckpoint, Subject,
     Verdict,
 };
-use crate::gate::{Look, Rules, select_best};
+use crate::gate::{Look, Rules, select_best, select_leading};
 use crate::lora::LoadedAdapter;
 use crate::record::{Run, TrainLog};
 use crate::text::plural;
@@ -159,13 +159,21 @@ impl Gate<'_, '_> {
 
     /// The best so far by the selection rule.
     pub fn best(&self) -> Option<ScaledCheckpoint> {
-        let gated = self.gated();
-        let judged: Vec<(ScaledCheckpoint, &Verdict)> = gated
-            .iter()
-            .flat_map(|g| g.each())
+        select_best(&self.judged())
+    }
+
+    /// What is to be beaten: the best, or the nearest to one. Learning less early in training is no
+    /// reason to stop, nor to remove a checkpoint.
+    fn leading(&self) -> Option<ScaledCheckpoint> {
+        select_leading(&self.judged())
+    }
+
+    fn judged(&self) -> Vec<(ScaledCheckpoint, &Verdict)> {
+        let gated = self.gated().into_iter();
+        gated
+            .flat_map(GatedCheckpoint::each)
             .map(|g| (g.at, g.verdict))
-            .collect();
-        select_best(&judged)
+            .collect()
     }
 
     fn gate(&mut self, checkpoint: &CheckpointView<'_>) -> Result<Option<String>, RunError> {
@@ -254,7 +262,7 @@ impl Gate<'_, '_> {
             });
         }
         let patience = self.patience?;
-        let best = self.best();
+        let best = self.leading();
         // Gates since the best was written; none yet counts from the start.
         let since = gated
             .iter()
@@ -273,7 +281,7 @@ impl Gate<'_, '_> {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        let best = self.best().map(|best| best.step);
+        let best = self.leading().map(|best| best.step);
         let mut kept = self.evaluation.run.run().checkpoints()?;
         kept.sort_by_key(|c| c.step);
         let mut over = kept.len().saturating_sub(limit.max(1));
@@ -569,6 +577,16 @@ mod tests {
         assert_eq!(stopped(&gates[..3], Some(2), false), None);
         assert_eq!(stopped(&gates, None, false), None, "off");
         assert_eq!(stopped(&gates, Some(2), true), None, "it ends anyway");
+    }
+
+    /// A run that learns slowly is going on well: 0.8 is to be reached at its end.
+    #[test]
+    fn learning_less_early_is_no_reason_to_stop() {
+        let slow = [(10, 90, 1), (20, 90, 3), (30, 90, 6)];
+        assert_eq!(stopped(&slow, Some(1), false), None);
+        let stuck = [(10, 90, 1), (20, 90, 3), (30, 90, 3), (40, 90, 2)];
+        let reason = "2 gates without a better checkpoint than ckpt-20";
+        assert_eq!(stopped(&stuck, Some(2), false).as_deref(), Some(reason));
     }
 
     /// The base is the first to beat: gates of which none may ship count from the start.
