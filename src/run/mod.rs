@@ -9,6 +9,7 @@ mod audit;
 mod bench;
 mod built_checks;
 mod calibration;
+mod continuing;
 mod causes;
 mod comparison;
 mod drift;
