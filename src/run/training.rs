@@ -10,7 +10,7 @@ use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
     Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetSelection, Tokenized,
-    Training, split,
+    TokenizedExample, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
@@ -77,6 +77,26 @@ impl TrainOutcome {
     }
 }
 
+/// The rows of a run as token ids.
+pub(super) struct TrainingRows {
+    /// All of them.
+    pub tokenized: Tokenized,
+    /// Those to learn, and after them those to stay at, with the base's distributions.
+    pub examples: Vec<TokenizedExample>,
+    /// Those to validate on.
+    pub validation: Vec<TokenizedExample>,
+}
+
+/// The steps over so many rows.
+pub(super) fn plan_of(rows: usize, train: &TrainSection) -> StepPlan {
+    StepPlan::new(
+        rows,
+        train.examples_per_step(),
+        train.num_train_epochs,
+        train.seed,
+    )
+}
+
 impl TrainingJob<'_> {
     /// Trains, gating every checkpoint. A run of the same settings that was cut short goes on.
     ///
@@ -88,70 +108,14 @@ impl TrainingJob<'_> {
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<TrainOutcome, RunError> {
         let session = self.asking.session;
-        let system = session.system.as_deref();
-        let max_length = self
-            .request
-            .train
-            .max_length
-            .min(session.decoder.config().max_position_embeddings);
         let request = &self.request;
-        let examples: Vec<Example> = request
-            .examples
-            .iter()
-            .chain(self.rehearsal)
-            .cloned()
-            .collect();
-        let tokenized = Tokenized::new(
-            &examples,
-            &session.template,
-            &session.tokenizer,
-            system,
-            max_length,
-        );
-        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
-        let anchors = tokenized.examples.len() - tokenized.learned();
-        let groups = &tokenized.groups()[..tokenized.learned()];
-        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
-        let learned = groups.len();
-        sides.train.extend(learned..learned + anchors);
         let train = request.train;
-        let plan = StepPlan::new(
-            sides.train.len(),
-            train.examples_per_step(),
-            train.num_train_epochs,
-            train.seed,
-        );
-        let probes = self.probe_systems();
-        Preflight {
-            data: request.data,
-            train,
-            examples: &examples,
-            tokenized: &tokenized,
-            split: &sides,
-            plan: &plan,
-            system: &session.effective_system.text,
-            probes: &probes,
-        }
-        .check()
-        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
-        if !self.questions.suites.is_empty() {
-            crate::gate::preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
-        }
-
-        let pick = |places: &[usize]| {
-            places
-                .iter()
-                .map(|&i| tokenized.examples[i].clone())
-                .collect::<Vec<_>>()
-        };
-        let (mut examples, validation) = (pick(&sides.train), pick(&sides.validation));
-        examples = examples
-            .into_iter()
-            .map(|e| match e.is_rehearsal {
-                true => e.anchored(&session.decoder),
-                false => Ok(e),
-            })
-            .collect::<Result<_, _>>()?;
+        let TrainingRows {
+            tokenized,
+            examples,
+            validation,
+        } = self.rows()?;
+        let plan = plan_of(examples.len(), train);
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;
@@ -167,6 +131,7 @@ impl TrainingJob<'_> {
             identity,
             folder: run.folder().to_path_buf(),
             keep: self.keep(),
+            rungs: &[],
         };
         let checkpoint_steps = training.checkpoint_steps();
         let resumed = training.newest()?.unwrap_or(0);
@@ -224,8 +189,76 @@ impl TrainingJob<'_> {
         })
     }
 
+    /// Reads the rows as token ids, and finds what the run would silently not do.
+    ///
+    /// # Errors
+    /// What the preflight or the gate's preview refuses.
+    pub(super) fn rows(&self) -> Result<TrainingRows, RunError> {
+        let session = self.asking.session;
+        let request = &self.request;
+        let max_length = request
+            .train
+            .max_length
+            .min(session.decoder.config().max_position_embeddings);
+        let rows: Vec<Example> = request
+            .examples
+            .iter()
+            .chain(self.rehearsal)
+            .cloned()
+            .collect();
+        let tokenized = Tokenized::new(
+            &rows,
+            &session.template,
+            &session.tokenizer,
+            session.system.as_deref(),
+            max_length,
+        );
+        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
+        let anchors = tokenized.examples.len() - tokenized.learned();
+        let groups = &tokenized.groups()[..tokenized.learned()];
+        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
+        let learned = groups.len();
+        sides.train.extend(learned..learned + anchors);
+        let plan = plan_of(sides.train.len(), request.train);
+        let probes = self.probe_systems();
+        Preflight {
+            data: request.data,
+            train: request.train,
+            examples: &rows,
+            tokenized: &tokenized,
+            split: &sides,
+            plan: &plan,
+            system: &session.effective_system.text,
+            probes: &probes,
+        }
+        .check()
+        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
+        if !self.questions.suites.is_empty() {
+            crate::gate::preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
+        }
+        let pick = |places: &[usize]| {
+            places
+                .iter()
+                .map(|&i| tokenized.examples[i].clone())
+                .collect::<Vec<_>>()
+        };
+        let validation = pick(&sides.validation);
+        let examples = pick(&sides.train)
+            .into_iter()
+            .map(|e| match e.is_rehearsal {
+                true => e.anchored(&session.decoder),
+                false => Ok(e),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(TrainingRows {
+            tokenized,
+            examples,
+            validation,
+        })
+    }
+
     /// Digest of all that decides the result.
-    fn identity(&self, tokenized: &Tokenized) -> String {
+    pub(super) fn identity(&self, tokenized: &Tokenized) -> String {
         let mut parts = Parts::new("training")
             .part("base", &self.asking.session.base.digest)
             .part(
@@ -298,7 +331,7 @@ impl TrainingJob<'_> {
     }
 
     /// What stays in memory. All plans give the same bits, so this may differ on resume.
-    fn keep(&self) -> Keep {
+    pub(super) fn keep(&self) -> Keep {
         match self.request.train.recompute {
             Recompute::None => Keep::All,
             Recompute::Selective => Keep::Products,
@@ -336,7 +369,7 @@ impl TrainingJob<'_> {
     }
 }
 
-fn lora_config(section: &LoraSection) -> LoraConfig {
+pub(super) fn lora_config(section: &LoraSection) -> LoraConfig {
     LoraConfig {
         rank: section.rank,
         alpha: section.alpha,
@@ -388,7 +421,7 @@ mod tests {
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
     use crate::run::testing::{Stage, WHO, example, suites, verdict};
-    use crate::train::{DataSection, Every, TrainLine, TrainSection};
+    use crate::train::{DataSection, Every, TrainLine};
 
     /// Everything that a request borrows.
     struct Asked {
