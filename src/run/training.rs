@@ -9,8 +9,8 @@ use crate::lora::{LoraConfig, TargetModules};
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
-    Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetSelection, Tokenized,
-    TokenizedExample, TrainSection, Training, split,
+    Example, LoraSection, Preflight, ProbeSystem, Recompute, Split, StepPlan, TargetSelection,
+    Tokenized, TokenizedExample, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
@@ -79,8 +79,12 @@ impl TrainOutcome {
 
 /// The rows of a run as token ids.
 pub(super) struct TrainingRows {
-    /// All of them.
+    /// All of them, as read.
+    pub rows: Vec<Example>,
+    /// The same as token ids.
     pub tokenized: Tokenized,
+    /// Which of them are learned, and which are validated on.
+    pub sides: Split,
     /// Those to learn, and after them those to stay at, with the base's distributions.
     pub examples: Vec<TokenizedExample>,
     /// Those to validate on.
@@ -114,6 +118,7 @@ impl TrainingJob<'_> {
             tokenized,
             examples,
             validation,
+            ..
         } = self.rows()?;
         let plan = plan_of(examples.len(), train);
         let identity = self.identity(&tokenized);
@@ -219,20 +224,7 @@ impl TrainingJob<'_> {
         let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
         let learned = groups.len();
         sides.train.extend(learned..learned + anchors);
-        let plan = plan_of(sides.train.len(), request.train);
-        let probes = self.probe_systems();
-        Preflight {
-            data: request.data,
-            train: request.train,
-            examples: &rows,
-            tokenized: &tokenized,
-            split: &sides,
-            plan: &plan,
-            system: &session.effective_system.text,
-            probes: &probes,
-        }
-        .check()
-        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
+        self.preflight_of(&rows, &tokenized, &sides)?;
         if !self.questions.suites.is_empty() {
             crate::gate::preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
         }
@@ -251,10 +243,42 @@ impl TrainingJob<'_> {
             })
             .collect::<Result<_, _>>()?;
         Ok(TrainingRows {
+            rows,
             tokenized,
+            sides,
             examples,
             validation,
         })
+    }
+
+    /// Finds what a run over rows that were read before would silently not do.
+    ///
+    /// # Errors
+    /// What the preflight refuses.
+    pub(super) fn preflight(&self, rows: &TrainingRows) -> Result<(), RunError> {
+        self.preflight_of(&rows.rows, &rows.tokenized, &rows.sides)
+    }
+
+    fn preflight_of(
+        &self,
+        rows: &[Example],
+        tokenized: &Tokenized,
+        sides: &Split,
+    ) -> Result<(), RunError> {
+        let plan = plan_of(sides.train.len(), self.request.train);
+        let probes = self.probe_systems();
+        Preflight {
+            data: self.request.data,
+            train: self.request.train,
+            examples: rows,
+            tokenized,
+            split: sides,
+            plan: &plan,
+            system: &self.asking.session.effective_system.text,
+            probes: &probes,
+        }
+        .check()
+        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))
     }
 
     /// Digest of all that decides the result.
