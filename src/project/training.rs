@@ -2,10 +2,11 @@
 //! computed, then every checkpoint goes through the gate.
 
 use crate::config::QevalConfig;
-use crate::flow::Preview;
+use crate::flow::{Preview, RunEvent};
 use crate::gate::{Rules, preview};
 use crate::run::{
-    Questions, Session, TrainOutcome, TrainingJob, TrainingRequest, leaked, rehearse, training_run,
+    Questions, Scoring, Session, TrainOutcome, TrainingJob, TrainingRequest, leaked, rehearse,
+    training_run,
 };
 use crate::text::plural;
 use crate::train::{DataError, DataErrors, DataReport, read_prompts};
@@ -57,6 +58,16 @@ impl<'p> PreparedTraining<'p> {
     /// # Errors
     /// Whatever stops it; finished checkpoints and answers are on disk.
     pub fn run(&self, command: &str) -> Result<TrainOutcome, ProjectError> {
+        self.with_job(command, |job, scoring, on_event| job.run(scoring, on_event))
+    }
+
+    /// Loads the base, has it answer what is rehearsed, and hands over the job of training, with
+    /// what turns answers into scores and who hears of it.
+    pub(super) fn with_job<T, E: Into<ProjectError>>(
+        &self,
+        command: &str,
+        work: impl FnOnce(&TrainingJob, &Scoring, &mut dyn FnMut(RunEvent)) -> Result<T, E>,
+    ) -> Result<T, ProjectError> {
         let project = self.project;
         let config = &project.config;
         let model = project.overrides.model.clone();
@@ -97,7 +108,7 @@ impl<'p> PreparedTraining<'p> {
         };
         let answers = Some(request.training_answers());
         let scoring = project.scoring(answers, project.check_settings())?;
-        let outcome = job.run(&scoring, &mut on_event)?;
+        let outcome = work(&job, &scoring, &mut on_event).map_err(Into::into)?;
         project.pass_on_notices(&scoring);
         Ok(outcome)
     }

@@ -1,7 +1,7 @@
 //! The wiring of stages, the only place where they meet: a loaded base ([`Session`]) is asked
 //! ([`Asking`]) [`Questions`] by an [`Evaluation`], what was measured is judged ([`compare`]), a
-//! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, and [`rehearse`] has
-//! the base answer prompts that are then trained on.
+//! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, [`rehearse`] has the
+//! base answer prompts that are then trained on, and a [`TuningJob`] tries many settings of one.
 
 mod ask;
 mod asking;
@@ -9,9 +9,9 @@ mod audit;
 mod bench;
 mod built_checks;
 mod calibration;
-mod continuing;
 mod causes;
 mod comparison;
+mod continuing;
 mod drift;
 pub mod embed;
 mod error;
@@ -35,6 +35,7 @@ mod stored;
 pub(crate) mod testing;
 mod training;
 mod training_request;
+mod tuning;
 
 pub use ask::ask;
 pub use asking::Asking;
@@ -64,3 +65,4 @@ pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
 pub use training::{TrainOutcome, TrainingJob};
 pub use training_request::{TrainingRequest, training_answers};
+pub use tuning::{Setting, TUNING_FILE, TuneBudget, TuneOutcome, TuningConfig, TuningJob, unseen};

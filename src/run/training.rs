@@ -10,8 +10,8 @@ use crate::lora::{LoraConfig, TargetModules, write_scaled};
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
-    Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetSelection, Tokenized,
-    Training, split,
+    Example, LoraSection, Preflight, ProbeSystem, Recompute, Split, StepPlan, TargetSelection,
+    Tokenized, TokenizedExample, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
@@ -90,6 +90,30 @@ impl TrainOutcome {
     }
 }
 
+/// The rows of a run as token ids.
+pub(super) struct TrainingRows {
+    /// All of them, as read.
+    pub rows: Vec<Example>,
+    /// The same as token ids.
+    pub tokenized: Tokenized,
+    /// Which of them are learned, and which are validated on.
+    pub sides: Split,
+    /// Those to learn, and after them those to stay at, with the base's distributions.
+    pub examples: Vec<TokenizedExample>,
+    /// Those to validate on.
+    pub validation: Vec<TokenizedExample>,
+}
+
+/// The steps over so many rows.
+pub(super) fn plan_of(rows: usize, train: &TrainSection) -> StepPlan {
+    StepPlan::new(
+        rows,
+        train.examples_per_step(),
+        train.num_train_epochs,
+        train.seed,
+    )
+}
+
 impl TrainingJob<'_> {
     /// Trains, gating every checkpoint. A run of the same settings that was cut short goes on.
     ///
@@ -101,70 +125,15 @@ impl TrainingJob<'_> {
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<TrainOutcome, RunError> {
         let session = self.asking.session;
-        let system = session.system.as_deref();
-        let max_length = self
-            .request
-            .train
-            .max_length
-            .min(session.decoder.config().max_position_embeddings);
         let request = &self.request;
-        let examples: Vec<Example> = request
-            .examples
-            .iter()
-            .chain(self.rehearsal)
-            .cloned()
-            .collect();
-        let tokenized = Tokenized::new(
-            &examples,
-            &session.template,
-            &session.tokenizer,
-            system,
-            max_length,
-        );
-        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
-        let anchors = tokenized.examples.len() - tokenized.learned();
-        let groups = &tokenized.groups()[..tokenized.learned()];
-        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
-        let learned = groups.len();
-        sides.train.extend(learned..learned + anchors);
         let train = request.train;
-        let plan = StepPlan::new(
-            sides.train.len(),
-            train.examples_per_step(),
-            train.num_train_epochs,
-            train.seed,
-        );
-        let probes = self.probe_systems();
-        Preflight {
-            data: request.data,
-            train,
-            examples: &examples,
-            tokenized: &tokenized,
-            split: &sides,
-            plan: &plan,
-            system: &session.effective_system.text,
-            probes: &probes,
-        }
-        .check()
-        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
-        if !self.questions.suites.is_empty() {
-            preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
-        }
-
-        let pick = |places: &[usize]| {
-            places
-                .iter()
-                .map(|&i| tokenized.examples[i].clone())
-                .collect::<Vec<_>>()
-        };
-        let (mut examples, validation) = (pick(&sides.train), pick(&sides.validation));
-        examples = examples
-            .into_iter()
-            .map(|e| match e.is_rehearsal {
-                true => e.anchored(&session.decoder),
-                false => Ok(e),
-            })
-            .collect::<Result<_, _>>()?;
+        let TrainingRows {
+            tokenized,
+            examples,
+            validation,
+            ..
+        } = self.rows()?;
+        let plan = plan_of(examples.len(), train);
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;
@@ -180,6 +149,7 @@ impl TrainingJob<'_> {
             identity,
             folder: run.folder().to_path_buf(),
             keep: self.keep(),
+            rungs: &[],
         };
         let planned = training.checkpoint_steps().len();
         let scales = self.judged_scales(planned, on_event);
@@ -265,8 +235,95 @@ impl TrainingJob<'_> {
         Vec::new()
     }
 
+    /// Reads the rows as token ids, and finds what the run would silently not do.
+    ///
+    /// # Errors
+    /// What the preflight or the gate's preview refuses.
+    pub(super) fn rows(&self) -> Result<TrainingRows, RunError> {
+        let session = self.asking.session;
+        let request = &self.request;
+        let max_length = request
+            .train
+            .max_length
+            .min(session.decoder.config().max_position_embeddings);
+        let rows: Vec<Example> = request
+            .examples
+            .iter()
+            .chain(self.rehearsal)
+            .cloned()
+            .collect();
+        let tokenized = Tokenized::new(
+            &rows,
+            &session.template,
+            &session.tokenizer,
+            session.system.as_deref(),
+            max_length,
+        );
+        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
+        let anchors = tokenized.examples.len() - tokenized.learned();
+        let groups = &tokenized.groups()[..tokenized.learned()];
+        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
+        let learned = groups.len();
+        sides.train.extend(learned..learned + anchors);
+        self.preflight_of(&rows, &tokenized, &sides)?;
+        if !self.questions.suites.is_empty() {
+            preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
+        }
+        let pick = |places: &[usize]| {
+            places
+                .iter()
+                .map(|&i| tokenized.examples[i].clone())
+                .collect::<Vec<_>>()
+        };
+        let validation = pick(&sides.validation);
+        let examples = pick(&sides.train)
+            .into_iter()
+            .map(|e| match e.is_rehearsal {
+                true => e.anchored(&session.decoder),
+                false => Ok(e),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(TrainingRows {
+            rows,
+            tokenized,
+            sides,
+            examples,
+            validation,
+        })
+    }
+
+    /// Finds what a run over rows that were read before would silently not do.
+    ///
+    /// # Errors
+    /// What the preflight refuses.
+    pub(super) fn preflight(&self, rows: &TrainingRows) -> Result<(), RunError> {
+        self.preflight_of(&rows.rows, &rows.tokenized, &rows.sides)
+    }
+
+    fn preflight_of(
+        &self,
+        rows: &[Example],
+        tokenized: &Tokenized,
+        sides: &Split,
+    ) -> Result<(), RunError> {
+        let plan = plan_of(sides.train.len(), self.request.train);
+        let probes = self.probe_systems();
+        Preflight {
+            data: self.request.data,
+            train: self.request.train,
+            examples: rows,
+            tokenized,
+            split: sides,
+            plan: &plan,
+            system: &self.asking.session.effective_system.text,
+            probes: &probes,
+        }
+        .check()
+        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))
+    }
+
     /// Digest of all that decides the result.
-    fn identity(&self, tokenized: &Tokenized) -> String {
+    pub(super) fn identity(&self, tokenized: &Tokenized) -> String {
         let mut parts = Parts::new("training")
             .part("base", &self.asking.session.base.digest)
             .part(
@@ -341,7 +398,7 @@ impl TrainingJob<'_> {
     }
 
     /// What stays in memory. All plans give the same bits, so this may differ on resume.
-    fn keep(&self) -> Keep {
+    pub(super) fn keep(&self) -> Keep {
         match self.request.train.recompute {
             Recompute::None => Keep::All,
             Recompute::Selective => Keep::Products,
@@ -398,7 +455,7 @@ fn ship(run: &Run, best: Option<ScaledCheckpoint>) -> Result<Option<PathBuf>, Ru
     Ok(Some(folder))
 }
 
-fn lora_config(section: &LoraSection) -> LoraConfig {
+pub(super) fn lora_config(section: &LoraSection) -> LoraConfig {
     LoraConfig {
         rank: section.rank,
         alpha: section.alpha,
@@ -450,7 +507,7 @@ mod tests {
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
     use crate::run::testing::{Stage, WHO, example, suites, verdict};
-    use crate::train::{DataSection, Every, TrainLine, TrainSection};
+    use crate::train::{DataSection, Every, TrainLine};
 
     /// Everything that a request borrows.
     struct Asked {

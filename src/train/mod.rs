@@ -37,6 +37,6 @@ pub use labels::{Tokenized, TokenizedExample};
 pub(crate) use learner::learner;
 pub use optim::{AdamW, Moments, UpdateNumbers, clip, gradient_norm};
 pub use preflight::{Preflight, ProbeSystem};
-pub use schedule::Schedule;
+pub use schedule::{Restarts, Schedule};
 pub use step::{StepLoss, TrainedAdapter, accumulate, accumulate_in_room, validate};
 pub use trainer::{CheckpointHook, CheckpointView, TrainEnd, TrainLine, Training};
