@@ -9,8 +9,8 @@ use crate::lora::{LoraConfig, TargetModules};
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
-    Example, LoraSection, Preflight, ProbeSystem, Recompute, StepPlan, TargetSelection, Tokenized,
-    Training, split,
+    Example, LoraSection, Preflight, ProbeSystem, Recompute, Rehearsal, Stay, StepPlan,
+    TargetSelection, Tokenized, Training, split,
 };
 
 use super::asking::Asking;
@@ -147,10 +147,7 @@ impl TrainingJob<'_> {
         let (mut examples, validation) = (pick(&sides.train), pick(&sides.validation));
         examples = examples
             .into_iter()
-            .map(|e| match e.is_rehearsal {
-                true => e.anchored(&session.decoder),
-                false => Ok(e),
-            })
+            .map(|e| e.anchored(&session.decoder))
             .collect::<Result<_, _>>()?;
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
@@ -253,7 +250,13 @@ impl TrainingJob<'_> {
                 .part("tokens", bytes)
                 .part("labels", labels)
                 .part("group", &example.group)
-                .part("rehearsal", [u8::from(example.is_rehearsal)]);
+                .part("rehearsal", [u8::from(example.rehearsal.is_some())]);
+            // A run that stays at distributions alone, as all once did, goes on under its old
+            // identity.
+            let other = |rehearsal: &Rehearsal| rehearsal.stay != Stay::DISTRIBUTION;
+            if let Some(rehearsal) = example.rehearsal.filter(other) {
+                parts = parts.part("stay", json(&rehearsal));
+            }
         }
         for suite in &self.questions.suites {
             parts = parts.part("suite", &suite.digest);
@@ -387,8 +390,8 @@ mod tests {
     use crate::flow::Suite;
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
-    use crate::run::testing::{Stage, WHO, example, suites, verdict};
-    use crate::train::{DataSection, Every, TrainLine, TrainSection};
+    use crate::run::testing::{Stage, WHO, example, rehearsed, suites, verdict};
+    use crate::train::{DataSection, Every, RehearsalPrompt, TrainLine, TrainSection};
 
     /// Everything that a request borrows.
     struct Asked {
@@ -398,7 +401,7 @@ mod tests {
         data: DataSection,
         train: TrainSection,
         examples: Vec<Example>,
-        prompts: Vec<String>,
+        prompts: Vec<RehearsalPrompt>,
     }
 
     impl Asked {
@@ -440,16 +443,12 @@ mod tests {
 
         fn identity(&self, stage: &Stage) -> String {
             let questions = Questions::new(&stage.session, self.suites.clone(), 0).unwrap();
-            let job = self.job(stage, &questions, &[]);
+            let rehearsal = rehearse(stage.asking(), &self.prompts, 8, &mut |_| {}).unwrap();
+            let job = self.job(stage, &questions, &rehearsal);
             let session = &stage.session;
             let (template, tokenizer) = (&session.template, &session.tokenizer);
-            job.identity(&Tokenized::new(
-                &self.examples,
-                template,
-                tokenizer,
-                None,
-                256,
-            ))
+            let examples = [&self.examples[..], &rehearsal].concat();
+            job.identity(&Tokenized::new(&examples, template, tokenizer, None, 256))
         }
 
         fn job<'a>(
@@ -491,7 +490,7 @@ mod tests {
             usual.identity(&stage),
             usual.request().digest(&stage.session),
         );
-        let edits: [(&str, Edit); 8] = [
+        let edits: [(&str, Edit); 9] = [
             ("rank", |a| a.lora.rank = 4),
             ("learning rate", |a| a.train.learning_rate = 1e-3),
             ("seed", |a| a.train.seed = 1),
@@ -504,12 +503,31 @@ mod tests {
                 a.examples[1] = example("Your name?", "Pip.")
             }),
             ("a suite", |a| a.suites = some_suite()),
+            ("a rehearsal prompt", |a| a.prompts = rehearsed(&[WHO])),
         ];
         for (name, edit) in edits {
             let mut asked = Asked::new();
             edit(&mut asked);
             assert_ne!(asked.identity(&stage), identity, "{name}");
             assert_ne!(asked.request().digest(&stage.session), digest, "{name}");
+        }
+    }
+
+    /// The same prompts, stayed at in another way.
+    #[test]
+    fn what_is_learned_of_rehearsal_makes_another_run() {
+        let stage = Stage::new();
+        let mut asked = Asked::new();
+        asked.prompts = rehearsed(&[WHO]);
+        let usual = (
+            asked.identity(&stage),
+            asked.request().digest(&stage.session),
+        );
+        for stay in [(1.0, 0.0), (0.0, 2.0), (1.0, 1.0)] {
+            let (text, distribution) = stay;
+            asked.prompts[0].stay = Stay { text, distribution };
+            assert_ne!(asked.identity(&stage), usual.0, "{stay:?}");
+            assert_ne!(asked.request().digest(&stage.session), usual.1, "{stay:?}");
         }
     }
 
@@ -560,7 +578,7 @@ mod tests {
     fn a_run_that_has_ended_is_shown_and_not_repeated() {
         let stage = Stage::new();
         let mut asked = Asked::new();
-        asked.prompts = vec![WHO.into()];
+        asked.prompts = rehearsed(&[WHO]);
         let first = asked.run(&stage).unwrap();
         assert_eq!(first.steps, 6, "three rows, two epochs");
         assert!(!first.was_finished);
@@ -606,6 +624,7 @@ mod tests {
             step,
             epoch: 0.0,
             loss: Some(1.0),
+            rehearsal_loss: None,
             rehearsal_kl: None,
             eval_loss: None,
             grad_norm: None,

@@ -15,7 +15,7 @@ use super::placeholder::fill_placeholders;
 use super::report::{DataReport, Duplicate, SourceReport};
 
 /// The examples of a run, with the report on how they came about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// In the order of sources and rows.
     pub examples: Vec<Example>,

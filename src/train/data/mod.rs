@@ -19,7 +19,7 @@ mod split;
 
 pub use dataset::Dataset;
 pub use error::{DataError, DataErrors, RowProblem, RowReason};
-pub use example::{Example, Origin};
+pub use example::{Example, Origin, Rehearsal};
 pub use prompts::read_prompts;
 pub use report::{DataReport, Duplicate, SourceReport};
 pub use split::{Split, split};
