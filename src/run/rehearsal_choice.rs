@@ -136,6 +136,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::run::questions_of;
     use crate::run::testing::{example, suites};
     use crate::suite::audit::leaks;
     use crate::suite::load_builtin;
@@ -146,13 +147,19 @@ mod tests {
         vars.map(|(key, value)| (key.into(), value.into())).into()
     }
 
-    /// What is rehearsed can show no loss.
+    /// What is trained on or rehearsed can show neither a gain nor a loss.
     #[test]
     fn nothing_built_in_is_a_probe_of_a_built_in_suite() {
         let suites = load_builtin(&vars()).unwrap();
         let pool = pool().into_iter().map(|prompt| prompt.text);
-        let questions: Vec<String> = pool.chain(every_near_miss()).collect();
-        assert!(questions.len() > 1000);
+        let taught = DataSection {
+            sources: vec![Source::parse("built-in:self-cognition")],
+            ..DataSection::default()
+        };
+        let taught = Dataset::from_sources(&taught, &vars(), |_| Ok(Vec::new())).unwrap();
+        let taught = questions_of(&taught.examples);
+        let questions: Vec<String> = pool.chain(every_near_miss()).chain(taught).collect();
+        assert!(questions.len() > 1100);
         let leaks = leaks(&suites, &questions);
         let named = leaks
             .iter()
