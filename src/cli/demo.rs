@@ -20,8 +20,8 @@ use crate::run::{
 };
 use crate::suite::load_builtin;
 use crate::train::{
-    DataErrors, DataSection, Dataset, Every, Example, LoraSection, Source, TrainSection,
-    read_prompts,
+    DataErrors, DataSection, Dataset, Every, Example, LoraSection, RehearsalPrompt, Source,
+    TrainSection, read_prompts,
 };
 
 use super::args::{DemoArgs, OutputFormat};
@@ -63,7 +63,7 @@ const QUESTIONS: &[&str] = &[
 struct Way {
     name: &'static str,
     examples: Vec<Example>,
-    prompts: Vec<String>,
+    prompts: Vec<RehearsalPrompt>,
     data: DataSection,
     lora: LoraSection,
     train: TrainSection,
@@ -91,11 +91,11 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     sample.gate.prompts_per_probe = Some(1);
     let project = Project::with_config(sample.clone(), false, args.overrides(), screen.listener())?;
     let suites = project.selected(&load_builtin(&sample.vars)?)?;
-    let prompts = rehearsal_prompts()?;
+    let prompts = rehearsal_prompts(&sample)?;
     let ways = [careless(&sample.vars)?, careful(&sample, prompts)?];
     let taught = [&ways[0].examples[..], &ways[1].examples].concat();
     let rules = Rules {
-        leaked: leaked(&suites, &taught, &ways[1].prompts),
+        leaked: leaked(&suites, &taught, &ways[1].prompt_texts()),
         ..project.rules()
     };
     let before = preview(&suites, &rules).map_err(ProjectError::Gate)?;
@@ -192,7 +192,7 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
     })
 }
 
-fn careful(sample: &QevalConfig, prompts: Vec<String>) -> Result<Way, CliError> {
+fn careful(sample: &QevalConfig, prompts: Vec<RehearsalPrompt>) -> Result<Way, CliError> {
     Ok(Way {
         name: "careful",
         examples: dataset("careful.jsonl", &sample.vars)?,
@@ -211,13 +211,19 @@ fn source(name: &str) -> DataSection {
     }
 }
 
-fn rehearsal_prompts() -> Result<Vec<String>, CliError> {
+fn rehearsal_prompts(sample: &QevalConfig) -> Result<Vec<RehearsalPrompt>, CliError> {
     let (name, text) = SAMPLE_DATA[2];
     let read = read_prompts(name, text.as_bytes());
-    Ok(read.map_err(|e| ProjectError::from(DataErrors(vec![e])))?)
+    let read = read.map_err(|e| ProjectError::from(DataErrors(vec![e])))?;
+    let weight = sample.train.rehearsal_weight;
+    Ok(RehearsalPrompt::of_file(read, &sample.data, weight))
 }
 
 impl Way {
+    fn prompt_texts(&self) -> Vec<String> {
+        self.prompts.iter().map(|p| p.text.clone()).collect()
+    }
+
     fn request<'a>(&'a self, suites: &'a [Suite], rules: &'a Rules) -> TrainingRequest<'a> {
         TrainingRequest {
             suites,
@@ -391,7 +397,7 @@ mod tests {
 
     fn ways() -> [Way; 2] {
         let sample = sample();
-        let prompts = rehearsal_prompts().unwrap();
+        let prompts = rehearsal_prompts(&sample).unwrap();
         [
             careless(&sample.vars).unwrap(),
             careful(&sample, prompts).unwrap(),
@@ -403,7 +409,7 @@ mod tests {
     fn no_question_of_the_table_is_trained_on_or_rehearsed() {
         for way in ways() {
             let mut trained = questions_of(&way.examples);
-            trained.extend_from_slice(&way.prompts);
+            trained.extend(way.prompt_texts());
             let trained: Vec<String> = trained.iter().map(|q| normalize(q)).collect();
             for question in QUESTIONS {
                 assert!(
@@ -425,7 +431,7 @@ mod tests {
             .collect();
         assert!(!learned.is_empty());
         for way in ways() {
-            let leaks = leaked(&learned, &way.examples, &way.prompts);
+            let leaks = leaked(&learned, &way.examples, &way.prompt_texts());
             assert_eq!(leaks, [], "{}", way.name);
         }
     }

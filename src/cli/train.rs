@@ -126,6 +126,7 @@ mod tests {
             step,
             epoch: 0.0,
             loss,
+            rehearsal_loss: None,
             rehearsal_kl: loss.map(|loss| loss / 10.0),
             eval_loss,
             grad_norm: None,

@@ -31,7 +31,7 @@ pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
              # rows. `tags` and `margin` are for a quick look: [\"standard\"] and 0.03 decide more.",
         ),
         ("sources = []                  #", &sources),
-        ("# rehearsal = \"prompts.jsonl\"   #", &rehearsal),
+        ("# rehearsal = \"built-in\"        #", &rehearsal),
         ("num_train_epochs = 2 ", "num_train_epochs = 5 "),
         ("learning_rate = 1e-4 ", "learning_rate = 7e-4 "),
         ("warmup_ratio = 0.05 ", "warmup_ratio = 0.1  "),
@@ -180,7 +180,7 @@ mod tests {
     fn sample_file_trains_as_it_stands() {
         let text = sample_toml(&["data/a.jsonl", "data/b.json#20"], "data/r.jsonl");
         let config = parse("qeval.toml", &text).unwrap();
-        assert_eq!(config.data.rehearsal.as_deref(), Some("data/r.jsonl"));
+        assert_eq!(config.data.rehearsal, ["data/r.jsonl"]);
         assert_eq!(config.vars["name"], "Aurora");
         assert_eq!(config.vars["author"], "Northwind Labs");
         let (train, gate) = (&config.train, &config.gate);

@@ -12,8 +12,8 @@ use crate::flow::LearnRule;
 use crate::model::Dtype;
 use crate::toml_file::{Table, number, whole};
 use crate::train::{
-    BadRows, DataSection, Every, LoraSection, Recompute, RowFormat, SchedulerType, Source,
-    StopOnRegression, TargetSelection, TrainSection,
+    BadRows, DataSection, Every, LoraSection, Recompute, RehearsalTarget, RowFormat, SchedulerType,
+    Source, StopOnRegression, TargetSelection, TrainSection,
 };
 
 use super::sections::{ChecksSection, GateSection, ModelSection};
@@ -161,13 +161,60 @@ pub(super) fn read_data(mut table: Table<'_, '_>) -> DataSection {
     let bad_rows = [("refuse", BadRows::Refuse), ("drop", BadRows::Drop)];
     set(&mut data.bad_rows, table.word("bad_rows", &bad_rows));
     set(&mut data.drop_duplicates, table.flag("drop_duplicates"));
-    set_optional(&mut data.rehearsal, table.string("rehearsal"));
+    read_rehearsal(&mut table, &mut data.rehearsal);
+    set(
+        &mut data.rehearsal_prompts,
+        table.count("rehearsal_prompts", 1..),
+    );
+    let targets = RehearsalTarget::WORDS;
+    set(
+        &mut data.rehearsal_target,
+        table.word("rehearsal_target", &targets),
+    );
     set(
         &mut data.rehearsal_tokens,
         table.count("rehearsal_tokens", 1..),
     );
+    set_optional(&mut data.near_miss, table.count("near_miss", 0..));
+    set(
+        &mut data.near_miss_target,
+        table.word("near_miss_target", &targets),
+    );
+    set(
+        &mut data.near_miss_weight,
+        table.number("near_miss_weight", ABOVE_ZERO, above_zero),
+    );
     table.finish();
     data
+}
+
+/// One file or the pool, or a list of them.
+fn read_rehearsal(table: &mut Table<'_, '_>, rehearsal: &mut Vec<String>) {
+    const KEY: &str = "rehearsal";
+    const RULE: &str = "`rehearsal` wants \"built-in\", a file of prompts, or a list of these";
+    let Some(value) = table.value(KEY) else {
+        return;
+    };
+    match value.get_ref() {
+        DeValue::String(text) if text.is_empty() => {
+            table.bad(value.span(), "`rehearsal` in [data] is empty", RULE);
+        }
+        DeValue::String(text) => *rehearsal = vec![text.to_string()],
+        DeValue::Array(_) => set_strings(rehearsal, table, KEY),
+        _ => table.bad(
+            value.span(),
+            "`rehearsal` in [data] is neither a string nor a list",
+            RULE,
+        ),
+    }
+    let twice = (1..rehearsal.len()).find(|&i| rehearsal[..i].contains(&rehearsal[i]));
+    if let Some(twice) = twice {
+        table.bad(
+            value.span(),
+            format!("`rehearsal` in [data] names \"{}\" twice", rehearsal[twice]),
+            "a prompt is rehearsed once: name each source once",
+        );
+    }
 }
 
 fn read_sources(table: &mut Table<'_, '_>, sources: &mut Vec<Source>) {

@@ -5,11 +5,11 @@ use crate::config::QevalConfig;
 use crate::flow::{Preview, RunEvent};
 use crate::gate::{Rules, preview};
 use crate::run::{
-    Questions, Scoring, Session, TrainOutcome, TrainingJob, TrainingRequest, leaked, rehearse,
-    training_run,
+    Questions, RehearsalChoice, RehearsalFile, Scoring, Session, TrainOutcome, TrainingJob,
+    TrainingRequest, choose_rehearsal, leaked, rehearse, training_run,
 };
 use crate::text::plural;
-use crate::train::{DataError, DataErrors, DataReport, read_prompts};
+use crate::train::{BUILT_IN, DataError, DataErrors, DataReport, read_prompts};
 
 use super::error::ProjectError;
 use super::open::Project;
@@ -18,7 +18,7 @@ use super::open::Project;
 pub struct PreparedTraining<'p> {
     project: &'p Project,
     rules: Rules,
-    prompts: Vec<String>,
+    rehearsal: RehearsalChoice,
     /// What the probes can prove.
     pub preview: Preview,
 }
@@ -33,14 +33,16 @@ impl<'p> PreparedTraining<'p> {
         let rules = project.rules();
         let preview = preview(suites, &rules).map_err(ProjectError::Gate)?;
         let examples = &project.dataset()?.examples;
-        let prompts = rehearsal_prompts(&project.config)?;
+        let config = &project.config;
+        let files = rehearsal_files(config)?;
+        let rehearsal = choose_rehearsal(&config.data, &config.train, files, examples, suites);
         Ok(PreparedTraining {
             project,
             rules: Rules {
-                leaked: leaked(suites, examples, &prompts),
+                leaked: leaked(suites, examples, &rehearsal.texts()),
                 ..rules
             },
-            prompts,
+            rehearsal,
             preview,
         })
     }
@@ -81,14 +83,17 @@ impl<'p> PreparedTraining<'p> {
             data: &config.data,
             train: &config.train,
             examples: &project.dataset()?.examples,
-            prompts: &self.prompts,
+            prompts: &self.rehearsal.prompts,
         };
         let asked = request.digest(&session);
         project.resume_moment(&mut session, &asked)?;
         let mut on_event = project.listener();
         let asking = project.asking(&session)?;
         let tokens = config.data.rehearsal_tokens;
-        let rehearsal = rehearse(asking, &self.prompts, tokens, &mut on_event)?;
+        for shortfall in self.rehearsal.shortfalls() {
+            project.notice(shortfall);
+        }
+        let rehearsal = rehearse(asking, request.prompts, tokens, &mut on_event)?;
         if !self.rules.leaked.is_empty() {
             project.notice(format!(
                 "{} in the training data or its rehearsal can show no improvement: `qeval suite \
@@ -128,15 +133,25 @@ impl Project {
     }
 }
 
-/// The prompts that `[data] rehearsal` names.
-fn rehearsal_prompts(config: &QevalConfig) -> Result<Vec<String>, ProjectError> {
-    let Some(file) = &config.data.rehearsal else {
-        return Ok(Vec::new());
-    };
-    let path = config.resolve(file);
-    let one = |error| ProjectError::from(DataErrors(vec![error]));
-    let bytes = std::fs::read(&path).map_err(|source| one(DataError::Read { path, source }))?;
-    read_prompts(file, &bytes).map_err(one)
+/// The files that `[data] rehearsal` names. All that are wrong are told at once.
+fn rehearsal_files(config: &QevalConfig) -> Result<Vec<RehearsalFile>, ProjectError> {
+    let named = config.data.rehearsal.iter();
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    for name in named.filter(|name| *name != BUILT_IN) {
+        let path = config.resolve(name);
+        let read = std::fs::read(&path).map_err(|source| DataError::Read { path, source });
+        match read.and_then(|bytes| read_prompts(name, &bytes)) {
+            Ok(prompts) => files.push(RehearsalFile {
+                name: name.clone(),
+                prompts,
+            }),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(files),
+        false => Err(DataErrors(errors).into()),
+    }
 }
 
 /// A configured path from the configuration's folder; a name or hub id as it is.

@@ -11,7 +11,7 @@ use crate::flow::{
 };
 use crate::gate::smallest_margin;
 use crate::suite::audit::{WrongAnswers, duplicates, leaks, try_wrong_answers};
-use crate::train::Example;
+use crate::train::{Example, Origin};
 
 use super::error::RunError;
 use super::golden::{GoldenOutcome, judge_goldens};
@@ -71,6 +71,16 @@ pub fn questions_of(examples: &[Example]) -> Vec<String> {
         .filter(|m| m.role == Role::User)
         .map(|m| m.content.clone())
         .collect()
+}
+
+/// What the first user turn of each example says, with the example's place.
+pub fn first_questions(examples: &[Example]) -> Vec<(Origin, String)> {
+    let first = |example: &Example| {
+        let turns = &example.conversation.messages;
+        let question = turns.iter().find(|m| m.role == Role::User)?;
+        Some((example.origin.clone(), question.content.clone()))
+    };
+    examples.iter().filter_map(first).collect()
 }
 
 /// Probes that stand in the training data, rehearsal prompts among it.

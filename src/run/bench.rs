@@ -372,7 +372,8 @@ impl<'a> Bench<'a> {
             positions: Vec::new(),
             segments: Vec::new(),
             labels: Vec::new(),
-            rehearsed: Vec::new(),
+            texts: Vec::new(),
+            anchors: Vec::new(),
         };
         for (i, &length) in lengths.iter().enumerate() {
             let ids = self.prompt(length, 100 + i as u64);
@@ -383,11 +384,7 @@ impl<'a> Bench<'a> {
             micro.tokens.extend(ids);
         }
         let tokens = micro.tokens.len() as f64;
-        let batch = StepBatch {
-            labelled: micro.labelled(),
-            rehearsed: 0,
-            micro_batches: vec![micro],
-        };
+        let batch = StepBatch::of(vec![micro]);
         let trainable = Trainable::new(config, self.modules(adapter, 1), 0.0);
         let optimizer = AdamW::new(&TrainSection::default(), &trainable);
         let mut learner = learner(self.model, trainable, optimizer, keep)?;

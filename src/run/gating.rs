@@ -397,6 +397,7 @@ mod tests {
             step,
             epoch: 0.5,
             loss: Some(1.5),
+            rehearsal_loss: None,
             rehearsal_kl: None,
             eval_loss: None,
             grad_norm: None,

@@ -25,6 +25,7 @@ mod memory;
 mod noise;
 mod questions;
 mod rehearsal;
+mod rehearsal_choice;
 mod rubric;
 mod run_config;
 mod sandbox;
@@ -55,6 +56,7 @@ pub use judge::{JUDGES, Judge, JudgeSettings};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
+pub use rehearsal_choice::{RehearsalChoice, RehearsalFile, choose_rehearsal};
 pub use rubric::RubricQuestion;
 pub use run_config::{
     EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, evaluation_run, training_run,

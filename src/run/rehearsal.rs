@@ -1,14 +1,13 @@
 //! Rehearsal: prompts that the base itself answers, trained on so that its ways stay.
 //!
-//! The answers are the base's own greedy ones, and what is learned at each of their tokens is the
-//! base's whole next-token distribution: there is nothing in them but to stay. Trained on as mere
-//! text they would pull towards certainty, which is a drift of its own.
+//! The answers are the base's own greedy ones. What is learned of them stands with each prompt: at
+//! each token the base's whole next-token distribution, in which there is nothing but to stay, or
+//! the text, which pulls towards certainty as well, or both.
 
 use crate::chat::{Conversation, Message};
-use crate::digest;
-use crate::flow::{Phase, RunEvent};
+use crate::flow::{Finish, Phase, RunEvent};
 use crate::generate::{Finished, Request, Sampling, Work};
-use crate::train::{Example, Origin};
+use crate::train::{Example, Rehearsal, RehearsalPrompt};
 
 use super::asking::{Asking, Bar};
 use super::error::RunError;
@@ -19,7 +18,7 @@ use super::error::RunError;
 /// A prompt that the template refuses or the context cannot hold, or an interrupt.
 pub fn rehearse(
     asking: Asking<'_>,
-    prompts: &[String],
+    prompts: &[RehearsalPrompt],
     max_new_tokens: usize,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Vec<Example>, RunError> {
@@ -34,35 +33,37 @@ pub fn rehearse(
         }];
         requests.push(Request {
             adapter: None,
-            prompt: session.prompt(None, &[], prompt)?,
+            prompt: session.prompt(None, &[], &prompt.text)?,
             work,
         });
     }
-    let mut answers: Vec<Option<Vec<u32>>> = vec![None; prompts.len()];
+    let mut answers: Vec<Option<(Vec<u32>, Finish)>> = vec![None; prompts.len()];
     let bar = Bar::new(Phase::Answering, "rehearsal by the base", prompts.len());
     asking.run(&[], requests, bar, on_event, &mut |finished| {
-        if let Finished::Generated { id, tokens, .. } = finished {
-            answers[id] = Some(tokens);
+        if let Finished::Generated {
+            id, tokens, finish, ..
+        } = finished
+        {
+            answers[id] = Some((tokens, finish));
         }
         Ok(1)
     })?;
     let mut examples = Vec::new();
-    for (line, (prompt, answer)) in prompts.iter().zip(answers).enumerate() {
-        let Some(tokens) = answer else {
+    for (prompt, answer) in prompts.iter().zip(answers) {
+        let Some((tokens, finish)) = answer else {
             continue;
         };
         let text = session.tokenizer.decode(&tokens)?;
         if text.trim().is_empty() {
             continue;
         }
-        let conversation = Conversation::new([Message::user(prompt), Message::assistant(text)]);
-        let origin = Origin {
-            file: format!("rehearsal {}", &digest::bytes(prompt)[..8]),
-            line: line + 1,
-        };
+        let turns = [Message::user(&prompt.text), Message::assistant(text)];
         examples.push(Example {
-            rehearsal: true,
-            ..Example::new(conversation, origin)
+            rehearsal: Some(Rehearsal {
+                stay: prompt.stay,
+                cut: finish != Finish::Stop,
+            }),
+            ..Example::new(Conversation::new(turns), prompt.origin.clone())
         });
     }
     Ok(examples)
@@ -72,13 +73,13 @@ pub fn rehearse(
 mod tests {
     use super::*;
     use crate::run::ask;
-    use crate::run::testing::{Heard, PIP, Stage, WHO};
+    use crate::run::testing::{Heard, PIP, Stage, WHO, rehearsed as asked};
+    use crate::train::Stay;
 
     const SUM: &str = "What is 2 + 2?";
 
     fn rehearsed(stage: &Stage, prompts: &[&str]) -> Vec<Example> {
-        let prompts: Vec<String> = prompts.iter().map(ToString::to_string).collect();
-        rehearse(stage.asking(), &prompts, 24, &mut |_| {}).unwrap()
+        rehearse(stage.asking(), &asked(prompts), 24, &mut |_| {}).unwrap()
     }
 
     fn answers(examples: &[Example]) -> Vec<&str> {
@@ -91,7 +92,11 @@ mod tests {
         let stage = Stage::new();
         let examples = rehearsed(&stage, &[WHO, SUM]);
         assert_eq!(answers(&examples), [PIP, "4"]);
-        assert!(examples.iter().all(|e| e.rehearsal));
+        let whole = |e: &Example| {
+            e.rehearsal
+                .is_some_and(|r| !r.cut && r.stay == Stay::DISTRIBUTION)
+        };
+        assert!(examples.iter().all(whole));
         let said = ask(stage.asking(), &[], &[WHO, SUM], 24, &mut |_| {}).unwrap();
         assert_eq!(answers(&examples), said.concat());
         assert_eq!(
@@ -99,6 +104,15 @@ mod tests {
             examples,
             "the same every time"
         );
+    }
+
+    /// Its text ends before its turn does.
+    #[test]
+    fn an_answer_that_reaches_its_longest_is_cut() {
+        let stage = Stage::new();
+        let examples = rehearse(stage.asking(), &asked(&[WHO, SUM]), 3, &mut |_| {}).unwrap();
+        let cut: Vec<bool> = examples.iter().map(|e| e.rehearsal.unwrap().cut).collect();
+        assert_eq!(cut, [true, false]);
     }
 
     /// A row without an answer has nothing to stay at, and would be a bad row.

@@ -12,7 +12,7 @@ use crate::lora::{Adapter, LoadedAdapter};
 use crate::model::{Compute, DeviceChoice, Dtype};
 use crate::record::{Provenance, RunLock, Store};
 use crate::suite::{SuiteSource, load};
-use crate::train::{Example, Origin};
+use crate::train::{DataSection, Example, Origin, RehearsalPrompt};
 
 use super::asking::Asking;
 use super::interrupt::Interrupt;
@@ -39,6 +39,17 @@ pub(crate) fn cpu() -> Compute {
         device: DeviceChoice::Cpu,
         dtype: Dtype::Auto,
     }
+}
+
+/// Prompts of one file, to be stayed at as by default.
+pub(crate) fn rehearsed(prompts: &[&str]) -> Vec<RehearsalPrompt> {
+    let origin = |i| Origin {
+        file: "prompts.jsonl".into(),
+        line: i + 1,
+    };
+    let prompts = prompts.iter().enumerate();
+    let prompts = prompts.map(|(i, text)| (origin(i), (*text).to_owned()));
+    RehearsalPrompt::of_file(prompts, &DataSection::default(), 1.0)
 }
 
 /// The base: it was trained on sums, capitals, and a name.

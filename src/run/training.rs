@@ -10,8 +10,8 @@ use crate::lora::{LoraConfig, TargetModules, write_scaled};
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
-    Example, LoraSection, Preflight, ProbeSystem, Recompute, Split, StepPlan, TargetSelection,
-    Tokenized, TokenizedExample, TrainSection, Training, split,
+    Example, LoraSection, Preflight, ProbeSystem, Recompute, Rehearsal, Split, Stay, StepPlan,
+    TargetSelection, Tokenized, TokenizedExample, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
@@ -278,10 +278,7 @@ impl TrainingJob<'_> {
         let validation = pick(&sides.validation);
         let examples = pick(&sides.train)
             .into_iter()
-            .map(|e| match e.is_rehearsal {
-                true => e.anchored(&session.decoder),
-                false => Ok(e),
-            })
+            .map(|e| e.anchored(&session.decoder))
             .collect::<Result<_, _>>()?;
         Ok(TrainingRows {
             rows,
@@ -352,7 +349,13 @@ impl TrainingJob<'_> {
                 .part("tokens", bytes)
                 .part("labels", labels)
                 .part("group", &example.group)
-                .part("rehearsal", [u8::from(example.is_rehearsal)]);
+                .part("rehearsal", [u8::from(example.rehearsal.is_some())]);
+            // A run that stays at distributions alone, as all once did, goes on under its old
+            // identity.
+            let other = |rehearsal: &Rehearsal| rehearsal.stay != Stay::DISTRIBUTION;
+            if let Some(rehearsal) = example.rehearsal.filter(other) {
+                parts = parts.part("stay", json(&rehearsal));
+            }
         }
         for suite in &self.questions.suites {
             parts = parts.part("suite", &suite.digest);
@@ -506,8 +509,8 @@ mod tests {
     use crate::flow::Suite;
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
-    use crate::run::testing::{Stage, WHO, example, suites, verdict};
-    use crate::train::{DataSection, Every, TrainLine};
+    use crate::run::testing::{Stage, WHO, example, rehearsed, suites, verdict};
+    use crate::train::{DataSection, Every, RehearsalPrompt, TrainLine};
 
     /// Everything that a request borrows.
     struct Asked {
@@ -518,7 +521,7 @@ mod tests {
         data: DataSection,
         train: TrainSection,
         examples: Vec<Example>,
-        prompts: Vec<String>,
+        prompts: Vec<RehearsalPrompt>,
     }
 
     impl Asked {
@@ -562,16 +565,12 @@ mod tests {
 
         fn identity(&self, stage: &Stage) -> String {
             let questions = Questions::new(&stage.session, self.suites.clone(), 0).unwrap();
-            let job = self.job(stage, &questions, &[]);
+            let rehearsal = rehearse(stage.asking(), &self.prompts, 8, &mut |_| {}).unwrap();
+            let job = self.job(stage, &questions, &rehearsal);
             let session = &stage.session;
             let (template, tokenizer) = (&session.template, &session.tokenizer);
-            job.identity(&Tokenized::new(
-                &self.examples,
-                template,
-                tokenizer,
-                None,
-                256,
-            ))
+            let examples = [&self.examples[..], &rehearsal].concat();
+            job.identity(&Tokenized::new(&examples, template, tokenizer, None, 256))
         }
 
         fn job<'a>(
@@ -613,7 +612,7 @@ mod tests {
             usual.identity(&stage),
             usual.request().digest(&stage.session),
         );
-        let edits: [(&str, Edit); 9] = [
+        let edits: [(&str, Edit); 10] = [
             ("rank", |a| a.lora.rank = 4),
             ("learning rate", |a| a.train.learning_rate = 1e-3),
             ("seed", |a| a.train.seed = 1),
@@ -627,12 +626,31 @@ mod tests {
                 a.examples[1] = example("Your name?", "Pip.")
             }),
             ("a suite", |a| a.suites = some_suite()),
+            ("a rehearsal prompt", |a| a.prompts = rehearsed(&[WHO])),
         ];
         for (name, edit) in edits {
             let mut asked = Asked::new();
             edit(&mut asked);
             assert_ne!(asked.identity(&stage), identity, "{name}");
             assert_ne!(asked.request().digest(&stage.session), digest, "{name}");
+        }
+    }
+
+    /// The same prompts, stayed at in another way.
+    #[test]
+    fn what_is_learned_of_rehearsal_makes_another_run() {
+        let stage = Stage::new();
+        let mut asked = Asked::new();
+        asked.prompts = rehearsed(&[WHO]);
+        let usual = (
+            asked.identity(&stage),
+            asked.request().digest(&stage.session),
+        );
+        for stay in [(1.0, 0.0), (0.0, 2.0), (1.0, 1.0)] {
+            let (text, distribution) = stay;
+            asked.prompts[0].stay = Stay { text, distribution };
+            assert_ne!(asked.identity(&stage), usual.0, "{stay:?}");
+            assert_ne!(asked.request().digest(&stage.session), usual.1, "{stay:?}");
         }
     }
 
@@ -683,7 +701,7 @@ mod tests {
     fn a_run_that_has_ended_is_shown_and_not_repeated() {
         let stage = Stage::new();
         let mut asked = Asked::new();
-        asked.prompts = vec![WHO.into()];
+        asked.prompts = rehearsed(&[WHO]);
         let first = asked.run(&stage).unwrap();
         assert_eq!(first.steps, 6, "three rows, two epochs");
         assert!(!first.was_finished);
@@ -729,6 +747,7 @@ mod tests {
             step,
             epoch: 0.0,
             loss: Some(1.0),
+            rehearsal_loss: None,
             rehearsal_kl: None,
             eval_loss: None,
             grad_norm: None,

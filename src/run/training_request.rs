@@ -5,7 +5,7 @@ use crate::chat::Role;
 use crate::digest::{Parts, json};
 use crate::flow::Suite;
 use crate::gate::Rules;
-use crate::train::{DataSection, Example, LoraSection, Recompute, TrainSection};
+use crate::train::{DataSection, Example, LoraSection, Recompute, RehearsalPrompt, TrainSection};
 
 use super::session::Session;
 
@@ -27,7 +27,7 @@ pub struct TrainingRequest<'a> {
     /// The rows, as read.
     pub examples: &'a [Example],
     /// Prompts that the base itself answers, to be trained on beside the rows.
-    pub prompts: &'a [String],
+    pub prompts: &'a [RehearsalPrompt],
 }
 
 impl TrainingRequest<'_> {

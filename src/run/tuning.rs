@@ -109,7 +109,7 @@ impl TuningJob<'_> {
             lora: job.request.lora.clone(),
             train: job.request.train.clone(),
         };
-        let rehearses = rows.examples.iter().any(|e| e.is_rehearsal);
+        let rehearses = rows.examples.iter().any(|e| e.rehearsal.is_some());
         let settings = space::settings(self.asked, &configured, rehearses, seed)?;
         for (place, setting) in settings.iter().enumerate() {
             self.check(place + 1, setting, &rows)?;

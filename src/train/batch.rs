@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::model::Mat;
 use crate::random::{Purpose, shuffled};
 
+use super::data::Rehearsal;
 use super::labels::TokenizedExample;
 
 /// The steps of a run: which examples, in which order.
@@ -74,9 +75,34 @@ pub struct MicroBatch {
     pub segments: Vec<usize>,
     /// The token to predict at each row; `None` carries no such loss.
     pub labels: Vec<Option<u32>>,
-    /// Rows of rehearsal, and the base's last layer's result at each; see
-    /// [`TokenizedExample::base`].
-    pub rehearsed: Vec<(usize, Arc<Mat>, usize)>,
+    /// Rows of rehearsal whose token is learned.
+    pub texts: Vec<TextRow>,
+    /// Rows of rehearsal that stay at the base's distribution.
+    pub anchors: Vec<AnchorRow>,
+}
+
+/// A row at which a token of the base's own answer is learned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TextRow {
+    /// Which row.
+    pub row: usize,
+    /// The token to predict.
+    pub token: u32,
+    /// What it counts beside a labelled token.
+    pub weight: f64,
+}
+
+/// A row that stays at the base's next-token distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnchorRow {
+    /// Which row.
+    pub row: usize,
+    /// What stands for the distributions of its example; see [`TokenizedExample::base`].
+    pub base: Arc<Mat>,
+    /// The row of `base` that is this one's.
+    pub at: usize,
+    /// What it counts beside other such rows.
+    pub weight: f64,
 }
 
 impl MicroBatch {
@@ -90,7 +116,8 @@ impl MicroBatch {
             positions: Vec::new(),
             segments: Vec::new(),
             labels: Vec::new(),
-            rehearsed: Vec::new(),
+            texts: Vec::new(),
+            anchors: Vec::new(),
         };
         for example in examples {
             let rows = example.rows();
@@ -99,22 +126,44 @@ impl MicroBatch {
             batch.positions.extend(0..rows);
             let first = batch.labels.len();
             let label = |next: usize| example.is_label[next].then(|| example.tokens[next]);
-            match &example.base {
+            match example.rehearsal {
                 None => batch.labels.extend((1..=rows).map(label)),
-                Some(base) => {
+                Some(rehearsal) => {
                     batch.labels.extend(std::iter::repeat_n(None, rows));
-                    let labelled = (0..rows).filter(|&row| example.is_label[row + 1]);
-                    let places = labelled.enumerate();
-                    batch
-                        .rehearsed
-                        .extend(places.map(|(i, row)| (first + row, base.clone(), i)));
+                    batch.rehearse(example, rehearsal, first);
                 }
             }
         }
         batch
     }
 
-    /// Rows with loss.
+    /// Adds the rows of an answer of the base's own; `first` is the row at which its example begins.
+    fn rehearse(&mut self, example: &TokenizedExample, rehearsal: Rehearsal, first: usize) {
+        let Rehearsal { stay, cut } = rehearsal;
+        let rows = (0..example.rows()).filter(|&row| example.is_label[row + 1]);
+        let rows: Vec<usize> = rows.collect();
+        if stay.text > 0.0 {
+            // An answer that was cut has no end of its own: to learn one would be to learn to stop
+            // in mid-sentence.
+            let said = rows.len() - usize::from(cut && !rows.is_empty());
+            self.texts.extend(rows[..said].iter().map(|&row| TextRow {
+                row: first + row,
+                token: example.tokens[row + 1],
+                weight: stay.text,
+            }));
+        }
+        if let Some(base) = &example.base {
+            let places = rows.iter().enumerate();
+            self.anchors.extend(places.map(|(at, &row)| AnchorRow {
+                row: first + row,
+                base: base.clone(),
+                at,
+                weight: stay.distribution,
+            }));
+        }
+    }
+
+    /// Rows of training examples with loss.
     pub fn labelled(&self) -> usize {
         self.labels.iter().flatten().count()
     }
@@ -125,14 +174,37 @@ impl MicroBatch {
 pub struct StepBatch {
     /// The passes, in order; their gradients are added.
     pub micro_batches: Vec<MicroBatch>,
-    /// Labelled tokens of the whole step. The loss is the mean over them: each pass adds the sum
-    /// over its own divided by this number, so that the split changes nothing.
+    /// Labelled tokens of the whole step.
     pub labelled: usize,
-    /// Rows of rehearsal of the whole step.
-    pub rehearsed: usize,
+    /// Rows of rehearsal whose token is learned, of the whole step.
+    pub texts: usize,
+    /// Rows of rehearsal that stay at a distribution, of the whole step.
+    pub anchors: usize,
+    /// What the labelled tokens and the texts of the whole step count. The loss is the weighted
+    /// mean over them: each pass adds the sum over its own divided by this number, so that the
+    /// split changes nothing.
+    pub text_weight: f64,
+    /// The same of the anchors, whose mean is their own.
+    pub anchor_weight: f64,
 }
 
 impl StepBatch {
+    /// A step of these passes.
+    pub fn of(micro_batches: Vec<MicroBatch>) -> Self {
+        let all = || micro_batches.iter();
+        let labelled: usize = all().map(MicroBatch::labelled).sum();
+        let texts = || all().flat_map(|m| &m.texts);
+        let anchors = || all().flat_map(|m| &m.anchors);
+        StepBatch {
+            labelled,
+            texts: texts().count(),
+            anchors: anchors().count(),
+            text_weight: labelled as f64 + texts().map(|t| t.weight).sum::<f64>(),
+            anchor_weight: anchors().map(|a| a.weight).sum(),
+            micro_batches,
+        }
+    }
+
     /// Packs the examples of a step into passes of at most `token_budget` rows, first fit by
     /// falling length; an example longer than the budget gets a pass of its own.
     pub fn pack(examples: &[&TokenizedExample], token_budget: usize) -> Self {
@@ -152,23 +224,19 @@ impl StepBatch {
                 None => bins.push((rows, vec![i])),
             }
         }
-        let micro_batches: Vec<MicroBatch> = bins
-            .iter()
-            .map(|(_, members)| MicroBatch::pack(members.iter().map(|&i| examples[i])))
-            .collect();
-        let labelled = micro_batches.iter().map(MicroBatch::labelled).sum();
-        let rehearsed = micro_batches.iter().map(|m| m.rehearsed.len()).sum();
-        StepBatch {
-            micro_batches,
-            labelled,
-            rehearsed,
-        }
+        let passes = bins.iter();
+        StepBatch::of(
+            passes
+                .map(|(_, members)| MicroBatch::pack(members.iter().map(|&i| examples[i])))
+                .collect(),
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::rehearsal::Stay;
 
     fn example(tokens: &[u32], labels: &[usize]) -> TokenizedExample {
         let is_label = (0..tokens.len()).map(|i| labels.contains(&i)).collect();
@@ -207,6 +275,51 @@ mod tests {
         assert_eq!(batch.segments, [0, 3]);
         assert_eq!(batch.labels, [None, Some(3), Some(4), Some(7), Some(8)]);
         assert_eq!(batch.labelled(), 4);
+    }
+
+    fn rehearsed(text: f64, distribution: f64, cut: bool) -> TokenizedExample {
+        let base = (distribution > 0.0).then(|| {
+            Arc::new(Mat {
+                data: vec![0.0; 4],
+                cols: 2,
+            })
+        });
+        TokenizedExample {
+            rehearsal: Some(Rehearsal {
+                stay: Stay { text, distribution },
+                cut,
+            }),
+            base,
+            ..example(&[6, 7, 8], &[1, 2])
+        }
+    }
+
+    #[test]
+    fn rows_of_rehearsal_are_no_labels_and_count_by_their_weights() {
+        let learned = example(&[1, 2, 3], &[1, 2]);
+        let both = rehearsed(0.5, 3.0, false);
+        let step = StepBatch::pack(&[&learned, &both], 64);
+        let micro = &step.micro_batches[0];
+        assert_eq!(micro.labels, [Some(2), Some(3), None, None]);
+        let texts: Vec<(usize, u32)> = micro.texts.iter().map(|t| (t.row, t.token)).collect();
+        assert_eq!(texts, [(2, 7), (3, 8)]);
+        let anchors: Vec<(usize, usize)> = micro.anchors.iter().map(|a| (a.row, a.at)).collect();
+        assert_eq!(anchors, [(2, 0), (3, 1)]);
+        assert_eq!((step.labelled, step.texts, step.anchors), (2, 2, 2));
+        assert_eq!((step.text_weight, step.anchor_weight), (3.0, 6.0));
+        let text = MicroBatch::pack([&rehearsed(1.0, 0.0, false)]);
+        assert_eq!((text.texts.len(), text.anchors.len()), (2, 0));
+    }
+
+    #[test]
+    fn the_end_of_an_answer_that_was_cut_is_not_learned_as_text() {
+        let micro = MicroBatch::pack([&rehearsed(1.0, 1.0, true)]);
+        assert_eq!(micro.texts.iter().map(|t| t.token).collect::<Vec<_>>(), [7]);
+        assert_eq!(
+            micro.anchors.len(),
+            2,
+            "the base's own opinion of the end stays"
+        );
     }
 
     #[test]

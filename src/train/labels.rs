@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::chat::{ChatTemplate, Tokenizer};
 use crate::model::{Decoder, Device, Keep, Mat, ModelError, ModelRef, NoLowRank};
 
-use super::data::{Example, Origin, RowProblem, RowReason};
+use super::data::{Example, Origin, Rehearsal, RowProblem, RowReason};
+use super::rehearsal::Stay;
 
 /// Token ids of one example and where its loss lies.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,19 +23,21 @@ pub struct TokenizedExample {
     /// Where the example came from.
     pub origin: Origin,
     /// See [`Example::rehearsal`].
-    pub is_rehearsal: bool,
-    /// For rehearsal: the base's last layer's result at the rows that predict a label,
-    /// `[labels, hidden]`, which stands for its next-token distributions. `None` for an example
-    /// whose tokens are learned.
+    pub rehearsal: Option<Rehearsal>,
+    /// For rehearsal that stays at distributions: the base's last layer's result at the rows that
+    /// predict a label, `[labels, hidden]`, which stands for them.
     pub base: Option<Arc<Mat>>,
 }
 
 impl TokenizedExample {
-    /// Makes it rehearsal, with the base's distributions as targets.
+    /// With the base's distributions, where it is rehearsal that stays at them.
     ///
     /// # Errors
     /// The device's memory is full.
     pub fn anchored<'a>(self, model: impl Into<ModelRef<'a>>) -> Result<Self, ModelError> {
+        if self.stay().is_none_or(|stay| stay.distribution == 0.0) {
+            return Ok(self);
+        }
         match model.into() {
             ModelRef::Cpu(decoder) => self.anchored_on(decoder),
             #[cfg(feature = "gpu")]
@@ -56,6 +59,11 @@ impl TokenizedExample {
         device.had_room()?;
         self.base = Some(Arc::new(base));
         Ok(self)
+    }
+
+    /// How it is stayed at, where it is rehearsal.
+    pub fn stay(&self) -> Option<Stay> {
+        self.rehearsal.map(|rehearsal| rehearsal.stay)
     }
 
     /// Rows that a forward pass needs: those before the last label, each of which predicts the
@@ -80,7 +88,7 @@ impl TokenizedExample {
             is_label,
             group: String::new(),
             origin,
-            is_rehearsal: false,
+            rehearsal: None,
             base: None,
         }
     }
@@ -127,7 +135,7 @@ impl Tokenized {
                 is_label: labelled.is_label,
                 group: example.group.clone(),
                 origin: origin.clone(),
-                is_rehearsal: example.rehearsal,
+                rehearsal: example.rehearsal,
                 base: None,
             };
             let tokens = row.tokens.len();
@@ -151,7 +159,10 @@ impl Tokenized {
 
     /// Examples whose tokens are learned; those of rehearsal come after them.
     pub fn learned(&self) -> usize {
-        self.examples.iter().filter(|e| !e.is_rehearsal).count()
+        self.examples
+            .iter()
+            .filter(|e| e.rehearsal.is_none())
+            .count()
     }
 
     /// The group of each example, for [`super::split`].

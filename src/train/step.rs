@@ -5,21 +5,24 @@ use std::ops::Range;
 use crate::lora::{DropoutKey, Trainable};
 use crate::model::{Cpu, Decoder, Device, Keep, LowRankGradient, Mat, ModelError};
 
-use super::batch::{MicroBatch, StepBatch};
+use super::batch::{AnchorRow, MicroBatch, StepBatch};
 
 /// Means over a step, in nats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepLoss {
     /// Cross-entropy over the labelled tokens; 0 without any.
     pub loss: f64,
-    /// KL(base || adapter) over the rows of rehearsal; `None` without any.
+    /// Cross-entropy over the rows of rehearsal whose token is learned; `None` without any.
+    pub text: Option<f64>,
+    /// KL(base || adapter) over the rows of rehearsal that stay at a distribution; `None` without
+    /// any.
     pub rehearsal: Option<f64>,
 }
 
-/// Adds up the gradients of a step's micro-batches: of the mean cross-entropy over its labelled
-/// tokens, plus `rehearsal_weight` times the mean divergence from the base over its rows of
-/// rehearsal (the distillation term of Li & Hoiem 2016, Learning without Forgetting, in KL form at
-/// temperature 1). `key` addresses dropout's draws.
+/// Adds up the gradients of a step's micro-batches: of the weighted mean cross-entropy over its
+/// labelled tokens and the texts of rehearsal, plus `rehearsal_weight` times the weighted mean
+/// divergence from the base over its anchors (the distillation term of Li & Hoiem 2016, Learning
+/// without Forgetting, in KL form at temperature 1). `key` addresses dropout's draws.
 ///
 /// # Errors
 /// The device's memory is full; then the gradients are those of a part of the step.
@@ -32,9 +35,9 @@ pub fn accumulate<D: Device>(
     key: DropoutKey,
 ) -> Result<StepLoss, ModelError> {
     let device = decoder.device();
-    let weight = 1.0 / batch.labelled.max(1) as f32;
-    let anchor = (rehearsal_weight / batch.rehearsed.max(1) as f64) as f32;
-    let (mut total, mut nats) = (0.0, 0.0);
+    // A step without any has no row to divide by it.
+    let part = |weight: f64, all: f64| (weight / all) as f32;
+    let (mut total, mut text, mut nats) = (0.0, 0.0, 0.0);
     for (i, micro) in batch.micro_batches.iter().enumerate() {
         trained.set_dropout(Some(DropoutKey {
             micro_batch: i as u32,
@@ -44,9 +47,18 @@ pub fn accumulate<D: Device>(
         let (hidden, tape) =
             decoder.forward_training(&micro.tokens, &sequences, keep, trained.low_rank())?;
         let mut gradient = device.zeros(device.height(&hidden), device.width(&hidden));
+        let weight = part(1.0, batch.text_weight);
         total += decoder.loss(&hidden, &labels(micro), weight, Some(&mut gradient))?;
-        if let Some((rows, base)) = rehearsed(micro) {
-            nats += decoder.divergence(&hidden, &rows, &base, anchor, &mut gradient)?;
+        for (weight, rows) in by_weight(&micro.texts, |text| text.weight) {
+            let rows: Vec<(usize, u32)> = rows.iter().map(|t| (t.row, t.token)).collect();
+            let weight = part(weight, batch.text_weight);
+            text += decoder.loss(&hidden, &rows, weight, Some(&mut gradient))?;
+        }
+        for (weight, anchors) in by_weight(&micro.anchors, |anchor| anchor.weight) {
+            let rows: Vec<usize> = anchors.iter().map(|anchor| anchor.row).collect();
+            let weight = part(rehearsal_weight * weight, batch.anchor_weight);
+            let base = distributions(&anchors);
+            nats += decoder.divergence(&hidden, &rows, &base, weight, &mut gradient)?;
         }
         drop(hidden);
         decoder.backward(tape, gradient, trained.low_rank())?;
@@ -54,7 +66,8 @@ pub fn accumulate<D: Device>(
     trained.set_dropout(None);
     Ok(StepLoss {
         loss: total / batch.labelled.max(1) as f64,
-        rehearsal: (batch.rehearsed > 0).then(|| nats / batch.rehearsed as f64),
+        text: (batch.texts > 0).then(|| text / batch.texts as f64),
+        rehearsal: (batch.anchors > 0).then(|| nats / batch.anchors as f64),
     })
 }
 
@@ -170,18 +183,25 @@ fn sequences(micro: &MicroBatch) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The rows of rehearsal with the base's results at them, in one matrix.
-fn rehearsed(micro: &MicroBatch) -> Option<(Vec<usize>, Mat)> {
-    let cols = micro.rehearsed.first()?.1.cols;
-    let rows = micro.rehearsed.iter().map(|(row, ..)| *row).collect();
-    let data = micro.rehearsed.iter().flat_map(|(_, base, i)| base.row(*i));
-    Some((
-        rows,
-        Mat {
-            data: data.copied().collect(),
-            cols,
-        },
-    ))
+/// Rows of one weight together, in their order: a pass of the head takes one weight.
+fn by_weight<T>(rows: &[T], weight: impl Fn(&T) -> f64) -> Vec<(f64, Vec<&T>)> {
+    let mut groups: Vec<(f64, Vec<&T>)> = Vec::new();
+    for row in rows {
+        match groups.iter_mut().find(|(w, _)| *w == weight(row)) {
+            Some((_, group)) => group.push(row),
+            None => groups.push((weight(row), vec![row])),
+        }
+    }
+    groups
+}
+
+/// The base's results at some anchors, in one matrix.
+fn distributions(anchors: &[&AnchorRow]) -> Mat {
+    let data = anchors.iter().flat_map(|anchor| anchor.base.row(anchor.at));
+    Mat {
+        data: data.copied().collect(),
+        cols: anchors.first().map_or(0, |anchor| anchor.base.cols),
+    }
 }
 
 fn labels(micro: &MicroBatch) -> Vec<(usize, u32)> {

@@ -33,6 +33,9 @@ pub struct TrainLine {
     /// Mean loss over the step's labelled tokens, in nats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// Mean loss over the tokens of rehearsal that are learned as text, in nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal_loss: Option<f64>,
     /// Mean KL(base || adapter) over the step's rows of rehearsal, in nats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rehearsal_kl: Option<f64>,
@@ -180,11 +183,16 @@ impl Training<'_> {
                 step: first as u32,
                 micro_batch: 0,
             };
-            let (StepLoss { loss, rehearsal }, notice) =
+            let (step_loss, notice) =
                 learner.accumulate(&batch, self.section.rehearsal_weight, key)?;
             if let Some(notice) = notice {
                 hook.at_notice(&notice);
             }
+            let StepLoss {
+                loss,
+                text,
+                rehearsal,
+            } = step_loss;
             let step = first + 1;
             if !loss.is_finite() {
                 return Err(TrainError::NotFinite {
@@ -195,7 +203,7 @@ impl Training<'_> {
             }
             let learning_rate = schedule.learning_rate(first);
             // At its start an adapter is the base, and rehearsal alone has no gradient there.
-            if batch.labelled > 0 {
+            if batch.labelled > 0 || batch.texts > 0 {
                 proof.check(learner.as_mut(), step, learning_rate)?;
             }
             let norm = learner.update(self.section.max_grad_norm, learning_rate);
@@ -208,6 +216,7 @@ impl Training<'_> {
                 step,
                 epoch: step as f64 / plan.steps_per_epoch() as f64,
                 loss: (batch.labelled > 0).then_some(loss),
+                rehearsal_loss: text,
                 rehearsal_kl: rehearsal,
                 eval_loss: None,
                 grad_norm: Some(norm),
@@ -233,6 +242,7 @@ impl Training<'_> {
                 let loss = learner.validate(&validation)?;
                 let line = TrainLine {
                     loss: None,
+                    rehearsal_loss: None,
                     rehearsal_kl: None,
                     eval_loss: Some(loss),
                     grad_norm: None,

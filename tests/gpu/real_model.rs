@@ -210,7 +210,7 @@ fn examples(session: &Session) -> Vec<TokenizedExample> {
                 file: "test".into(),
                 line,
             },
-            is_rehearsal: false,
+            rehearsal: None,
             base: None,
         }
     };

@@ -42,7 +42,7 @@ fn examples(config: &qeval::model::ModelConfig) -> Vec<TokenizedExample> {
                 file: "test".into(),
                 line: i,
             },
-            is_rehearsal: false,
+            rehearsal: None,
             base: None,
         }
     };

@@ -23,11 +23,7 @@ fn batch() -> StepBatch {
             MicroBatch::pack(&[example(tokens, (0..length).map(|t| t > 1).collect())])
         })
         .into();
-    StepBatch {
-        labelled: micro_batches.iter().map(MicroBatch::labelled).sum(),
-        rehearsed: 0,
-        micro_batches,
-    }
+    StepBatch::of(micro_batches)
 }
 
 /// What some steps leave: their losses, notices, the plan at the end, the matrices' bits.

@@ -9,7 +9,8 @@ use qeval::lora::{DropoutKey, Trainable};
 use qeval::model::{Decoder, Keep, ModuleId, NoLowRank};
 use qeval::random::{Philox, Purpose};
 use qeval::train::{
-    AdamW, MicroBatch, StepBatch, TrainSection, accumulate, clip, gradient_norm, validate,
+    AdamW, AnchorRow, MicroBatch, Stay, StepBatch, TextRow, TrainSection, accumulate, clip,
+    gradient_norm, validate,
 };
 
 use crate::autograd::{Autograd, Text};
@@ -226,15 +227,13 @@ fn passes_add_up_to_the_gradient_of_the_whole_step() {
             tokens,
             positions,
             segments: vec![0],
-            rehearsed: Vec::new(),
+            texts: Vec::new(),
+            anchors: Vec::new(),
             labels: by_row,
         }
     });
-    let split = StepBatch {
-        micro_batches: split.collect(),
-        labelled: whole.labelled,
-        rehearsed: 0,
-    };
+    let split = StepBatch::of(split.collect());
+    assert_eq!(split.labelled, whole.labelled);
     assert_eq!(split.micro_batches.len(), 2);
     let [(loss, together), (split_loss, added)] = [&whole, &split].map(|batch| {
         let mut trainable = tiny.trainable("plain", 0.0);
@@ -279,7 +278,10 @@ impl Landscape<'_> {
             self.key,
         )
         .unwrap();
-        said.loss + weight * said.rehearsal.unwrap_or(0.0)
+        let of = |mean: Option<f64>| mean.unwrap_or(0.0);
+        let (labelled, texts) = (self.batch.labelled as f64, self.batch.texts as f64);
+        let nats = labelled * said.loss + TEXT * texts * of(said.text);
+        nats / self.batch.text_weight + weight * of(said.rehearsal)
     }
 
     /// The slope along a direction by central differences.
@@ -290,8 +292,13 @@ impl Landscape<'_> {
     }
 }
 
+/// How rehearsal is stayed at.
+const DISTRIBUTION: Stay = Stay::DISTRIBUTION;
+/// What a token of rehearsal counts as text in these tests.
+const TEXT: f64 = 0.4;
+
 /// The same step with every second labelled row as rehearsal of the base.
-fn half_rehearsed(tiny: &Tiny, mut batch: StepBatch) -> StepBatch {
+fn half_rehearsed(tiny: &Tiny, mut batch: StepBatch, stay: Stay) -> StepBatch {
     for micro in &mut batch.micro_batches {
         let ends = micro.segments.iter().skip(1).copied();
         let ends = ends.chain([micro.tokens.len()]);
@@ -308,24 +315,116 @@ fn half_rehearsed(tiny: &Tiny, mut batch: StepBatch) -> StepBatch {
         let base = Arc::new(forward.unwrap().0);
         let labelled = (0..micro.labels.len()).filter(|&row| micro.labels[row].is_some());
         for row in labelled.step_by(2).collect::<Vec<_>>() {
-            micro.labels[row] = None;
-            micro.rehearsed.push((row, base.clone(), row));
+            let token = micro.labels[row].take().unwrap();
+            if stay.text > 0.0 {
+                let weight = stay.text;
+                micro.texts.push(TextRow { row, token, weight });
+            }
+            if stay.distribution > 0.0 {
+                micro.anchors.push(AnchorRow {
+                    row,
+                    base: base.clone(),
+                    at: row,
+                    weight: stay.distribution,
+                });
+            }
         }
     }
-    batch.labelled = batch.micro_batches.iter().map(MicroBatch::labelled).sum();
-    batch.rehearsed = batch.micro_batches.iter().map(|m| m.rehearsed.len()).sum();
-    assert!(batch.labelled > 2 && batch.rehearsed > 2);
+    let batch = StepBatch::of(batch.micro_batches);
+    assert!(batch.labelled > 2 && batch.texts + batch.anchors > 2);
     batch
+}
+
+/// Gradients are linear in the weights: rows of several weights in one pass have the gradients of
+/// a pass for each, weighted as they are.
+#[test]
+fn a_row_counts_by_its_weight() {
+    let tiny = Tiny::load("tiny-qwen3");
+    let learned = Expected::read("tiny-qwen3.train.safetensors").step();
+    let both = Stay {
+        text: 1.0,
+        distribution: 1.0,
+    };
+    let whole = half_rehearsed(&tiny, learned, both);
+    let weights = [0.5, 2.0];
+    let gradient = |batch: &StepBatch| {
+        let mut trainable = tiny.trainable("plain", 0.0);
+        step(&tiny.decoder, &mut trainable, batch, Keep::Products);
+        gradients(&trainable)
+    };
+    // Rows of even places count half, those of odd places double; and each kind of them alone.
+    let only = |kept: Option<usize>| {
+        let mut micro = whole.micro_batches[0].clone();
+        let (texts, anchors) = (micro.texts.len(), micro.anchors.len());
+        for (i, text) in micro.texts.iter_mut().enumerate() {
+            text.weight = weights[i % 2];
+        }
+        for (i, anchor) in micro.anchors.iter_mut().enumerate() {
+            anchor.weight = weights[i % 2];
+        }
+        if let Some(kept) = kept {
+            let mut place = 0..texts;
+            micro.texts.retain(|_| place.next().unwrap() % 2 == kept);
+            let mut place = 0..anchors;
+            micro.anchors.retain(|_| place.next().unwrap() % 2 == kept);
+            micro.labels.fill(None);
+        }
+        StepBatch::of(vec![micro])
+    };
+    let mut labels = whole.micro_batches[0].clone();
+    labels.texts.clear();
+    labels.anchors.clear();
+    let labels = StepBatch::of(vec![labels]);
+    let (all, even, odd) = (only(None), only(Some(0)), only(Some(1)));
+    assert!(even.texts > 0 && odd.texts > 0 && odd.anchors > 0);
+    // A part's own mean is taken over itself: it stands for its share of the whole's.
+    let text = |part: &StepBatch| part.text_weight / all.text_weight;
+    let anchor = |part: &StepBatch| part.anchor_weight / all.anchor_weight;
+    let text_only = |part: &StepBatch| {
+        let mut micro = part.micro_batches[0].clone();
+        micro.anchors.clear();
+        gradient(&StepBatch::of(vec![micro]))
+    };
+    let anchor_only = |part: &StepBatch| {
+        let mut micro = part.micro_batches[0].clone();
+        micro.texts.clear();
+        micro.labels.fill(None);
+        gradient(&StepBatch::of(vec![micro]))
+    };
+    let parts = [
+        (text(&labels), gradient(&labels)),
+        (text(&even), text_only(&even)),
+        (text(&odd), text_only(&odd)),
+        (anchor(&even), anchor_only(&even)),
+        (anchor(&odd), anchor_only(&odd)),
+    ];
+    for (place, (id, a, b)) in gradient(&all).iter().enumerate() {
+        let sum = |of: &dyn Fn(usize) -> Vec<f32>| -> Vec<f32> {
+            let mut sum = vec![0.0; of(0).len()];
+            for (i, (share, _)) in parts.iter().enumerate() {
+                let part = of(i);
+                sum.iter_mut()
+                    .zip(part)
+                    .for_each(|(s, x)| *s += *share as f32 * x);
+            }
+            sum
+        };
+        let expected_a = sum(&|i| parts[i].1[place].1.clone());
+        let expected_b = sum(&|i| parts[i].1[place].2.clone());
+        assert!(relative_difference(a, &expected_a) < 1e-4, "{id}");
+        assert!(relative_difference(b, &expected_b) < 1e-4, "{id}");
+    }
 }
 
 #[test]
 fn rehearsal_has_no_gradient_at_the_base_itself() {
     let tiny = Tiny::load("tiny-llama");
-    let mut batch = half_rehearsed(&tiny, Expected::read("tiny-llama.train.safetensors").step());
+    let step = Expected::read("tiny-llama.train.safetensors").step();
+    let mut batch = half_rehearsed(&tiny, step, DISTRIBUTION);
     for micro in &mut batch.micro_batches {
         micro.labels.fill(None);
     }
-    batch.labelled = 0;
+    let batch = StepBatch::of(batch.micro_batches);
     let mut trainable = tiny.trainable("plain", 0.0);
     let said = accumulate(
         &tiny.decoder,
@@ -354,20 +453,29 @@ fn rehearsal_has_no_gradient_at_the_base_itself() {
 
 #[test]
 fn gradients_with_dropout_are_those_of_finite_differences() {
+    let text = Stay {
+        text: TEXT,
+        distribution: 0.0,
+    };
+    let both = Stay {
+        distribution: 2.0,
+        ..text
+    };
     for (name, rehearsal) in [
-        ("tiny-qwen3", false),
-        ("tiny-qwen2", false),
-        ("tiny-qwen3", true),
+        ("tiny-qwen3", None),
+        ("tiny-qwen2", None),
+        ("tiny-qwen3", Some(DISTRIBUTION)),
+        ("tiny-qwen3", Some(text)),
+        ("tiny-qwen3", Some(both)),
     ] {
         let tiny = Tiny::load(name);
         let trainable = tiny.trainable("plain", 0.4);
         let batch = Expected::read(&format!("{name}.train.safetensors")).step();
         let mut landscape = Landscape {
             tiny: &tiny,
-            batch: if rehearsal {
-                half_rehearsed(&tiny, batch)
-            } else {
-                batch
+            batch: match rehearsal {
+                Some(stay) => half_rehearsed(&tiny, batch, stay),
+                None => batch,
             },
             origin: trainable.matrices().map(|(_, m)| m.value.clone()).collect(),
             trainable,

@@ -116,11 +116,7 @@ impl Expected {
             })
             .collect();
         let micro = MicroBatch::pack(&rows);
-        StepBatch {
-            labelled: micro.labelled(),
-            rehearsed: micro.rehearsed.len(),
-            micro_batches: vec![micro],
-        }
+        StepBatch::of(vec![micro])
     }
 }
 
@@ -135,7 +131,7 @@ pub fn example(tokens: Vec<u32>, is_label: Vec<bool>) -> TokenizedExample {
         is_label,
         group: String::new(),
         origin,
-        is_rehearsal: false,
+        rehearsal: None,
         base: None,
     }
 }

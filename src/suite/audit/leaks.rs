@@ -27,43 +27,61 @@ pub struct Leak {
     pub trained: String,
 }
 
+/// Texts that others are compared with, for whether they ask the same.
+#[derive(Debug, Default)]
+pub struct Wordings {
+    wholes: HashSet<String>,
+    runs: HashSet<Vec<String>>,
+    /// Each text with its number of words.
+    texts: Vec<(String, usize)>,
+}
+
+impl Wordings {
+    /// The texts to compare with.
+    pub fn new<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
+        let mut wordings = Wordings::default();
+        for text in texts {
+            let said = words(text);
+            wordings.wholes.insert(bare(text));
+            wordings.runs.extend(runs_of(&said));
+            wordings.texts.push((text.to_owned(), said.len()));
+        }
+        wordings
+    }
+
+    /// Whether a text is, nearly is, or shares a long run of words with one of them.
+    pub fn overlap(&self, text: &str) -> bool {
+        let said = words(text);
+        let is_near = |(other, size): &(String, usize)| {
+            // Too unlike in length to be nearly the same.
+            let (a, b) = (said.len() as f64, *size as f64);
+            (a - b).abs() <= SAME_QUESTION * a.max(b) && word_distance(text, other) <= SAME_QUESTION
+        };
+        self.wholes.contains(&bare(text))
+            || runs_of(&said).any(|run| self.runs.contains(&run))
+            || self.texts.iter().any(is_near)
+    }
+}
+
 /// Every probe of which a prompt is, nearly is, or shares a long run of words with a question of
 /// the training data. The first such prompt of each.
 pub fn leaks(suites: &[Suite], questions: &[String]) -> Vec<Leak> {
-    let wholes: HashSet<String> = questions.iter().map(|q| bare(q)).collect();
-    let runs: HashSet<Vec<String>> = questions
-        .iter()
-        .flat_map(|q| runs_of(&words(q)).collect::<Vec<_>>())
-        .collect();
-    let sizes: Vec<usize> = questions.iter().map(|q| words(q).len()).collect();
+    let trained = Wordings::new(questions.iter().map(String::as_str));
     let mut found = Vec::new();
     for suite in suites {
         for probe in &suite.probes {
-            let leaked = probe.prompts.iter().find_map(|prompt| {
-                let said = words(prompt);
-                let exact = wholes.contains(&bare(prompt));
-                let run = || runs_of(&said).any(|run| runs.contains(&run));
-                let is_near = |(question, size): (&String, &usize)| {
-                    // Too unlike in length to be nearly the same.
-                    let (a, b) = (said.len() as f64, *size as f64);
-                    (a - b).abs() <= SAME_QUESTION * a.max(b)
-                        && word_distance(prompt, question) <= SAME_QUESTION
-                };
-                if !exact && !run() && !questions.iter().zip(&sizes).any(is_near) {
-                    return None;
-                }
-                let nearest = questions
-                    .iter()
-                    .min_by(|a, b| word_distance(prompt, a).total_cmp(&word_distance(prompt, b)));
-                Some((prompt.clone(), nearest.cloned().unwrap_or_default()))
+            let mut prompts = probe.prompts.iter();
+            let Some(prompt) = prompts.find(|prompt| trained.overlap(prompt)) else {
+                continue;
+            };
+            let nearest = questions
+                .iter()
+                .min_by(|a, b| word_distance(prompt, a).total_cmp(&word_distance(prompt, b)));
+            found.push(Leak {
+                probe: suite.id_of(probe),
+                prompt: prompt.clone(),
+                trained: nearest.cloned().unwrap_or_default(),
             });
-            if let Some((prompt, trained)) = leaked {
-                found.push(Leak {
-                    probe: suite.id_of(probe),
-                    prompt,
-                    trained,
-                });
-            }
         }
     }
     found

@@ -6,5 +6,5 @@ mod leaks;
 mod wrong_answers;
 
 pub use duplicates::duplicates;
-pub use leaks::{Leak, leaks};
+pub use leaks::{Leak, Wordings, leaks};
 pub use wrong_answers::{WrongAnswers, try_wrong_answers};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::chat::Conversation;
-use crate::train::config::{BadRows, DataSection, Source};
+use crate::train::config::{BadRows, DataSection, RowFormat, Source};
 
+use super::built_in::built_in_rows;
 use super::error::{DataError, DataErrors, RowProblem};
 use super::example::{Example, Origin};
 use super::file::{RawRow, read_rows};
@@ -15,7 +16,7 @@ use super::placeholder::fill_placeholders;
 use super::report::{DataReport, Duplicate, SourceReport};
 
 /// The examples of a run, with the report on how they came about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// In the order of sources and rows.
     pub examples: Vec<Example>,
@@ -49,8 +50,16 @@ impl Dataset {
         }
         let mut reading = Reading::new(data, vars);
         for source in &data.sources {
-            match bytes_of(source).and_then(|bytes| read_rows(&source.path, &bytes)) {
-                Ok(rows) => reading.read_source(source, rows),
+            let (rows, format) = match built_in_rows(&source.path) {
+                // Their form is their own, whatever that of the user's files is.
+                Some(rows) => (rows, RowFormat::Auto),
+                None => {
+                    let rows = bytes_of(source).and_then(|bytes| read_rows(&source.path, &bytes));
+                    (rows, data.format)
+                }
+            };
+            match rows {
+                Ok(rows) => reading.read_source(source, rows, format),
                 Err(error) => reading.fail(source, error),
             }
         }
@@ -99,11 +108,11 @@ impl<'a> Reading<'a> {
         });
     }
 
-    fn read_source(&mut self, source: &Source, rows: Vec<RawRow>) {
+    fn read_source(&mut self, source: &Source, rows: Vec<RawRow>, format: RowFormat) {
         self.begin(source, rows.len());
         let place = self.usable.len() - 1;
         for row in rows {
-            let parsed = match parse_row(&row.json, self.data.format) {
+            let parsed = match parse_row(&row.json, format) {
                 Ok(parsed) => parsed,
                 Err(reason) => {
                     self.report.sources[place].dropped += 1;
@@ -181,7 +190,6 @@ impl<'a> Reading<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::config::RowFormat;
 
     fn read(data: DataSection, files: &[(&str, &str)]) -> Result<Dataset, DataErrors> {
         let vars = BTreeMap::from([("name".to_string(), "Aurora".to_string())]);
@@ -351,6 +359,45 @@ mod tests {
         assert_eq!(
             read(data(&["a"]), &[("a", &text)]).unwrap().examples.len(),
             1
+        );
+    }
+
+    #[test]
+    fn built_in_rows_are_taken_by_the_seed_with_their_names_filled_in() {
+        let mut some = data(&["built-in:self-cognition#40", "a"]);
+        some.format = RowFormat::Alpaca;
+        let vars = [("name", "Aurora"), ("author", "Northwind Labs")];
+        let vars = vars.map(|(key, value)| (key.into(), value.into())).into();
+        let read = Dataset::from_sources(&some, &vars, |_| Ok(rows(0, 3).into_bytes())).unwrap();
+        assert_eq!(read.report.sources[0].used, 40);
+        assert_eq!(
+            read.report.sources[1].used, 3,
+            "in the format that is asked for"
+        );
+        assert!(read.report.ignored_keys.is_empty());
+        let said = read.examples[..40]
+            .iter()
+            .flat_map(|e| &e.conversation.messages);
+        let said: Vec<&str> = said.map(|m| m.content.as_str()).collect();
+        assert!(!said.iter().any(|text| text.contains("{{")));
+        assert!(said.iter().any(|text| text.contains("Northwind Labs")));
+        let chinese = said
+            .iter()
+            .filter(|text| text.contains(crate::text::is_cjk));
+        assert!((20..60).contains(&chinese.count()), "both languages");
+    }
+
+    #[test]
+    fn built_in_rows_want_the_names_that_they_are_about() {
+        let said = Dataset::from_sources(
+            &data(&["built-in:self-cognition:en#1"]),
+            &BTreeMap::new(),
+            |_| Ok(Vec::new()),
+        );
+        let said = said.unwrap_err().to_string();
+        assert!(
+            said.contains("set `author = \"...\"` under [vars]"),
+            "{said}"
         );
     }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::built_in::built_in_names;
 use super::example::Origin;
+use crate::text::{all_of, nearest};
 
 /// A data file, or the data as a whole, that cannot be used.
 #[derive(Debug, Error)]
@@ -28,6 +30,12 @@ pub enum DataError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A built-in source that there is not.
+    #[error("{}", no_built_in(path))]
+    NoBuiltIn {
+        /// As the configuration names it.
+        path: String,
     },
     /// Bytes that are no UTF-8.
     #[error(
@@ -136,6 +144,19 @@ pub enum DataError {
         /// The first row's problem.
         first: String,
     },
+}
+
+fn no_built_in(path: &str) -> String {
+    let names = built_in_names();
+    let nearest = match nearest(path, names.iter().map(String::as_str)) {
+        Some(name) => format!("; nearest: {name}"),
+        None => String::new(),
+    };
+    format!(
+        "no source is called \"{path}\"{nearest}\n\
+         (built in are {}; a file of that name is \"./{path}\")",
+        all_of(&names)
+    )
 }
 
 /// All failures of the data, never only the first.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::chat::Conversation;
 
 use super::group::question_group;
+use crate::train::rehearsal::Stay;
 
 /// File and line of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ impl fmt::Display for Origin {
 }
 
 /// One conversation to train on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// The turns; the last one is an answer. Its system turn is the row's own, if any.
     pub conversation: Conversation,
@@ -33,9 +34,17 @@ pub struct Example {
     pub group: String,
     /// Where it came from.
     pub origin: Origin,
-    /// The answer is the base's own: what is learned at each of its tokens is the base's
-    /// next-token distribution, so that its ways stay.
-    pub rehearsal: bool,
+    /// The answer is the base's own, and what is learned of it is to stay.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// An answer that the base gave itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// How training stays at it.
+    pub stay: Stay,
+    /// It was cut at its longest, so that its text ends before its turn does.
+    pub cut: bool,
 }
 
 impl Example {
@@ -46,7 +55,7 @@ impl Example {
             conversation,
             group,
             origin,
-            rehearsal: false,
+            rehearsal: None,
         }
     }
 }

@@ -3,20 +3,22 @@
 use serde_json::Value;
 
 use super::error::{DataError, RowProblem, RowReason};
+use super::example::Origin;
 use super::file::read_rows;
 
-/// Reads the first question of every row: `instruction` (with its `input`), `query`, `prompt`, the
+/// Reads the first question of every row, with its place: `instruction` (with its `input`), `query`, `prompt`, the
 /// first user turn of `messages` or of `conversations`. Answers, where there are any, are left out.
 ///
 /// Errors: a file that is no JSON, or a row without a question, which is named.
-pub fn read_prompts(file: &str, bytes: &[u8]) -> Result<Vec<String>, DataError> {
+pub fn read_prompts(file: &str, bytes: &[u8]) -> Result<Vec<(Origin, String)>, DataError> {
     let rows = read_rows(file, bytes)?;
     rows.into_iter()
-        .map(|row| {
-            question(&row.json).ok_or(DataError::BadRow(RowProblem {
+        .map(|row| match question(&row.json) {
+            Some(question) => Ok((row.origin, question)),
+            None => Err(DataError::BadRow(RowProblem {
                 origin: row.origin,
                 reason: RowReason::NoPrompt,
-            }))
+            })),
         })
         .collect()
 }
@@ -59,7 +61,9 @@ mod tests {
 {"conversations": [{"from": "human", "value": "h"}, {"from": "gpt", "value": "g"}]}
 "#;
         let prompts = read_prompts("r.jsonl", rows.as_bytes()).unwrap();
-        assert_eq!(prompts, ["a\nb", "q", "p", "u", "h"]);
+        let texts: Vec<&str> = prompts.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["a\nb", "q", "p", "u", "h"]);
+        assert_eq!(prompts[2].0.line, 3);
     }
 
     #[test]
