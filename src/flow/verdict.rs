@@ -139,6 +139,14 @@ pub struct CriticalProbe {
     pub ask_more: bool,
 }
 
+impl CriticalProbe {
+    /// Whether the base passed every draw and the candidate none. So few draws may prove nothing,
+    /// but a candidate that answers wrongly what must not be lost is no pass either.
+    pub fn is_lost(&self) -> bool {
+        self.draws > 0 && self.base_passes == self.draws && self.candidate_passes == 0
+    }
+}
+
 /// The candidate's standing on all `learn` suites together; checkpoint selection maximises `mean`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LearnScore {
@@ -219,10 +227,12 @@ impl SuiteVerdict {
 
 impl Verdict {
     /// Whether this checkpoint may be kept: the pooled `keep` verdict passes, nothing is a
-    /// regression, and every `keep` suite could be measured. One small suite may stay inconclusive.
+    /// regression, no critical probe is lost, and every `keep` suite could be measured. One small
+    /// suite may stay inconclusive.
     pub fn may_keep(&self) -> bool {
         self.decision != Decision::Regression
             && self.pooled.state == SuiteState::Pass
+            && !self.critical.iter().any(CriticalProbe::is_lost)
             && self
                 .suites
                 .iter()

@@ -1,8 +1,9 @@
 //! The guard of critical probes: few draws, large drops.
 //!
 //! A critical probe is a regression on its own, so its false alarms are bounded for every pass rate
-//! that the base may have (see [`super::power::critical_bound`]). One draw can prove nothing and
-//! only warns; a drop of three in four draws is worth four more.
+//! that the base may have (see [`super::power::critical_bound`]). One draw can prove nothing, but
+//! where the base passes every draw and the candidate none there is no pass either; a smaller drop
+//! only warns, and one of three in four draws is worth four more.
 
 use super::power::critical_drop;
 use super::reduce::ProbeMeans;
@@ -42,26 +43,44 @@ pub(super) fn warning(probe: &CriticalProbe, critical: usize, budget: f64) -> Op
         .base_passes
         .checked_sub(probe.candidate_passes)
         .filter(|&d| d > 0)?;
-    if probe.regression {
+    if probe.regression || probe.is_lost() {
         return None;
     }
+    let way_out = way_out(probe, drop, critical, budget);
+    Some(format!("{}: a warning; {way_out}", passed(probe)))
+}
+
+/// Why there is no pass: what was asked of a critical probe is lost, though so few draws prove
+/// nothing.
+pub(super) fn lost(probe: &CriticalProbe, critical: usize, budget: f64) -> Option<String> {
+    let drop = probe.base_passes;
+    (probe.is_lost() && !probe.regression).then(|| {
+        let way_out = way_out(probe, drop, critical, budget);
+        format!("{}: no pass; {way_out}", passed(probe))
+    })
+}
+
+fn way_out(probe: &CriticalProbe, drop: usize, critical: usize, budget: f64) -> String {
     // The smallest number of draws that would prove a drop of the same share.
     let share = drop as f64 / probe.draws as f64;
     let enough = (probe.draws + 1..=64).find(|&draws| {
         critical_drop(draws, critical, budget)
             .is_some_and(|needed| needed as f64 <= share * draws as f64)
     });
-    let way_out = match enough {
+    match enough {
         Some(draws) => format!("the same share of {draws} draws would prove it"),
         None => "the drop is too small for a probe by itself".into(),
-    };
-    Some(format!(
-        "critical `{}` passed {} of {} with the base and {} with the candidate: a warning; {way_out}",
+    }
+}
+
+fn passed(probe: &CriticalProbe) -> String {
+    format!(
+        "critical `{}` passed {} of {} with the base and {} with the candidate",
         probe.probe,
         probe.base_passes,
         plural(probe.draws, "draw"),
         probe.candidate_passes,
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -100,13 +119,26 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_only_warns() {
+    fn one_lost_answer_proves_nothing_and_is_no_pass() {
         let one = judged(1, 1, 0);
         assert!(!one.regression && one.needed_drop.is_none() && !one.ask_more);
         assert_eq!(
-            warning(&one, 1, 0.01).unwrap(),
+            lost(&one, 1, 0.01).unwrap(),
             "critical `code::quicksort` passed 1 of 1 draw with the base and 0 with the candidate: \
-             a warning; the same share of 4 draws would prove it"
+             no pass; the same share of 4 draws would prove it"
+        );
+        assert_eq!(warning(&one, 1, 0.01), None, "said once");
+        assert_eq!(lost(&judged(4, 4, 0), 1, 0.01), None, "proven");
+        assert_eq!(lost(&judged(2, 2, 1), 1, 0.01), None, "not all of it");
+        assert_eq!(lost(&judged(2, 1, 0), 1, 0.01), None, "the base misses it too");
+    }
+
+    #[test]
+    fn a_part_of_the_draws_only_warns() {
+        assert_eq!(
+            warning(&judged(2, 2, 1), 1, 0.01).unwrap(),
+            "critical `code::quicksort` passed 2 of 2 draws with the base and 1 with the candidate: \
+             a warning; the same share of 14 draws would prove it"
         );
     }
 

@@ -9,7 +9,7 @@
 //! number. *Inconclusive*: neither; the reasons say what is not excluded and what would decide it.
 
 use super::comparison::Comparison;
-use super::critical::{judge_critical, warning};
+use super::critical::{judge_critical, lost, warning};
 use super::holm::{Weighted, weighted_holm};
 use super::measured::Measured;
 use super::reduce::{ProbeMeans, mean};
@@ -146,6 +146,11 @@ pub fn decide(
                 .map(|reason| format!("{}: {reason}", c.label()))
         })
         .collect();
+    open.extend(
+        critical
+            .iter()
+            .filter_map(|p| lost(p, critical.len(), critical_budget)),
+    );
     open.extend(
         measured
             .iter()
