@@ -192,7 +192,11 @@ mod tests {
         let key = read_record(&path).unwrap().answers[&place].key.clone();
         let whole = who(&first, 0);
         let old = Answer {
-            text: stage.session.tokenizer.decode(&whole.token_ids[..3]).unwrap(),
+            text: stage
+                .session
+                .tokenizer
+                .decode(&whole.token_ids[..3])
+                .unwrap(),
             token_ids: whole.token_ids[..3].to_vec(),
             logprobs: whole.logprobs[..3].to_vec(),
             finish: Finish::Length,
@@ -201,11 +205,18 @@ mod tests {
         };
         let line = serde_json::json!({"answered": Answered { key, answer: old }});
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!line.to_string().contains("continued"), "as older versions wrote it");
+        assert!(
+            !line.to_string().contains("continued"),
+            "as older versions wrote it"
+        );
         std::fs::write(&path, format!("{text}{line}\n")).unwrap();
         let heard = Heard::default();
         let again = measured(&stage, &lock, asked(), &mut |e| heard.hear(e));
-        assert_eq!(heard.asked(), [(1, 2)], "one of two answers was asked again");
+        assert_eq!(
+            heard.asked(),
+            [(1, 2)],
+            "one of two answers was asked again"
+        );
         assert_eq!(who(&again, 0), whole);
         assert_eq!(read_record(&path).unwrap().answers[&place].answer, whole);
         let kept = measured(&stage, &lock, asked(), &mut |e| heard.hear(e));
