@@ -264,7 +264,11 @@ mod tests {
             ("Here it is: {\"a\": 1} and", false, false),
         ] {
             assert_eq!(check("is-json", "{}").is_cut(text), is, "{text}");
-            assert_eq!(check("contains-json", "{}").is_cut(text), contains, "{text}");
+            assert_eq!(
+                check("contains-json", "{}").is_cut(text),
+                contains,
+                "{text}"
+            );
         }
         let schema = r#"{"schema": {"type": "array"}}"#;
         assert!(check("contains-json", schema).is_cut("{\"a\": 1} and"));

@@ -112,7 +112,9 @@ impl Check for Number {
         let whole = |f: &Found| !f.at_end;
         match (self.which, found.first(), found.last()) {
             ("first", Some(first), _) => !whole(first),
-            ("only", Some(_), Some(last)) if found.iter().any(|f| whole(f) && f.value != last.value) => {
+            ("only", Some(_), Some(last))
+                if found.iter().any(|f| whole(f) && f.value != last.value) =>
+            {
                 false
             }
             (_, _, Some(last)) => !(whole(last) && states_result(&last.before, &last.after)),
@@ -145,8 +147,13 @@ impl Check for Number {
             let within = format!("maybe within the number {}", taken.text);
             // An answer that was let go on had all the room there is, and came to no result.
             return match answer.continued {
-                true => Score::fail(format!("no end after {} tokens, {within}", answer.token_ids.len())),
-                false => Score::unscored(format!("the answer was cut at its longest length, {within}")),
+                true => Score::fail(format!(
+                    "no end after {} tokens, {within}",
+                    answer.token_ids.len()
+                )),
+                false => Score::unscored(format!(
+                    "the answer was cut at its longest length, {within}"
+                )),
             };
         }
         let yes = self.equals(taken.value);
@@ -280,7 +287,13 @@ mod tests {
                 "**100** km",
                 "100 Kilometers",
             ],
-            &["62 miles", "100 kmh", r"\(\boxed{10}\) km", "100", "10 km, 100 miles"],
+            &[
+                "62 miles",
+                "100 kmh",
+                r"\(\boxed{10}\) km",
+                "100",
+                "10 km, 100 miles",
+            ],
         );
         table_of(
             "number",

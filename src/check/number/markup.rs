@@ -49,11 +49,9 @@ const RULES: [Rule; 9] = [
         format!("{BOXED}{} ", c[1].trim())
     }),
     // Delimiters and spaces of formulas; what is escaped.
-    (r"\\([()\[\],;:! %$#&_])", |c| {
-        match &c[1] {
-            sign @ ("%" | "$" | "#" | "&" | "_") => sign.into(),
-            _ => " ".into(),
-        }
+    (r"\\([()\[\],;:! %$#&_])", |c| match &c[1] {
+        sign @ ("%" | "$" | "#" | "&" | "_") => sign.into(),
+        _ => " ".into(),
     }),
     // `$x$` as in Pandoc: no space inside, no digit behind, so that `$5 and $6` is money.
     (r"\$\$?([^\s$](?:[^$\n]*[^\s$])?)\$\$?(\D|$)", |c| {
@@ -65,7 +63,11 @@ const RULES: [Rule; 9] = [
 /// A text without the markup around its numbers. Lines stay lines.
 pub(super) fn plain(text: &str) -> String {
     static COMPILED: LazyLock<Vec<(Option<Regex>, fn(&Captures<'_>) -> String)>> =
-        LazyLock::new(|| RULES.map(|(rule, with)| (Regex::new(rule).ok(), with)).into());
+        LazyLock::new(|| {
+            RULES
+                .map(|(rule, with)| (Regex::new(rule).ok(), with))
+                .into()
+        });
     static MARKS: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"(\d)\*\*(\d)|\*\*|`").ok());
     let mut plain = text.to_owned();
@@ -103,7 +105,10 @@ mod tests {
             (r"50\% of \$20", "50% of $20"),
             (r"3 \times 10^{8}", "3 × 10^8"),
             (r"30^\circ", "30°"),
-            (r"\left( \frac{50}{100} \right) \cdot 20", " (  50/100  ) · 20"),
+            (
+                r"\left( \frac{50}{100} \right) \cdot 20",
+                " (  50/100  ) · 20",
+            ),
             ("**5** apples, `6` pears", "5 apples, 6 pears"),
             ("2*10**3", "2*10**3"),
         ] {
