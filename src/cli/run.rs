@@ -3,6 +3,7 @@
 use crate::exit::Outcome;
 use crate::flow::Measurement;
 use crate::project::Order;
+use crate::text::plural;
 
 use super::args::{OutputFormat, RunArgs};
 use super::error::CliError;
@@ -38,15 +39,28 @@ fn summary(measurement: &Measurement) -> String {
     let values: Vec<f64> = scores.values().filter_map(|s| s.value()).collect();
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     let (scored, unscored) = (values.len(), scores.len() - values.len());
+    let went_on = match measurement.continued() {
+        0 => String::new(),
+        count => format!(
+            "; {} went on beyond `max_new_tokens`",
+            plural(count, "answer")
+        ),
+    };
     format!(
-        "{}: {scored} scored, mean {mean:.2}, {unscored} unscored\n",
+        "{}: {scored} scored, mean {mean:.2}, {unscored} unscored{went_on}\n",
         measurement.subject
     )
 }
 
 fn scores(measurement: &Measurement) -> serde_json::Value {
     let each = measurement.scores.iter().map(|((case, sample), score)| {
-        serde_json::json!({ "case": case.to_string(), "sample": sample, "score": score })
+        let answer = measurement.answers.get(&(case.clone(), *sample));
+        let mut line =
+            serde_json::json!({ "case": case.to_string(), "sample": sample, "score": score });
+        if answer.is_some_and(|a| a.continued) {
+            line["continued"] = true.into();
+        }
+        line
     });
     serde_json::json!({
         "subject": measurement.subject,
@@ -70,6 +84,24 @@ mod tests {
             measurement.scores.insert((case, sample), score);
         }
         measurement
+    }
+
+    #[test]
+    fn answers_that_went_on_are_told() {
+        let mut measurement = measured(vec![Score::pass(""), Score::pass("")]);
+        let places: Vec<_> = measurement.scores.keys().cloned().collect();
+        for (place, continued) in places.into_iter().zip([true, false]) {
+            let mut answer = crate::run::testing::answer(place.0.clone(), place.1, "so 5");
+            answer.continued = continued;
+            measurement.answers.insert(place, answer);
+        }
+        assert_eq!(
+            summary(&measurement),
+            "base: 2 scored, mean 1.00, 0 unscored; 1 answer went on beyond `max_new_tokens`\n"
+        );
+        let json = scores(&measurement);
+        assert_eq!(json["scores"][0]["continued"], true);
+        assert_eq!(json["scores"][1].get("continued"), None);
     }
 
     #[test]

@@ -91,7 +91,8 @@ pub struct Exchange {
 /// How answers are generated. `None` takes the model's `generation_config.json`, then greedy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generation {
-    /// Most tokens of an answer; at least 1.
+    /// Tokens that an answer has to say what is wanted, at least 1. One that a check cannot judge
+    /// where it is cut there goes on, up to four times as many.
     pub max_new_tokens: usize,
     /// Answers per case; at least 1. With temperature 0 more than one is refused at load.
     pub samples: usize,

@@ -99,6 +99,10 @@ pub struct SampleComparison {
     pub candidate: Option<String>,
     /// One a check, in the order of the suite.
     pub checks: Vec<CheckComparison>,
+    /// One of the two answers went on beyond its probe's `max_new_tokens`, since a check could not
+    /// judge it where it was cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continued: bool,
 }
 
 /// One check's scores of both answers.
@@ -222,6 +226,7 @@ mod tests {
                 base: score(base),
                 candidate: score(candidate),
             }],
+            continued: false,
         }
     }
 

@@ -30,4 +30,9 @@ impl Measurement {
             judge: None,
         }
     }
+
+    /// Answers that went on beyond their probe's `max_new_tokens`.
+    pub fn continued(&self) -> usize {
+        self.answers.values().filter(|a| a.continued).count()
+    }
 }

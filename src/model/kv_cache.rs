@@ -16,10 +16,11 @@ pub struct KvCache<D: Device = Cpu> {
 impl KvCache {
     /// Room for `slots` sequences of `capacity` positions in the host's memory.
     pub fn new(config: &ModelConfig, slots: usize, capacity: usize) -> Self {
-        let layer = super::cpu::LayerKv::new(config.heads(), slots, capacity);
+        // Made one by one: a copy would write what nobody may ever use.
+        let layer = |_| super::cpu::LayerKv::new(config.heads(), slots, capacity);
         KvCache {
             device: Cpu,
-            layers: vec![layer; config.num_hidden_layers],
+            layers: (0..config.num_hidden_layers).map(layer).collect(),
             capacity,
         }
     }

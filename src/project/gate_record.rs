@@ -311,6 +311,7 @@ impl From<Version1> for Comparison {
                 base: case.base,
                 candidate: case.candidate,
                 checks: case.checks,
+                continued: false,
             }],
             drift: case.drift,
         };

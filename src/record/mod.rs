@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `{"header": {..}}` | first and once: `format`, `subject`, `engine`, `base`, `digest` ([`Header`]) |
 //! | `{"suites": {name: digest}}` | the suites that later lines are about; a changed digest voids the scores of that suite so far |
-//! | `{"answered": {"key": .., "answer": {..}}}` | a finished answer ([`crate::flow::Answer`]) |
+//! | `{"answered": {"key": .., "answer": {..}}}` | a finished answer ([`crate::flow::Answer`]); `continued` where it went on beyond its budget |
 //! | `{"measured": {"key": .., "likelihood": {..}}}` | a text's likelihood ([`crate::flow::Likelihood`]) |
 //! | `{"scored": {"case": .., "sample": .., "checks": [..], "score": {..}}}` | what the checks said |
 //!

@@ -8,6 +8,7 @@ use crate::flow::{
     NoiseFloor, Probe, ProbeComparison, RunEvent, SampleComparison, Score, Suite,
 };
 use crate::gate::{Rules, decide};
+use crate::text::plural;
 
 use super::causes::{answer_causes, without_effect};
 use super::error::RunError;
@@ -52,6 +53,7 @@ pub fn compare(
             let mut verdict = decide(suites, &base.scores, &candidate.scores, rules);
             let judge = candidate.judge.as_ref();
             verdict.notes.extend(judge.map(ToString::to_string));
+            verdict.notes.extend(went_on(base, candidate));
             Candidate {
                 subject: candidate.subject.clone(),
                 verdict,
@@ -68,6 +70,18 @@ pub fn compare(
         candidates: candidates.collect(),
         noise: noise.map(|n| n.suites.clone()).unwrap_or_default(),
     }
+}
+
+/// How many answers were longer than their budget, where any was.
+fn went_on(base: &Measurement, candidate: &Measurement) -> Option<String> {
+    let [old, new] = [base, candidate].map(Measurement::continued);
+    (old + new > 0).then(|| {
+        format!(
+            "{} of the base and {new} of the candidate went on beyond `max_new_tokens`, where a \
+             check could not judge them",
+            plural(old, "answer")
+        )
+    })
 }
 
 /// Signs beside a verdict: whether there is any change, and what the answers of `keep` suites show.
@@ -169,10 +183,12 @@ fn sample_comparison(
         }
     });
     let text = |m: &Measurement| m.answers.get(place).map(|a| a.text.clone());
+    let continued = |m: &Measurement| m.answers.get(place).is_some_and(|a| a.continued);
     SampleComparison {
         base: text(base),
         candidate: text(candidate),
         checks: checks.collect(),
+        continued: continued(base) || continued(candidate),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn settled(
             return Ok(Some(Answer {
                 text,
                 token_ids: tokens.to_vec(),
-                logprobs: answer.logprobs[..length].to_vec(),
+                logprobs: answer.logprobs.iter().copied().take(length).collect(),
                 finish: Finish::Length,
                 continued: length > budget,
                 ..answer

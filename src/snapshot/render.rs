@@ -52,6 +52,10 @@ pub fn render(probe: &ProbeComparison, context: &Context) -> String {
     line("probe", crate::digest::short(&probe.digest));
     line("suite_difference", &context.interval);
     line("noise", &noise);
+    let mut first = probe.cases.iter().filter_map(|case| case.samples.first());
+    if first.any(|draw| draw.continued) {
+        line("continued", "an answer went on beyond max_new_tokens");
+    }
     file.push_str("---\n");
     file.push_str(&text(probe));
     file

@@ -14,6 +14,7 @@
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use monty::MontyRun;
@@ -21,6 +22,7 @@ use monty_types::{
     AssertMessageAnnotations, CompileOptions, ExcType, MontyException, MontyObject, PrintWriter,
     ResourceLimits, ResourceTracker,
 };
+use regex::Regex;
 
 use crate::check::evidence::{CaseResult, Program, ProgramCase, ProgramOutcome};
 use crate::text::ellipsize;
@@ -185,7 +187,7 @@ fn run_case(
     let options = CompileOptions {
         assert_message_annotations: AssertMessageAnnotations::Off,
     };
-    let raised = |error: &MontyException, compiling: bool| match lacking(error, compiling) {
+    let raised = |error: &MontyException, compiling: bool| match lacking(error, compiling, source) {
         Some(what) => Err(Lacking {
             what,
             end: sample_call(error, program, source),
@@ -265,7 +267,7 @@ fn told(error: &MontyException) -> String {
 /// Python first, so a `SyntaxError` is one in Python too, its own size limits aside), a module that
 /// it does not have as `ImportError`. A module's missing attribute is always taken for a gap of
 /// the interpreter; a built-in name or attribute when Python has it.
-fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
+fn lacking(error: &MontyException, compiling: bool, source: &str) -> Option<String> {
     let message = error.message().unwrap_or_default();
     let last = error
         .traceback()
@@ -296,7 +298,7 @@ fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
         }
         ExcType::TypeError => {
             message.contains("is not supported")
-                || lacks_operator(message)
+                || lacks_operator(message, source)
                 || message == "'list' object is not an iterator"
         }
         _ => false,
@@ -315,8 +317,12 @@ fn lacking(error: &MontyException, compiling: bool) -> Option<String> {
 }
 
 /// Whether Python has the operator that an "unsupported operand" message is about: formatting with
-/// `%`, arithmetic of truth values, and the operators of sets and tables.
-fn lacks_operator(message: &str) -> bool {
+/// `%`, arithmetic of truth values, and the operators of sets and tables. A source without a format
+/// such as `%d` formats nothing: its `"12" % 3` raises in Python too.
+fn lacks_operator(message: &str, source: &str) -> bool {
+    static FORMAT: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"%[-+0#]*(?:\(\w+\))?[\d*]*(?:\.\d+)?[a-zA-Z]").ok());
+    let formats = || FORMAT.as_ref().is_none_or(|format| format.is_match(source));
     let Some(rest) = message.strip_prefix("unsupported operand type(s) for ") else {
         return false;
     };
@@ -328,8 +334,9 @@ fn lacks_operator(message: &str) -> bool {
     let number = |t: &str| matches!(t, "int" | "float" | "bool");
     let set = |t: &str| matches!(t, "set" | "frozenset");
     match operator {
-        // `"%d" % x` is formatting; `"a" % 2` fails in Python too, with another message.
-        "%" if left == "str" => matches!(right, "tuple" | "str" | "int" | "float" | "dict"),
+        "%" if left == "str" => {
+            matches!(right, "tuple" | "str" | "int" | "float" | "dict") && formats()
+        }
         "|" | "|=" if left == "dict" => right == "dict",
         "|" | "&" | "^" | "-" | "<=" | "<" | ">=" | ">" if set(left) => set(right),
         _ => number(left) && number(right) && (left == "bool" || right == "bool"),
@@ -438,7 +445,11 @@ mod tests {
     }
 
     fn unsupported(source: &str) -> Option<String> {
-        match outcome(source, json!([]), json!(1)) {
+        unsupported_of(source, json!([]))
+    }
+
+    fn unsupported_of(source: &str, args: Value) -> Option<String> {
+        match outcome(source, args, json!(1)) {
             ProgramOutcome::Unsupported(what) => Some(what),
             _ => None,
         }
@@ -597,6 +608,20 @@ mod tests {
         assert!(unsupported(before).is_some());
         let inside = "def f():\n    return input()\n\nprint(f())\n";
         assert!(unsupported(inside).is_some());
+    }
+
+    #[test]
+    fn a_remainder_of_a_text_is_a_mistake_and_a_format_is_not() {
+        let (passed, detail) = ran(
+            "def f(n):\n    return str(n) % 3 == 0",
+            json!([9]),
+            json!(true),
+        );
+        assert!(!passed && detail.contains("TypeError"), "{detail}");
+        for format in ["'%d' % n", "'%-5.2f' % n", "template % n  # '%(n)s'"] {
+            let source = format!("template = '%s'\ndef f(n):\n    return {format}");
+            assert!(unsupported_of(&source, json!([9])).is_some(), "{format}");
+        }
     }
 
     #[test]

@@ -13,23 +13,34 @@ const ROW_BLOCK_BYTES: usize = 256 << 10;
 /// Outputs contracted before the backward product moves to the next block, for the same reason.
 const CONTRACT_BLOCK: usize = 2048;
 
-/// Sixteen floats on one cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; PANEL]);
-
-/// A zeroed buffer of floats that starts on a cache line, in whole lines.
-#[derive(Clone)]
+/// A zeroed buffer of floats that starts on a cache line, in whole lines. Pages that nobody wrote
+/// are the system's own zeros, so that room for answers that may grow long costs no memory until
+/// one does.
 pub struct Aligned {
-    lines: Vec<Line>,
+    floats: Vec<f32>,
+    start: usize,
+    len: usize,
 }
 
 impl Aligned {
+    /// Bytes of a cache line.
+    const LINE: usize = PANEL * size_of::<f32>();
+
     /// At least `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Aligned {
-            lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)],
-        }
+        let len = len.next_multiple_of(PANEL);
+        // A vector of zeros is asked of the system as such, if no alignment goes with it.
+        let floats = vec![0.0_f32; len + PANEL];
+        let start = floats.as_ptr().align_offset(Self::LINE).min(PANEL);
+        Aligned { floats, start, len }
+    }
+}
+
+impl Clone for Aligned {
+    fn clone(&self) -> Self {
+        let mut copy = Aligned::zeros(self.len);
+        copy.copy_from_slice(self);
+        copy
     }
 }
 
@@ -37,27 +48,13 @@ impl std::ops::Deref for Aligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        self.lines.as_flattened_floats()
+        &self.floats[self.start..self.start + self.len]
     }
 }
 
 impl std::ops::DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: `Line` is `repr(C)` of exactly 16 floats, its size equal to its alignment.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PANEL)
-        }
-    }
-}
-
-trait Flat {
-    fn as_flattened_floats(&self) -> &[f32];
-}
-
-impl Flat for Vec<Line> {
-    fn as_flattened_floats(&self) -> &[f32] {
-        // SAFETY: as in `deref_mut`.
-        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), self.len() * PANEL) }
+        &mut self.floats[self.start..self.start + self.len]
     }
 }
 
