@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod data;
 mod demo;
 mod diff;
 mod dispatch;

@@ -300,6 +300,7 @@ mod tests {
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
+          data      Show what a training run would be made of
           suite     Test the suites themselves
           help      Print a page of the guide, or name them all
           bench     Measure how fast this machine answers and trains, beside what its hardware allows

@@ -22,7 +22,7 @@ use super::questions::Questions;
 use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
-use super::training_request::{TrainingRequest, deciding};
+use super::training_request::{TrainingRequest, deciding, training_answers};
 
 /// Everything that a training run is made of.
 pub struct TrainingJob<'a> {
@@ -32,8 +32,9 @@ pub struct TrainingJob<'a> {
     pub request: TrainingRequest<'a>,
     /// The suites, put to the base.
     pub questions: &'a Questions,
-    /// More rows, whose answers are the base's own; repeating those is no sign of memorizing.
-    pub rehearsal: &'a [Example],
+    /// More rows, made by the base: first other wordings of the request's rows, then rehearsal,
+    /// whose answers are its own; repeating those is no sign of memorizing.
+    pub made: &'a [Example],
     /// Where runs are.
     pub store: &'a Store,
     /// Name of a new run; `None` numbers it.
@@ -95,12 +96,7 @@ impl TrainingJob<'_> {
             .max_length
             .min(session.decoder.config().max_position_embeddings);
         let request = &self.request;
-        let examples: Vec<Example> = request
-            .examples
-            .iter()
-            .chain(self.rehearsal)
-            .cloned()
-            .collect();
+        let examples: Vec<Example> = request.examples.iter().chain(self.made).cloned().collect();
         let tokenized = Tokenized::new(
             &examples,
             &session.template,
@@ -221,6 +217,13 @@ impl TrainingJob<'_> {
         })
     }
 
+    /// Distinct answers that are taught, those of other wordings among them.
+    pub fn training_answers(&self) -> Vec<String> {
+        let wordings = self.made.iter().filter(|row| row.rehearsal.is_none());
+        let all = self.request.examples.iter().chain(wordings);
+        training_answers(&all.cloned().collect::<Vec<_>>())
+    }
+
     /// Digest of all that decides the result.
     fn identity(&self, tokenized: &Tokenized) -> String {
         let mut parts = Parts::new("training")
@@ -277,7 +280,7 @@ impl TrainingJob<'_> {
             data: self.request.data.clone(),
             train: self.request.train.clone(),
             rules: self.request.rules.clone(),
-            training_answers: self.request.training_answers(),
+            training_answers: self.training_answers(),
         }));
         let (suites, seed) = (&self.questions.suites, self.request.train.seed);
         let provenance = begun(self.command, session, suites, seed, config);
@@ -455,13 +458,13 @@ mod tests {
             &'a self,
             stage: &'a Stage,
             questions: &'a Questions,
-            rehearsal: &'a [Example],
+            made: &'a [Example],
         ) -> TrainingJob<'a> {
             TrainingJob {
                 asking: stage.asking(),
                 request: self.request(),
                 questions,
-                rehearsal,
+                made,
                 store: &stage.store,
                 name: None,
                 command: "train",
