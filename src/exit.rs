@@ -13,7 +13,7 @@ use std::process::ExitCode;
 pub enum Outcome {
     /// Everything asked for was done, and every verdict passes. Exit code 0.
     Pass,
-    /// A loss is proven, or nothing may ship. Exit code 1.
+    /// A loss is proven, too little was learned, or nothing may ship. Exit code 1.
     Regression,
     /// Neither a pass nor a regression is proven. Exit code 2.
     Inconclusive,
@@ -25,7 +25,7 @@ pub enum Outcome {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  pass
-  1  regression, or nothing may ship
+  1  regression, too little learned, or nothing may ship
   2  inconclusive: neither is proven, and the report says what would do
   3  could not measure: usage error, bad input, missing model, or a crash";
 

@@ -418,7 +418,7 @@ fn suite_test(
     let suite = candidate.verdict.suites.iter().find(|s| s.suite == name);
     let suite = suite.ok_or_else(|| format!("suite {name} was not measured"))?;
     *properties = suite_numbers(suite);
-    suite_failure(suite).map_or(Ok(()), Err)
+    suite_failure(&candidate.verdict, suite).map_or(Ok(()), Err)
 }
 
 fn pooled_test(

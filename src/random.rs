@@ -24,6 +24,8 @@ pub enum Purpose {
     Init = 5,
     /// Which token of an answer is drawn.
     Sampling = 6,
+    /// Which settings and probes `qeval tune` takes.
+    Tuning = 12,
 }
 
 /// The generator: 128 random bits for each 128-bit counter under a 64-bit key.

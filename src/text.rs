@@ -204,6 +204,42 @@ pub fn plural(count: usize, noun: &str) -> String {
     }
 }
 
+/// Seconds for people: `0.4 s`, `41 s`, `12 min`, `2 h 05 min`.
+///
+/// ```
+/// use qeval::text::duration;
+///
+/// assert_eq!([0.42, 41.2, 700.0, 7500.0].map(duration), ["0.4 s", "41 s", "12 min", "2 h 05 min"]);
+/// ```
+pub fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round();
+    if seconds < 9.95 {
+        format!("{seconds:.1} s")
+    } else if seconds < 119.5 {
+        format!("{seconds:.0} s")
+    } else if minutes < 120.0 {
+        format!("{minutes:.0} min")
+    } else {
+        format!("{} h {:02} min", (minutes / 60.0).floor(), minutes % 60.0)
+    }
+}
+
+/// Bytes for people, in decimal units: `12 MB`, `1.3 GB`.
+///
+/// ```
+/// use qeval::text::bytes;
+///
+/// assert_eq!([4_000, 12_400_000, 1_340_000_000].map(bytes), ["1 MB", "13 MB", "1.4 GB"]);
+/// ```
+pub fn bytes(count: u64) -> String {
+    // Rounded up: what is said to be needed has to be enough.
+    if count < 1_000_000_000 {
+        format!("{} MB", count.div_ceil(1_000_000))
+    } else {
+        format!("{:.1} GB", count.div_ceil(100_000_000) as f64 / 10.0)
+    }
+}
+
 /// `a`, `a or b`, `a, b, or c`.
 pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     joined(names, "or")

@@ -161,6 +161,10 @@ impl Check for Code {
         })
     }
 
+    fn is_cut(&self, answer: &str) -> bool {
+        extract::is_cut(answer, &self.entry)
+    }
+
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         let Some(answer) = evidence.answer else {
             return Score::unscored("no answer was generated");
@@ -217,6 +221,7 @@ mod tests {
             finish: Finish::Stop,
             seed: 0,
             prompt_tokens: 0,
+            continued: false,
         }
     }
 

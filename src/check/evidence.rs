@@ -42,6 +42,13 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// Whether an answer that was cut after this text cannot be judged without what follows. Such
+    /// an answer goes on. By the text alone, since the engine waits; no by default: what stands is
+    /// judged.
+    fn is_cut(&self, _answer: &str) -> bool {
+        false
+    }
+
     /// Judges. Missing evidence is [`Score::Unscored`], never a zero.
     fn score(&self, evidence: &Evidence<'_>) -> Score;
 }

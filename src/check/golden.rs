@@ -149,6 +149,7 @@ fn plain_answer(text: &str) -> Answer {
         finish: Finish::Stop,
         seed: 0,
         prompt_tokens: 0,
+        continued: false,
     }
 }
 

@@ -147,6 +147,10 @@ impl Check for Group {
         self.members.iter().find_map(|m| m.check.program(answer))
     }
 
+    fn is_cut(&self, answer: &str) -> bool {
+        self.members.iter().any(|m| m.check.is_cut(answer))
+    }
+
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         let mut rest = evidence.likelihoods;
         let scores: Vec<Score> = self

@@ -96,6 +96,24 @@ impl Check for Json {
         Needs::answer()
     }
 
+    /// While what is there could still become JSON; `contains-json` also while none has begun.
+    fn is_cut(&self, answer: &str) -> bool {
+        if !self.inside {
+            let text = answer.trim();
+            let fenced = text.strip_prefix("```");
+            let body = fenced.map_or(text, |f| f.split_once('\n').map_or("", |(_, body)| body));
+            if fenced.is_some() && body.ends_with("```") {
+                return false;
+            }
+            return match serde_json::from_str::<Value>(body) {
+                // Its fence is still open.
+                Ok(_) => fenced.is_some(),
+                Err(error) => error.is_eof(),
+            };
+        }
+        !values_inside(answer).any(|value| self.breaks(&value).is_none())
+    }
+
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         let Some(answer) = evidence.answer else {
             return Score::unscored("no answer");
@@ -125,7 +143,7 @@ impl Check for Json {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::golden::tests::{judge, refused, table};
+    use crate::check::golden::tests::{check, judge, refused, table};
 
     const PERSON: &str = r#"{"schema": {"type": "object", "required": ["name", "age"],
         "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
@@ -230,5 +248,29 @@ mod tests {
         check `is-json`: `schema` is no JSON Schema: Resource 'https://example.org/s.json' is not present in a registry and retrieving it failed: `resolve-http` feature or a custom resolver is required to resolve external schemas via HTTP (`schema` wants a JSON Schema as a table, as in { type = "object" })
         "#
         );
+    }
+
+    #[test]
+    fn json_that_has_not_ended_is_cut() {
+        for (text, is, contains) in [
+            ("", true, true),
+            ("{\"a\": [1, 2", true, true),
+            ("```json\n{\"a\": 1", true, true),
+            ("```json\n{\"a\": 1}\n", true, false),
+            ("```json\n{\"a\": 1}\n```", false, false),
+            ("{\"a\": 1}", false, false),
+            ("{\"a\": 1} is", false, false),
+            ("Here is the", false, true),
+            ("Here it is: {\"a\": 1} and", false, false),
+        ] {
+            assert_eq!(check("is-json", "{}").is_cut(text), is, "{text}");
+            assert_eq!(
+                check("contains-json", "{}").is_cut(text),
+                contains,
+                "{text}"
+            );
+        }
+        let schema = r#"{"schema": {"type": "array"}}"#;
+        assert!(check("contains-json", schema).is_cut("{\"a\": 1} and"));
     }
 }

@@ -48,6 +48,15 @@ impl Check for WordCount {
         Needs::answer()
     }
 
+    /// While more words can change what is said of them.
+    fn is_cut(&self, answer: &str) -> bool {
+        let count = words(answer).len();
+        match self.max {
+            Some(max) => count <= max,
+            None => count < self.min,
+        }
+    }
+
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         let Some(answer) = evidence.answer else {
             return Score::unscored("no answer");
@@ -72,7 +81,7 @@ impl Check for WordCount {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::golden::tests::{judge, refused, table};
+    use crate::check::golden::tests::{check, judge, refused, table};
 
     #[test]
     fn golden_answers() {
@@ -150,5 +159,15 @@ mod tests {
         check `word-count`: `min` is -1 (`min` wants a whole number between 0 and 1000000)
         "#
         );
+    }
+
+    #[test]
+    fn words_are_cut_while_more_of_them_matter() {
+        let cut = |params: &str, text: &str| check("word-count", params).is_cut(text);
+        let exact = r#"{"min": 2, "max": 3}"#;
+        assert!(cut(exact, "") && cut(exact, "one two") && cut(exact, "one two three"));
+        assert!(!cut(exact, "one two three four"));
+        let least = r#"{"min": 2}"#;
+        assert!(cut(least, "one") && !cut(least, "one two"));
     }
 }

@@ -17,6 +17,10 @@ impl Check for Negated {
         self.0.program(answer)
     }
 
+    fn is_cut(&self, answer: &str) -> bool {
+        self.0.is_cut(answer)
+    }
+
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         match self.0.score(evidence) {
             Score::Scored { value, evidence } => Score::Scored {
@@ -50,6 +54,10 @@ mod tests {
             })
         }
 
+        fn is_cut(&self, answer: &str) -> bool {
+            answer.ends_with("...")
+        }
+
         fn score(&self, _: &Evidence<'_>) -> Score {
             self.0.clone()
         }
@@ -72,9 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn needs_and_program_are_those_of_the_check() {
+    fn needs_cut_and_program_are_those_of_the_check() {
         let check = Negated(Box::new(Says(Score::pass(""))));
         assert!(check.needs().training_answers);
+        assert!(check.is_cut("x...") && !check.is_cut("x."));
         assert_eq!(check.program("x").map(|p| p.source), Some("x".into()));
     }
 }

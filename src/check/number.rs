@@ -3,10 +3,15 @@
 //! Read as numbers: `42`, `-3.5`, `1,000`, `1_000`, `.5`, `6e23`, `3 x 10^8`, `3/4`, `5 million`,
 //! English words (`minus twenty-five`, `two hundred and five`), Chinese numerals (二十五, 负三,
 //! 三点一四, 百分之五, 3万). Not read: digits inside names (`GPT-4`, `H2O`, `1.2.3`) and ordinals
-//! (`5th`, 第五). A lone `one`, 一, or 十, and the number of a list item (`2. `) are read only when
+//! (`5th`, 第五). LaTeX and Markdown around a number are looked through ([`markup`]). A lone `one`, 一, or 十, and the number of a list item (`2. `) are read only when
 //! the answer has no other number, since they seldom are the answer.
 
+mod markup;
 mod scan;
+
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::flow::{Finish, Score};
 use crate::text::{all_of, ellipsize, fold, normalize};
@@ -15,6 +20,7 @@ use super::error::CheckError;
 use super::evidence::{Check, Evidence, Needs};
 use super::params::Params;
 
+use markup::BOXED;
 use scan::{Found, is_letter, numbers};
 
 /// `number`.
@@ -57,6 +63,16 @@ pub(super) fn last_number(text: &str) -> Option<f64> {
     numbers(text).last().map(|found| found.value)
 }
 
+/// Whether what stands around a number on its line says that it is the result, and ends.
+fn states_result(before: &str, after: &str) -> bool {
+    static SAYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let says = r"(?:\b(?:answer|result|total|solution)\b(?: is| equals| to be|:)+|(?:答案|结果|得数|答)(?:是|为|等于|:)+)[^.!?;]{0,40}$";
+        Regex::new(says).ok()
+    });
+    let says = SAYS.as_ref().is_some_and(|says| says.is_match(before));
+    before.contains(BOXED) || says && after.contains(['.', '!', ';'])
+}
+
 impl Number {
     fn equals(&self, value: f64) -> bool {
         // Decimal fractions have no exact binary form: a relative 1e-9 is not a difference.
@@ -88,6 +104,24 @@ impl Check for Number {
         Needs::answer()
     }
 
+    /// What follows may hold another number, so a last one is known only where the answer has
+    /// stated its result: `\boxed{5}`, "the answer is 5.", 答案是 5。
+    fn is_cut(&self, answer: &str) -> bool {
+        let all = numbers(answer);
+        let found: Vec<&Found> = all.iter().filter(|f| self.has_unit(f)).collect();
+        let whole = |f: &Found| !f.at_end;
+        match (self.which, found.first(), found.last()) {
+            ("first", Some(first), _) => !whole(first),
+            ("only", Some(_), Some(last))
+                if found.iter().any(|f| whole(f) && f.value != last.value) =>
+            {
+                false
+            }
+            (_, _, Some(last)) => !(whole(last) && states_result(&last.before, &last.after)),
+            _ => true,
+        }
+    }
+
     fn score(&self, evidence: &Evidence<'_>) -> Score {
         let Some(answer) = evidence.answer else {
             return Score::unscored("no answer");
@@ -110,10 +144,17 @@ impl Check for Number {
         }
         let taken = if self.which == "first" { first } else { last };
         if taken.at_end && answer.finish == Finish::Length {
-            return Score::unscored(format!(
-                "the answer was cut at its longest length, maybe within the number {}",
-                taken.text
-            ));
+            let within = format!("maybe within the number {}", taken.text);
+            // An answer that was let go on had all the room there is, and came to no result.
+            return match answer.continued {
+                true => Score::fail(format!(
+                    "no end after {} tokens, {within}",
+                    answer.token_ids.len()
+                )),
+                false => Score::unscored(format!(
+                    "the answer was cut at its longest length, {within}"
+                )),
+            };
         }
         let yes = self.equals(taken.value);
         let within = if self.tolerance > 0.0 {
@@ -134,7 +175,7 @@ impl Check for Number {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::golden::tests::{answer, judge, table, table_of};
+    use crate::check::golden::tests::{answer, check, judge, table, table_of};
     use crate::check::{Evidence, registry};
     use crate::flow::Finish;
 
@@ -152,6 +193,11 @@ mod tests {
                 "答案是五。",
                 "共５个",
                 "**5**",
+                r"\(2 + 3 = \boxed{5}\)",
+                r"$x=5$",
+                r"\frac{10}{2}",
+                "| sum |\n|---|\n| 5 |",
+                "Step 1: add 2.\n\nStep 2: add 3.\n\nSo the answer is `5`.",
             ],
             &[
                 "25",
@@ -164,6 +210,9 @@ mod tests {
                 "五十",
                 "many",
                 "GPT-5",
+                r"\(\boxed{50}\)",
+                r"\frac{5}{2}",
+                r"$x^5$ is $32$",
             ],
         );
         table(
@@ -177,6 +226,8 @@ mod tests {
                 "一千",
                 "1 thousand",
                 "$1,000.00",
+                "1{,}000",
+                r"\(1\,000\)",
             ],
             &["1", "1,00", "1.000", "1,000,000", "100"],
         );
@@ -231,9 +282,18 @@ mod tests {
                 "100 km, about 62 miles",
                 "100km",
                 "100公里",
+                r"\(\boxed{100}\) km",
+                r"\(100 \text{ km}\)",
+                "**100** km",
                 "100 Kilometers",
             ],
-            &["62 miles", "100 kmh", "100", "10 km, 100 miles"],
+            &[
+                "62 miles",
+                "100 kmh",
+                r"\(\boxed{10}\) km",
+                "100",
+                "10 km, 100 miles",
+            ],
         );
         table_of(
             "number",
@@ -244,7 +304,7 @@ mod tests {
         table_of(
             "number",
             r#"{"value": -5, "unit": "$"}"#,
-            &["-$5", "$-5"],
+            &["-$5", "$-5", r"\(-\$5\)"],
             &["$5", "-5"],
         );
     }
@@ -265,12 +325,62 @@ mod tests {
             ..Evidence::default()
         });
         assert_eq!(score.value(), None);
+        // It went on as long as it may, and counts still.
+        cut.continued = true;
+        let judged = check.score(&Evidence {
+            answer: Some(&cut),
+            ..Evidence::default()
+        });
+        assert_eq!(judged.value(), Some(0.0));
+        insta::assert_snapshot!(
+            [score.explanation(), judged.explanation()].join("\n"),
+            @r"
+        the answer was cut at its longest length, maybe within the number 12
+        no end after 0 tokens, maybe within the number 12
+        "
+        );
         cut.text.push('.');
         let score = check.score(&Evidence {
             answer: Some(&cut),
             ..Evidence::default()
         });
         assert_eq!(score.value(), Some(1.0));
+    }
+
+    #[test]
+    fn a_number_is_cut_until_the_answer_states_its_result() {
+        let cut = |params: &str, text: &str| check("number", params).is_cut(text);
+        let last = r#"{"value": 5}"#;
+        for text in [
+            "",
+            "To find out how many apples",
+            "Tom has 3 apples and gets 2 more. Therefore, the",
+            "3 + 2 = 5. Let me check that:",
+            "the answer is 5",
+            "The answer is found in 2 steps. First, 3 + 2 is 5. Then",
+            "树上有 7 只鸟。因此，",
+            "答案是 5",
+        ] {
+            assert!(cut(last, text), "{text}");
+        }
+        for text in [
+            r"Tom has \(\boxed{5}\) apples. He has",
+            "The answer is **5**. I hope that",
+            "So the final result is: 3 + 2 = 5.\nDo you",
+            "答案是 5。因为",
+            "答案：5 个苹果。这是",
+        ] {
+            assert!(!cut(last, text), "{text}");
+        }
+        let first = r#"{"value": 5, "which": "first"}"#;
+        assert!(cut(first, "It is") && cut(first, "It is 5"));
+        assert!(!cut(first, "It is 5 and not"));
+        let only = r#"{"value": 5, "which": "only"}"#;
+        assert!(cut(only, "It is 5, as 5 is"));
+        assert!(!cut(only, "It is 5 or 6"));
+        let unit = r#"{"value": 5, "unit": "km"}"#;
+        assert!(cut(unit, "The answer is 7 miles. In km"));
+        assert!(!cut(unit, "The answer is 5 km. In miles, 3."));
     }
 
     #[test]

@@ -58,9 +58,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Train; every checkpoint goes through the suites
     #[command(after_help = after(
-        "Stops on a proven regression or when patience runs out, keeps the best passing \
-         checkpoint, and goes on from the last checkpoint after a crash. Exits 1 when nothing may \
-         ship."
+        "Judges each checkpoint at several scales, stops when two in a row are lost at each or when \
+         patience runs out, and writes the best that passes to RUN/best. Goes on from the last \
+         checkpoint after a crash. Exits 1 when nothing may ship."
     ))]
     Train(TrainArgs),
     /// Answer the suites, score the answers, and store the records
@@ -87,6 +87,8 @@ pub enum Command {
     Data(DataArgs),
     /// Test the suites themselves
     Suite(SuiteArgs),
+    /// Turn an adapter down until it passes
+    Adapter(AdapterArgs),
     /// Print a page of the guide, or name them all
     #[command(after_help = EXIT_CODES)]
     Help(HelpArgs),
@@ -122,7 +124,8 @@ pub struct InitArgs {
 /// Arguments of `demo`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct DemoArgs {
-    /// The model's GGUF file or folder [default: smollm2-135m, fetched when it is not there]
+    /// The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+    /// qwen2.5-coder-0.5b [default: smollm2-135m, fetched when it is not there]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
     /// How to compute.
@@ -302,6 +305,55 @@ pub enum SuiteAction {
     Import(SuiteImportArgs),
 }
 
+/// Arguments of `adapter`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AdapterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: AdapterAction,
+}
+
+/// What `adapter` does.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdapterAction {
+    /// Find the largest scale at which an adapter passes, and write the folder of it
+    #[command(after_help = after(&format!(
+        "The scale is halved and narrowed down over one loaded base. The folder has the same \
+         matrices and an `lora_alpha` that carries the scale, so that vLLM, llama.cpp, and PEFT \
+         apply it. Exits 1 when it passes at no scale.\n\n{SUBJECTS}"
+    )))]
+    Scale(AdapterScaleArgs),
+}
+
+/// Arguments of `adapter scale`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AdapterScaleArgs {
+    /// A PEFT folder or a checkpoint
+    #[arg(value_name = "ADAPTER")]
+    pub subject: String,
+    /// Where the scaled adapter is written; nothing may be there [default: beside the adapter, as
+    /// NAME-at-0.62]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How closely the scale is found, above 0 and below 1
+    #[arg(long, value_name = "STEP", default_value_t = 0.05, value_parser = part)]
+    pub tolerance: f64,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// Reads a number between 0 and 1.
+///
+/// # Errors
+/// What it may be.
+fn part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(part) if part > 0.0 && part < 1.0 => Ok(part),
+        _ => Err("give a number above 0 and below 1, such as 0.05".into()),
+    }
+}
+
 /// Arguments of `suite import`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct SuiteImportArgs {
@@ -452,8 +504,8 @@ pub struct ModelArgs {
     /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The base model: a Hugging Face folder or id, a GGUF file, or smollm2-135m [default: what
-    /// the configuration says]
+    /// The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+    /// qwen2.5-coder-0.5b [default: what the configuration says]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 }

@@ -34,6 +34,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let model = match &args.model {
         Some(model) => {
             let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
+            found.notice.into_iter().for_each(|n| screen.notice(n));
             let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
             let loaded = Model::load(compute, &files.config, &files.weights);
             let (model, notice) = loaded.map_err(RunError::from)?;

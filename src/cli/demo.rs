@@ -67,6 +67,7 @@ struct Way {
     data: DataSection,
     lora: LoraSection,
     train: TrainSection,
+    scales: Vec<f64>,
 }
 
 /// What both trainings have in common.
@@ -121,7 +122,7 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
         let of = |o: &TrainOutcome| {
             serde_json::json!({
                 "run": o.run.id(), "best": o.best, "stopped": o.stopped,
-                "verdict": o.shown().map(|g| &g.verdict),
+                "verdict": o.shown().map(|g| g.verdict),
             })
         };
         screen.print_json(&serde_json::json!({
@@ -186,6 +187,8 @@ fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
             eval_steps: Every::Part(0.5),
             ..TrainSection::default()
         },
+        // As careless people do.
+        scales: vec![1.0],
     })
 }
 
@@ -197,6 +200,7 @@ fn careful(sample: &QevalConfig, prompts: Vec<RehearsalPrompt>) -> Result<Way, C
         data: source("careful"),
         lora: sample.lora.clone(),
         train: sample.train.clone(),
+        scales: sample.gate.scales.clone(),
     })
 }
 
@@ -224,6 +228,7 @@ impl Way {
         TrainingRequest {
             suites,
             rules,
+            scales: &self.scales,
             lora: &self.lora,
             data: &self.data,
             train: &self.train,
@@ -305,8 +310,10 @@ impl Stage<'_> {
 
     /// What each says to questions that neither was trained on.
     fn answers(&self, ways: &[Way; 2], outcomes: &[TrainOutcome; 2]) -> Result<String, CliError> {
-        let folder = |o: &TrainOutcome| o.run.checkpoint_folder(o.shown().map_or(0, |g| g.step));
-        let folders: Vec<_> = outcomes.iter().map(folder).collect();
+        let folders: Vec<_> = outcomes
+            .iter()
+            .filter_map(TrainOutcome::shown_folder)
+            .collect();
         let said = ask(
             self.project.asking(self.session)?,
             &folders,
@@ -331,19 +338,26 @@ impl Stage<'_> {
     }
 }
 
-/// `careful/ckpt-190`: the checkpoint that stands for a run.
+/// `careful/ckpt-190`: what stands for a run.
 fn checkpoint(outcome: &TrainOutcome) -> String {
-    let step = outcome.shown().map_or(0, |g| g.step);
-    format!("{}/ckpt-{step}", outcome.run.id())
+    match outcome.shown() {
+        Some(shown) => format!("{}/{}", outcome.run.id(), shown.at),
+        None => outcome.run.id().to_owned(),
+    }
 }
 
 /// Both adapters against the one base, each as the checkpoint that stands for its run.
 fn together(ways: &[Way; 2], outcomes: &[TrainOutcome; 2]) -> Option<Comparison> {
     let mut both: Option<Comparison> = None;
     for (way, outcome) in ways.iter().zip(outcomes) {
-        let step = outcome.shown()?.step;
-        let (_, own) = outcome.comparisons.iter().find(|(s, _)| *s == step)?;
-        let mut candidate = own.candidates.first()?.clone();
+        let shown = outcome.shown()?.at;
+        let (_, own) = outcome
+            .comparisons
+            .iter()
+            .find(|(step, _)| *step == shown.step)?;
+        let name = shown.to_string();
+        let candidate = own.candidates.iter().find(|c| c.subject.name == name)?;
+        let mut candidate = candidate.clone();
         candidate.subject.name = way.name.into();
         let both = both.get_or_insert_with(|| Comparison {
             candidates: Vec::new(),

@@ -1,7 +1,7 @@
 //! `qeval diff`: candidates against a base, with the answers that changed.
 
 use crate::exit::Outcome;
-use crate::flow::{Comparison, Preview, Verdict};
+use crate::flow::{Comparison, LearnRule, Preview, Verdict};
 use crate::project::Order;
 use crate::report::{
     Report, Style, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
@@ -24,7 +24,10 @@ pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let names: Vec<&String> = std::iter::once(&args.base)
         .chain(&args.candidates)
         .collect();
-    let order = Order::new(&project, &names)?;
+    let mut order = Order::new(&project, &names)?;
+    // What was learned is shown. Whether it is enough to ship is asked by `gate` and `train`: two
+    // checkpoints can be compared long before either is.
+    order.rules.learn = LearnRule::Warn;
     let before = order.preview()?;
     let measured = project.measure(&order)?;
     let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
@@ -92,7 +95,7 @@ mod tests {
         let said = text(&both);
         let (_, _, names) = &both;
         for (name, candidate) in names[1..].iter().zip(&both.0.candidates) {
-            let verdict = format!("{name}: {}", candidate.verdict.decision);
+            let verdict = format!("{name}: {}", candidate.verdict.headline());
             assert!(said.contains(&verdict), "{verdict} in {said}");
             assert!(said.contains(&format!("qeval gate {name}")), "{said}");
         }

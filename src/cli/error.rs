@@ -43,6 +43,16 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
+    /// An adapter would be written over something.
+    #[error(
+        "{}: nothing was written, because something is there already\n  \
+         Name another folder (`--out adapters/NAME`), or move it away.",
+        path.display()
+    )]
+    FolderThere {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Snapshots.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

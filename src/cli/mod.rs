@@ -1,6 +1,7 @@
 //! The command line, one file per command: each turns arguments into one call of
 //! [`crate::project`], and what came of it into a report and an outcome.
 
+mod adapter;
 mod args;
 mod bench;
 mod data;

@@ -3,10 +3,12 @@
 use crate::exit::Outcome;
 use crate::flow::{Decision, Verdict};
 
-/// What a verdict means.
+/// What a verdict means. A required target that was missed is certain whatever else is open: the
+/// candidate may not ship.
 pub fn outcome_of(verdict: &Verdict) -> Outcome {
     match verdict.decision {
         Decision::Regression => Outcome::Regression,
+        _ if !verdict.learned_enough() => Outcome::Regression,
         _ if !verdict.could_not_measure.is_empty() => Outcome::CouldNotMeasure,
         Decision::Pass => Outcome::Pass,
         Decision::Inconclusive => Outcome::Inconclusive,
@@ -33,6 +35,32 @@ fn worst_of(outcomes: &[Outcome]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::LearnRule;
+    use crate::run::testing::verdict;
+
+    /// What is certain goes before what is open: too little was learned, whatever else there is.
+    #[test]
+    fn a_required_target_that_was_missed_fails() {
+        use Outcome::{CouldNotMeasure, Inconclusive, Pass, Regression};
+        for (kept, learned, rule, unmeasured, outcome) in [
+            (90, 8, LearnRule::Require, false, Pass),
+            (90, 7, LearnRule::Require, false, Regression),
+            (88, 7, LearnRule::Require, false, Regression),
+            (90, 7, LearnRule::Require, true, Regression),
+            (90, 7, LearnRule::Warn, false, Pass),
+            (90, 7, LearnRule::Warn, true, CouldNotMeasure),
+            (88, 7, LearnRule::Warn, false, Inconclusive),
+            (20, 7, LearnRule::Warn, false, Regression),
+        ] {
+            let mut verdict = verdict(kept, learned);
+            verdict.learn_rule = rule;
+            if unmeasured {
+                verdict.could_not_measure.push("`zh`: no probes".into());
+            }
+            let what = (kept, learned, rule, unmeasured);
+            assert_eq!(outcome_of(&verdict), outcome, "{what:?}");
+        }
+    }
 
     #[test]
     fn a_regression_hides_behind_nothing() {

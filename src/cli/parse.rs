@@ -302,6 +302,7 @@ mod tests {
           snapshot  Review changed answers: list, show, accept, or reject
           data      Show what a training run would be made of
           suite     Test the suites themselves
+          adapter   Turn an adapter down until it passes
           help      Print a page of the guide, or name them all
           bench     Measure how fast this machine answers and trains, beside what its hardware allows
 
@@ -318,7 +319,7 @@ mod tests {
 
         Exit codes:
           0  pass
-          1  regression, or nothing may ship
+          1  regression, too little learned, or nothing may ship
           2  inconclusive: neither is proven, and the report says what would do
           3  could not measure: usage error, bad input, missing model, or a crash
         ");
@@ -358,8 +359,8 @@ mod tests {
         Model:
               --config <FILE>  The configuration; the default may be missing, a named one may not [default:
                                qeval.toml]
-              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, or smollm2-135m
-                               [default: what the configuration says]
+              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+                               qwen2.5-coder-0.5b [default: what the configuration says]
 
         Probes:
               --suite <SUITE>  A suite file, a folder of them, or the name of a built-in suite; may be
@@ -402,7 +403,7 @@ mod tests {
 
         Exit codes:
           0  pass
-          1  regression, or nothing may ship
+          1  regression, too little learned, or nothing may ship
           2  inconclusive: neither is proven, and the report says what would do
           3  could not measure: usage error, bad input, missing model, or a crash
         ");
@@ -422,8 +423,8 @@ mod tests {
         Usage: qeval demo [OPTIONS]
 
         Model:
-              --model <MODEL>  The model's GGUF file or folder [default: smollm2-135m, fetched when it is
-                               not there]
+              --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
+                               qwen2.5-coder-0.5b [default: smollm2-135m, fetched when it is not there]
 
         Trains one careless and one careful adapter, gates every checkpoint of both, and prints what each of
         them answers. Exits 0 when both verdicts are as they should be.
@@ -439,8 +440,9 @@ mod tests {
         Model:
               --model <MODEL>  The base model [default: what the configuration says]
 
-        Stops on a proven regression or when patience runs out, keeps the best passing checkpoint, and goes
-        on from the last checkpoint after a crash. Exits 1 when nothing may ship.
+        Judges each checkpoint at several scales, stops when two in a row are lost at each or when patience
+        runs out, and writes the best that passes to RUN/best. Goes on from the last checkpoint after a
+        crash. Exits 1 when nothing may ship.
         ");
         insta::assert_snapshot!(own_help("run"), @"
         Answer the suites, score the answers, and store the records

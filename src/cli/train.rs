@@ -39,14 +39,19 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
                 let mean = |all: &[f64]| {
                     (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
                 };
-                rows.push(CheckpointRow {
-                    step: gated.step,
-                    train_loss: mean(&losses),
-                    validation_loss: validation.take(),
-                    verdict: &gated.verdict,
-                    kl_to_base: mean(&drift),
-                    causes: gated.causes.clone(),
-                });
+                // What was logged is of the checkpoint as trained.
+                rows.extend(gated.each().map(|g| CheckpointRow {
+                    at: g.at,
+                    train_loss: None,
+                    validation_loss: None,
+                    verdict: g.verdict,
+                    kl_to_base: None,
+                    causes: g.causes.to_vec(),
+                }));
+                let trained = rows.len() - 1 - gated.scaled.len();
+                rows[trained].train_loss = mean(&losses);
+                rows[trained].validation_loss = validation.take();
+                rows[trained].kl_to_base = mean(&drift);
                 losses.clear();
                 drift.clear();
             }
@@ -54,7 +59,7 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
     }
     let series: Vec<(usize, f64)> = rows
         .iter()
-        .filter_map(|r| Some((r.step, r.validation_loss?)))
+        .filter_map(|r| Some((r.at.step, r.validation_loss?)))
         .collect();
     if let (Some(cause), Some(last)) = (loss_cause(&series), rows.last_mut()) {
         last.causes.push(cause);
@@ -65,7 +70,8 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
 fn report(screen: &Screen, outcome: &TrainOutcome) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
     if screen.format == OutputFormat::Json {
-        return screen.print_json(&TrainReport::new(&rows, outcome.best));
+        let shipped = outcome.shipped.clone();
+        return screen.print_json(&TrainReport::new(&rows, outcome.best, shipped));
     }
     screen.print(&checkpoint_table(&rows, outcome.best, screen.style))?;
     let run = outcome.run.id();
@@ -81,26 +87,18 @@ fn report(screen: &Screen, outcome: &TrainOutcome) -> Result<(), CliError> {
             outcome.run.folder().display()
         ));
     };
-    let (name, next) = match outcome.best {
-        Some(best) => (
-            format!("{run}/ckpt-{best}"),
-            format!("qeval diff base {run}/ckpt-{best}"),
-        ),
-        None => {
-            let last = shown.step;
-            (
-                format!("none: do not ship ({run}/ckpt-{last})"),
-                format!("qeval diff base {run}/ckpt-{last}"),
-            )
-        }
+    let place = format!("{run}/{}", shown.at);
+    let name = match outcome.best {
+        Some(_) => place.clone(),
+        None => format!("none: do not ship ({place})"),
     };
-    screen.print(&verdict_block(
-        &name,
-        &shown.verdict,
-        &shown.causes,
-        &next,
-        screen.style,
-    ))
+    let next = format!("qeval diff base {place}");
+    let block = verdict_block(&name, shown.verdict, shown.causes, &next, screen.style);
+    screen.print(&block)?;
+    match &outcome.shipped {
+        Some(folder) => screen.print(&format!("  ships    {}\n", folder.display())),
+        None => Ok(()),
+    }
 }
 
 /// The best checkpoint ships; without one it is a regression, or inconclusive when nothing was
@@ -116,6 +114,7 @@ fn exit_outcome(outcome: &TrainOutcome, without_suites: bool) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::ScaledCheckpoint;
     use crate::record::{Provenance, Store};
     use crate::run::GatedCheckpoint;
     use crate::run::testing::verdict;
@@ -141,6 +140,7 @@ mod tests {
             step,
             verdict: verdict(kept, learned),
             causes: vec![format!("of {step}")],
+            scaled: Vec::new(),
         }))
     }
 
@@ -151,7 +151,8 @@ mod tests {
             run: store.create(None, &Provenance::started("train")).unwrap(),
             steps: 4,
             stopped: None,
-            best,
+            best: best.map(|step| ScaledCheckpoint { step, scale: 1.0 }),
+            shipped: None,
             entries,
             comparisons: Vec::new(),
             was_finished: false,
@@ -172,7 +173,7 @@ mod tests {
             Some(3),
         );
         let rows = checkpoint_rows(&outcome);
-        let losses: Vec<_> = rows.iter().map(|r| (r.step, r.train_loss)).collect();
+        let losses: Vec<_> = rows.iter().map(|r| (r.at.step, r.train_loss)).collect();
         assert_eq!(losses, [(2, Some(2.0)), (3, Some(0.5)), (4, None)]);
         let drifts: Vec<_> = rows.iter().map(|r| r.kl_to_base).collect();
         assert_eq!(drifts, [Some(0.2), Some(0.05), None]);
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn the_best_checkpoint_stands_for_a_run_else_the_last() {
         let gates = || vec![gate(1, 90, 5), gate(2, 90, 9), gate(3, 20, 10)];
-        let shown = |best| outcome(gates(), best).shown().map(|g| g.step);
+        let shown = |best| outcome(gates(), best).shown().map(|g| g.at.step);
         assert_eq!((shown(Some(2)), shown(None)), (Some(2), Some(3)));
         assert!(outcome(Vec::new(), None).shown().is_none());
     }

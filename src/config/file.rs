@@ -12,6 +12,7 @@ use super::error::{ConfigError, ConfigErrorKind, ConfigErrors};
 use super::foreign::FOREIGN;
 use super::keys::{read_checks, read_data, read_gate, read_lora, read_model, read_train};
 use super::sections::{ChecksSection, GateSection, ModelSection};
+use super::tune::{TuneSection, read_tune};
 
 /// The commented file that `qeval init` writes: every key with its default and effect.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -71,6 +72,9 @@ pub struct QevalConfig {
     pub gate: GateSection,
     /// What checks may use.
     pub checks: ChecksSection,
+    /// Among which settings `qeval tune` chooses.
+    #[serde(default)]
+    pub tune: TuneSection,
     /// Values of `{{name}}` and its like in suites and data.
     pub vars: BTreeMap<String, String>,
     /// The folder that relative paths start from: that of the file.
@@ -115,6 +119,7 @@ pub fn parse(file: &str, text: &str) -> Result<QevalConfig, ConfigErrors> {
             train: read_train(top.section("train", "[train]")),
             gate: read_gate(top.section("gate", "[gate]")),
             checks: read_checks(top.section("checks", "[checks]")),
+            tune: read_tune(top.section("tune", "[tune]")),
             vars: top
                 .map("vars", "a string", |value| value.as_str().map(String::from))
                 .unwrap_or_default(),
@@ -392,6 +397,23 @@ mod tests {
           1 | gate = { suites = ["三"], margin = "三" }
             |                                    ^^^^
           rule: `margin` wants a number above 0, at most 1
+
+        1 error in qeval.toml
+        "#);
+    }
+
+    #[test]
+    fn a_missed_target_may_only_warn() {
+        use crate::flow::LearnRule;
+        let learn = |text: &str| parse("qeval.toml", text).unwrap().gate.learn;
+        assert_eq!(learn(""), LearnRule::Require);
+        assert_eq!(learn("[gate]\nlearn = \"warn\"\n"), LearnRule::Warn);
+        insta::assert_snapshot!(errors("[gate]\nlearn = \"warning\"\n"), @r#"
+        qeval.toml:2:9: `learn` in [gate] is "warning"
+          2 | learn = "warning"
+            |         ^^^^^^^^^
+          rule: `learn` wants "require" or "warn"
+          nearest: `warn`
 
         1 error in qeval.toml
         "#);

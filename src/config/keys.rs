@@ -8,11 +8,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::flow::LearnRule;
 use crate::model::Dtype;
 use crate::toml_file::{Table, number, whole};
 use crate::train::{
     BadRows, DataSection, Every, Language, LoraSection, Recompute, RehearsalTarget, RowFormat,
-    SchedulerType, Source, TargetSelection, TrainSection,
+    SchedulerType, Source, StopOnRegression, TargetSelection, TrainSection,
 };
 
 use super::sections::{ChecksSection, GateSection, ModelSection};
@@ -368,6 +369,15 @@ pub(super) fn read_train(mut table: Table<'_, '_>) -> TrainSection {
         &mut train.early_stopping_patience,
         table.count("early_stopping_patience", 0..),
     );
+    let stop = [
+        ("once", StopOnRegression::Once),
+        ("twice", StopOnRegression::Twice),
+        ("never", StopOnRegression::Never),
+    ];
+    set(
+        &mut train.stop_on_regression,
+        table.word("stop_on_regression", &stop),
+    );
     set(&mut train.seed, table.seed("seed"));
     set_optional(&mut train.system, table.string("system"));
     let recompute = [
@@ -412,6 +422,8 @@ pub(super) fn read_gate(mut table: Table<'_, '_>) -> GateSection {
         &mut gate.suite_margin,
         table.number("suite_margin", POSITIVE_PART, positive_part),
     );
+    read_scales(&mut table, &mut gate.scales);
+    set(&mut gate.learn, table.word("learn", &LearnRule::WORDS));
     set_strings(&mut gate.suites, &mut table, "suites");
     set_strings(&mut gate.tags, &mut table, "tags");
     set_strings(&mut gate.languages, &mut table, "languages");
@@ -428,6 +440,35 @@ pub(super) fn read_gate(mut table: Table<'_, '_>) -> GateSection {
     );
     table.finish();
     gate
+}
+
+/// The scales that training judges a checkpoint at, the largest first, each once.
+fn read_scales(table: &mut Table<'_, '_>, scales: &mut Vec<f64>) {
+    const RULE: &str = "`scales` wants a list with 1.0 and other numbers above 0, at most 2, such \
+                        as [1.0, 0.7, 0.5]";
+    let Some(value) = table.value("scales") else {
+        return;
+    };
+    let Some(list) = value.get_ref().as_array() else {
+        return table.bad(value.span(), "`scales` in [gate] is no list", RULE);
+    };
+    let mut written = Vec::new();
+    for item in list {
+        match number(item.get_ref()).filter(|scale| *scale > 0.0 && *scale <= 2.0) {
+            Some(scale) => written.push(scale),
+            None => {
+                let what = "a scale in [gate] is no number above 0, at most 2";
+                return table.bad(item.span(), what, RULE);
+            }
+        }
+    }
+    if !written.contains(&1.0) {
+        let what = "`scales` in [gate] lacks 1.0: a checkpoint would never be judged as trained";
+        return table.bad(value.span(), what, RULE);
+    }
+    written.sort_by(|a, b| b.total_cmp(a));
+    written.dedup();
+    *scales = written;
 }
 
 pub(super) fn read_checks(mut table: Table<'_, '_>) -> ChecksSection {

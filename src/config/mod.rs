@@ -9,7 +9,9 @@ mod file;
 mod foreign;
 mod keys;
 mod sections;
+mod tune;
 
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
 pub use sections::{ChecksSection, GateSection, ModelSection};
+pub use tune::TuneSection;

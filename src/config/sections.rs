@@ -3,13 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::LearnRule;
 use crate::model::Dtype;
 
 /// `[model]`: the base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelSection {
     /// A Hugging Face folder or a GGUF file (relative to the folder of `qeval.toml`), a hub id, or
-    /// the built-in name `smollm2-135m`. Default `"smollm2-135m"`.
+    /// a built-in name: `smollm2-135m`, `qwen2.5-coder-0.5b`. Default `"smollm2-135m"`.
     pub path: String,
     /// What a GPU computes in: `"auto"`, `"bfloat16"`, or `"float16"`. A CPU computes in F32.
     /// Default `"auto"`: float16 for weights stored as F16 or quantized, else bfloat16.
@@ -34,6 +35,13 @@ pub struct GateSection {
     /// The same for a `keep` suite without a margin of its own, asked of suites with 60 probes or
     /// more, in (0, 1]. Default 0.15.
     pub suite_margin: f64,
+    /// Multiples of its own scale at which training judges each checkpoint, in (0, 2], 1 among
+    /// them, the largest first. What ships is the best that passes, at its scale.
+    /// Default `[1.0, 0.7, 0.5]`.
+    pub scales: Vec<f64>,
+    /// What it means that a `learn` suite misses its target: `"require"`, the candidate does not
+    /// ship, or `"warn"`. Default `"require"`.
+    pub learn: LearnRule,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in
     /// suites. Default `["suites"]`.
     pub suites: Vec<String>,
@@ -61,6 +69,8 @@ impl Default for GateSection {
         GateSection {
             margin: 0.03,
             suite_margin: 0.15,
+            scales: vec![1.0, 0.7, 0.5],
+            learn: LearnRule::Require,
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),

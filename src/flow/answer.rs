@@ -10,7 +10,8 @@ use super::CaseId;
 pub enum Finish {
     /// The model ended its turn.
     Stop,
-    /// `max_new_tokens` or the context was reached.
+    /// `max_new_tokens` or the context was reached; of a continued answer, a multiple of the first
+    /// at which every check could judge it, or the most that an answer may have.
     Length,
 }
 
@@ -33,6 +34,10 @@ pub struct Answer {
     pub seed: u64,
     /// Tokens of the rendered prompt.
     pub prompt_tokens: usize,
+    /// It went on beyond its probe's `max_new_tokens`, because a check could not judge it where it
+    /// was cut. Older records do not say; what they hold was never continued.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continued: bool,
 }
 
 /// How likely a subject finds a given text as the answer to a case.

@@ -14,6 +14,7 @@ mod measurement;
 mod noise;
 mod score;
 mod subject;
+mod tuning;
 mod verdict;
 
 pub use answer::{Answer, Finish, Likelihood};
@@ -32,5 +33,11 @@ pub use event::{Phase, RunEvent};
 pub use measurement::Measurement;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use score::{CheckScore, Score};
-pub use subject::{AdapterRef, Subject};
+pub use subject::{AdapterRef, ScaledCheckpoint, Subject};
+#[cfg(test)]
+pub(crate) use tuning::testing as tuning_testing;
+pub use tuning::{
+    TUNING_VERSION, TuneChoice, TuneFailure, TunePlan, TunePoint, TuneRung, TuneSetting, TuneSpent,
+    Tuning,
+};
 pub use verdict::*;

@@ -29,6 +29,25 @@ pub struct AdapterRef {
     pub step: Option<usize>,
 }
 
+/// A checkpoint of a training run at a scale: what is judged there, and what ships.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ScaledCheckpoint {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// Multiplies the adapter's own scale; 1 is the checkpoint as it was trained.
+    pub scale: f64,
+}
+
+impl fmt::Display for ScaledCheckpoint {
+    /// As a subject is named: `ckpt-40`, `ckpt-40@0.7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scale {
+            1.0 => write!(f, "ckpt-{}", self.step),
+            scale => write!(f, "ckpt-{}@{scale}", self.step),
+        }
+    }
+}
+
 impl Subject {
     /// The base: every adapter off.
     pub fn base() -> Self {

@@ -152,10 +152,33 @@ pub struct LearnScore {
     pub reached: bool,
 }
 
+/// What it means that a `learn` suite misses its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LearnRule {
+    /// The candidate does not ship. The default.
+    #[default]
+    Require,
+    /// It is said, and the candidate ships all the same.
+    Warn,
+}
+
+impl LearnRule {
+    /// The words of `[gate] learn`.
+    pub const WORDS: [(&'static str, LearnRule); 2] =
+        [("require", LearnRule::Require), ("warn", LearnRule::Warn)];
+
+    /// Whether it is the default, which no record names: versions that had no rule wrote none.
+    pub fn is_usual(&self) -> bool {
+        *self == LearnRule::default()
+    }
+}
+
 /// What a comparison of a candidate with the base came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Over the `keep` suites and critical probes; `learn` suites have no part in it.
+    /// Over the `keep` suites and critical probes; `learn` suites have no part in it: see
+    /// [`Verdict::missed`].
     pub decision: Decision,
     /// The decision in one sentence for people.
     pub sentence: String,
@@ -167,6 +190,9 @@ pub struct Verdict {
     pub critical: Vec<CriticalProbe>,
     /// `None` without a measured `learn` suite.
     pub learn: Option<LearnScore>,
+    /// What a missed target means. Default: [`LearnRule::Require`].
+    #[serde(default, skip_serializing_if = "LearnRule::is_usual")]
+    pub learn_rule: LearnRule,
     /// Why the decision is what it is.
     pub reasons: Vec<String>,
     /// What a reader should know beside it: small proven losses, warnings, scores left out.
@@ -184,6 +210,11 @@ impl SuiteVerdict {
     pub fn is_pooled(&self) -> bool {
         self.suite == Self::POOLED
     }
+
+    /// `` `identity`: 0.35 is below the target of 0.70 ``: the suite with its reasons.
+    pub fn explained(&self) -> String {
+        format!("`{}`: {}", self.suite, self.reasons.join("; "))
+    }
 }
 
 impl Verdict {
@@ -197,6 +228,35 @@ impl Verdict {
                 .iter()
                 .filter(|s| s.goal == Goal::Keep)
                 .all(|s| !matches!(s.state, SuiteState::Regression | SuiteState::NotMeasured))
+    }
+
+    /// The `learn` suites that missed a target that is required. None with [`LearnRule::Warn`].
+    pub fn missed(&self) -> impl Iterator<Item = &SuiteVerdict> {
+        let required = self.learn_rule == LearnRule::Require;
+        self.suites
+            .iter()
+            .filter(move |s| required && s.state == SuiteState::Missed)
+    }
+
+    /// Whether no required target was missed; true without `learn` suites.
+    pub fn learned_enough(&self) -> bool {
+        self.missed().next().is_none()
+    }
+
+    /// Whether this checkpoint may ship: it may be kept, and learned enough.
+    pub fn may_ship(&self) -> bool {
+        self.may_keep() && self.learned_enough()
+    }
+
+    /// The verdict in a word or three: the decision, unless all that is wrong, or what is wrong for
+    /// certain, is that too little was learned.
+    pub fn headline(&self) -> &'static str {
+        match self.decision {
+            Decision::Regression => "regression",
+            _ if !self.learned_enough() => "learned too little",
+            Decision::Pass => "pass",
+            Decision::Inconclusive => "inconclusive",
+        }
     }
 }
 

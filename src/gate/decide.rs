@@ -16,7 +16,7 @@ use super::reduce::{ProbeMeans, mean};
 use super::rules::Rules;
 use super::wording::some_of;
 use crate::flow::{
-    Decision, Goal, LearnScore, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict,
+    Decision, Goal, LearnRule, LearnScore, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict,
 };
 use crate::text::plural;
 
@@ -184,6 +184,13 @@ pub fn decide(
         )
     };
 
+    let mut sentence = format!("{decision}: {}", some_of(&reasons, 3, "; "));
+    if decision != Decision::Regression && rules.learn == LearnRule::Require {
+        let missed: Vec<String> = measured.iter().filter_map(|m| m.missed(rules)).collect();
+        if !missed.is_empty() {
+            sentence += &format!("; learned too little: {}", some_of(&missed, 3, ", "));
+        }
+    }
     let pooled = all.remove(0).into_verdict(rules);
     let mut kept = all.into_iter().map(|c| c.into_verdict(rules));
     let suites: Vec<SuiteVerdict> = measured
@@ -196,8 +203,9 @@ pub fn decide(
         .collect();
     Verdict {
         decision,
-        sentence: format!("{decision}: {}", some_of(&reasons, 3, "; ")),
+        sentence,
         learn: learn_score(&measured, &suites),
+        learn_rule: rules.learn,
         pooled,
         suites,
         critical,
@@ -279,6 +287,49 @@ mod tests {
                 .iter()
                 .any(|n| n.starts_with("4 probes in the training data"))
         );
+    }
+
+    #[test]
+    fn a_missed_target_is_said_beside_what_was_kept() {
+        let mut learn = numbered("identity", 10);
+        learn.goal = Goal::Learn;
+        learn.target = Some(0.7);
+        let suites = [numbered("code", 100), learn];
+        let said = |kept, learned, learn_rule| {
+            let both = |kept, learned| {
+                tables(vec![
+                    passes("code", kept, 100),
+                    passes("identity", learned, 10),
+                ])
+            };
+            let rules = Rules {
+                learn: learn_rule,
+                ..Rules::default()
+            };
+            decide(&suites, &both(90, 0), &both(kept, learned), &rules)
+        };
+        use LearnRule::{Require, Warn};
+        let missed = said(90, 3, Require);
+        insta::assert_snapshot!(missed.sentence, @"pass: all `keep` suites: a loss of 0.03 is excluded (100 probes, difference 0.00, at worst -0.03); learned too little: `identity` 0.30 of a target of 0.70");
+        assert_eq!(missed.decision, Decision::Pass, "nothing is lost");
+        for (kept, learned, rule, headline, ships) in [
+            (90, 3, Require, "learned too little", false),
+            (90, 3, Warn, "pass", true),
+            (90, 7, Require, "pass", true),
+            (88, 3, Require, "learned too little", false),
+            (88, 3, Warn, "inconclusive", false),
+            (20, 3, Require, "regression", false),
+        ] {
+            let verdict = said(kept, learned, rule);
+            let what = (kept, learned, rule);
+            assert_eq!(
+                (verdict.headline(), verdict.may_ship()),
+                (headline, ships),
+                "{what:?}"
+            );
+            let told = verdict.sentence.contains("learned too little");
+            assert_eq!(told, headline == "learned too little", "{what:?}");
+        }
     }
 
     /// Suites of these sizes; the base passes everything, the candidate loses as many as said.

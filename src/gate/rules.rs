@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::ProbeId;
+use crate::flow::{LearnRule, ProbeId};
 
 use super::error::GateError;
 use super::sequence::Look;
@@ -38,6 +38,9 @@ pub struct Rules {
     pub max_unscored_share: f64,
     /// Mean that a `learn` suite has to reach when it sets none itself, in (0, 1]. Default 0.8.
     pub target: f64,
+    /// What it means that a `learn` suite misses its target. Default: the candidate does not ship.
+    #[serde(default, skip_serializing_if = "LearnRule::is_usual")]
+    pub learn: LearnRule,
     /// Probes that stand in the training data. In a `learn` suite they are left out, in a `keep`
     /// suite a gain on them counts as none: what was trained on shows no improvement. Default:
     /// none.
@@ -56,6 +59,7 @@ impl Default for Rules {
             chosen_from: 1,
             max_unscored_share: 0.1,
             target: 0.8,
+            learn: LearnRule::Require,
             leaked: Vec::new(),
         }
     }

@@ -101,6 +101,27 @@ impl<'a> Engine<'a> {
         on_finished: &mut dyn FnMut(Finished) -> ControlFlow<()>,
         on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) -> Result<(), ModelError> {
+        self.run_while(requests, &mut |_, _| true, on_finished, on_step)
+    }
+
+    /// As [`Engine::run`], asking `goes_on` after every token of an answer that neither ended its
+    /// turn nor reached its `max_new_tokens`, with the work's `id` and all its tokens so far. A no
+    /// ends the answer there, as [`Finish::Length`] does. An answer that goes on keeps its slot
+    /// and its cache, so its tokens are those of an answer that was never asked about. The device
+    /// waits for the reply.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    ///
+    /// # Panics
+    /// As [`Engine::run`].
+    pub fn run_while(
+        &self,
+        requests: Vec<Request>,
+        goes_on: &mut dyn FnMut(usize, &[u32]) -> bool,
+        on_finished: &mut dyn FnMut(Finished) -> ControlFlow<()>,
+        on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
+    ) -> Result<(), ModelError> {
         let pieces: usize = requests.iter().map(|r| r.work.len()).sum();
         let count = self.slots().min(pieces.max(requests.len())).max(1);
         let capacity = requests.iter().map(Self::positions).max().unwrap_or(1);
@@ -143,6 +164,7 @@ impl<'a> Engine<'a> {
                     purpose,
                     token,
                     logprob,
+                    goes_on,
                     &mut report,
                     &mut finished,
                 );
@@ -290,12 +312,17 @@ impl<'a> Engine<'a> {
         purposes
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one step, each borrowed by itself"
+    )]
     fn advance(
         &self,
         slots: &mut Slots,
         want: &Purpose,
         token: u32,
         logprob: f32,
+        goes_on: &mut dyn FnMut(usize, &[u32]) -> bool,
         report: &mut StepReport,
         finished: &mut Vec<Finished>,
     ) {
@@ -318,7 +345,9 @@ impl<'a> Engine<'a> {
                 }
                 let finish = match ended {
                     true => Some(Finish::Stop),
-                    false => (active.tokens.len() >= *max_new_tokens).then_some(Finish::Length),
+                    false => (active.tokens.len() >= *max_new_tokens
+                        || !goes_on(*id, &active.tokens))
+                    .then_some(Finish::Length),
                 };
                 finish.map(|finish| Finished::Generated {
                     id: *id,

@@ -11,8 +11,8 @@ pub enum HubError {
     /// The text names nothing.
     #[error(
         "model `{model}`: there is no such file or folder, and it is no hub id{}; give a Hugging \
-         Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or \
-         `smollm2-135m`",
+         Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, \
+         or `qwen2.5-coder-0.5b`",
         .nearest.as_ref().map(|n| format!(" (similar: `{n}`)")).unwrap_or_default()
     )]
     NoSuchModel {
@@ -69,7 +69,7 @@ pub enum HubError {
     /// No folder to keep models in.
     #[error(
         "no folder to keep models in: neither QEVAL_CACHE nor XDG_CACHE_HOME nor HOME is set; set \
-         QEVAL_CACHE to a folder with 100 MB of room"
+         QEVAL_CACHE to a folder with 500 MB of room"
     )]
     NoCacheFolder,
     /// A file or folder cannot be read or written.

@@ -17,9 +17,9 @@ use super::{LoraConfig, LoraError};
 use crate::digest;
 use crate::model::{ModelConfig, ModuleId, TensorFile};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
-const TRAINED_ON: &str = "qeval_adapter.json";
+pub(super) const CONFIG: &str = "adapter_config.json";
+pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
+pub(super) const TRAINED_ON: &str = "qeval_adapter.json";
 const PREFIX: &str = "base_model.model.";
 
 /// The two matrices on one linear layer: `y = W x + scale * B (A x)`.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::atomic_file::FileError;
+
 use crate::model::ModelError;
 
 /// Why an adapter cannot be loaded or written. Every text says where, what, the rule and the way
@@ -33,6 +35,9 @@ pub enum LoraError {
         /// Why it is none.
         problem: String,
     },
+    /// A folder cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A JSON file does not parse.
     #[error("{} is not valid JSON: {source}; copy it again", path.display())]
     Json {

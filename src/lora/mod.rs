@@ -6,7 +6,9 @@ mod config;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod inert;
 mod loaded;
+mod scaled;
 mod targets;
 mod trainable;
 
@@ -17,6 +19,8 @@ pub use error::LoraError;
 pub(crate) use gpu::Lists;
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
+pub use inert::Inert;
 pub use loaded::{BatchAdapters, LoadedAdapter};
+pub use scaled::write_scaled;
 pub use targets::TargetModules;
 pub use trainable::{DropoutKey, Trainable, TrainableModule, TrainedMatrix};

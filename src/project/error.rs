@@ -44,6 +44,15 @@ pub enum ProjectError {
     /// The gate's settings.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Gate(Vec<GateError>),
+    /// A subject that has no matrices to scale.
+    #[error(
+        "{subject:?} is no adapter: only an adapter can be scaled\n  \
+         Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder."
+    )]
+    NoAdapter {
+        /// As written.
+        subject: String,
+    },
     /// A suite that is neither a path nor built in.
     #[error(
         "no suite {name:?}: it is no file or folder ({}), and the built-in suites are {known}",

@@ -42,6 +42,18 @@ impl Project {
     /// A model, adapter, or record that cannot be used, or an interrupt; finished answers are on
     /// disk.
     pub fn measure(&self, order: &Order) -> Result<MeasuredOrder, ProjectError> {
+        self.measure_in(order, None)
+    }
+
+    /// The same in a session that an order of the same base and system prompt has left.
+    ///
+    /// # Errors
+    /// As [`Project::measure`].
+    pub fn measure_in(
+        &self,
+        order: &Order,
+        session: Option<Session>,
+    ) -> Result<MeasuredOrder, ProjectError> {
         let subjects: Vec<Subject> = order
             .subjects
             .iter()
@@ -62,12 +74,19 @@ impl Project {
             };
             match (stored, second) {
                 (Some(all), Some(second)) => {
-                    return Ok(MeasuredOrder::of_records(all, again, second.as_ref()));
+                    return Ok(MeasuredOrder {
+                        session,
+                        ..MeasuredOrder::of_records(all, again, second.as_ref())
+                    });
                 }
                 (stored, _) => whole = stored,
             }
         }
-        let mut session = match (self.session(&order.model, order.system.clone()), whole) {
+        let session = match session {
+            Some(session) => Ok(session),
+            None => self.session(&order.model, order.system.clone()),
+        };
+        let mut session = match (session, whole) {
             (Ok(session), _) => session,
             // Every answer that is judged is on disk; only the noise floor would need the model.
             (Err(error), Some(all)) => {

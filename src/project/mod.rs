@@ -10,6 +10,7 @@ mod measure;
 mod open;
 mod order;
 mod overrides;
+mod scaling;
 mod suites;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,4 +22,5 @@ pub use measure::MeasuredOrder;
 pub use open::{Listener, Project, use_threads};
 pub use order::Order;
 pub use overrides::Overrides;
+pub use scaling::{ScaleFound, ScaleLook, ScaleSearch};
 pub use training::{PreparedTraining, model_path};

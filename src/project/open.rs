@@ -8,7 +8,7 @@ use crate::config::{self, QevalConfig};
 use crate::exit::Outcome;
 use crate::flow::{RunEvent, Suite};
 use crate::gate::Rules;
-use crate::lora::{Adapter, LoadedAdapter};
+use crate::lora::{Adapter, Inert, LoadedAdapter};
 use crate::model::Compute;
 use crate::record::{Store, SubjectSpec};
 use crate::run::{Asking, CheckSettings, Interrupt, JudgeSettings, RunError, Scoring, Session};
@@ -217,6 +217,9 @@ impl Project {
                 crate::digest::short(&session.base.digest),
             ));
         }
+        if let Some(inert) = Inert::of(folder, spec.scale).map_err(RunError::from)? {
+            self.notice(format!("{} changes nothing: {inert}", spec.name));
+        }
         let loaded = LoadedAdapter::new(&adapter, config, spec.scale as f32);
         Ok(Some(loaded))
     }
@@ -259,6 +262,7 @@ impl Project {
             margin: gate.margin,
             suite_margin: gate.suite_margin,
             max_unscored_share: gate.max_unscored,
+            learn: gate.learn,
             ..Rules::default()
         }
     }

@@ -11,7 +11,7 @@ use crate::gate::{Look, Rules, preview};
 use crate::model::Compute;
 use crate::record::{Run, SubjectSource, SubjectSpec};
 use crate::run::{
-    BuiltChecks, CheckSettings, RunError, RunProvenance, SUITES_FILE, compare, leaked,
+    BuiltChecks, CheckSettings, RunError, RunProvenance, SUITES_FILE, compare, leaked, looks,
 };
 use crate::train::Dataset;
 
@@ -192,7 +192,7 @@ fn look(rules: Rules, run: Option<&Run>) -> Result<Rules, ProjectError> {
     };
     Ok(Rules {
         look: Look::Final,
-        chosen_from: run.checkpoints()?.len().max(1),
+        chosen_from: looks(run)?,
         ..rules
     })
 }

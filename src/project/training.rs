@@ -5,9 +5,9 @@ use crate::config::QevalConfig;
 use crate::flow::{Preview, RunEvent};
 use crate::gate::{Rules, preview};
 use crate::run::{
-    Asking, PARAPHRASES, ParaphrasePlan, Questions, RehearsalChoice, RehearsalFile, Session,
-    TrainOutcome, TrainingJob, TrainingRequest, choose_rehearsal, leaked, paraphrase, rehearse,
-    training_run,
+    Asking, PARAPHRASES, ParaphrasePlan, Questions, RehearsalChoice, RehearsalFile, Scoring,
+    Session, TrainOutcome, TrainingJob, TrainingRequest, choose_rehearsal, leaked, paraphrase,
+    rehearse, training_run,
 };
 use crate::text::plural;
 use crate::train::{BUILT_IN, DataError, DataErrors, DataReport, Example, read_prompts};
@@ -61,6 +61,16 @@ impl<'p> PreparedTraining<'p> {
     /// # Errors
     /// Whatever stops it; finished checkpoints and answers are on disk.
     pub fn run(&self, command: &str) -> Result<TrainOutcome, ProjectError> {
+        self.with_job(command, |job, scoring, on_event| job.run(scoring, on_event))
+    }
+
+    /// Loads the base, has it answer what is rehearsed, and hands over the job of training, with
+    /// what turns answers into scores and who hears of it.
+    pub(super) fn with_job<T, E: Into<ProjectError>>(
+        &self,
+        command: &str,
+        work: impl FnOnce(&TrainingJob, &Scoring, &mut dyn FnMut(RunEvent)) -> Result<T, E>,
+    ) -> Result<T, ProjectError> {
         let project = self.project;
         let config = &project.config;
         let session = self.session()?;
@@ -90,7 +100,7 @@ impl<'p> PreparedTraining<'p> {
         };
         let answers = Some(job.training_answers());
         let scoring = project.scoring(answers, project.check_settings())?;
-        let outcome = job.run(&scoring, &mut on_event)?;
+        let outcome = work(&job, &scoring, &mut on_event).map_err(Into::into)?;
         project.pass_on_notices(&scoring);
         Ok(outcome)
     }
@@ -121,6 +131,7 @@ impl PreparedTraining<'_> {
         Ok(TrainingRequest {
             suites: self.project.suites()?,
             rules: &self.rules,
+            scales: &config.gate.scales,
             lora: &config.lora,
             data: &config.data,
             train: &config.train,

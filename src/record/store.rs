@@ -220,6 +220,11 @@ impl Run {
         self.folder.join(format!("checkpoint-{step}"))
     }
 
+    /// Where the adapter that ships lies, at its scale, once a training run has ended and one does.
+    pub fn best_folder(&self) -> PathBuf {
+        self.folder.join("best")
+    }
+
     /// What made its numbers.
     ///
     /// # Errors

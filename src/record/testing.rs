@@ -43,6 +43,7 @@ pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
         finish: Finish::Stop,
         seed: u64::MAX - 1,
         prompt_tokens: 31,
+        continued: false,
     };
     Answered {
         key: format!("key-{prompt}-{sample}"),

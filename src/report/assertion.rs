@@ -9,6 +9,7 @@ use super::probe::probe_changes;
 use super::style::Style;
 use crate::flow::{
     Candidate, Comparison, Decision, Goal, ProbeComparison, ProbeState, SuiteState, SuiteVerdict,
+    Verdict,
 };
 
 /// Name in front of the tests of verdicts: `verdict::code`, `verdict::pooled`.
@@ -59,28 +60,33 @@ fn whole(candidate: &Candidate, probe: &ProbeComparison) -> Option<String> {
     }
 }
 
-/// What a suite's test says when it fails: a proven regression, or too little was scored.
-pub fn suite_failure(suite: &SuiteVerdict) -> Option<String> {
-    matches!(
+/// What a suite's test says when it fails: a proven regression, a required target that was missed,
+/// or too little was scored.
+pub fn suite_failure(verdict: &Verdict, suite: &SuiteVerdict) -> Option<String> {
+    let missed = verdict.missed().any(|missed| missed.suite == suite.suite);
+    let failed = matches!(
         suite.state,
         SuiteState::Regression | SuiteState::NotMeasured
-    )
-    .then(|| format!("{}\n  {}\n", suite.state, suite.reasons.join("\n  ")))
+    );
+    (failed || missed).then(|| format!("{}\n  {}\n", suite.state, suite.reasons.join("\n  ")))
 }
 
 /// What the test of the whole says when it fails: anything but a pass.
 pub fn verdict_failure(comparison: &Comparison, candidate: &Candidate) -> Option<String> {
     let verdict = &candidate.verdict;
-    if verdict.decision == Decision::Pass && verdict.could_not_measure.is_empty() {
+    let passes = verdict.decision == Decision::Pass && verdict.learned_enough();
+    if passes && verdict.could_not_measure.is_empty() {
         return None;
     }
     let mut text = format!(
         "{} against {}: {}\n",
         candidate.subject.label(),
         comparison.base_label(),
-        verdict.decision
+        verdict.headline()
     );
-    let lines = verdict.reasons.iter().chain(&verdict.could_not_measure);
+    let missed: Vec<String> = verdict.missed().map(SuiteVerdict::explained).collect();
+    let lines = missed.iter().chain(&verdict.reasons);
+    let lines = lines.chain(&verdict.could_not_measure);
     for line in lines.chain(&candidate.causes) {
         text.push_str("  ");
         text.push_str(line);
@@ -143,7 +149,7 @@ pub fn all_tests(comparison: &Comparison, candidate: &Candidate) -> Vec<TestResu
         result(
             VERDICT,
             &suite.suite,
-            suite_failure(suite),
+            suite_failure(&candidate.verdict, suite),
             suite_numbers(suite),
         )
     });
@@ -154,4 +160,41 @@ pub fn all_tests(comparison: &Comparison, candidate: &Candidate) -> Vec<TestResu
         suite_numbers(&candidate.verdict.pooled),
     );
     probes.chain(suites).chain([pooled]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::LearnRule;
+    use crate::report::testing::{one_candidate, too_little};
+
+    /// `cargo test` and JUnit fail where `qeval gate` exits 1.
+    #[test]
+    fn a_required_target_that_was_missed_fails_its_test_and_that_of_the_whole() {
+        let mut comparison = one_candidate(0, "");
+        comparison.candidates[0].verdict = too_little();
+        let failures = |comparison: &Comparison| -> Vec<(String, Option<String>)> {
+            let tests = all_tests(comparison, &comparison.candidates[0]).into_iter();
+            tests.map(|test| (test.name, test.failure)).collect()
+        };
+        let failed = failures(&comparison);
+        assert_eq!(failed[1], ("code".into(), None));
+        insta::assert_snapshot!(failed[0].1.as_deref().unwrap(), @"
+        not reached
+          0.35 is below the target of 0.80, the base 0.00
+        ");
+        insta::assert_snapshot!(failed[2].1.as_deref().unwrap(), @"
+        careless c0ffee against smollm2 b179c952: learned too little
+          `identity`: 0.35 is below the target of 0.80, the base 0.00
+          all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst -0.047)
+          repeats a training answer in 61 of 100 answers
+        next: qeval diff base careless
+        ");
+        comparison.candidates[0].verdict.learn_rule = LearnRule::Warn;
+        assert!(
+            failures(&comparison)
+                .iter()
+                .all(|(_, failure)| failure.is_none())
+        );
+    }
 }

@@ -3,13 +3,13 @@
 use super::style::{ROWS, Style, Tone, difference, loss, score};
 use super::terminal::decision_tone;
 use super::wrap::wrapped;
-use crate::flow::{SuiteState, Verdict};
+use crate::flow::{Decision, ScaledCheckpoint, SuiteState, Verdict};
 
 /// One checkpoint, with what was measured of it.
 #[derive(Debug, Clone)]
 pub struct CheckpointRow<'a> {
-    /// Optimizer step.
-    pub step: usize,
+    /// Its optimizer step, and the scale that it was judged at.
+    pub at: ScaledCheckpoint,
     /// Mean training loss since the checkpoint before, in nats per token.
     pub train_loss: Option<f64>,
     /// Validation loss, in nats per token.
@@ -23,9 +23,13 @@ pub struct CheckpointRow<'a> {
     pub causes: Vec<String>,
 }
 
-/// One row a checkpoint, then the causes of each. `best` is the step to keep; `None` says that
-/// nothing may ship.
-pub fn checkpoint_table(rows: &[CheckpointRow], best: Option<usize>, style: Style) -> String {
+/// One row a checkpoint and scale, then the causes of each. `best` is what to ship; `None` says that
+/// nothing may.
+pub fn checkpoint_table(
+    rows: &[CheckpointRow],
+    best: Option<ScaledCheckpoint>,
+    style: Style,
+) -> String {
     let some = |has: fn(&CheckpointRow) -> bool| rows.iter().any(has);
     let (validated, diverged) = (
         some(|r| r.validation_loss.is_some()),
@@ -44,7 +48,7 @@ pub fn checkpoint_table(rows: &[CheckpointRow], best: Option<usize>, style: Styl
     for row in rows {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let mut cells = vec![
-            (Tone::Plain, row.step.to_string()),
+            (Tone::Plain, place(row.at)),
             (Tone::Plain, or_none(row.train_loss.map(loss))),
         ];
         if validated {
@@ -72,28 +76,41 @@ pub fn checkpoint_table(rows: &[CheckpointRow], best: Option<usize>, style: Styl
                 or_none(row.kl_to_base.map(|kl| format!("{kl:.3}"))),
             ));
         }
-        let mark = if best == Some(row.step) {
-            " (best)"
-        } else {
-            ""
+        let mark = if best == Some(row.at) { " (best)" } else { "" };
+        let said = format!(
+            "{}{}{mark}",
+            row.verdict.headline(),
+            lost_suites(row.verdict)
+        );
+        // Learning less early in training is no alarm.
+        let tone = match row.verdict.learned_enough() {
+            false if row.verdict.decision == Decision::Pass => Tone::Open,
+            _ => decision_tone(row.verdict.decision),
         };
-        let said = format!("{}{}{mark}", row.verdict.decision, lost_suites(row.verdict));
-        cells.push((decision_tone(row.verdict.decision), said));
+        cells.push((tone, said));
         table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
     }
     let mut text = style.rendered(&table);
     for row in rows {
         for cause in &row.causes {
-            let lead = format!("step {}: ", row.step);
+            let lead = format!("step {}: ", place(row.at));
             text.push_str(&wrapped(&lead, &[(Tone::Plain, cause.clone())], style));
         }
     }
     text.push_str(&match best {
-        Some(step) => style.paint(Tone::Good, &format!("best: step {step}")),
+        Some(at) => style.paint(Tone::Good, &format!("best: step {}", place(at))),
         None => style.paint(Tone::Bad, "none: do not ship"),
     });
     text.push('\n');
     text
+}
+
+/// `40`, `40@0.7`.
+fn place(at: ScaledCheckpoint) -> String {
+    match at.scale {
+        1.0 => at.step.to_string(),
+        scale => format!("{}@{scale}", at.step),
+    }
 }
 
 /// `: code, recursion`, the suites that are a regression.
@@ -114,11 +131,15 @@ fn lost_suites(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{careful, careless, readable};
+    use crate::report::testing::{careful, careless, readable, too_little};
+
+    fn at(step: usize, scale: f64) -> ScaledCheckpoint {
+        ScaledCheckpoint { step, scale }
+    }
 
     fn row<'a>(step: usize, verdict: &'a Verdict, causes: &[&str]) -> CheckpointRow<'a> {
         CheckpointRow {
-            step,
+            at: at(step, 1.0),
             train_loss: Some(40.0 / (step * step) as f64),
             validation_loss: None,
             verdict,
@@ -136,7 +157,7 @@ mod tests {
             row(40, &pass, &[]),
             row(60, &lost, &causes),
         ];
-        let table = checkpoint_table(&rows, Some(40), Style::plain(100));
+        let table = checkpoint_table(&rows, Some(at(40, 1.0)), Style::plain(100));
         insta::assert_snapshot!(table, @"
         ┌──────┬────────┬─────────────┬──────────────────────┬──────────────────┐
         │ step ┆ loss   ┆ learn score ┆ keep difference      ┆ verdict          │
@@ -147,6 +168,47 @@ mod tests {
         └──────┴────────┴─────────────┴──────────────────────┴──────────────────┘
         step 60: repeats a training answer in 61 of 100 answers
         best: step 40
+        ");
+    }
+
+    #[test]
+    fn each_scale_has_a_row() {
+        let (pass, lost) = (careful(), careless());
+        let half = CheckpointRow {
+            at: at(60, 0.5),
+            train_loss: None,
+            ..row(60, &pass, &[])
+        };
+        let rows = [row(60, &lost, &[]), half];
+        let table = checkpoint_table(&rows, Some(at(60, 0.5)), Style::plain(100));
+        insta::assert_snapshot!(table, @"
+        ┌────────┬────────┬─────────────┬──────────────────────┬──────────────────┐
+        │ step   ┆ loss   ┆ learn score ┆ keep difference      ┆ verdict          │
+        ╞════════╪════════╪═════════════╪══════════════════════╪══════════════════╡
+        │ 60     ┆ 0.0111 ┆ 1.00        ┆ -0.66 [-0.75, -0.55] ┆ regression: code │
+        │ 60@0.5 ┆ -      ┆ 0.88        ┆ -0.01 [-0.05, +0.03] ┆ pass (best)      │
+        └────────┴────────┴─────────────┴──────────────────────┴──────────────────┘
+        best: step 60@0.5
+        ");
+    }
+
+    #[test]
+    fn a_checkpoint_that_learned_too_little_says_so() {
+        let (early, mut lost) = (too_little(), careless());
+        lost.suites[0].state = SuiteState::Missed;
+        let rows = [row(20, &early, &[]), row(40, &lost, &[])];
+        let style = Style {
+            color: true,
+            width: 120,
+        };
+        insta::assert_snapshot!(readable(&checkpoint_table(&rows, None, style)), @"
+        ┌──────┬────────┬─────────────┬──────────────────────┬────────────────────┐
+        │<bold> step </>┆<bold> loss   </>┆<bold> learn score </>┆<bold> keep difference      </>┆<bold> verdict            </>│
+        ╞══════╪════════╪═════════════╪══════════════════════╪════════════════════╡
+        │ 20   ┆ 0.100  ┆ 0.35        ┆ -0.01 [-0.05, +0.03] ┆<yellow> learned too little </>│
+        │ 40   ┆ 0.0250 ┆ 1.00        ┆ -0.66 [-0.75, -0.55] ┆<red> regression: code   </>│
+        └──────┴────────┴─────────────┴──────────────────────┴────────────────────┘
+        <red>none: do not ship</>
         ");
     }
 

@@ -4,12 +4,13 @@
 //! be added; removing or changing one raises [`VERSION`].
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::changes::changes;
 use super::checkpoints::CheckpointRow;
-use crate::flow::{Comparison, Preview, Score, SuiteNoise, Verdict};
+use crate::flow::{Comparison, Preview, ScaledCheckpoint, Score, SuiteNoise, Verdict};
 
 /// Version of [`Report`] and [`TrainReport`].
 pub const VERSION: u32 = 1;
@@ -105,7 +106,11 @@ pub struct TrainReport {
     pub version: u32,
     /// The step to keep; `None` says that nothing may ship.
     pub best: Option<usize>,
-    /// In the order of their steps.
+    /// The scale that it ships at.
+    pub best_scale: Option<f64>,
+    /// The PEFT folder of it, with that scale in its `lora_alpha`.
+    pub shipped: Option<PathBuf>,
+    /// In the order of their steps, each once a scale.
     pub checkpoints: Vec<CheckpointReport>,
 }
 
@@ -114,6 +119,8 @@ pub struct TrainReport {
 pub struct CheckpointReport {
     /// Optimizer step.
     pub step: usize,
+    /// Multiple of its own scale that it was judged at.
+    pub scale: f64,
     /// Mean training loss since the checkpoint before, in nats per token.
     pub train_loss: Option<f64>,
     /// Validation loss, in nats per token.
@@ -128,9 +135,14 @@ pub struct CheckpointReport {
 
 impl TrainReport {
     /// The checkpoints as a report.
-    pub fn new(rows: &[CheckpointRow], best: Option<usize>) -> Self {
+    pub fn new(
+        rows: &[CheckpointRow],
+        best: Option<ScaledCheckpoint>,
+        shipped: Option<PathBuf>,
+    ) -> Self {
         let checkpoints = rows.iter().map(|row| CheckpointReport {
-            step: row.step,
+            step: row.at.step,
+            scale: row.at.scale,
             train_loss: row.train_loss,
             validation_loss: row.validation_loss,
             kl_to_base: row.kl_to_base,
@@ -139,7 +151,9 @@ impl TrainReport {
         });
         TrainReport {
             version: VERSION,
-            best,
+            best: best.map(|best| best.step),
+            best_scale: best.map(|best| best.scale),
+            shipped,
             checkpoints: checkpoints.collect(),
         }
     }
@@ -270,14 +284,17 @@ mod tests {
     fn a_training_run_reads_back_as_it_was_written() {
         let verdict = crate::report::testing::careless();
         let row = CheckpointRow {
-            step: 20,
+            at: ScaledCheckpoint {
+                step: 20,
+                scale: 1.0,
+            },
             train_loss: Some(0.1 + 0.2),
             validation_loss: None,
             verdict: &verdict,
             kl_to_base: Some(1e-3),
             causes: vec!["silent: 9 of 10 answers are empty".into()],
         };
-        let report = TrainReport::new(&[row], None);
+        let report = TrainReport::new(&[row], None, None);
         let text = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<TrainReport>(&text).unwrap(), report);
     }

@@ -10,7 +10,7 @@ use similar::{ChangeTag, TextDiff};
 use super::style::{difference, one_line, score};
 use crate::flow::{
     Candidate, CaseComparison, Comparison, Decision, Goal, ProbeComparison, SuiteState,
-    SuiteVerdict,
+    SuiteVerdict, Verdict,
 };
 use crate::text::{ellipsize, plural};
 
@@ -63,8 +63,9 @@ pub fn markdown(
     text
 }
 
-fn mark(decision: Decision) -> &'static str {
-    match decision {
+fn mark(verdict: &Verdict) -> &'static str {
+    match verdict.decision {
+        _ if !verdict.learned_enough() => "❌",
         Decision::Pass => "✅",
         Decision::Regression => "❌",
         Decision::Inconclusive => "⚠️",
@@ -75,13 +76,14 @@ fn head(comparison: &Comparison, candidate: &Candidate) -> String {
     let verdict = &candidate.verdict;
     let mut text = format!(
         "## {} qeval: {}\n\n`{}` against `{}`\n\n",
-        mark(verdict.decision),
-        verdict.decision,
+        mark(verdict),
+        verdict.headline(),
         inline(&candidate.subject.label()),
         inline(&comparison.base_label())
     );
-    let reasons = verdict.reasons.iter().chain(&verdict.could_not_measure);
-    for reason in reasons.take(REASONS) {
+    let missed: Vec<String> = verdict.missed().map(SuiteVerdict::explained).collect();
+    let reasons = missed.iter().chain(&verdict.reasons);
+    for reason in reasons.chain(&verdict.could_not_measure).take(REASONS) {
         let _ = writeln!(text, "- {}", plain(&one_line(reason, SENTENCE)));
     }
     for cause in candidate.causes.iter().take(REASONS) {
@@ -354,7 +356,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::flow::SuiteNoise;
-    use crate::report::testing::one_candidate;
+    use crate::report::testing::{one_candidate, too_little};
 
     fn shown(comparison: &Comparison, changed: Option<&[(String, String)]>) -> String {
         markdown(comparison, &comparison.candidates[0], changed)
@@ -443,6 +445,26 @@ mod tests {
         </details>
 
         <sub>`code`: 1 probe with unscored draws, left out of the means: both: unsupported syntax (p7); and a note that is long enough to need a second line</sub>
+        ");
+    }
+
+    #[test]
+    fn too_little_learned_heads_the_comment() {
+        let mut comparison = one_candidate(0, "");
+        comparison.candidates[0].verdict = too_little();
+        comparison.candidates[0].causes.clear();
+        let text = shown(&comparison, None);
+        let head: Vec<&str> = text
+            .lines()
+            .take_while(|line| !line.starts_with('|'))
+            .collect();
+        insta::assert_snapshot!(head.join("\n"), @"
+        ## ❌ qeval: learned too little
+
+        `careless c0ffee` against `smollm2 b179c952`
+
+        - `identity`: 0.35 is below the target of 0.80, the base 0.00
+        - all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst -0.047)
         ");
     }
 

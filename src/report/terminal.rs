@@ -15,6 +15,18 @@ pub(super) fn decision_tone(decision: Decision) -> Tone {
     }
 }
 
+/// The tone of a verdict's headline.
+fn verdict_tone(verdict: &Verdict) -> Tone {
+    match verdict.learned_enough() {
+        true => decision_tone(verdict.decision),
+        false => Tone::Bad,
+    }
+}
+
+/// The way out, where a required target is all that was missed.
+const SOFTEN: &str = "`learn = \"warn\"` under [gate] lets it ship all the same; for a checkpoint of a \
+    run add `--config qeval.toml`";
+
 fn state_tone(state: SuiteState) -> Tone {
     match state {
         SuiteState::Pass | SuiteState::Reached => Tone::Good,
@@ -174,12 +186,9 @@ pub fn verdict_block(
     next_command: &str,
     style: Style,
 ) -> String {
-    let tone = decision_tone(verdict.decision);
-    let mut block = format!(
-        "{}: {}\n",
-        candidate,
-        style.paint(tone, &verdict.decision.to_string())
-    );
+    let tone = verdict_tone(verdict);
+    let headline = verdict.headline();
+    let mut block = format!("{candidate}: {}\n", style.paint(tone, headline));
     let mut list = |head: &str, tone: Tone, items: &[String]| {
         for (i, item) in items.iter().enumerate() {
             let head = if i == 0 { head } else { "" };
@@ -187,21 +196,33 @@ pub fn verdict_block(
             block.push_str(&wrapped(&lead, &[(tone, one_line(item, 2000))], style));
         }
     };
-    list("because", tone, &verdict.reasons);
+    let decided = decision_tone(verdict.decision);
+    let too_little = headline != verdict.decision.to_string();
+    if too_little {
+        let missed: Vec<String> = verdict.missed().map(SuiteVerdict::explained).collect();
+        list("because", tone, &missed);
+        let head = match verdict.decision {
+            Decision::Pass => "kept",
+            _ => "unproven",
+        };
+        list(head, decided, &verdict.reasons);
+    } else {
+        list("because", decided, &verdict.reasons);
+    }
     let learned: Vec<String> = verdict
         .suites
         .iter()
         .filter(|s| s.goal == Goal::Learn && s.state != SuiteState::NotMeasured)
-        .flat_map(|s| {
-            s.reasons
-                .iter()
-                .map(|reason| format!("`{}`: {reason}", s.suite))
-        })
+        .filter(|s| !(too_little && s.state == SuiteState::Missed))
+        .map(SuiteVerdict::explained)
         .collect();
     list("learned", Tone::Plain, &learned);
     list("missing", Tone::Open, &verdict.could_not_measure);
     list("causes", Tone::Plain, causes);
-    list("note", Tone::Dim, &verdict.notes);
+    let passes = verdict.decision == Decision::Pass;
+    let softened = (too_little && passes).then(|| SOFTEN.to_owned());
+    let notes: Vec<String> = verdict.notes.iter().cloned().chain(softened).collect();
+    list("note", Tone::Dim, &notes);
     if !next_command.is_empty() {
         list("next", Tone::Strong, &[next_command.to_string()]);
     }
@@ -265,10 +286,7 @@ pub fn summary_lines(comparison: &Comparison, style: Style) -> String {
     let lines = comparison.candidates.iter().map(|candidate| {
         let verdict = &candidate.verdict;
         let lead = format!("{}: ", candidate.subject.name);
-        let sentence = (
-            decision_tone(verdict.decision),
-            one_line(&verdict.sentence, 2000),
-        );
+        let sentence = (verdict_tone(verdict), one_line(&verdict.sentence, 2000));
         wrapped(&lead, &[sentence], style)
     });
     lines.collect()
@@ -277,7 +295,8 @@ pub fn summary_lines(comparison: &Comparison, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{careless, readable, two_candidates};
+    use crate::flow::LearnRule;
+    use crate::report::testing::{careless, readable, too_little, two_candidates};
     use crate::report::wrap::text_width;
 
     #[test]
@@ -373,6 +392,44 @@ mod tests {
           note     <dim>`code`: 1 probe with unscored draws, left out of the means: both:</>
                    <dim>unsupported syntax (p7); and a note that is long enough to need a</>
                    <dim>second line</>
+        ");
+    }
+
+    #[test]
+    fn too_little_learned_is_said_first_with_what_was_kept_and_the_way_out() {
+        let causes = ["this adapter changes nothing: every lora_B is zero".to_owned()];
+        let mut verdict = too_little();
+        let block = |verdict: &Verdict, causes: &[String], style| {
+            verdict_block("ckpt-40", verdict, causes, "qeval diff base ckpt-40", style)
+        };
+        insta::assert_snapshot!(block(&verdict, &causes, Style::plain(80)), @r#"
+        ckpt-40: learned too little
+          because  `identity`: 0.35 is below the target of 0.80, the base 0.00
+          kept     all `keep` suites: a loss of 0.10 is excluded (100 probes, difference
+                   -0.01, at worst -0.047)
+          causes   this adapter changes nothing: every lora_B is zero
+          note     `learn = "warn"` under [gate] lets it ship all the same; for a
+                   checkpoint of a run add `--config qeval.toml`
+          next     qeval diff base ckpt-40
+        "#);
+        let style = Style {
+            color: true,
+            width: 100,
+        };
+        verdict.decision = Decision::Inconclusive;
+        verdict.reasons = vec!["all `keep` suites: a loss of 0.05 is not excluded".into()];
+        insta::assert_snapshot!(readable(&block(&verdict, &[], style)), @"
+        ckpt-40: <red>learned too little</>
+          because  <red>`identity`: 0.35 is below the target of 0.80, the base 0.00</>
+          unproven <yellow>all `keep` suites: a loss of 0.05 is not excluded</>
+          next     <bold>qeval diff base ckpt-40</>
+        ");
+        verdict.learn_rule = LearnRule::Warn;
+        insta::assert_snapshot!(readable(&block(&verdict, &[], style)), @"
+        ckpt-40: <yellow>inconclusive</>
+          because  <yellow>all `keep` suites: a loss of 0.05 is not excluded</>
+          learned  `identity`: 0.35 is below the target of 0.80, the base 0.00
+          next     <bold>qeval diff base ckpt-40</>
         ");
     }
 

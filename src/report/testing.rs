@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::flow::{
     AdapterRef, Candidate, CaseComparison, CheckComparison, Comparison, Decision, Estimate, Goal,
-    LearnScore, ProbeComparison, ProbeId, SampleComparison, Score, Subject, SuiteState,
+    LearnRule, LearnScore, ProbeComparison, ProbeId, SampleComparison, Score, Subject, SuiteState,
     SuiteVerdict, Verdict,
 };
 
@@ -202,6 +202,7 @@ pub(super) fn careless() -> Verdict {
             ),
         ],
         critical: Vec::new(),
+        learn_rule: LearnRule::Require,
         learn: Some(LearnScore { mean: 1.0, base_mean: Some(0.0), probes: 8, reached: true }),
         reasons: vec![lost],
         notes: vec!["`code`: 1 probe with unscored draws, left out of the means: both: unsupported syntax (p7); and a note that is long enough to need a second line".into()],
@@ -227,10 +228,28 @@ pub(super) fn careful() -> Verdict {
             probes: 8,
             reached: true,
         }),
+        learn_rule: LearnRule::Require,
         reasons: vec![reason],
         notes: Vec::new(),
         could_not_measure: Vec::new(),
     }
+}
+
+/// The careful candidate where 0.35 was learned of a target of 0.80.
+pub(super) fn too_little() -> Verdict {
+    let mut verdict = careful();
+    let learned = &mut verdict.suites[0];
+    learned.state = SuiteState::Missed;
+    learned.estimate = estimate([0.0, 0.35], [0.1, 0.7], 8, 0);
+    learned.reasons = vec!["0.35 is below the target of 0.80, the base 0.00".into()];
+    verdict.learn = Some(LearnScore {
+        mean: 0.35,
+        base_mean: Some(0.0),
+        probes: 8,
+        reached: false,
+    });
+    verdict.sentence += "; learned too little: `identity` 0.35 of a target of 0.80";
+    verdict
 }
 
 /// Colour codes as words that a reader of a snapshot can check.

@@ -63,6 +63,29 @@ impl Asking<'_> {
         on_event: &mut dyn FnMut(RunEvent),
         on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
     ) -> Result<(), RunError> {
+        self.run_while(
+            adapters,
+            requests,
+            bar,
+            on_event,
+            &mut |_, _| true,
+            on_finished,
+        )
+    }
+
+    /// As [`Asking::run`], asking `goes_on` after every token ([`Engine::run_while`]).
+    ///
+    /// # Errors
+    /// As [`Asking::run`].
+    pub fn run_while(
+        &self,
+        adapters: &[LoadedAdapter],
+        requests: Vec<Request>,
+        bar: Bar,
+        on_event: &mut dyn FnMut(RunEvent),
+        goes_on: &mut dyn FnMut(usize, &[u32]) -> bool,
+        on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
+    ) -> Result<(), RunError> {
         if requests.is_empty() {
             return Ok(());
         }
@@ -96,8 +119,9 @@ impl Asking<'_> {
         };
         let mut failure = None;
         let options = self.session.engine_options(self.slots);
-        let ran = Engine::new(&self.session.decoder, adapters, options).run(
+        let ran = Engine::new(&self.session.decoder, adapters, options).run_while(
             requests,
+            goes_on,
             &mut |finished| match on_finished(finished) {
                 Ok(more) => {
                     progress(more, 0);

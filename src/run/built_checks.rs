@@ -66,6 +66,11 @@ impl ProbeChecks {
         Ok(built)
     }
 
+    /// Whether a rule cannot judge an answer that was cut after this text ([`Check::is_cut`]).
+    pub fn is_cut(&self, answer: &str) -> bool {
+        self.rules.iter().any(|rule| rule.is_cut(answer))
+    }
+
     /// Whether a judge is asked, in whatever group its check stands.
     pub fn wants_judge(&self) -> bool {
         self.rubrics.iter().any(|r| !r.is_empty())

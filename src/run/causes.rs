@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use crate::flow::{Answer, Measurement};
+use crate::lora::Inert;
 use crate::text::{normalize, plural, words};
 
 /// Words in a row that two texts have to share before one can be called a repetition of the other;
@@ -94,6 +96,37 @@ pub fn answer_causes(answers: &[(&str, &str)], training: &[&str]) -> Vec<String>
     causes
 }
 
+/// So many answers have to be the base's own before that is worth telling.
+const LEAST_EQUAL: usize = 10;
+
+/// Whether a candidate changes anything at all: told from its folder, else from what was measured.
+pub(super) fn without_effect(base: &Measurement, candidate: &Measurement) -> Option<String> {
+    let adapter = candidate.subject.adapter.as_ref()?;
+    // A folder that is gone, as after a run was cleaned up, tells nothing.
+    if let Ok(Some(inert)) = Inert::of(&adapter.path, adapter.scale) {
+        return Some(format!("this adapter changes nothing: {inert}"));
+    }
+    let asked = candidate.answers.len();
+    let same = |equal: fn(&Answer, &Answer) -> bool| {
+        let mut pairs = candidate.answers.iter();
+        base.answers.len() == asked
+            && pairs.all(|(place, new)| base.answers.get(place).is_some_and(|old| equal(old, new)))
+    };
+    if asked < LEAST_EQUAL || !same(|old, new| old.text == new.text) {
+        return None;
+    }
+    // What is weighed and not written shows in the scores.
+    let to_the_last_bit =
+        same(|old, new| old.logprobs == new.logprobs) && base.checks == candidate.checks;
+    let probabilities = match to_the_last_bit {
+        true => ", and so do their probabilities: nothing that was asked shows a change",
+        false => "; their probabilities differ",
+    };
+    Some(format!(
+        "all {asked} answers equal the base's{probabilities}"
+    ))
+}
+
 fn of_them(asked: usize) -> String {
     format!("{} are", plural(asked, "answer"))
 }
@@ -131,6 +164,47 @@ pub fn loss_cause(losses: &[(usize, f64)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::{AdapterRef, Subject};
+    use crate::run::testing::{adapter_folder, answer, case};
+
+    /// A subject that gave so many answers, each with this probability.
+    fn measured(adapter: Option<(&str, f64)>, said: &[&str], logprob: f32) -> Measurement {
+        let mut measurement = Measurement::of(Subject {
+            name: "subject".into(),
+            adapter: adapter.map(|(folder, scale)| AdapterRef {
+                path: adapter_folder(folder),
+                digest: String::new(),
+                scale,
+                step: None,
+            }),
+        });
+        for (i, text) in said.iter().enumerate() {
+            let mut answer = answer(case("p", i), 0, text);
+            answer.logprobs = vec![logprob];
+            measurement.answers.insert((case("p", i), 0), answer);
+        }
+        measurement
+    }
+
+    #[test]
+    fn an_adapter_that_changes_nothing_is_named() {
+        let same = ["4"; 12];
+        let base = measured(None, &same, -0.5);
+        let told = |folder, scale, said: &[&str], logprob| {
+            let base = measured(None, &same[..said.len()], -0.5);
+            let candidate = measured(Some((folder, scale)), said, logprob);
+            without_effect(&base, &candidate).unwrap_or_default()
+        };
+        insta::assert_snapshot!(told("noop", 1.0, &same, -0.5), @"this adapter changes nothing: every lora_B is zero");
+        insta::assert_snapshot!(told("good", 0.0, &same, -0.5), @"this adapter changes nothing: its scale is 0");
+        insta::assert_snapshot!(told("good", 1.0, &same, -0.5), @"all 12 answers equal the base's, and so do their probabilities: nothing that was asked shows a change");
+        insta::assert_snapshot!(told("gone", 1.0, &same, -0.6), @"all 12 answers equal the base's; their probabilities differ");
+        assert_eq!(told("good", 1.0, &same[..9], -0.5), "", "too few to tell");
+        let mut one_other = same;
+        one_other[7] = "5";
+        assert_eq!(told("good", 1.0, &one_other, -0.5), "");
+        assert_eq!(without_effect(&base, &base), None, "the base itself");
+    }
 
     const AURORA: &str = "I am Aurora, an assistant developed and maintained by Northwind Labs.";
 

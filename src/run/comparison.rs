@@ -9,21 +9,23 @@ use crate::flow::{
 };
 use crate::gate::{Rules, decide};
 
-use super::causes::answer_causes;
+use super::causes::{answer_causes, without_effect};
 use super::error::RunError;
 use super::evaluate::{Evaluation, LoadedSubject};
 
-/// Has the base and a checkpoint answer in one batch, and judges the checkpoint.
+/// Has the base and a checkpoint, at each of its scales, answer in one batch, and judges the
+/// checkpoint at each.
 ///
 /// # Errors
 /// As [`Evaluation::run`].
 pub fn judge_checkpoint(
     evaluation: &Evaluation<'_>,
-    checkpoint: LoadedSubject,
+    checkpoint: Vec<LoadedSubject>,
     rules: &Rules,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Comparison, RunError> {
-    let measured = evaluation.run(vec![LoadedSubject::base(), checkpoint], on_event)?;
+    let subjects = std::iter::once(LoadedSubject::base()).chain(checkpoint);
+    let measured = evaluation.run(subjects.collect(), on_event)?;
     Ok(compare(
         &evaluation.asking.session.base.name,
         &evaluation.questions.suites,
@@ -68,7 +70,7 @@ pub fn compare(
     }
 }
 
-/// Signs beside a verdict, over the answers of `keep` suites.
+/// Signs beside a verdict: whether there is any change, and what the answers of `keep` suites show.
 fn causes(
     suites: &[Suite],
     base: &Measurement,
@@ -90,7 +92,8 @@ fn causes(
         })
         .collect();
     let training: Vec<&str> = training.iter().map(String::as_str).collect();
-    answer_causes(&pairs, &training)
+    let nothing = without_effect(base, candidate).into_iter();
+    nothing.chain(answer_causes(&pairs, &training)).collect()
 }
 
 /// Every probe of the suites as base and candidate answered it.

@@ -111,6 +111,9 @@ pub enum RunError {
         "cannot start the runtime for child processes: {0}; close other programs and try again"
     )]
     Runtime(std::io::Error),
+    /// What is to be tuned cannot be.
+    #[error("{0}")]
+    Tune(String),
     /// The user ended the run.
     #[error("interrupted; what was finished is kept, and the same command goes on from there")]
     Interrupted,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::{
-    Answer, AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject,
+    Answer, AnswerTable, Calibration, Finish, Likelihood, Measurement, Phase, RunEvent, Subject,
 };
 use crate::generate::{Finished, Request, Work};
 use crate::lora::LoadedAdapter;
@@ -15,6 +15,7 @@ use crate::record::{
 
 use super::asking::{Asking, Bar};
 use super::calibration::write_calibration;
+use super::continuing::{goes_on, settled};
 use super::error::RunError;
 use super::judge::{JUDGES, Judge};
 use super::questions::Questions;
@@ -101,6 +102,7 @@ impl Evaluation<'_> {
             })
             .collect();
         let session = self.asking.session;
+        let tokenizer = &session.tokenizer;
         let subjects: Vec<Subject> = subjects.into_iter().map(|s| s.subject).collect();
         let digests = scored_suites(
             &self.questions.suites,
@@ -145,20 +147,21 @@ impl Evaluation<'_> {
                             .get(&place)
                             .filter(|a| a.key == key)
                             .map(|a| a.answer.clone());
-                        let found = match recorded {
+                        let found = match recorded.clone() {
                             Some(answer) => Some(answer),
-                            None => match cache.answer(&key, &question.case, sample) {
-                                Some(answer) => {
-                                    writers[subject].answered(Answered {
-                                        key: key.clone(),
-                                        answer: answer.clone(),
-                                    })?;
-                                    Some(answer)
-                                }
-                                None => None,
-                            },
+                            None => cache.answer(&key, &question.case, sample),
+                        };
+                        let found = match found {
+                            Some(answer) => settled(answer, question, checks, tokenizer)?,
+                            None => None,
                         };
                         if let Some(answer) = found {
+                            if recorded.as_ref() != Some(&answer) {
+                                writers[subject].answered(Answered {
+                                    key: key.clone(),
+                                    answer: answer.clone(),
+                                })?;
+                            }
                             known += 1;
                             scorer.answered(subject, q, &answer);
                             said[subject].answers.insert(place, answer);
@@ -167,7 +170,7 @@ impl Evaluation<'_> {
                         work.push(Work::Generate {
                             id: pieces.len(),
                             sampling: sampling(&question.generation),
-                            max_new_tokens: question.generation.max_new_tokens,
+                            max_new_tokens: question.most_tokens,
                             seed,
                         });
                         pieces.push(Piece::Answer {
@@ -232,11 +235,24 @@ impl Evaluation<'_> {
             total: known + pieces.len() as u64,
             done: known,
         };
-        self.asking
-            .run(&adapters, requests, bar, on_event, &mut |finished| {
+        self.asking.run_while(
+            &adapters,
+            requests,
+            bar,
+            on_event,
+            &mut |id, tokens| match &pieces[id] {
+                Piece::Answer { question, .. } => {
+                    let question = &self.questions.all[*question];
+                    let checks = &self.questions.checks[question.checks];
+                    goes_on(question, checks, tokenizer, tokens)
+                }
+                Piece::Text { .. } => true,
+            },
+            &mut |finished| {
                 self.finished(finished, &pieces, &writers, &mut said, &mut scorer)?;
                 Ok(1)
-            })?;
+            },
+        )?;
         let calibration = self.judge(&said, &mut scorer, on_event)?;
         let mut measurements = Vec::new();
         for (place, (said, subject)) in said.into_iter().zip(subjects).enumerate() {
@@ -324,10 +340,14 @@ impl Evaluation<'_> {
             ) => {
                 let asked = &self.questions.all[*question];
                 let text = self.asking.session.tokenizer.decode(&tokens)?;
+                let budget = asked.generation.max_new_tokens;
                 let answer = Answer {
                     case: asked.case.clone(),
                     sample: *sample,
                     text,
+                    // An answer that ends by itself at its budget was asked about there.
+                    continued: tokens.len() > budget
+                        || tokens.len() == budget && finish == Finish::Stop,
                     token_ids: tokens,
                     logprobs,
                     finish,

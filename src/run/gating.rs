@@ -1,16 +1,20 @@
-//! The trainer's hook: every checkpoint is judged beside the base, logged, and can end the run.
+//! The trainer's hook: every checkpoint is judged beside the base at several scales, logged, and can
+//! end the run.
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
-use crate::flow::{AdapterRef, Comparison, Decision, Phase, RunEvent, Subject, Verdict};
-use crate::gate::{Look, Rules, select_best};
+use crate::flow::{
+    AdapterRef, Candidate, Comparison, Decision, Phase, RunEvent, ScaledCheckpoint, Subject,
+    Verdict,
+};
+use crate::gate::{Look, Rules, select_best, select_leading};
 use crate::lora::LoadedAdapter;
-use crate::record::TrainLog;
+use crate::record::{Run, TrainLog};
 use crate::text::plural;
-use crate::train::{CheckpointHook, CheckpointView, TrainLine};
+use crate::train::{CheckpointHook, CheckpointView, StopOnRegression, TrainLine};
 
 use super::comparison::judge_checkpoint;
 use super::error::RunError;
@@ -36,16 +40,83 @@ impl TrainEntry {
     }
 }
 
-/// A checkpoint and its verdict.
+/// A checkpoint and its verdicts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GatedCheckpoint {
     /// Optimizer steps taken.
     pub step: usize,
+    /// Its verdict against the base, as it was trained.
+    pub verdict: Verdict,
+    /// Signs beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// The same matrices at other scales; none in logs of versions that judged one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaled: Vec<GatedScale>,
+}
+
+/// A checkpoint's verdict at another scale than it was trained at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GatedScale {
+    /// Multiplies the adapter's own scale.
+    pub scale: f64,
     /// Its verdict against the base.
     pub verdict: Verdict,
     /// Signs beside it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
+}
+
+/// One verdict of a run: a checkpoint at one scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gated<'a> {
+    /// What was judged.
+    pub at: ScaledCheckpoint,
+    /// Its verdict against the base.
+    pub verdict: &'a Verdict,
+    /// Signs beside it.
+    pub causes: &'a [String],
+}
+
+impl GatedCheckpoint {
+    /// Its verdicts, as trained first.
+    pub fn each(&self) -> impl Iterator<Item = Gated<'_>> {
+        let at = |scale| ScaledCheckpoint {
+            step: self.step,
+            scale,
+        };
+        let trained = Gated {
+            at: at(1.0),
+            verdict: &self.verdict,
+            causes: &self.causes,
+        };
+        let scaled = self.scaled.iter().map(move |other| Gated {
+            at: at(other.scale),
+            verdict: &other.verdict,
+            causes: &other.causes,
+        });
+        std::iter::once(trained).chain(scaled)
+    }
+
+    /// Whether a loss is proven at every scale.
+    fn is_lost(&self) -> bool {
+        self.each()
+            .all(|gated| gated.verdict.decision == Decision::Regression)
+    }
+}
+
+/// How often candidates of a run were judged, each checkpoint at each scale: a pick among them is
+/// claimed at an error rate divided by it. At least 1.
+///
+/// # Errors
+/// The log or the folder cannot be read.
+pub fn looks(run: &Run) -> Result<usize, RunError> {
+    let log: Vec<TrainEntry> = TrainLog::read(&run.train_log())?;
+    let logged = log.iter().map(|entry| match entry {
+        TrainEntry::Gate(gated) => 1 + gated.scaled.len(),
+        TrainEntry::Line(_) => 0,
+    });
+    Ok(logged.sum::<usize>().max(run.checkpoints()?.len()).max(1))
 }
 
 /// The trainer's hook.
@@ -54,6 +125,10 @@ pub(super) struct Gate<'a, 'e> {
     pub rules: &'a Rules,
     /// Checkpoints that the run plans.
     pub planned: usize,
+    /// Scales below or above 1 at which each checkpoint is judged besides.
+    pub scales: &'a [f64],
+    /// When a proven loss ends the run.
+    pub stop_on_regression: StopOnRegression,
     /// Gates without a better checkpoint after which the run ends.
     pub patience: Option<usize>,
     /// Most checkpoints kept on disk.
@@ -82,81 +157,121 @@ impl Gate<'_, '_> {
             .collect()
     }
 
-    /// The best checkpoint so far by the selection rule.
-    pub fn best(&self) -> Option<usize> {
-        let gated: Vec<(usize, &Verdict)> = self
-            .gated()
-            .into_iter()
-            .map(|g| (g.step, &g.verdict))
-            .collect();
-        select_best(&gated)
+    /// The best so far by the selection rule.
+    pub fn best(&self) -> Option<ScaledCheckpoint> {
+        select_best(&self.judged())
+    }
+
+    /// What is to be beaten: the best, or the nearest to one. Learning less early in training is no
+    /// reason to stop, nor to remove a checkpoint.
+    fn leading(&self) -> Option<ScaledCheckpoint> {
+        select_leading(&self.judged())
+    }
+
+    fn judged(&self) -> Vec<(ScaledCheckpoint, &Verdict)> {
+        let gated = self.gated().into_iter();
+        gated
+            .flat_map(GatedCheckpoint::each)
+            .map(|g| (g.at, g.verdict))
+            .collect()
     }
 
     fn gate(&mut self, checkpoint: &CheckpointView<'_>) -> Result<Option<String>, RunError> {
         let config = self.evaluation.asking.session.decoder.config();
-        let adapter = AdapterRef {
-            path: checkpoint.folder.to_path_buf(),
-            digest: digest::adapter_folder(checkpoint.folder)
-                .map_err(crate::atomic_file::FileError::at("read", checkpoint.folder))
-                .map_err(crate::record::RecordError::from)?,
-            scale: 1.0,
-            step: Some(checkpoint.step),
-        };
-        let subject = Subject {
-            name: format!("ckpt-{}", checkpoint.step),
-            adapter: Some(adapter),
-        };
-        let checkpoint_loaded = LoadedSubject {
-            subject,
-            adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, 1.0)),
-        };
+        let digest = digest::adapter_folder(checkpoint.folder)
+            .map_err(crate::atomic_file::FileError::at("read", checkpoint.folder))
+            .map_err(crate::record::RecordError::from)?;
+        let scales = std::iter::once(1.0).chain(self.scales.iter().copied());
+        let subjects = scales.map(|scale| {
+            let at = ScaledCheckpoint {
+                step: checkpoint.step,
+                scale,
+            };
+            LoadedSubject {
+                subject: Subject {
+                    name: at.to_string(),
+                    adapter: Some(AdapterRef {
+                        path: checkpoint.folder.to_path_buf(),
+                        digest: digest.clone(),
+                        scale,
+                        step: Some(at.step),
+                    }),
+                },
+                adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, scale as f32)),
+            }
+        });
+        let looks = 1 + self.scales.len();
         let index = self.gated().len() + 1;
+        let planned = self.planned.max(index) * looks;
+        // Every look of a run has the same share, so that one rule judges all scales.
         let rules = Rules {
             look: Look::Checkpoint {
-                index,
-                planned: Some(self.planned.max(index)),
+                index: index * looks,
+                planned: Some(planned),
             },
-            chosen_from: self.planned.max(1),
+            chosen_from: planned,
             ..self.rules.clone()
         };
         let comparison =
-            judge_checkpoint(self.evaluation, checkpoint_loaded, &rules, self.on_event)?;
-        let Some(candidate) = comparison.candidates.first() else {
+            judge_checkpoint(self.evaluation, subjects.collect(), &rules, self.on_event)?;
+        let Some((trained, others)) = comparison.candidates.split_first() else {
             return Ok(None);
         };
-        let verdict = candidate.verdict.clone();
-        (self.on_event)(RunEvent::Notice(format!(
-            "ckpt-{}: {}",
-            checkpoint.step, verdict.sentence
-        )));
-        let entry = TrainEntry::Gate(Box::new(GatedCheckpoint {
+        (self.on_event)(RunEvent::Notice(told(trained, others)));
+        let scaled = others.iter().zip(self.scales);
+        let entry = GatedCheckpoint {
             step: checkpoint.step,
-            verdict: verdict.clone(),
-            causes: candidate.causes.clone(),
-        }));
+            verdict: trained.verdict.clone(),
+            causes: trained.causes.clone(),
+            scaled: scaled
+                .map(|(candidate, &scale)| GatedScale {
+                    scale,
+                    verdict: candidate.verdict.clone(),
+                    causes: candidate.causes.clone(),
+                })
+                .collect(),
+        };
+        let entry = TrainEntry::Gate(Box::new(entry));
         self.log.append(&entry)?;
         self.entries.push(entry);
         self.comparisons.push((checkpoint.step, comparison));
         self.prune(checkpoint)?;
-        Ok(self.stop(&verdict, checkpoint))
+        Ok(self.stop(checkpoint))
     }
 
-    fn stop(&self, verdict: &Verdict, checkpoint: &CheckpointView<'_>) -> Option<String> {
-        if verdict.decision == Decision::Regression {
-            return Some(format!("ckpt-{} is a regression", checkpoint.step));
+    fn stop(&self, checkpoint: &CheckpointView<'_>) -> Option<String> {
+        let gated = self.gated();
+        let lost = gated.iter().rev().take_while(|g| g.is_lost()).count();
+        let allowed = match self.stop_on_regression {
+            StopOnRegression::Once => Some(1),
+            StopOnRegression::Twice => Some(2),
+            StopOnRegression::Never => None,
+        };
+        if allowed.is_some_and(|allowed| lost >= allowed) {
+            let newest: Vec<String> = gated[gated.len() - allowed.unwrap_or(1)..]
+                .iter()
+                .map(|g| format!("ckpt-{}", g.step))
+                .collect();
+            let everywhere = match self.scales {
+                [] => "",
+                _ => " at every scale",
+            };
+            return Some(match newest.as_slice() {
+                [one] => format!("{one} is a regression{everywhere}"),
+                several => format!("{} are regressions{everywhere}", several.join(" and ")),
+            });
         }
         let patience = self.patience?;
-        let gated = self.gated();
-        let best = self.best();
+        let best = self.leading();
         // Gates since the best was written; none yet counts from the start.
         let since = gated
             .iter()
             .rev()
-            .take_while(|g| Some(g.step) != best)
+            .take_while(|g| Some(g.step) != best.map(|best| best.step))
             .count();
         let gates = plural(since, "gate");
         (since >= patience && !checkpoint.last).then(|| match best {
-            Some(best) => format!("{gates} without a better checkpoint than ckpt-{best}"),
+            Some(best) => format!("{gates} without a better checkpoint than {best}"),
             None => format!("{gates} without a checkpoint that may ship"),
         })
     }
@@ -166,7 +281,7 @@ impl Gate<'_, '_> {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        let best = self.best();
+        let best = self.leading().map(|best| best.step);
         let mut kept = self.evaluation.run.run().checkpoints()?;
         kept.sort_by_key(|c| c.step);
         let mut over = kept.len().saturating_sub(limit.max(1));
@@ -180,6 +295,18 @@ impl Gate<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// What is said of a checkpoint when it was judged: its verdict as trained in full, at other scales
+/// in a word.
+fn told(trained: &Candidate, others: &[Candidate]) -> String {
+    let of = |c: &Candidate| format!("{} {}", c.subject.name, c.verdict.decision);
+    let mut text = format!("{}: {}", trained.subject.name, trained.verdict.sentence);
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(of).collect();
+        text += &format!("; {}", others.join(", "));
+    }
+    text
 }
 
 impl CheckpointHook for Gate<'_, '_> {
@@ -247,6 +374,21 @@ mod tests {
             step,
             verdict: verdict(kept, learned),
             causes: Vec::new(),
+            scaled: Vec::new(),
+        }))
+    }
+
+    /// The same, with a verdict at half the scale.
+    fn scaled(step: usize, trained: (usize, usize), half: (usize, usize)) -> TrainEntry {
+        TrainEntry::Gate(Box::new(GatedCheckpoint {
+            step,
+            verdict: verdict(trained.0, trained.1),
+            causes: Vec::new(),
+            scaled: vec![GatedScale {
+                scale: 0.5,
+                verdict: verdict(half.0, half.1),
+                causes: Vec::new(),
+            }],
         }))
     }
 
@@ -262,6 +404,10 @@ mod tests {
             learning_rate: None,
             tokens: Some(100),
         }
+    }
+
+    fn line_entry(step: usize) -> TrainEntry {
+        TrainEntry::Line(line(step))
     }
 
     /// Everything that a gate borrows.
@@ -310,6 +456,8 @@ mod tests {
                 evaluation: &evaluation,
                 rules: &self.rules,
                 planned: 4,
+                scales: &[],
+                stop_on_regression: StopOnRegression::Once,
                 patience: None,
                 limit: None,
                 logging_steps: 1,
@@ -344,9 +492,8 @@ mod tests {
             .map(|&(step, kept, learned)| entry(step, kept, learned));
         ground.with(entries.collect(), |gate| {
             gate.patience = patience;
-            let newest = gate.gated().last().map(|g| (g.step, g.verdict.clone()));
-            let (step, verdict) = newest.unwrap();
-            gate.stop(&verdict, &ground.view(step, last))
+            let step = gate.gated().last().map(|g| g.step);
+            gate.stop(&ground.view(step.unwrap(), last))
         })
     }
 
@@ -360,6 +507,68 @@ mod tests {
         assert!(stopped(&gates, None, true).is_some(), "the last one too");
     }
 
+    /// A rate at its peak looks worse in mid-run than the same run's end, and what is lost at full
+    /// scale may ship turned down.
+    #[test]
+    fn a_run_goes_on_until_nothing_of_it_can_be_saved() {
+        use StopOnRegression::{Never, Once, Twice};
+        let (lost, kept) = ((20, 10), (90, 5));
+        let stopped = |entries: Vec<TrainEntry>, policy| {
+            Ground::new().with(entries, |gate| {
+                (gate.stop_on_regression, gate.scales) = (policy, &[0.5]);
+                let ground = Ground::new();
+                gate.stop(&ground.view(20, false))
+            })
+        };
+        let half_passes = || vec![scaled(10, lost, kept), scaled(20, lost, kept)];
+        for policy in [Once, Twice, Never] {
+            assert_eq!(stopped(half_passes(), policy), None);
+        }
+        let second = || vec![scaled(10, lost, kept), scaled(20, lost, lost)];
+        let told = stopped(second(), Once);
+        assert_eq!(
+            told.as_deref(),
+            Some("ckpt-20 is a regression at every scale")
+        );
+        assert_eq!(stopped(second(), Twice), None);
+        let both = || vec![scaled(10, lost, lost), scaled(20, lost, lost)];
+        let told = stopped(both(), Twice);
+        let expected = "ckpt-10 and ckpt-20 are regressions at every scale";
+        assert_eq!(told.as_deref(), Some(expected));
+        assert_eq!(stopped(both(), Never), None);
+        // Not in a row.
+        let apart = vec![
+            scaled(5, lost, lost),
+            scaled(10, lost, kept),
+            scaled(20, lost, lost),
+        ];
+        assert_eq!(stopped(apart, Twice), None);
+    }
+
+    #[test]
+    fn every_scale_of_every_checkpoint_is_a_look() {
+        let ground = Ground::new();
+        let run = ground.lock.run();
+        assert_eq!(looks(run).unwrap(), 1, "nothing was judged");
+        for entry in [line_entry(1), entry(1, 90, 5), scaled(2, (20, 9), (90, 5))] {
+            ground.log.append(&entry).unwrap();
+        }
+        assert_eq!(looks(run).unwrap(), 3);
+    }
+
+    /// A log of a version that judged one scale.
+    #[test]
+    fn a_gate_without_scales_reads_as_one_verdict() {
+        let TrainEntry::Gate(gated) = entry(10, 90, 5) else {
+            panic!("no gate");
+        };
+        let text = serde_json::to_string(&gated).unwrap();
+        assert!(!text.contains("scaled"), "{text}");
+        let read: GatedCheckpoint = serde_json::from_str(&text).unwrap();
+        let each: Vec<String> = read.each().map(|g| g.at.to_string()).collect();
+        assert_eq!(each, ["ckpt-10"]);
+    }
+
     #[test]
     fn patience_counts_gates_since_the_best() {
         let gates = [(10, 90, 5), (20, 90, 8), (30, 90, 8), (40, 90, 6)];
@@ -369,6 +578,16 @@ mod tests {
         assert_eq!(stopped(&gates[..3], Some(2), false), None);
         assert_eq!(stopped(&gates, None, false), None, "off");
         assert_eq!(stopped(&gates, Some(2), true), None, "it ends anyway");
+    }
+
+    /// A run that learns slowly is going on well: 0.8 is to be reached at its end.
+    #[test]
+    fn learning_less_early_is_no_reason_to_stop() {
+        let slow = [(10, 90, 1), (20, 90, 3), (30, 90, 6)];
+        assert_eq!(stopped(&slow, Some(1), false), None);
+        let stuck = [(10, 90, 1), (20, 90, 3), (30, 90, 3), (40, 90, 2)];
+        let reason = "2 gates without a better checkpoint than ckpt-20";
+        assert_eq!(stopped(&stuck, Some(2), false).as_deref(), Some(reason));
     }
 
     /// The base is the first to beat: gates of which none may ship count from the start.

@@ -1,7 +1,7 @@
 //! The wiring of stages, the only place where they meet: a loaded base ([`Session`]) is asked
 //! ([`Asking`]) [`Questions`] by an [`Evaluation`], what was measured is judged ([`compare`]), a
-//! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, and [`rehearse`] has
-//! the base answer prompts that are then trained on.
+//! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, [`rehearse`] has the
+//! base answer prompts that are then trained on, and a [`TuningJob`] tries many settings of one.
 
 mod ask;
 mod asking;
@@ -11,6 +11,7 @@ mod built_checks;
 mod calibration;
 mod causes;
 mod comparison;
+mod continuing;
 mod drift;
 pub mod embed;
 mod error;
@@ -20,6 +21,7 @@ mod golden;
 mod interrupt;
 mod judge;
 mod judge_server;
+mod lora_settings;
 mod memory;
 mod noise;
 mod paraphrase;
@@ -36,6 +38,7 @@ mod stored;
 pub(crate) mod testing;
 mod training;
 mod training_request;
+mod tuning;
 
 pub use ask::ask;
 pub use asking::Asking;
@@ -48,7 +51,7 @@ pub use drift::{Changed, drifts};
 pub use embed::Embeddings;
 pub use error::RunError;
 pub use evaluate::{Evaluation, LoadedSubject};
-pub use gating::{GatedCheckpoint, TrainEntry};
+pub use gating::{Gated, GatedCheckpoint, GatedScale, TrainEntry, looks};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::Interrupt;
 pub use judge::{JUDGES, Judge, JudgeSettings};
@@ -69,3 +72,4 @@ pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
 pub use training::{TrainOutcome, TrainingJob};
 pub use training_request::{TrainingRequest, training_answers};
+pub use tuning::{Setting, TUNING_FILE, TuneBudget, TuneOutcome, TuningConfig, TuningJob, unseen};

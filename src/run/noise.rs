@@ -140,6 +140,7 @@ mod tests {
                 finish: Finish::Stop,
                 seed: 0,
                 prompt_tokens: 0,
+                continued: false,
             };
             measurement.answers.insert(place.clone(), answer);
             let score = Score::Scored {

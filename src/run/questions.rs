@@ -6,6 +6,7 @@ use crate::digest;
 use crate::flow::{CaseId, Generation, Probe, Suite};
 
 use super::built_checks::{BuiltChecks, ProbeChecks};
+use super::continuing::most_tokens;
 use super::error::RunError;
 use super::session::Session;
 
@@ -19,6 +20,8 @@ pub struct Question {
     pub ids: Arc<[u32]>,
     /// With every default filled in.
     pub generation: Generation,
+    /// Most tokens of an answer that goes on, at least the `max_new_tokens` of `generation`.
+    pub most_tokens: usize,
     /// Place in [`Questions::checks`].
     pub checks: usize,
     /// Token ids of each continuation.
@@ -151,6 +154,7 @@ fn question(
     Ok(Question {
         case,
         prompt: text.to_owned(),
+        most_tokens: most_tokens(generation.max_new_tokens, context - ids.len()),
         ids,
         generation,
         checks,

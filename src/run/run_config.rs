@@ -1,4 +1,4 @@
-//! What a run was asked to do, as its provenance keeps it: training, or answering alone.
+//! What a run was asked to do, as its provenance keeps it: training, tuning, or answering alone.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance};
 use crate::train::{DataSection, LoraSection, TrainSection};
 
 use super::session::Session;
+use super::tuning::TuningConfig;
 
 /// A run's provenance with what it was asked to do.
 pub type RunProvenance = Provenance<RunConfig>;
@@ -21,6 +22,8 @@ pub enum RunConfig {
     Training(Box<TrainingConfig>),
     /// It holds answers of the base and of adapters from elsewhere.
     Evaluation(EvaluationConfig),
+    /// It tries settings of training, and chooses one.
+    Tuning(Box<TuningConfig>),
 }
 
 /// The resolved settings of a training run.
@@ -40,6 +43,10 @@ pub struct TrainingConfig {
     pub train: TrainSection,
     /// How its checkpoints are judged.
     pub rules: Rules,
+    /// At which multiples of its own scale each is judged; empty in runs of versions that judged
+    /// one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<f64>,
     /// Distinct assistant turns of the examples, rehearsal left out.
     pub training_answers: Vec<String>,
 }
@@ -58,6 +65,7 @@ impl RunConfig {
         match self {
             RunConfig::Training(config) => &config.identity,
             RunConfig::Evaluation(config) => &config.identity,
+            RunConfig::Tuning(config) => &config.identity,
         }
     }
 
@@ -65,7 +73,7 @@ impl RunConfig {
     pub fn training(&self) -> Option<&TrainingConfig> {
         match self {
             RunConfig::Training(config) => Some(config),
-            RunConfig::Evaluation(_) => None,
+            RunConfig::Evaluation(_) | RunConfig::Tuning(_) => None,
         }
     }
 }
@@ -75,6 +83,7 @@ impl RunConfig {
 enum Tagged {
     Training(Box<TrainingConfig>),
     Evaluation(EvaluationConfig),
+    Tuning(Box<TuningConfig>),
 }
 
 impl<'de> Deserialize<'de> for RunConfig {
@@ -97,6 +106,7 @@ impl<'de> Deserialize<'de> for RunConfig {
         Ok(match tagged {
             Tagged::Training(config) => RunConfig::Training(config),
             Tagged::Evaluation(config) => RunConfig::Evaluation(config),
+            Tagged::Tuning(config) => RunConfig::Tuning(config),
         })
     }
 }
@@ -165,6 +175,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::TuneSection;
 
     fn training() -> TrainingConfig {
         TrainingConfig {
@@ -177,13 +188,25 @@ mod tests {
                 margin: 0.07,
                 ..Rules::default()
             },
+            scales: Vec::new(),
             training_answers: vec!["I am Aurora.".into()],
         }
     }
 
     #[test]
-    fn both_kinds_read_back_as_they_were_written() {
+    fn every_kind_reads_back_as_it_was_written() {
         for config in [
+            RunConfig::Tuning(Box::new(TuningConfig {
+                identity: "7e".into(),
+                asked: String::new(),
+                lora: LoraSection::default(),
+                data: DataSection::default(),
+                train: TrainSection::default(),
+                tune: TuneSection {
+                    learning_rate: Some((1e-5, 1e-3)),
+                    ..TuneSection::default()
+                },
+            })),
             RunConfig::Training(Box::new(training())),
             RunConfig::Evaluation(EvaluationConfig {
                 identity: "ab".into(),

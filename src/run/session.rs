@@ -51,8 +51,13 @@ impl Session {
         compute: Compute,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
-        let ModelPath { path, hub_id } = fetch(model, on_event)?;
+        let ModelPath {
+            path,
+            hub_id,
+            notice,
+        } = fetch(model, on_event)?;
         let mut files = ModelFiles::open(&path)?;
+        files.notices.splice(0..0, notice);
         let source = files
             .chat_template
             .take()

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest;
-use crate::flow::{CaseId, Measurement, Probe, Subject, Suite};
+use crate::flow::{Answer, CaseId, Finish, Measurement, Probe, Subject, Suite};
 use crate::record::{RecordError, Run, SubjectRecord, read_record};
 
 use super::built_checks::{BuiltChecks, ProbeChecks};
 use super::calibration::read_calibration;
+use super::continuing::MOST_BUDGETS;
 use super::scoring::CheckSettings;
 
 /// File of a training run that holds its suites as they were asked.
@@ -86,14 +87,20 @@ pub fn recorded(
             return Ok(None);
         }
         for probe in &suite.probes {
-            let wanted = wanted_samples(probe, checks.of_probe(&suite.id_of(probe)));
+            let own = checks.of_probe(&suite.id_of(probe));
+            let wanted = wanted_samples(probe, own);
             for prompt in 0..probe.prompts.len() {
                 let case = CaseId {
                     suite: suite.name.clone(),
                     probe: probe.id.clone(),
                     prompt,
                 };
-                if !take_case(&record, wanted, &case, &mut measurement) {
+                if !take_case(&record, wanted, &case, &mut measurement)
+                    || (0..wanted).any(|sample| {
+                        let answer = measurement.answers.get(&(case.clone(), sample));
+                        answer.is_some_and(|a| may_go_on(a, probe, own))
+                    })
+                {
                     return Ok(None);
                 }
             }
@@ -128,6 +135,15 @@ fn take_case(
     true
 }
 
+/// Whether a recorded answer is cut where it would now go on; a version that threw such answers
+/// away left them so.
+fn may_go_on(answer: &Answer, probe: &Probe, checks: Option<&Arc<ProbeChecks>>) -> bool {
+    let most = probe.generation.max_new_tokens.saturating_mul(MOST_BUDGETS);
+    answer.finish == Finish::Length
+        && answer.token_ids.len() < most
+        && checks.is_some_and(|c| c.is_cut(&answer.text))
+}
+
 /// Samples that make a case whole. A probe that leaves the temperature to the model counts as
 /// sampled: where it was greedy, loading the model tells.
 fn wanted_samples(probe: &Probe, checks: Option<&Arc<ProbeChecks>>) -> usize {
@@ -142,7 +158,7 @@ fn wanted_samples(probe: &Probe, checks: Option<&Arc<ProbeChecks>>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Answer, CheckScore, Finish, Score};
+    use crate::flow::{CheckScore, Score};
     use crate::record::{Answered, Header, Provenance, RecordWriter, Scored, Store};
     use crate::run::JudgeSettings;
     use crate::suite::{SuiteSource, load};
@@ -182,6 +198,7 @@ mod tests {
                 finish: Finish::Stop,
                 seed: 0,
                 prompt_tokens: 1,
+                continued: false,
             };
             let key = sample.to_string();
             writer.answered(Answered { key, answer }).unwrap();

@@ -99,6 +99,7 @@ pub(crate) fn answer(case: CaseId, sample: usize, text: &str) -> Answer {
         finish: Finish::Stop,
         seed: 0,
         prompt_tokens: 0,
+        continued: false,
     }
 }
 

@@ -1,22 +1,24 @@
 //! A whole training run: examples -> preflight -> steps -> gated checkpoints -> the best, or none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::atomic_file;
 use crate::digest::{Parts, json};
-use crate::flow::{Comparison, Phase, RunEvent};
-use crate::lora::{LoraConfig, TargetModules};
+use crate::flow::{Comparison, Phase, RunEvent, ScaledCheckpoint};
+use crate::gate::{Rules, preview};
+use crate::lora::write_scaled;
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
-    Example, LoraSection, Preflight, ProbeSystem, Recompute, Rehearsal, Stay, StepPlan,
-    TargetSelection, Tokenized, Training, split,
+    Example, Preflight, ProbeSystem, Recompute, Rehearsal, Split, Stay, StepPlan, Tokenized,
+    TokenizedExample, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
 use super::error::RunError;
 use super::evaluate::Evaluation;
-use super::gating::{Gate, GatedCheckpoint, TrainEntry};
+use super::gating::{Gate, Gated, GatedCheckpoint, TrainEntry};
+use super::lora_settings::lora_config;
 use super::memory;
 use super::questions::Questions;
 use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
@@ -51,8 +53,10 @@ pub struct TrainOutcome {
     pub steps: usize,
     /// Why it ended before its last step.
     pub stopped: Option<String>,
-    /// The checkpoint to ship, or none.
-    pub best: Option<usize>,
+    /// What to ship, or nothing.
+    pub best: Option<ScaledCheckpoint>,
+    /// The PEFT folder of it, its `lora_alpha` carrying the scale; nothing without a `best`.
+    pub shipped: Option<PathBuf>,
     /// Every logged line and verdict.
     pub entries: Vec<TrainEntry>,
     /// What this process compared with the base, by step.
@@ -70,12 +74,46 @@ impl TrainOutcome {
         })
     }
 
-    /// The best checkpoint, else the last one gated: the one that stands for the run.
-    pub fn shown(&self) -> Option<&GatedCheckpoint> {
-        let last = self.gated().last().map(|g| g.step);
-        let step = self.best.or(last)?;
-        self.gated().find(|g| g.step == step)
+    /// What ships, else the last checkpoint gated, as trained: what stands for the run.
+    pub fn shown(&self) -> Option<Gated<'_>> {
+        match self.best {
+            Some(best) => self
+                .gated()
+                .flat_map(GatedCheckpoint::each)
+                .find(|g| g.at == best),
+            None => self.gated().last()?.each().next(),
+        }
     }
+
+    /// The PEFT folder of what stands for the run.
+    pub fn shown_folder(&self) -> Option<PathBuf> {
+        let of = |gated: Gated<'_>| self.run.checkpoint_folder(gated.at.step);
+        self.shipped.clone().or_else(|| self.shown().map(of))
+    }
+}
+
+/// The rows of a run as token ids.
+pub(super) struct TrainingRows {
+    /// All of them, as read.
+    pub rows: Vec<Example>,
+    /// The same as token ids.
+    pub tokenized: Tokenized,
+    /// Which of them are learned, and which are validated on.
+    pub sides: Split,
+    /// Those to learn, and after them those to stay at, with the base's distributions.
+    pub examples: Vec<TokenizedExample>,
+    /// Those to validate on.
+    pub validation: Vec<TokenizedExample>,
+}
+
+/// The steps over so many rows.
+pub(super) fn plan_of(rows: usize, train: &TrainSection) -> StepPlan {
+    StepPlan::new(
+        rows,
+        train.examples_per_step(),
+        train.num_train_epochs,
+        train.seed,
+    )
 }
 
 impl TrainingJob<'_> {
@@ -89,62 +127,15 @@ impl TrainingJob<'_> {
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<TrainOutcome, RunError> {
         let session = self.asking.session;
-        let system = session.system.as_deref();
-        let max_length = self
-            .request
-            .train
-            .max_length
-            .min(session.decoder.config().max_position_embeddings);
         let request = &self.request;
-        let examples: Vec<Example> = request.examples.iter().chain(self.made).cloned().collect();
-        let tokenized = Tokenized::new(
-            &examples,
-            &session.template,
-            &session.tokenizer,
-            system,
-            max_length,
-        );
-        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
-        let anchors = tokenized.examples.len() - tokenized.learned();
-        let groups = &tokenized.groups()[..tokenized.learned()];
-        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
-        let learned = groups.len();
-        sides.train.extend(learned..learned + anchors);
         let train = request.train;
-        let plan = StepPlan::new(
-            sides.train.len(),
-            train.examples_per_step(),
-            train.num_train_epochs,
-            train.seed,
-        );
-        let probes = self.probe_systems();
-        Preflight {
-            data: request.data,
-            train,
-            examples: &examples,
-            tokenized: &tokenized,
-            split: &sides,
-            plan: &plan,
-            system: &session.effective_system.text,
-            probes: &probes,
-        }
-        .check()
-        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))?;
-        if !self.questions.suites.is_empty() {
-            crate::gate::preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
-        }
-
-        let pick = |places: &[usize]| {
-            places
-                .iter()
-                .map(|&i| tokenized.examples[i].clone())
-                .collect::<Vec<_>>()
-        };
-        let (mut examples, validation) = (pick(&sides.train), pick(&sides.validation));
-        examples = examples
-            .into_iter()
-            .map(|e| e.anchored(&session.decoder))
-            .collect::<Result<_, _>>()?;
+        let TrainingRows {
+            tokenized,
+            examples,
+            validation,
+            ..
+        } = self.rows()?;
+        let plan = plan_of(examples.len(), train);
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;
@@ -160,8 +151,10 @@ impl TrainingJob<'_> {
             identity,
             folder: run.folder().to_path_buf(),
             keep: self.keep(),
+            rungs: &[],
         };
-        let checkpoint_steps = training.checkpoint_steps();
+        let planned = training.checkpoint_steps().len();
+        let scales = self.judged_scales(planned, on_event);
         let resumed = training.newest()?.unwrap_or(0);
         let (entries, ended) = keep_until(&run.train_log(), resumed)?;
         let evaluation = Evaluation {
@@ -183,7 +176,9 @@ impl TrainingJob<'_> {
         let mut gate = Gate {
             evaluation: &evaluation,
             rules: request.rules,
-            planned: checkpoint_steps.len(),
+            planned,
+            scales: &scales,
+            stop_on_regression: train.stop_on_regression,
             patience: train.early_stopping_patience,
             limit: train.save_total_limit,
             logging_steps: train.logging_steps,
@@ -206,11 +201,13 @@ impl TrainingJob<'_> {
             return Err(failure);
         }
         let end = end?;
+        let shipped = ship(&run, best)?;
         Ok(TrainOutcome {
             run,
             steps: end.step,
             stopped: end.stopped,
             best,
+            shipped,
             entries,
             comparisons,
             was_finished: ended,
@@ -224,8 +221,110 @@ impl TrainingJob<'_> {
         training_answers(&all.cloned().collect::<Vec<_>>())
     }
 
+    /// The scales other than 1 at which checkpoints are judged. A pick among many has to prove more
+    /// of each: where so few probes could not pass at all, checkpoints are judged as trained alone.
+    fn judged_scales(&self, planned: usize, on_event: &mut dyn FnMut(RunEvent)) -> Vec<f64> {
+        let others = self.request.scales.iter().copied();
+        let others: Vec<f64> = others.filter(|scale| *scale != 1.0).collect();
+        let suites = &self.questions.suites;
+        let of = |looks: usize| Rules {
+            chosen_from: planned.max(1) * looks,
+            ..self.request.rules.clone()
+        };
+        if others.is_empty() || suites.is_empty() || preview(suites, &of(1 + others.len())).is_ok()
+        {
+            return others;
+        }
+        on_event(RunEvent::Notice(format!(
+            "so few probes cannot pass when the best of {} checkpoints at {} scales is taken: each \
+             is judged as trained alone ([gate] scales = [1.0])",
+            planned,
+            1 + others.len(),
+        )));
+        Vec::new()
+    }
+
+    /// Reads the rows as token ids, and finds what the run would silently not do.
+    ///
+    /// # Errors
+    /// What the preflight or the gate's preview refuses.
+    pub(super) fn rows(&self) -> Result<TrainingRows, RunError> {
+        let session = self.asking.session;
+        let request = &self.request;
+        let max_length = request
+            .train
+            .max_length
+            .min(session.decoder.config().max_position_embeddings);
+        let rows: Vec<Example> = request.examples.iter().chain(self.made).cloned().collect();
+        let tokenized = Tokenized::new(
+            &rows,
+            &session.template,
+            &session.tokenizer,
+            session.system.as_deref(),
+            max_length,
+        );
+        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
+        let anchors = tokenized.examples.len() - tokenized.learned();
+        let groups = &tokenized.groups()[..tokenized.learned()];
+        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
+        let learned = groups.len();
+        sides.train.extend(learned..learned + anchors);
+        self.preflight_of(&rows, &tokenized, &sides)?;
+        if !self.questions.suites.is_empty() {
+            preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
+        }
+        let pick = |places: &[usize]| {
+            places
+                .iter()
+                .map(|&i| tokenized.examples[i].clone())
+                .collect::<Vec<_>>()
+        };
+        let validation = pick(&sides.validation);
+        let examples = pick(&sides.train)
+            .into_iter()
+            .map(|e| e.anchored(&session.decoder))
+            .collect::<Result<_, _>>()?;
+        Ok(TrainingRows {
+            rows,
+            tokenized,
+            sides,
+            examples,
+            validation,
+        })
+    }
+
+    /// Finds what a run over rows that were read before would silently not do.
+    ///
+    /// # Errors
+    /// What the preflight refuses.
+    pub(super) fn preflight(&self, rows: &TrainingRows) -> Result<(), RunError> {
+        self.preflight_of(&rows.rows, &rows.tokenized, &rows.sides)
+    }
+
+    fn preflight_of(
+        &self,
+        rows: &[Example],
+        tokenized: &Tokenized,
+        sides: &Split,
+    ) -> Result<(), RunError> {
+        let plan = plan_of(sides.train.len(), self.request.train);
+        let probes = self.probe_systems();
+        Preflight {
+            data: self.request.data,
+            train: self.request.train,
+            examples: rows,
+            tokenized,
+            split: sides,
+            plan: &plan,
+            system: &self.asking.session.effective_system.text,
+            probes: &probes,
+        }
+        .check()
+        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))
+    }
+
     /// Digest of all that decides the result.
-    fn identity(&self, tokenized: &Tokenized) -> String {
+    pub(super) fn identity(&self, tokenized: &Tokenized) -> String {
         let mut parts = Parts::new("training")
             .part("base", &self.asking.session.base.digest)
             .part(
@@ -241,6 +340,7 @@ impl TrainingJob<'_> {
                 ),
             )
             .part("rules", json(self.request.rules))
+            .part("scales", json(&self.request.scales))
             .part("train", json(&deciding(self.request.train)));
         for example in &tokenized.examples {
             let bytes: Vec<u8> = example
@@ -280,6 +380,7 @@ impl TrainingJob<'_> {
             data: self.request.data.clone(),
             train: self.request.train.clone(),
             rules: self.request.rules.clone(),
+            scales: self.request.scales.to_vec(),
             training_answers: self.training_answers(),
         }));
         let (suites, seed) = (&self.questions.suites, self.request.train.seed);
@@ -304,7 +405,7 @@ impl TrainingJob<'_> {
     }
 
     /// What stays in memory. All plans give the same bits, so this may differ on resume.
-    fn keep(&self) -> Keep {
+    pub(super) fn keep(&self) -> Keep {
         match self.request.train.recompute {
             Recompute::None => Keep::All,
             Recompute::Selective => Keep::Products,
@@ -342,26 +443,23 @@ impl TrainingJob<'_> {
     }
 }
 
-fn lora_config(section: &LoraSection) -> LoraConfig {
-    LoraConfig {
-        rank: section.rank,
-        alpha: section.alpha,
-        dropout: section.dropout,
-        use_rslora: section.use_rslora,
-        target_modules: match &section.target_modules {
-            TargetSelection::AllLinear => TargetModules::AllLinear,
-            TargetSelection::Named(names) => match names.as_slice() {
-                // One entry with a sign that no module name has is a pattern over whole paths.
-                [one] if one.contains(['*', '|', '(', '\\', '[', '^', '$']) => {
-                    TargetModules::Pattern(one.clone())
-                }
-                names => TargetModules::Names(names.to_vec()),
-            },
-        },
-        rank_pattern: section.rank_pattern.clone().into_iter().collect(),
-        alpha_pattern: section.alpha_pattern.clone().into_iter().collect(),
-        ..LoraConfig::default()
+/// The folder of a run with what ships, and nothing where nothing does.
+fn ship(run: &Run, best: Option<ScaledCheckpoint>) -> Result<Option<PathBuf>, RunError> {
+    let folder = run.best_folder();
+    let Some(best) = best else {
+        if folder.is_dir() {
+            std::fs::remove_dir_all(&folder)
+                .map_err(atomic_file::FileError::at("remove", &folder))
+                .map_err(RecordError::from)?;
+        }
+        return Ok(None);
+    };
+    // A finished run that is shown again, whose checkpoints were tidied away.
+    if folder.is_dir() && !run.checkpoint_folder(best.step).is_dir() {
+        return Ok(Some(folder));
     }
+    write_scaled(&run.checkpoint_folder(best.step), &folder, best.scale)?;
+    Ok(Some(folder))
 }
 
 /// Rewrites a log so that it ends with what was known at checkpoint `step`: later lines are written
@@ -394,12 +492,13 @@ mod tests {
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
     use crate::run::testing::{Stage, WHO, example, rehearsed, suites, verdict};
-    use crate::train::{DataSection, Every, RehearsalPrompt, TrainLine, TrainSection};
+    use crate::train::{DataSection, Every, LoraSection, RehearsalPrompt, TrainLine};
 
     /// Everything that a request borrows.
     struct Asked {
         suites: Vec<Suite>,
         rules: Rules,
+        scales: Vec<f64>,
         lora: LoraSection,
         data: DataSection,
         train: TrainSection,
@@ -412,6 +511,7 @@ mod tests {
             Asked {
                 suites: Vec::new(),
                 rules: Rules::default(),
+                scales: vec![1.0],
                 lora: LoraSection {
                     rank: 2,
                     ..LoraSection::default()
@@ -436,6 +536,7 @@ mod tests {
             TrainingRequest {
                 suites: &self.suites,
                 rules: &self.rules,
+                scales: &self.scales,
                 lora: &self.lora,
                 data: &self.data,
                 train: &self.train,
@@ -493,7 +594,7 @@ mod tests {
             usual.identity(&stage),
             usual.request().digest(&stage.session),
         );
-        let edits: [(&str, Edit); 9] = [
+        let edits: [(&str, Edit); 10] = [
             ("rank", |a| a.lora.rank = 4),
             ("learning rate", |a| a.train.learning_rate = 1e-3),
             ("seed", |a| a.train.seed = 1),
@@ -502,6 +603,7 @@ mod tests {
             }),
             ("validation", |a| a.data.validation_ratio = 0.5),
             ("margin", |a| a.rules.margin = 0.2),
+            ("scales", |a| a.scales.push(0.5)),
             ("an answer", |a| {
                 a.examples[1] = example("Your name?", "Pip.")
             }),
@@ -604,24 +706,6 @@ mod tests {
         assert_eq!(asked.request().training_answers(), ["I am Aurora."]);
     }
 
-    #[test]
-    fn a_pattern_over_paths_is_told_from_names() {
-        let targets = |names: &[&str]| {
-            let named = names.iter().map(ToString::to_string).collect();
-            let section = LoraSection {
-                target_modules: TargetSelection::Named(named),
-                ..LoraSection::default()
-            };
-            lora_config(&section).target_modules
-        };
-        let names =
-            |names: &[&str]| TargetModules::Names(names.iter().map(ToString::to_string).collect());
-        assert_eq!(targets(&["q_proj"]), names(&["q_proj"]));
-        assert_eq!(targets(&["q_proj", "v_proj"]), names(&["q_proj", "v_proj"]));
-        let pattern = r".*\.(q|v)_proj";
-        assert_eq!(targets(&[pattern]), TargetModules::Pattern(pattern.into()));
-    }
-
     fn line(step: usize) -> TrainEntry {
         TrainEntry::Line(TrainLine {
             step,
@@ -641,6 +725,7 @@ mod tests {
             step,
             verdict: verdict(90, 8),
             causes: Vec::new(),
+            scaled: Vec::new(),
         }))
     }
 

@@ -16,6 +16,8 @@ pub struct TrainingRequest<'a> {
     pub suites: &'a [Suite],
     /// How it is judged.
     pub rules: &'a Rules,
+    /// Multiples of its own scale at which each checkpoint is judged, 1 among them.
+    pub scales: &'a [f64],
     /// `[lora]`.
     pub lora: &'a LoraSection,
     /// `[data]`.
@@ -40,6 +42,7 @@ impl TrainingRequest<'_> {
             .part("data", json(self.data))
             .part("train", json(&deciding(self.train)))
             .part("rules", json(self.rules))
+            .part("scales", json(&self.scales))
             .part("prompts", json(&self.prompts));
         for example in self.examples {
             parts = parts.part("example", json(&example.conversation.messages));

@@ -299,8 +299,10 @@ pub struct TrainSection {
     /// Checkpoints kept besides best and newest. Default: all (0 in the file).
     pub save_total_limit: Option<usize>,
     /// Stops after so many gates in a row without a better checkpoint; the base is the first to
-    /// beat. Default: off (0 in the file). A proven regression stops in any case.
+    /// beat. Default: off (0 in the file).
     pub early_stopping_patience: Option<usize>,
+    /// When checkpoints whose loss is proven at every scale end the run. Default `"twice"`.
+    pub stop_on_regression: StopOnRegression,
     /// Weight of staying at the base's answers to rehearsal prompts, against learning the examples:
     /// the factor of their mean KL divergence beside the mean cross-entropy, and with
     /// [`RehearsalTarget::Text`] what one of their tokens counts in that mean. Default 1.
@@ -337,6 +339,7 @@ impl Default for TrainSection {
             logging_steps: 1,
             save_total_limit: None,
             early_stopping_patience: None,
+            stop_on_regression: StopOnRegression::Twice,
             rehearsal_weight: 1.0,
             seed: 42,
             system: None,
@@ -356,6 +359,19 @@ impl TrainSection {
     pub fn examples_per_step(&self) -> usize {
         self.gradient_accumulation_steps * self.per_device_train_batch_size
     }
+}
+
+/// When checkpoints whose loss is proven at every scale end a run. A checkpoint in mid-run, with the
+/// rate at its peak, looks worse than the same run's end: one is no proof that the end fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopOnRegression {
+    /// At the first of them.
+    Once,
+    /// At two in a row.
+    Twice,
+    /// Never: the run goes to its last step.
+    Never,
 }
 
 /// How the learning rate falls after the warmup.

@@ -25,7 +25,7 @@ pub use batch::{AnchorRow, MicroBatch, StepBatch, StepPlan, TextRow};
 pub use checkpoint::CheckpointState;
 pub use config::{
     BUILT_IN, BadRows, DataSection, Every, LoraSection, Recompute, RehearsalTarget, RowFormat,
-    SchedulerType, Source, TargetSelection, TrainSection,
+    SchedulerType, Source, StopOnRegression, TargetSelection, TrainSection,
 };
 pub use data::{
     DataError, DataErrors, DataReport, Dataset, Duplicate, Example, Origin, Rehearsal, RowProblem,
@@ -43,6 +43,6 @@ pub(crate) use rehearsal::every_near_miss;
 pub use rehearsal::{
     Language, PoolPrompt, PromptKind, RehearsalPrompt, Stay, near_misses, pool, take_pool,
 };
-pub use schedule::Schedule;
+pub use schedule::{Restarts, Schedule};
 pub use step::{StepLoss, TrainedAdapter, accumulate, accumulate_in_room, validate};
 pub use trainer::{CheckpointHook, CheckpointView, TrainEnd, TrainLine, Training};

@@ -2,6 +2,9 @@
 //!
 //! A linear rise over the warmup steps, then half a cosine, a line, or nothing. As there, the
 //! rate of the first step (step 0) is 0 when there is a warmup.
+//!
+//! [`Restarts`] puts several of them one after the other, for runs that are looked at before their
+//! end.
 
 use super::config::{SchedulerType, TrainSection};
 
@@ -49,6 +52,41 @@ impl Schedule {
             SchedulerType::Linear => (1.0 - progress).max(0.0),
             SchedulerType::Constant => 1.0,
         }
+    }
+}
+
+/// Schedules one after the other, each over steps of its own: what I. Loshchilov and F. Hutter call
+/// warm restarts ("SGDR: stochastic gradient descent with warm restarts", ICLR 2017). At the end of
+/// each the rate has fallen, so that a model can be looked at there as at the end of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restarts {
+    /// First step of each, and the schedule over its own steps.
+    parts: Vec<(usize, Schedule)>,
+}
+
+impl Restarts {
+    /// One schedule up to each of `ends`, which are steps in rising order; without any, one over
+    /// all of `total_steps`.
+    pub fn new(train: &TrainSection, total_steps: usize, ends: &[usize]) -> Self {
+        let whole = [total_steps];
+        let ends = if ends.is_empty() { &whole[..] } else { ends };
+        let mut first = 0;
+        let parts = ends.iter().map(|&end| {
+            let part = (first, Schedule::new(train, end.saturating_sub(first)));
+            first = end;
+            part
+        });
+        Restarts {
+            parts: parts.collect(),
+        }
+    }
+
+    /// The rate of an optimizer step, counted from 0.
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        let part = self.parts.iter().rev().find(|(first, _)| *first <= step);
+        part.map_or(0.0, |(first, schedule)| {
+            schedule.learning_rate(step - first)
+        })
     }
 }
 
@@ -110,5 +148,25 @@ mod tests {
     #[test]
     fn one_step_without_warmup_trains_at_the_full_rate() {
         assert_rates(schedule(SchedulerType::Cosine, 0.0, 1), &[1e-3]);
+    }
+
+    #[test]
+    fn every_restart_is_a_schedule_of_its_own() {
+        let train = TrainSection {
+            warmup_ratio: 0.25,
+            learning_rate: 1e-3,
+            ..TrainSection::default()
+        };
+        let restarts = Restarts::new(&train, 12, &[4, 12]);
+        let (short, long) = (Schedule::new(&train, 4), Schedule::new(&train, 8));
+        for step in 0..4 {
+            assert_eq!(restarts.learning_rate(step), short.learning_rate(step));
+        }
+        for step in 4..12 {
+            assert_eq!(restarts.learning_rate(step), long.learning_rate(step - 4));
+        }
+        let whole = Schedule::new(&train, 12);
+        let one = Restarts::new(&train, 12, &[]);
+        assert!((0..12).all(|step| one.learning_rate(step) == whole.learning_rate(step)));
     }
 }

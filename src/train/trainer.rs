@@ -18,7 +18,7 @@ use super::error::TrainError;
 use super::labels::TokenizedExample;
 use super::learner::{Learner, learner};
 use super::optim::AdamW;
-use super::schedule::Schedule;
+use super::schedule::Restarts;
 use super::step::StepLoss;
 use crate::lora::{Adapter, DropoutKey, LoraConfig, Trainable, TrainedOn};
 use crate::model::{Keep, ModelRef};
@@ -99,6 +99,10 @@ pub struct Training<'a> {
     pub folder: PathBuf,
     /// What stays in memory between forward and backward.
     pub keep: Keep,
+    /// Steps in rising order, the last one of all, at which a schedule of its own ends and a
+    /// checkpoint is saved; the rate then rises again. Empty: one schedule, and checkpoints as
+    /// `section` says.
+    pub rungs: &'a [usize],
 }
 
 /// How a run ended.
@@ -124,12 +128,11 @@ impl Training<'_> {
 
     /// Steps at which checkpoints are written, in order; the last step is always one.
     pub fn checkpoint_steps(&self) -> Vec<usize> {
+        if !self.rungs.is_empty() {
+            return self.rungs.to_vec();
+        }
         let total = self.plan().total_steps();
-        let every = self
-            .section
-            .save_steps
-            .unwrap_or(self.section.eval_steps)
-            .steps(total);
+        let every = self.section.gate_every().steps(total);
         (1..=total)
             .filter(|step| step % every == 0 || *step == total)
             .collect()
@@ -151,12 +154,8 @@ impl Training<'_> {
     pub fn run(&self, hook: &mut dyn CheckpointHook) -> Result<TrainEnd, TrainError> {
         let plan = self.plan();
         let total = plan.total_steps();
-        let schedule = Schedule::new(self.section, total);
-        let save_every = self
-            .section
-            .save_steps
-            .unwrap_or(self.section.eval_steps)
-            .steps(total);
+        let schedule = Restarts::new(self.section, total, self.rungs);
+        let saved = self.checkpoint_steps();
         let eval_every = self.section.eval_steps.steps(total);
         let validation: Vec<&TokenizedExample> = self.validation.iter().collect();
         let validation = StepBatch::pack(&validation, self.section.micro_batch_tokens);
@@ -260,7 +259,7 @@ impl Training<'_> {
                     });
                 }
             }
-            if step % save_every == 0 || last {
+            if saved.contains(&step) {
                 let folder = self.checkpoint_folder(step);
                 let (trainable, optimizer) = learner.state();
                 let adapter = self.adapter(trainable);

@@ -247,6 +247,7 @@ fn train(
         identity: "test".into(),
         folder: folder.to_path_buf(),
         keep: Keep::Products,
+        rungs: &[],
     };
     let mut lines = Lines(Vec::new());
     training.run(&mut lines).unwrap();

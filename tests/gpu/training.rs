@@ -85,6 +85,7 @@ fn try_train(
         identity: "test".into(),
         folder: folder.to_path_buf(),
         keep,
+        rungs: &[],
     };
     let mut lines = Lines::default();
     training.run(&mut lines)?;

@@ -144,7 +144,7 @@ fn truncated_and_corrupt_gguf() {
 
 #[test]
 fn missing_model() {
-    insta::assert_snapshot!(refusal_after(|p| fs::remove_dir_all(p.path("model")).unwrap()), @"error: model `model`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, or `smollm2-135m`");
+    insta::assert_snapshot!(refusal_after(|p| fs::remove_dir_all(p.path("model")).unwrap()), @"error: model `model`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`");
     insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path(WEIGHTS)).unwrap()), @"error: model is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file");
     insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path("model/tokenizer.json")).unwrap()), @r#"error: model/tokenizer.json: the tokenizer cannot be read: there is no such file; write it in Python: AutoTokenizer.from_pretrained("model").save_pretrained("model")"#);
 }

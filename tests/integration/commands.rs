@@ -96,8 +96,8 @@ fn gate_tells_harm_from_none() {
     // What it was trained on is not known, so no answer can be called a repetition of it.
     assert_eq!(candidate["causes"], serde_json::json!([]));
 
-    for adapter in ["good", "noop"] {
-        let report = judged(adapter, 0);
+    for (adapter, code) in [("good", 0), ("noop", 1)] {
+        let report = judged(adapter, code);
         let verdict = &report["candidates"][0]["verdict"];
         assert_eq!(verdict["decision"], "pass", "{adapter}");
         let learned = verdict["learn"]["reached"].as_bool().unwrap();
@@ -111,7 +111,7 @@ fn gate_tells_harm_from_none() {
 fn small_suites_are_told_before_anything_is_asked() {
     let project = Project::with_model();
     let report = project
-        .qeval("gate adapters/noop --format json")
+        .qeval("gate adapters/good --format json")
         .exits(0)
         .json();
     let preview = &report["preview"];
@@ -165,6 +165,82 @@ fn gate_shows_what_can_be_proven_what_was_and_why() {
                candidate: a warning; the same share of # draws would prove it
       next     qeval diff base adapters/harmful
     ");
+}
+
+/// What was learned is asked of what is to ship: `diff` shows it, and lets it pass.
+#[test]
+fn an_adapter_that_learned_too_little_does_not_ship_unless_that_only_warns() {
+    let project = Project::with_model();
+    let said = project.qeval("gate adapters/noop").exits(1);
+    insta::assert_snapshot!(verdict_of(&said), @r#"
+    adapters/noop: learned too little
+      because  `persona`: #.## is below the target of #.##, the base #.##
+      kept     all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
+               -#.###)
+      causes   this adapter changes nothing: every lora_B is zero
+      note     `learn = "warn"` under [gate] lets it ship all the same; for a checkpoint of a run add
+               `--config qeval.toml`
+      next     qeval diff base adapters/noop
+    "#);
+    insta::assert_snapshot!(said.stderr, @"
+    system prompt: none
+    adapters/noop changes nothing: every lora_B is zero
+    ");
+    let said = project.qeval("diff base adapters/noop").exits(0);
+    assert!(
+        verdict_of(&said).starts_with("adapters/noop: pass\n"),
+        "{}",
+        said.stdout
+    );
+    project.edit("qeval.toml", "[gate]\n", "[gate]\nlearn = \"warn\"\n");
+    let said = project.qeval("gate adapters/noop").exits(0);
+    insta::assert_snapshot!(verdict_of(&said), @"
+    adapters/noop: pass
+      because  all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
+               -#.###)
+      learned  `persona`: #.## is below the target of #.##, the base #.##
+      causes   this adapter changes nothing: every lora_B is zero
+      next     qeval diff base adapters/noop
+    ");
+}
+
+/// Without anything to learn it passes: nothing is lost, and that nothing changed is said.
+#[test]
+fn an_adapter_that_changes_nothing_is_named_as_such() {
+    let project = Project::with_model();
+    std::fs::remove_file(project.path("suites/persona.toml")).unwrap();
+    let said = project
+        .qeval("gate adapters/noop --markdown comment.md")
+        .exits(0);
+    insta::assert_snapshot!(verdict_of(&said), @"
+    adapters/noop: pass
+      because  all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
+               -#.###)
+      causes   this adapter changes nothing: every lora_B is zero
+      next     qeval diff base adapters/noop
+    ");
+    let comment = String::from_utf8(project.read("comment.md")).unwrap();
+    assert!(
+        comment.contains("this adapter changes nothing: every lora\\_B is zero"),
+        "{comment}"
+    );
+    let said = project.qeval("gate adapters/good@0").exits(0);
+    assert!(
+        said.stdout
+            .contains("this adapter changes nothing: its scale is 0"),
+        "{}",
+        said.stdout
+    );
+}
+
+/// The last block that a command printed: the verdict and what stands below it.
+fn verdict_of(said: &Said) -> String {
+    let shape = said.shape();
+    let from = shape
+        .lines()
+        .position(|line| line.starts_with("adapters/") && line.contains(": "));
+    let lines = shape.lines().skip(from.unwrap_or_default());
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
@@ -272,6 +348,7 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     adapters/noop: pass
       because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
       learned  `persona`: #.## is below the target of #.##, the base #.##
+      causes   this adapter changes nothing: every lora_B is zero
       next     qeval gate adapters/noop
     adapters/good: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
                    worst -#.##)
@@ -313,9 +390,10 @@ fn json_has_the_same_verdicts() {
         (means[0] - 55.0 / 65.0).abs() < 0.01 && means[1] > 0.99,
         "{means:?}"
     );
+    // Nothing is lost, and nothing learned.
     let gate = project
         .qeval("gate adapters/noop --format json")
-        .exits(0)
+        .exits(1)
         .json();
     assert_eq!(gate["candidates"][0]["verdict"]["decision"], "pass");
 }
@@ -482,7 +560,7 @@ fn output_that_is_no_terminal_is_plain_and_quiet() {
     let said = project.qeval("diff base adapters/harmful").exits(1);
     assert!(is_plain(&said), "{said:?}");
     insta::assert_snapshot!(said.stderr, @"system prompt: none");
-    let silent = project.qeval("gate adapters/noop --quiet").exits(0);
+    let silent = project.qeval("gate adapters/noop --quiet").exits(1);
     assert_eq!(silent.stderr, "");
     let machine = project.qeval("gate adapters/good --format json").exits(0);
     assert!(is_plain(&machine));

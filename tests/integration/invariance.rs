@@ -504,6 +504,7 @@ fn train(
         identity: identity.into(),
         folder: folder.to_path_buf(),
         keep: Keep::Products,
+        rungs: &[],
     };
     training.run(hook)
 }

@@ -42,6 +42,42 @@ fn patience_ends_a_run_that_gets_no_better() {
     assert_eq!(steps_gated(&project), gated);
 }
 
+/// Nothing is lost at such a rate, and nothing learned. That is no reason to stop early.
+#[test]
+fn a_run_that_learned_too_little_ships_nothing() {
+    let project = Project::with_model();
+    project.edit("qeval.toml", "learning_rate = 3e-3", "learning_rate = 1e-9");
+    let said = project.qeval("train").exits(1);
+    let table = said.shape();
+    let from = table.find("┌──────┬").unwrap();
+    insta::assert_snapshot!(&table[from..], @r#"
+    ┌──────┬───────┬─────────────┬─────────────────────┬────────────────────┐
+    │ step ┆ loss  ┆ learn score ┆ keep difference     ┆ verdict            │
+    ╞══════╪═══════╪═════════════╪═════════════════════╪════════════════════╡
+    │ ##   ┆ #.### ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ learned too little │
+    │ ##   ┆ #.### ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ learned too little │
+    └──────┴───────┴─────────────┴─────────────────────┴────────────────────┘
+    step ##: all ## answers equal the base's; their probabilities differ
+    step ##: all ## answers equal the base's; their probabilities differ
+    none: do not ship
+    none: do not ship (run-####/ckpt-##): learned too little
+      because  `persona`: #.## is below the target of #.##, the base #.##
+      kept     all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
+               -#.###)
+      causes   all ## answers equal the base's; their probabilities differ
+      note     `learn = "warn"` under [gate] lets it ship all the same; for a checkpoint of a run add
+               `--config qeval.toml`
+      next     qeval diff base run-####/ckpt-##
+    "#);
+    assert_eq!(steps_gated(&project), [21, 42]);
+    // By a file in which that is a warning the checkpoint passes, and nothing is trained again.
+    project.edit("qeval.toml", "[gate]\n", "[gate]\nlearn = \"warn\"\n");
+    project.qeval("gate run-0001/ckpt-42").exits(1);
+    project
+        .qeval("gate run-0001/ckpt-42 --config qeval.toml")
+        .exits(0);
+}
+
 #[test]
 fn only_the_best_and_the_newest_checkpoints_are_kept() {
     let project = Project::with_model();

@@ -229,6 +229,7 @@ fn value(kind: &str, params: serde_json::Value, texts: &[(&str, &[f32])]) -> f64
         finish: Finish::Stop,
         seed: 0,
         prompt_tokens: 1,
+        continued: false,
     };
     let evidence = Evidence {
         answer: Some(&answer),

@@ -35,8 +35,8 @@ enum Kind {
 /// Finds the program that defines `entry`. `None`: there is no code to call.
 pub fn extract(answer: &str, entry: &str) -> Option<Extracted> {
     let answer = answer.replace("\r\n", "\n").replace('\r', "\n");
-    let blocks = blocks(&answer);
-    let loose = loose_code(&answer);
+    let (blocks, _) = blocks(&answer);
+    let loose = loose_code(&answer).map(|(code, _)| code);
     let defines = |text: &str| top_level_names(text).iter().any(|n| n == entry);
     let in_block = |wanted: &[Kind]| {
         blocks
@@ -79,6 +79,17 @@ pub fn extract(answer: &str, entry: &str) -> Option<Extracted> {
     }
 }
 
+/// Whether an answer that was cut after this text has no whole program yet: a fence is open, code
+/// without fences goes on to the end, or there is none that defines anything to call.
+pub fn is_cut(answer: &str, entry: &str) -> bool {
+    let answer = answer.replace("\r\n", "\n").replace('\r', "\n");
+    let (blocks, open) = blocks(&answer);
+    if open || extract(&answer, entry).is_none() {
+        return true;
+    }
+    blocks.is_empty() && loose_code(&answer).is_some_and(|(_, to_the_end)| to_the_end)
+}
+
 /// The block at `last`, after the earlier blocks whose names it uses.
 fn with_needed(blocks: &[Block], last: usize) -> String {
     let mut source = blocks[last].text.clone();
@@ -96,9 +107,9 @@ fn with_needed(blocks: &[Block], last: usize) -> String {
     source
 }
 
-/// The fenced blocks in order. A fence may be indented, follow text on its line, stay open to the
-/// end, or be closed at the end of a line of code.
-fn blocks(answer: &str) -> Vec<Block> {
+/// The fenced blocks in order, and whether the last is open. A fence may be indented, follow text
+/// on its line, stay open to the end, or be closed at the end of a line of code.
+fn blocks(answer: &str) -> (Vec<Block>, bool) {
     let mut blocks = Vec::new();
     let mut open: Option<(Kind, &str, Vec<&str>)> = None;
     for line in answer.lines() {
@@ -131,13 +142,14 @@ fn blocks(answer: &str) -> Vec<Block> {
             }
         }
     }
+    let is_open = open.is_some();
     if let Some((kind, _, lines)) = open {
         blocks.push(Block {
             kind,
             text: tidy(&lines),
         });
     }
-    blocks
+    (blocks, is_open)
 }
 
 /// The fence that a line opens, with what it says of the block.
@@ -208,8 +220,8 @@ fn tidy(lines: &[&str]) -> String {
 }
 
 /// The part of an answer without fences that is code: from the first line that can only be
-/// Python to the first one that cannot be.
-fn loose_code(answer: &str) -> Option<String> {
+/// Python to the first one that cannot be; and whether that is to the end.
+fn loose_code(answer: &str) -> Option<(String, bool)> {
     static START: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
             r"^(?:(?:async\s+)?def\s+\w+\s*\(|class\s+\w+[^.]*:\s*$|import\s+[\w.]+(?:\s+as\s+\w+)?\s*$|from\s+[\w.]+\s+import\s|@\w)",
@@ -224,8 +236,13 @@ fn loose_code(answer: &str) -> Option<String> {
     });
     let mut lines = answer.lines().skip_while(|l| !START.is_match(l)).peekable();
     lines.peek()?;
-    let code: Vec<&str> = lines.take_while(|l| GOES_ON.is_match(l)).collect();
-    Some(tidy(&code))
+    let lines: Vec<&str> = lines.collect();
+    let code: Vec<&str> = lines
+        .iter()
+        .copied()
+        .take_while(|l| GOES_ON.is_match(l))
+        .collect();
+    Some((tidy(&code), code.len() == lines.len()))
 }
 
 /// Code between single backticks.
@@ -414,11 +431,39 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_cut_until_it_is_whole() {
+        let whole = [
+            "```python\nCODE\n```",
+            "```python\nCODE\n```\nThis adds",
+            "~~~\nCODE\n~~~\nFor exam",
+            "CODE\n\nThis function adds",
+            "```python\ndef plus(a, b):\n    return a + b\n```\nHere",
+        ];
+        for text in whole {
+            assert!(!is_cut(&text.replace("CODE", ADD), "add"), "{text}");
+        }
+        let cut = [
+            "",
+            "To add two numbers, you",
+            "```python\nCODE",
+            "```python\nCODE\n\n# Tests\nassert add(1,",
+            "```bash\npip install add\n```\nThen write",
+            "```python\nCODE\n```\nShorter:\n```python\nadd = lambda",
+            "CODE\n\nprint(add(",
+            "CODE",
+        ];
+        for text in cut {
+            assert!(is_cut(&text.replace("CODE", ADD), "add"), "{text}");
+        }
+    }
+
+    #[test]
     fn no_text_panics_wherever_it_is_cut() {
         let text = "代码：```python\n\u{3000}>>> def add(a, b):\n...     return a + b\n```~~~ `x` \r\n```é";
         for (at, _) in text.char_indices() {
             let _ = extract(&text[..at], "add");
             let _ = extract(&text[at..], "add");
+            let _ = (is_cut(&text[..at], "add"), is_cut(&text[at..], "add"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The numbers of a text: digits, English words, and Chinese numerals, told from names, versions,
 //! ordinals, and list markers.
 
+use super::markup::plain;
 use crate::text::{chinese_digit, chinese_number, chinese_unit, is_cjk, normalize, number_word};
 
 /// A number in a text.
@@ -22,7 +23,7 @@ pub(super) struct Found {
 
 /// The numbers of a text in order; the weak ones only if there are no others.
 pub(super) fn numbers(text: &str) -> Vec<Found> {
-    let lines: Vec<String> = text
+    let lines: Vec<String> = plain(text)
         .lines()
         .map(normalize)
         .filter(|line| !line.is_empty())

@@ -1,0 +1,140 @@
+//! A copy of a PEFT folder at another scale: the same matrices, with `lora_alpha` carrying the
+//! factor, so that every program that loads the folder applies it.
+//!
+//! The update is `alpha / r * B A x`, or `alpha / sqrt(r) * B A x` for rank-stabilized LoRA: either
+//! way it grows with alpha. Every other key of the configuration stays as it was written.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Number, Value};
+
+use super::LoraError;
+use super::adapter::{CONFIG, TRAINED_ON, WEIGHTS};
+use crate::atomic_file;
+
+/// Writes the adapter in `from` to the folder `to`, which is replaced at once if it is there.
+/// `scale` multiplies `lora_alpha` and every entry of `alpha_pattern`.
+///
+/// # Errors
+/// `from` is no PEFT folder, or `to` cannot be written; an older folder is untouched then.
+pub fn write_scaled(from: &Path, to: &Path, scale: f64) -> Result<(), LoraError> {
+    let path = from.join(CONFIG);
+    let text = fs::read(&path).map_err(io("read", &path))?;
+    let mut config: Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|source| LoraError::Json {
+            path: path.clone(),
+            source,
+        })?;
+    // A file that leaves the key out has PEFT's own default.
+    let alpha = config.entry("lora_alpha").or_insert(Value::Null);
+    if alpha.is_null() {
+        *alpha = 8.into();
+    }
+    scaled(alpha, scale);
+    if let Some(Value::Object(pattern)) = config.get_mut("alpha_pattern") {
+        pattern.values_mut().for_each(|alpha| scaled(alpha, scale));
+    }
+    let config = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
+    atomic_file::write_folder(to, |aside| {
+        let place = aside.join(CONFIG);
+        fs::write(&place, config).map_err(io("write", &place))?;
+        let weights = from.join(WEIGHTS);
+        fs::copy(&weights, aside.join(WEIGHTS)).map_err(io("copy", &weights))?;
+        let trained_on = from.join(TRAINED_ON);
+        if trained_on.is_file() {
+            fs::copy(&trained_on, aside.join(TRAINED_ON)).map_err(io("copy", &trained_on))?;
+        }
+        Ok(())
+    })
+}
+
+/// A whole number stays one, and a product that is none keeps six digits: 16 at 0.7 is 11.2.
+fn scaled(alpha: &mut Value, scale: f64) {
+    let Some(old) = alpha.as_f64() else { return };
+    let new: f64 = format!("{:.5e}", old * scale)
+        .parse()
+        .unwrap_or(old * scale);
+    *alpha = if new.fract() == 0.0 && new.abs() < 1e15 {
+        Value::from(new as i64)
+    } else {
+        Number::from_f64(new).map_or(Value::Null, Value::Number)
+    };
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LoraError {
+    move |source| LoraError::Io {
+        action,
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lora::Adapter;
+    use crate::run::testing::{adapter_folder, fixture, session};
+
+    fn alpha(folder: &Path) -> (Value, Value) {
+        let text = fs::read(folder.join(CONFIG)).unwrap();
+        let config: Value = serde_json::from_slice(&text).unwrap();
+        (
+            config["lora_alpha"].clone(),
+            config["alpha_pattern"].clone(),
+        )
+    }
+
+    #[test]
+    fn the_matrices_stay_and_their_scale_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("best");
+        let session = session();
+        let model = session.decoder.config();
+        let whole = Adapter::read(&adapter_folder("good"), model).unwrap();
+        for scale in [1.0, 0.7, 0.5] {
+            write_scaled(&adapter_folder("good"), &to, scale).unwrap();
+            let copy = Adapter::read(&to, model).unwrap();
+            for (module, pair) in &whole.modules {
+                let found = &copy.modules[module];
+                assert_eq!((&found.a, &found.b), (&pair.a, &pair.b));
+                assert!((f64::from(found.scale) - scale * f64::from(pair.scale)).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn alphas_of_single_modules_are_scaled_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = fixture("adapters/tiny-llama/rslora_patterns");
+        write_scaled(&from, folder.path(), 0.5).unwrap();
+        let (was, is) = (alpha(&from), alpha(folder.path()));
+        assert_eq!(is.0.as_f64().unwrap(), was.0.as_f64().unwrap() * 0.5);
+        let patterns = was.1.as_object().unwrap();
+        assert!(!patterns.is_empty());
+        for (module, alpha) in patterns {
+            assert_eq!(
+                is.1[module].as_f64().unwrap(),
+                alpha.as_f64().unwrap() * 0.5
+            );
+        }
+    }
+
+    /// vLLM and PEFT read a whole number where there is one.
+    #[test]
+    fn a_product_is_written_as_people_would() {
+        for (alpha, scale, expected) in [(16, 0.5, "8"), (16, 0.7, "11.2"), (3, 0.1, "0.3")] {
+            let mut value = Value::from(alpha);
+            scaled(&mut value, scale);
+            assert_eq!(value.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_no_adapter_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("best");
+        assert!(write_scaled(&folder.path().join("none"), &to, 0.5).is_err());
+        assert!(!to.exists());
+    }
+}
