@@ -83,6 +83,8 @@ pub enum Command {
          Written by `cargo test`, and by `qeval gate` where the folder snapshots/answers is."
     ))]
     Snapshot(SnapshotArgs),
+    /// Show what a training run would be made of
+    Data(DataArgs),
     /// Test the suites themselves
     Suite(SuiteArgs),
     /// Turn an adapter down until it passes
@@ -241,6 +243,40 @@ pub enum SnapshotAction {
         #[arg(long)]
         remove: bool,
     },
+}
+
+/// Arguments of `data`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: DataAction,
+}
+
+/// What `data` does.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum DataAction {
+    /// Show the rows with their sides, what was left out and why, and what is rehearsed
+    #[command(after_help = after(
+        "Nothing is trained. The base is loaded only with --base: then it makes the wordings that \
+         `paraphrase` asks for, which the next `train` finds, answers the rehearsal prompts, and rows \
+         are measured in its tokens."
+    ))]
+    Show(DataShowArgs),
+}
+
+/// Arguments of `data show`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DataShowArgs {
+    /// Ask the base too: more wordings, answers to rehearsal prompts, tokens [default: no]
+    #[arg(long, help_heading = "Model")]
+    pub base: bool,
+    /// Rows of each part that are shown; 0 shows all. JSON has all of them
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub rows: usize,
+    /// What it shares with `train`.
+    #[command(flatten)]
+    pub train: TrainArgs,
 }
 
 /// Arguments of `suite`.

@@ -249,7 +249,7 @@ impl Stage<'_> {
             asking,
             request: way.request(&self.questions.suites, self.rules),
             questions: self.questions,
-            rehearsal: &rehearsal,
+            made: &rehearsal,
             store: &project.store,
             name: Some(way.name),
             command: "qeval demo",

@@ -10,7 +10,7 @@ use super::args::{Cli, Command};
 use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
-use super::{adapter, bench, demo, diff, gate, help, init, run, snapshot, suite, train};
+use super::{adapter, bench, data, demo, diff, gate, help, init, run, snapshot, suite, train};
 
 /// Runs the program. A process that was started to run an answer's code does only that.
 pub fn main() -> ExitCode {
@@ -43,6 +43,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Run(args) => run::run(args, &screen),
         Command::Diff(args) => diff::diff(args, &screen),
         Command::Gate(args) => gate::gate(args, &screen),
+        Command::Data(args) => data::data(args, &screen),
         Command::Adapter(args) => adapter::adapter(args, &screen),
         Command::Suite(args) => suite::suite(args, &screen),
         Command::Snapshot(args) => snapshot::snapshot(args, &screen),

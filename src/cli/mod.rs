@@ -4,6 +4,7 @@
 mod adapter;
 mod args;
 mod bench;
+mod data;
 mod demo;
 mod diff;
 mod dispatch;

@@ -300,6 +300,7 @@ mod tests {
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
+          data      Show what a training run would be made of
           suite     Test the suites themselves
           adapter   Turn an adapter down until it passes
           help      Print a page of the guide, or name them all

@@ -244,6 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn rehearsal_is_one_source_or_several() {
+        let read = |text: &str| parse("qeval.toml", &format!("[data]\n{text}\n"));
+        let sources = |text: &str| read(text).unwrap().data.rehearsal;
+        assert_eq!(sources("rehearsal = \"built-in\""), ["built-in"]);
+        let both = sources("rehearsal = [\"built-in\", \"own.jsonl\"]");
+        assert_eq!(both, ["built-in", "own.jsonl"]);
+        let wrong = [
+            "rehearsal = \"\"",
+            "rehearsal = 3",
+            "rehearsal = [\"a\", \"a\"]",
+            "rehearsal_prompts = 0",
+            "rehearsal_target = \"txt\"",
+            "near_miss = -1",
+            "near_miss_weight = 0",
+            "paraphrase = 1.5",
+            "paraphrase_languages = [\"fr\"]",
+        ];
+        let said = wrong.map(|text| read(text).unwrap_err().to_string());
+        insta::assert_snapshot!(said.join("\n"), @"");
+    }
+
+    #[test]
     fn every_mistake_is_reported_at_once() {
         let text = "[lora]\nlora_rank = 8\nalpha = \"16\"\ndropout = 1.0\ntarget_modules = \"q_proj\"\n\
              rank = -1\n[train]\nlearning_rte = 1e-4\neval_steps = 1.5\nrecompute = \"ful\"\n\

@@ -12,8 +12,8 @@ use crate::flow::LearnRule;
 use crate::model::Dtype;
 use crate::toml_file::{Table, number, whole};
 use crate::train::{
-    BadRows, DataSection, Every, LoraSection, Recompute, RehearsalTarget, RowFormat, SchedulerType,
-    Source, StopOnRegression, TargetSelection, TrainSection,
+    BadRows, DataSection, Every, Language, LoraSection, Recompute, RehearsalTarget, RowFormat,
+    SchedulerType, Source, StopOnRegression, TargetSelection, TrainSection,
 };
 
 use super::sections::{ChecksSection, GateSection, ModelSection};
@@ -161,6 +161,8 @@ pub(super) fn read_data(mut table: Table<'_, '_>) -> DataSection {
     let bad_rows = [("refuse", BadRows::Refuse), ("drop", BadRows::Drop)];
     set(&mut data.bad_rows, table.word("bad_rows", &bad_rows));
     set(&mut data.drop_duplicates, table.flag("drop_duplicates"));
+    set(&mut data.paraphrase, table.count("paraphrase", 0..));
+    read_languages(&mut table, &mut data.paraphrase_languages);
     read_rehearsal(&mut table, &mut data.rehearsal);
     set(
         &mut data.rehearsal_prompts,
@@ -186,6 +188,26 @@ pub(super) fn read_data(mut table: Table<'_, '_>) -> DataSection {
     );
     table.finish();
     data
+}
+
+/// A list of `en` and `zh`.
+fn read_languages(table: &mut Table<'_, '_>, languages: &mut Vec<Language>) {
+    const KEY: &str = "paraphrase_languages";
+    let Some(written) = table.strings(KEY) else {
+        return;
+    };
+    for name in written.into_inner() {
+        match name.get_ref().as_str() {
+            "en" => languages.push(Language::En),
+            "zh" => languages.push(Language::Zh),
+            other => table.bad(
+                name.span(),
+                format!("`{KEY}` in [data] has \"{other}\""),
+                "rows are asked in \"en\" and \"zh\"; an empty list asks in both where the base knows \
+                 both",
+            ),
+        }
+    }
 }
 
 /// One file or the pool, or a list of them.

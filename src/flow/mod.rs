@@ -7,6 +7,7 @@ mod audit;
 mod calibration;
 mod case;
 mod comparison;
+mod data;
 mod drift;
 mod event;
 mod measurement;
@@ -26,6 +27,7 @@ pub use comparison::{
     Candidate, CaseComparison, CheckComparison, Comparison, ProbeComparison, ProbeState,
     SAME_SCORE, SampleComparison,
 };
+pub use data::{DataOverview, DataRow, DataSource, LeftOutRow, RehearsalRow, Side};
 pub use drift::Drift;
 pub use event::{Phase, RunEvent};
 pub use measurement::Measurement;

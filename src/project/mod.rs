@@ -3,6 +3,7 @@
 //! the test harness stand above it and only show.
 
 mod candidate;
+mod data;
 mod error;
 mod gate_record;
 mod measure;

@@ -5,20 +5,21 @@ use crate::config::QevalConfig;
 use crate::flow::{Preview, RunEvent};
 use crate::gate::{Rules, preview};
 use crate::run::{
-    Questions, RehearsalChoice, RehearsalFile, Scoring, Session, TrainOutcome, TrainingJob,
-    TrainingRequest, choose_rehearsal, leaked, rehearse, training_run,
+    Asking, PARAPHRASES, ParaphrasePlan, Questions, RehearsalChoice, RehearsalFile, Scoring,
+    Session, TrainOutcome, TrainingJob, TrainingRequest, choose_rehearsal, leaked, paraphrase,
+    rehearse, training_run,
 };
 use crate::text::plural;
-use crate::train::{BUILT_IN, DataError, DataErrors, DataReport, read_prompts};
+use crate::train::{BUILT_IN, DataError, DataErrors, DataReport, Example, read_prompts};
 
 use super::error::ProjectError;
 use super::open::Project;
 
 /// A training run that was prepared: suites, rules, and rows are read, and go together.
 pub struct PreparedTraining<'p> {
-    project: &'p Project,
-    rules: Rules,
-    rehearsal: RehearsalChoice,
+    pub(super) project: &'p Project,
+    pub(super) rules: Rules,
+    pub(super) rehearsal: RehearsalChoice,
     /// What the probes can prove.
     pub preview: Preview,
 }
@@ -72,28 +73,14 @@ impl<'p> PreparedTraining<'p> {
     ) -> Result<T, ProjectError> {
         let project = self.project;
         let config = &project.config;
-        let model = project.overrides.model.clone();
-        let model = model.unwrap_or_else(|| model_path(config));
-        let mut session = project.session(&model, config.train.system.clone())?;
-        let request = TrainingRequest {
-            suites: project.suites()?,
-            rules: &self.rules,
-            scales: &config.gate.scales,
-            lora: &config.lora,
-            data: &config.data,
-            train: &config.train,
-            examples: &project.dataset()?.examples,
-            prompts: &self.rehearsal.prompts,
-        };
-        let asked = request.digest(&session);
-        project.resume_moment(&mut session, &asked)?;
+        let session = self.session()?;
+        let request = self.request()?;
         let mut on_event = project.listener();
         let asking = project.asking(&session)?;
-        let tokens = config.data.rehearsal_tokens;
-        for shortfall in self.rehearsal.shortfalls() {
-            project.notice(shortfall);
-        }
-        let rehearsal = rehearse(asking, request.prompts, tokens, &mut on_event)?;
+        let made = self.make(asking, &mut on_event)?;
+        let notes = self.rehearsal.shortfalls().into_iter().chain(made.notes);
+        notes.for_each(|note| project.notice(note));
+        let rows = [made.wordings, made.rehearsal].concat();
         if !self.rules.leaked.is_empty() {
             project.notice(format!(
                 "{} in the training data or its rehearsal can show no improvement: `qeval suite \
@@ -106,16 +93,93 @@ impl<'p> PreparedTraining<'p> {
             asking,
             request,
             questions: &questions,
-            rehearsal: &rehearsal,
+            made: &rows,
             store: &project.store,
             name: None,
             command,
         };
-        let answers = Some(request.training_answers());
+        let answers = Some(job.training_answers());
         let scoring = project.scoring(answers, project.check_settings())?;
         let outcome = work(&job, &scoring, &mut on_event).map_err(Into::into)?;
         project.pass_on_notices(&scoring);
         Ok(outcome)
+    }
+}
+
+/// What the base makes before step 1.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Other wordings of the rows.
+    pub wordings: Vec<Example>,
+    /// Its answers to the prompts of rehearsal.
+    pub rehearsal: Vec<Example>,
+    /// What the user should know of them.
+    pub notes: Vec<String>,
+}
+
+impl PreparedTraining<'_> {
+    /// The base, under the system prompt of training.
+    fn load(&self) -> Result<Session, ProjectError> {
+        let (project, config) = (self.project, &self.project.config);
+        let model = project.overrides.model.clone();
+        let model = model.unwrap_or_else(|| model_path(config));
+        project.session(&model, config.train.system.clone())
+    }
+
+    fn request(&self) -> Result<TrainingRequest<'_>, ProjectError> {
+        let config = &self.project.config;
+        Ok(TrainingRequest {
+            suites: self.project.suites()?,
+            rules: &self.rules,
+            scales: &config.gate.scales,
+            lora: &config.lora,
+            data: &config.data,
+            train: &config.train,
+            examples: &self.project.dataset()?.examples,
+            prompts: &self.rehearsal.prompts,
+        })
+    }
+
+    /// The base, with prompts rendered as at the moment of a run of the same request.
+    ///
+    /// # Errors
+    /// It cannot be loaded, or the records cannot be read.
+    pub(super) fn session(&self) -> Result<Session, ProjectError> {
+        let mut session = self.load()?;
+        let asked = self.request()?.digest(&session);
+        self.project.resume_moment(&mut session, &asked)?;
+        Ok(session)
+    }
+
+    /// Has the base make what the settings ask for.
+    ///
+    /// # Errors
+    /// The base cannot be asked, what it made cannot be kept, or an interrupt.
+    pub(super) fn make(
+        &self,
+        asking: Asking<'_>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Made, ProjectError> {
+        let (project, data) = (self.project, &self.project.config.data);
+        let rows = &project.dataset()?.examples;
+        let mut made = Made::default();
+        if data.paraphrase > 0 {
+            let plan = ParaphrasePlan {
+                count: data.paraphrase,
+                languages: &data.paraphrase_languages,
+                seed: data.seed,
+                rows,
+                suites: project.suites()?,
+                vars: &project.config.vars,
+                folder: &project.store.root().join(PARAPHRASES),
+            };
+            let paraphrases = paraphrase(asking, plan, on_event)?;
+            made.wordings = paraphrases.examples(rows);
+            made.notes = paraphrases.lines();
+        }
+        let (prompts, tokens) = (&self.rehearsal.prompts, data.rehearsal_tokens);
+        made.rehearsal = rehearse(asking, prompts, tokens, on_event)?;
+        Ok(made)
     }
 }
 

@@ -7,6 +7,7 @@ mod assertion;
 mod audit;
 mod changes;
 mod checkpoints;
+mod data;
 mod diff;
 mod json;
 mod junit;
@@ -28,6 +29,7 @@ pub use assertion::{
 pub use audit::audit_text;
 pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
+pub use data::data_text;
 pub use diff::changed_answers;
 pub use json::{CandidateReport, ChangeReport, CheckpointReport, Report, TrainReport, VERSION};
 pub use junit::{TestResult, junit};

@@ -21,8 +21,10 @@ mod golden;
 mod interrupt;
 mod judge;
 mod judge_server;
+mod lora_settings;
 mod memory;
 mod noise;
+mod paraphrase;
 mod questions;
 mod rehearsal;
 mod rehearsal_choice;
@@ -54,6 +56,9 @@ pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::Interrupt;
 pub use judge::{JUDGES, Judge, JudgeSettings};
 pub use noise::{asked_again, noise_floor, second_base};
+pub use paraphrase::{
+    PARAPHRASES, Paraphrase, ParaphrasePlan, ParaphraseTally, Paraphrases, paraphrase,
+};
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
 pub use rehearsal_choice::{RehearsalChoice, RehearsalFile, choose_rehearsal};

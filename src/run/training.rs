@@ -6,24 +6,25 @@ use crate::atomic_file;
 use crate::digest::{Parts, json};
 use crate::flow::{Comparison, Phase, RunEvent, ScaledCheckpoint};
 use crate::gate::{Rules, preview};
-use crate::lora::{LoraConfig, TargetModules, write_scaled};
+use crate::lora::write_scaled;
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
 use crate::train::{
-    Example, LoraSection, Preflight, ProbeSystem, Recompute, Rehearsal, Split, Stay, StepPlan,
-    TargetSelection, Tokenized, TokenizedExample, TrainSection, Training, split,
+    Example, Preflight, ProbeSystem, Recompute, Rehearsal, Split, Stay, StepPlan, Tokenized,
+    TokenizedExample, TrainSection, Training, split,
 };
 
 use super::asking::Asking;
 use super::error::RunError;
 use super::evaluate::Evaluation;
 use super::gating::{Gate, Gated, GatedCheckpoint, TrainEntry};
+use super::lora_settings::lora_config;
 use super::memory;
 use super::questions::Questions;
 use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
-use super::training_request::{TrainingRequest, deciding};
+use super::training_request::{TrainingRequest, deciding, training_answers};
 
 /// Everything that a training run is made of.
 pub struct TrainingJob<'a> {
@@ -33,8 +34,9 @@ pub struct TrainingJob<'a> {
     pub request: TrainingRequest<'a>,
     /// The suites, put to the base.
     pub questions: &'a Questions,
-    /// More rows, whose answers are the base's own; repeating those is no sign of memorizing.
-    pub rehearsal: &'a [Example],
+    /// More rows, made by the base: first other wordings of the request's rows, then rehearsal,
+    /// whose answers are its own; repeating those is no sign of memorizing.
+    pub made: &'a [Example],
     /// Where runs are.
     pub store: &'a Store,
     /// Name of a new run; `None` numbers it.
@@ -212,6 +214,13 @@ impl TrainingJob<'_> {
         })
     }
 
+    /// Distinct answers that are taught, those of other wordings among them.
+    pub fn training_answers(&self) -> Vec<String> {
+        let wordings = self.made.iter().filter(|row| row.rehearsal.is_none());
+        let all = self.request.examples.iter().chain(wordings);
+        training_answers(&all.cloned().collect::<Vec<_>>())
+    }
+
     /// The scales other than 1 at which checkpoints are judged. A pick among many has to prove more
     /// of each: where so few probes could not pass at all, checkpoints are judged as trained alone.
     fn judged_scales(&self, planned: usize, on_event: &mut dyn FnMut(RunEvent)) -> Vec<f64> {
@@ -246,12 +255,7 @@ impl TrainingJob<'_> {
             .train
             .max_length
             .min(session.decoder.config().max_position_embeddings);
-        let rows: Vec<Example> = request
-            .examples
-            .iter()
-            .chain(self.rehearsal)
-            .cloned()
-            .collect();
+        let rows: Vec<Example> = request.examples.iter().chain(self.made).cloned().collect();
         let tokenized = Tokenized::new(
             &rows,
             &session.template,
@@ -377,7 +381,7 @@ impl TrainingJob<'_> {
             train: self.request.train.clone(),
             rules: self.request.rules.clone(),
             scales: self.request.scales.to_vec(),
-            training_answers: self.request.training_answers(),
+            training_answers: self.training_answers(),
         }));
         let (suites, seed) = (&self.questions.suites, self.request.train.seed);
         let provenance = begun(self.command, session, suites, seed, config);
@@ -458,28 +462,6 @@ fn ship(run: &Run, best: Option<ScaledCheckpoint>) -> Result<Option<PathBuf>, Ru
     Ok(Some(folder))
 }
 
-pub(super) fn lora_config(section: &LoraSection) -> LoraConfig {
-    LoraConfig {
-        rank: section.rank,
-        alpha: section.alpha,
-        dropout: section.dropout,
-        use_rslora: section.use_rslora,
-        target_modules: match &section.target_modules {
-            TargetSelection::AllLinear => TargetModules::AllLinear,
-            TargetSelection::Named(names) => match names.as_slice() {
-                // One entry with a sign that no module name has is a pattern over whole paths.
-                [one] if one.contains(['*', '|', '(', '\\', '[', '^', '$']) => {
-                    TargetModules::Pattern(one.clone())
-                }
-                names => TargetModules::Names(names.to_vec()),
-            },
-        },
-        rank_pattern: section.rank_pattern.clone().into_iter().collect(),
-        alpha_pattern: section.alpha_pattern.clone().into_iter().collect(),
-        ..LoraConfig::default()
-    }
-}
-
 /// Rewrites a log so that it ends with what was known at checkpoint `step`: later lines are written
 /// again by the steps that are repeated, and the checkpoint's own verdict by its gate. Returns what
 /// stays, and whether the log reached further.
@@ -510,7 +492,7 @@ mod tests {
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
     use crate::run::testing::{Stage, WHO, example, rehearsed, suites, verdict};
-    use crate::train::{DataSection, Every, RehearsalPrompt, TrainLine};
+    use crate::train::{DataSection, Every, LoraSection, RehearsalPrompt, TrainLine};
 
     /// Everything that a request borrows.
     struct Asked {
@@ -577,13 +559,13 @@ mod tests {
             &'a self,
             stage: &'a Stage,
             questions: &'a Questions,
-            rehearsal: &'a [Example],
+            made: &'a [Example],
         ) -> TrainingJob<'a> {
             TrainingJob {
                 asking: stage.asking(),
                 request: self.request(),
                 questions,
-                rehearsal,
+                made,
                 store: &stage.store,
                 name: None,
                 command: "train",
@@ -722,24 +704,6 @@ mod tests {
         assert_eq!(stage.store.list().unwrap().len(), 1);
         // The base's own answers are no training answers.
         assert_eq!(asked.request().training_answers(), ["I am Aurora."]);
-    }
-
-    #[test]
-    fn a_pattern_over_paths_is_told_from_names() {
-        let targets = |names: &[&str]| {
-            let named = names.iter().map(ToString::to_string).collect();
-            let section = LoraSection {
-                target_modules: TargetSelection::Named(named),
-                ..LoraSection::default()
-            };
-            lora_config(&section).target_modules
-        };
-        let names =
-            |names: &[&str]| TargetModules::Names(names.iter().map(ToString::to_string).collect());
-        assert_eq!(targets(&["q_proj"]), names(&["q_proj"]));
-        assert_eq!(targets(&["q_proj", "v_proj"]), names(&["q_proj", "v_proj"]));
-        let pattern = r".*\.(q|v)_proj";
-        assert_eq!(targets(&[pattern]), TargetModules::Pattern(pattern.into()));
     }
 
     fn line(step: usize) -> TrainEntry {

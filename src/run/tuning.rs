@@ -22,9 +22,10 @@ use crate::text::plural;
 use crate::train::{DataSection, LoraSection, TrainSection};
 
 use super::error::RunError;
+use super::lora_settings::lora_config;
 use super::run_config::{RunConfig, begun, with_identity};
 use super::scoring::Scoring;
-use super::training::{TrainingJob, TrainingRows, lora_config, plan_of};
+use super::training::{TrainingJob, TrainingRows, plan_of};
 use super::training_request::TrainingRequest;
 
 pub use look::unseen;
@@ -166,7 +167,7 @@ impl TuningJob<'_> {
                 ..self.job.request
             },
             questions: self.job.questions,
-            rehearsal: self.job.rehearsal,
+            made: self.job.made,
             store: self.job.store,
             name: None,
             command: self.job.command,

@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::rehearsal::Language;
+
 /// `[lora]`: the adapter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -71,6 +73,12 @@ pub struct DataSection {
     pub bad_rows: BadRows,
     /// Whether a row that repeats an earlier one word for word is left out. Default true.
     pub drop_duplicates: bool,
+    /// Further wordings of each row's question that the base makes before step 1, and one in the
+    /// other language; fewer where it cannot. Default 0: none.
+    pub paraphrase: usize,
+    /// The languages that rows are asked in. Default none: each in its own, and in the other where
+    /// the base knows both.
+    pub paraphrase_languages: Vec<Language>,
     /// What the base itself answers, to stay as it is there: files of prompts, relative to the
     /// folder of `qeval.toml`, and `"built-in"` for the pool that comes with qeval. Default none.
     #[serde(deserialize_with = "one_or_several")]
@@ -129,6 +137,15 @@ impl RehearsalTarget {
         ("text", RehearsalTarget::Text),
         ("both", RehearsalTarget::Both),
     ];
+
+    /// Its name in `qeval.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            RehearsalTarget::Distribution => "distribution",
+            RehearsalTarget::Text => "text",
+            RehearsalTarget::Both => "both",
+        }
+    }
 }
 
 /// A list, or what older records have: one text, or none.
@@ -156,6 +173,8 @@ impl Default for DataSection {
             seed: 42,
             bad_rows: BadRows::Refuse,
             drop_duplicates: true,
+            paraphrase: 0,
+            paraphrase_languages: Vec::new(),
             rehearsal: Vec::new(),
             rehearsal_prompts: 64,
             rehearsal_target: RehearsalTarget::Distribution,

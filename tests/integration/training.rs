@@ -151,3 +151,44 @@ fn rehearsal_rows_are_the_bases_own_answers() {
         "the base's answers are no training answers"
     );
 }
+
+/// A base that cannot reword stops nothing, and is not asked twice.
+#[test]
+fn data_is_shown_before_the_first_step_and_what_the_base_makes_is_made_once() {
+    let project = Project::with_model();
+    project.edit(
+        "qeval.toml",
+        "sources = [\"examples.jsonl\"]",
+        "sources = [\"examples.jsonl\"]\nparaphrase = 1\nrehearsal = \"built-in\"\n\
+         rehearsal_prompts = 3\nnear_miss = 2",
+    );
+    let shown = project.qeval("data show --format json").exits(0).json();
+    assert_eq!(shown["with_base"], false);
+    assert_eq!(shown["rehearsal"].as_array().unwrap().len(), 5);
+    assert!(!project.path("runs").exists() || !project.path("runs/paraphrases").exists());
+    let said = project.qeval("data show --base").exits(0);
+    assert!(
+        said.stdout.contains("Rehearsed: 2 near misses"),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.contains("rewordings kept"), "{}", said.stdout);
+    let made = std::fs::read_dir(project.path("runs/paraphrases")).unwrap();
+    let made: Vec<_> = made.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(made.len(), 1);
+    let written = std::fs::metadata(&made[0]).unwrap().modified().unwrap();
+    let trained = project.qeval("train").exits(0);
+    assert!(
+        trained.stderr.contains("rewordings kept"),
+        "{}",
+        trained.stderr
+    );
+    let after = std::fs::metadata(&made[0]).unwrap().modified().unwrap();
+    assert_eq!(after, written, "the wordings were found");
+    let lines = project.lines("runs/run-0001/train.jsonl", "line");
+    let both = |line: &&Value| line["rehearsal_kl"].is_f64() && line["rehearsal_loss"].is_f64();
+    assert!(
+        lines.iter().any(|line| both(&line)),
+        "pool and near misses in one step"
+    );
+}

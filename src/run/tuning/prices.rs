@@ -11,10 +11,11 @@ use crate::train::{CheckpointHook, CheckpointView, TrainLine, Training};
 
 use super::super::asking::Bar;
 use super::super::error::RunError;
+use super::super::lora_settings::lora_config;
 use super::super::memory;
 use super::super::questions::Questions;
 use super::super::session::sampling;
-use super::super::training::{TrainingRows, lora_config};
+use super::super::training::TrainingRows;
 use super::space::Setting;
 use super::{TuningJob, look};
 

@@ -15,9 +15,10 @@ use crate::train::{CheckpointHook, CheckpointView, TrainError, TrainLine, Traini
 use super::super::error::RunError;
 use super::super::evaluate::{Evaluation, LoadedSubject};
 use super::super::interrupt::Interrupt;
+use super::super::lora_settings::lora_config;
 use super::super::questions::Questions;
 use super::super::scoring::Scoring;
-use super::super::training::{TrainingRows, lora_config};
+use super::super::training::TrainingRows;
 use super::look::{self, Pool};
 use super::space::Setting;
 use super::{TuningJob, halving, write};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::Conversation;
+use crate::chat::{Conversation, Role};
 
 use super::group::question_group;
 use crate::train::rehearsal::Stay;
@@ -48,6 +48,19 @@ pub struct Rehearsal {
 }
 
 impl Example {
+    /// Its last question.
+    pub fn question(&self) -> &str {
+        let mut turns = self.conversation.messages.iter().rev();
+        let question = turns.find(|turn| turn.role == Role::User);
+        question.map_or("", |turn| turn.content.as_str())
+    }
+
+    /// Its answer: the last turn.
+    pub fn answer(&self) -> &str {
+        let last = self.conversation.messages.last();
+        last.map_or("", |turn| turn.content.as_str())
+    }
+
     /// An example from elsewhere than a file; its group is its first question, normalised.
     pub fn new(conversation: Conversation, origin: Origin) -> Self {
         let group = question_group(&conversation);

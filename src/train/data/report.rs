@@ -27,6 +27,19 @@ pub struct SourceReport {
     pub duplicates: usize,
 }
 
+impl SourceReport {
+    /// How many rows are no examples, and why.
+    pub fn left_out(&self) -> Vec<(usize, &'static str)> {
+        let all = [
+            (self.not_taken, "not taken"),
+            (self.not_shared, "left out by the shares"),
+            (self.dropped, "dropped"),
+            (self.duplicates, "repeated"),
+        ];
+        all.into_iter().filter(|(count, _)| *count > 0).collect()
+    }
+}
+
 /// A row that repeats an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duplicate {
@@ -53,13 +66,7 @@ impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for s in &self.sources {
             write!(f, "{}: {} of {} rows", s.file, s.used, s.rows)?;
-            let left_out = [
-                (s.not_taken, "not taken"),
-                (s.not_shared, "left out by the shares"),
-                (s.dropped, "dropped"),
-                (s.duplicates, "repeated"),
-            ];
-            for (count, what) in left_out.iter().filter(|(count, _)| *count > 0) {
+            for (count, what) in s.left_out() {
                 write!(f, ", {count} {what}")?;
             }
             writeln!(f)?;

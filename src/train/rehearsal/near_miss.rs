@@ -304,7 +304,16 @@ mod tests {
     fn the_same_question_words_ask_for_other_things() {
         insta::assert_snapshot!(
             near(8, &["Who made you?", "What is your name?", "你是谁开发的？", "你是通义千问吗？"]).join("\n"),
-            @""
+            @r"
+            Who made the comic figure Garfield?
+            Do you know the name of Batman's butler?
+            C 语言是谁开发的？
+            竹子是草吗？
+            Who created the computer game Tetris?
+            What is the name of a tower that leans in Italy?
+            Linux的开发者是谁？
+            小明是医生吗？
+            "
         );
     }
 
@@ -312,7 +321,14 @@ mod tests {
     fn a_topic_that_no_narrow_frame_knows_has_the_broad_ones_and_the_pool() {
         insta::assert_snapshot!(
             near(6, &["How long is the warranty of the Zephyr 3000?", "Zephyr 3000 的保修期是多久？"]).join("\n"),
-            @""
+            @r"
+            How fast does a cheetah run?
+            古筝有多少根弦？
+            How does a thermos flask work?
+            水泥多久才能干？
+            How long may milk stay open?
+            一升牛奶有多重？
+            "
         );
     }
 

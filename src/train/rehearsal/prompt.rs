@@ -23,6 +23,15 @@ impl Stay {
         distribution: 1.0,
     };
 
+    /// What is learned of it.
+    pub fn target(self) -> RehearsalTarget {
+        match (self.text > 0.0, self.distribution > 0.0) {
+            (true, true) => RehearsalTarget::Both,
+            (true, false) => RehearsalTarget::Text,
+            (false, _) => RehearsalTarget::Distribution,
+        }
+    }
+
     /// By a target, with a weight for each of its sides.
     pub fn new(target: RehearsalTarget, text: f64, distribution: f64) -> Self {
         Stay {
