@@ -18,5 +18,6 @@ mod run;
 mod snapshot;
 mod suite;
 mod train;
+mod tune;
 
 pub use dispatch::main;

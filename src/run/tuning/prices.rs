@@ -14,7 +14,8 @@ use super::super::error::RunError;
 use super::super::memory;
 use super::super::questions::Questions;
 use super::super::session::sampling;
-use super::super::training::{TrainingRows, lora_config};
+use super::super::training::lora_config;
+use super::super::training_rows::TrainingRows;
 use super::space::Setting;
 use super::{TuningJob, look};
 
