@@ -63,6 +63,17 @@ pub enum Command {
          checkpoint after a crash. Exits 1 when nothing may ship."
     ))]
     Train(TrainArgs),
+    /// Choose settings of training: the most learned of what keeps
+    #[command(after_help = after(
+        "Tries settings by successive halving on one loaded base: all train for a short while, the \
+         better half for twice as long, and so on. The plan is shown first, with its time and \
+         memory, and refused where they do not hold it. [tune] in qeval.toml says what is tried. \
+         Writes the chosen setting beside the configuration (qeval.tuned.toml), and a picture of \
+         what was learned against what was kept. Looks choose and decide nothing: `--confirm`, or \
+         `qeval train qeval.tuned.toml`, does. Goes on where a killed command ended. Exits 1 when \
+         nothing is chosen."
+    ))]
+    Tune(TuneArgs),
     /// Answer the suites, score the answers, and store the records
     #[command(after_help = after(&format!(
         "Goes on where a killed run ended, and never repeats finished work.\n\n{SUBJECTS}"
@@ -154,6 +165,31 @@ pub struct TrainArgs {
     /// Where to store.
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// Arguments of `tune`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TuneArgs {
+    /// What a training run has.
+    #[command(flatten)]
+    pub train: TrainArgs,
+    /// How many settings are tried, the configured one among them [default: `settings` under
+    /// [tune], else 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1024), help_heading = "Tuning")]
+    pub settings: Option<u32>,
+    /// What tuning may take, in full training runs with their gates [default: `budget_runs` under
+    /// [tune], else 6]
+    #[arg(long, value_name = "X", value_parser = above_zero, help_heading = "Tuning")]
+    pub full_runs: Option<f64>,
+    /// What tuning may take, in minutes instead [default: see --full-runs]
+    #[arg(long, value_name = "M", value_parser = above_zero, conflicts_with = "full_runs", help_heading = "Tuning")]
+    pub minutes: Option<f64>,
+    /// Show the plan, and try nothing [default: no]
+    #[arg(long, help_heading = "Tuning")]
+    pub plan: bool,
+    /// Train the chosen setting to its end, through the ordinary gate [default: no]
+    #[arg(long, conflicts_with = "plan", help_heading = "Tuning")]
+    pub confirm: bool,
 }
 
 /// Arguments of `run`.
@@ -564,6 +600,16 @@ pub struct StoreArgs {
     /// configuration, else runs]
     #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
+}
+
+/// Reads a number above 0.
+///
+/// # Errors
+/// What it is not.
+pub fn above_zero(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    let fits = number.filter(|n| n.is_finite() && *n > 0.0);
+    fits.ok_or_else(|| "give a number above 0, such as 6 or 2.5".into())
 }
 
 /// Reads the name of a device.

@@ -10,7 +10,9 @@ use super::args::{Cli, Command};
 use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
-use super::{adapter, bench, data, demo, diff, gate, help, init, run, snapshot, suite, train};
+use super::{
+    adapter, bench, data, demo, diff, gate, help, init, run, snapshot, suite, train, tune,
+};
 
 /// Runs the program. A process that was started to run an answer's code does only that.
 pub fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Init(args) => init::init(args, &screen),
         Command::Demo(args) => demo::demo(args, &screen),
         Command::Train(args) => train::train(args, &screen),
+        Command::Tune(args) => tune::tune(args, &screen),
         Command::Run(args) => run::run(args, &screen),
         Command::Diff(args) => diff::diff(args, &screen),
         Command::Gate(args) => gate::gate(args, &screen),

@@ -19,5 +19,6 @@ mod run;
 mod snapshot;
 mod suite;
 mod train;
+mod tune;
 
 pub use dispatch::main;

@@ -296,6 +296,7 @@ mod tests {
           init      Write a commented qeval.toml, the built-in suites, and sample data into a folder
           demo      Show the whole loop on a real small model, with no other set-up
           train     Train; every checkpoint goes through the suites
+          tune      Choose settings of training: the most learned of what keeps
           run       Answer the suites, score the answers, and store the records
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI

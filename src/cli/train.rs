@@ -14,6 +14,14 @@ use super::output::Screen;
 /// # Errors
 /// Whatever stops it; finished checkpoints and answers are on disk.
 pub fn train(args: &TrainArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    Ok(trained(args, screen)?.1)
+}
+
+/// As [`train`], with what the run came to.
+///
+/// # Errors
+/// As [`train`].
+pub fn trained(args: &TrainArgs, screen: &Screen) -> Result<(TrainOutcome, Outcome), CliError> {
     let project = screen.open(args.overrides())?;
     let training = PreparedTraining::prepare(&project)?;
     screen.print_text(&training.data_report()?.to_string())?;
@@ -21,7 +29,8 @@ pub fn train(args: &TrainArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let outcome = training.run(&command)?;
     report(screen, &outcome)?;
-    Ok(exit_outcome(&outcome, project.suites()?.is_empty()))
+    let exit = exit_outcome(&outcome, project.suites()?.is_empty());
+    Ok((outcome, exit))
 }
 
 /// Rows of the checkpoint table.

@@ -4,6 +4,7 @@
 //! with a caret, the rule, and the way out. Unknown keys are refused. [`DEFAULT_TOML`] is the commented file
 //! that `qeval init` writes; it spells out every key with its default and effect.
 
+mod edit;
 mod error;
 mod file;
 mod foreign;
@@ -11,6 +12,7 @@ mod keys;
 mod sections;
 mod tune;
 
+pub use edit::with_settings;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
 pub use sections::{ChecksSection, GateSection, ModelSection};

@@ -37,7 +37,7 @@ pub use subject::{AdapterRef, ScaledCheckpoint, Subject};
 #[cfg(test)]
 pub(crate) use tuning::testing as tuning_testing;
 pub use tuning::{
-    TUNING_VERSION, TuneChoice, TuneFailure, TunePlan, TunePoint, TuneRung, TuneSetting, TuneSpent,
-    Tuning,
+    TUNING_VERSION, TuneChoice, TuneFailure, TuneLoss, TunePlan, TunePoint, TuneRung, TuneSetting,
+    TuneSpent, Tuning,
 };
 pub use verdict::*;

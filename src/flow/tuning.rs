@@ -39,7 +39,7 @@ impl TuneSetting {
             .rehearsal_weight
             .map_or(String::new(), |w| format!(" w{w}"));
         format!(
-            "{:e} r{} {}{weight} e{}",
+            "{:.1e} r{} {}{weight} e{}",
             self.learning_rate, self.rank, self.modules, self.num_train_epochs
         )
     }
@@ -122,6 +122,8 @@ pub struct TunePoint {
     pub rung: usize,
     /// Optimizer steps taken.
     pub step: usize,
+    /// Mean training loss over the second half of the rung's steps.
+    pub loss: f64,
     /// Scale of the adapter.
     pub scale: f64,
     /// Mean over the `learn` probes of the look.
@@ -135,15 +137,34 @@ pub struct TunePoint {
 }
 
 impl TunePoint {
-    /// Difference to the base over the `keep` probes; 0 when none was scored.
+    /// Difference to the base over the `keep` probes; 0 when none was scored. Rounded to nine
+    /// digits: what differs in the order of a sum alone is the same.
     pub fn kept(&self) -> f64 {
-        self.keep.as_ref().map_or(0.0, |e| e.difference)
+        let difference = self.keep.as_ref().map_or(0.0, |e| e.difference);
+        // Of -0 too it makes 0.
+        (difference * 1e9).round() / 1e9 + 0.0
+    }
+
+    /// Whether more was learned than the base knows.
+    pub fn has_learned(&self) -> bool {
+        self.learn > self.base_learn
     }
 
     /// Whether no loss is proven and the one that was seen is allowed.
     pub fn keeps(&self, margin: f64) -> bool {
         !self.lost && self.keep.as_ref().is_some_and(|e| e.difference >= -margin)
     }
+}
+
+/// The training loss of a setting in a rung.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TuneLoss {
+    /// Number of the setting.
+    pub setting: usize,
+    /// The rung, counted from 0.
+    pub rung: usize,
+    /// Mean over the second half of the rung's steps, in nats per token.
+    pub loss: f64,
 }
 
 /// A setting whose training came to no number.
@@ -188,6 +209,8 @@ pub struct Tuning {
     pub plan: TunePlan,
     /// Rungs that are finished.
     pub finished: usize,
+    /// How far training came, setting by setting.
+    pub losses: Vec<TuneLoss>,
     /// What was seen, rung by rung.
     pub points: Vec<TunePoint>,
     /// Settings that came to no number.
@@ -205,6 +228,7 @@ impl Tuning {
             version: TUNING_VERSION,
             plan,
             finished: 0,
+            losses: Vec::new(),
             points: Vec::new(),
             failures: Vec::new(),
             spent: TuneSpent::default(),
@@ -284,6 +308,7 @@ pub(crate) mod testing {
             setting,
             rung,
             step: 8 << rung,
+            loss: 1.0 / setting as f64,
             scale,
             learn,
             base_learn: 0.0,
@@ -315,6 +340,10 @@ pub(crate) mod testing {
             num_train_epochs: 2.0,
             steps: 16,
         };
+        let probe = |name: &str| ProbeId {
+            suite: "s".into(),
+            probe: name.into(),
+        };
         let rung = |share: f64, settings: usize| TuneRung {
             share,
             settings,
@@ -325,12 +354,12 @@ pub(crate) mod testing {
             settings: (1..=settings).map(setting).collect(),
             rungs: vec![rung(0.5, settings), rung(1.0, settings.div_ceil(2))],
             scales: vec![1.0, 0.7],
-            chosen_on: Vec::new(),
+            chosen_on: (0..40).map(|i| probe(&format!("p{i}"))).collect(),
             probes: 100,
             margin: 0.03,
             step_seconds: 0.5,
             answer_seconds: 0.1,
-            answers: 400,
+            answers: (settings + settings.div_ceil(2)) * 2 * 40 + 40,
             full_steps: 16,
             full_answers: 420,
             budget_seconds: 300.0,
@@ -404,6 +433,19 @@ mod tests {
         ];
         let found: Vec<usize> = tuning.frontier().iter().map(|p| p.setting).collect();
         assert_eq!(found, [1]);
+    }
+
+    /// A sum in another order is no better keeper, and neither is the other zero.
+    #[test]
+    fn rounding_puts_nothing_on_the_frontier() {
+        let mut tuning = Tuning::of(plan(3));
+        tuning.points = vec![
+            point(1, 0, 1.0, 0.0, 1e-17),
+            point(2, 0, 1.0, 0.5, -0.0),
+            point(3, 0, 1.0, 0.25, 0.0),
+        ];
+        let found: Vec<usize> = tuning.frontier().iter().map(|p| p.setting).collect();
+        assert_eq!(found, [2]);
     }
 
     #[test]

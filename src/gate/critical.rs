@@ -130,7 +130,11 @@ mod tests {
         assert_eq!(warning(&one, 1, 0.01), None, "said once");
         assert_eq!(lost(&judged(4, 4, 0), 1, 0.01), None, "proven");
         assert_eq!(lost(&judged(2, 2, 1), 1, 0.01), None, "not all of it");
-        assert_eq!(lost(&judged(2, 1, 0), 1, 0.01), None, "the base misses it too");
+        assert_eq!(
+            lost(&judged(2, 1, 0), 1, 0.01),
+            None,
+            "the base misses it too"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod suites;
 #[cfg(test)]
 pub(crate) mod testing;
 mod training;
+mod tuning;
 
 pub use error::ProjectError;
 pub use gate_record::{GatedCandidate, snapshot_context};
@@ -24,3 +25,4 @@ pub use order::Order;
 pub use overrides::Overrides;
 pub use scaling::{ScaleFound, ScaleLook, ScaleSearch};
 pub use training::{PreparedTraining, model_path};
+pub use tuning::Tuned;

@@ -38,6 +38,7 @@ mod stored;
 pub(crate) mod testing;
 mod training;
 mod training_request;
+mod training_rows;
 mod tuning;
 
 pub use ask::ask;
@@ -72,4 +73,4 @@ pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
 pub use training::{TrainOutcome, TrainingJob};
 pub use training_request::{TrainingRequest, training_answers};
-pub use tuning::{Setting, TUNING_FILE, TuneBudget, TuneOutcome, TuningConfig, TuningJob, unseen};
+pub use tuning::{Setting, TuneBudget, TuneOutcome, TuningConfig, TuningJob, unseen};

@@ -9,10 +9,7 @@ use crate::gate::{Rules, preview};
 use crate::lora::write_scaled;
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
-use crate::train::{
-    Example, Preflight, ProbeSystem, Recompute, Rehearsal, Split, Stay, StepPlan, Tokenized,
-    TokenizedExample, TrainSection, Training, split,
-};
+use crate::train::{Example, Recompute, Rehearsal, Stay, Tokenized, Training};
 
 use super::asking::Asking;
 use super::error::RunError;
@@ -25,6 +22,7 @@ use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
 use super::training_request::{TrainingRequest, deciding, training_answers};
+use super::training_rows::{TrainingRows, plan_of};
 
 /// Everything that a training run is made of.
 pub struct TrainingJob<'a> {
@@ -90,30 +88,6 @@ impl TrainOutcome {
         let of = |gated: Gated<'_>| self.run.checkpoint_folder(gated.at.step);
         self.shipped.clone().or_else(|| self.shown().map(of))
     }
-}
-
-/// The rows of a run as token ids.
-pub(super) struct TrainingRows {
-    /// All of them, as read.
-    pub rows: Vec<Example>,
-    /// The same as token ids.
-    pub tokenized: Tokenized,
-    /// Which of them are learned, and which are validated on.
-    pub sides: Split,
-    /// Those to learn, and after them those to stay at, with the base's distributions.
-    pub examples: Vec<TokenizedExample>,
-    /// Those to validate on.
-    pub validation: Vec<TokenizedExample>,
-}
-
-/// The steps over so many rows.
-pub(super) fn plan_of(rows: usize, train: &TrainSection) -> StepPlan {
-    StepPlan::new(
-        rows,
-        train.examples_per_step(),
-        train.num_train_epochs,
-        train.seed,
-    )
 }
 
 impl TrainingJob<'_> {
@@ -223,7 +197,11 @@ impl TrainingJob<'_> {
 
     /// The scales other than 1 at which checkpoints are judged. A pick among many has to prove more
     /// of each: where so few probes could not pass at all, checkpoints are judged as trained alone.
-    fn judged_scales(&self, planned: usize, on_event: &mut dyn FnMut(RunEvent)) -> Vec<f64> {
+    pub(super) fn judged_scales(
+        &self,
+        planned: usize,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Vec<f64> {
         let others = self.request.scales.iter().copied();
         let others: Vec<f64> = others.filter(|scale| *scale != 1.0).collect();
         let suites = &self.questions.suites;
@@ -242,85 +220,6 @@ impl TrainingJob<'_> {
             1 + others.len(),
         )));
         Vec::new()
-    }
-
-    /// Reads the rows as token ids, and finds what the run would silently not do.
-    ///
-    /// # Errors
-    /// What the preflight or the gate's preview refuses.
-    pub(super) fn rows(&self) -> Result<TrainingRows, RunError> {
-        let session = self.asking.session;
-        let request = &self.request;
-        let max_length = request
-            .train
-            .max_length
-            .min(session.decoder.config().max_position_embeddings);
-        let rows: Vec<Example> = request.examples.iter().chain(self.made).cloned().collect();
-        let tokenized = Tokenized::new(
-            &rows,
-            &session.template,
-            &session.tokenizer,
-            session.system.as_deref(),
-            max_length,
-        );
-        // Rehearsal rows come last and are never validated on: there is nothing to learn in them.
-        let anchors = tokenized.examples.len() - tokenized.learned();
-        let groups = &tokenized.groups()[..tokenized.learned()];
-        let mut sides = split(groups, request.data.validation_ratio, request.data.seed);
-        let learned = groups.len();
-        sides.train.extend(learned..learned + anchors);
-        self.preflight_of(&rows, &tokenized, &sides)?;
-        if !self.questions.suites.is_empty() {
-            preview(&self.questions.suites, request.rules).map_err(RunError::Gate)?;
-        }
-        let pick = |places: &[usize]| {
-            places
-                .iter()
-                .map(|&i| tokenized.examples[i].clone())
-                .collect::<Vec<_>>()
-        };
-        let validation = pick(&sides.validation);
-        let examples = pick(&sides.train)
-            .into_iter()
-            .map(|e| e.anchored(&session.decoder))
-            .collect::<Result<_, _>>()?;
-        Ok(TrainingRows {
-            rows,
-            tokenized,
-            sides,
-            examples,
-            validation,
-        })
-    }
-
-    /// Finds what a run over rows that were read before would silently not do.
-    ///
-    /// # Errors
-    /// What the preflight refuses.
-    pub(super) fn preflight(&self, rows: &TrainingRows) -> Result<(), RunError> {
-        self.preflight_of(&rows.rows, &rows.tokenized, &rows.sides)
-    }
-
-    fn preflight_of(
-        &self,
-        rows: &[Example],
-        tokenized: &Tokenized,
-        sides: &Split,
-    ) -> Result<(), RunError> {
-        let plan = plan_of(sides.train.len(), self.request.train);
-        let probes = self.probe_systems();
-        Preflight {
-            data: self.request.data,
-            train: self.request.train,
-            examples: rows,
-            tokenized,
-            split: sides,
-            plan: &plan,
-            system: &self.asking.session.effective_system.text,
-            probes: &probes,
-        }
-        .check()
-        .map_err(|e| RunError::Preflight(e.findings.iter().map(ToString::to_string).collect()))
     }
 
     /// Digest of all that decides the result.
@@ -389,19 +288,6 @@ impl TrainingJob<'_> {
         let suites = serde_json::to_vec(&self.questions.suites).unwrap_or_default();
         atomic_file::write(&run.folder().join(SUITES_FILE), suites).map_err(RecordError::from)?;
         Ok(run)
-    }
-
-    fn probe_systems(&self) -> Vec<ProbeSystem> {
-        let usual = &self.asking.session.effective_system.text;
-        let suites = self.questions.suites.iter();
-        suites
-            .flat_map(|s| s.probes.iter().map(move |p| (s, p)))
-            .map(|(suite, probe)| ProbeSystem {
-                suite: suite.name.clone(),
-                probe: probe.id.clone(),
-                system: probe.system.clone().unwrap_or_else(|| usual.clone()),
-            })
-            .collect()
     }
 
     /// What stays in memory. All plans give the same bits, so this may differ on resume.
@@ -492,7 +378,7 @@ mod tests {
     use crate::gate::Rules;
     use crate::run::rehearsal::rehearse;
     use crate::run::testing::{Stage, WHO, example, rehearsed, suites, verdict};
-    use crate::train::{DataSection, Every, LoraSection, RehearsalPrompt, TrainLine};
+    use crate::train::{DataSection, Every, LoraSection, RehearsalPrompt, TrainLine, TrainSection};
 
     /// Everything that a request borrows.
     struct Asked {

@@ -25,8 +25,9 @@ use super::error::RunError;
 use super::lora_settings::lora_config;
 use super::run_config::{RunConfig, begun, with_identity};
 use super::scoring::Scoring;
-use super::training::{TrainingJob, TrainingRows, plan_of};
+use super::training::TrainingJob;
 use super::training_request::TrainingRequest;
+use super::training_rows::{TrainingRows, plan_of};
 
 pub use look::unseen;
 pub use space::Setting;
@@ -36,10 +37,7 @@ use look::Pool;
 use rung::RungWork;
 
 /// File of a tuning run with its [`Tuning`].
-pub const TUNING_FILE: &str = "tuning.json";
-/// Scales at which every adapter is looked at. An adapter that overshoots and is turned down keeps
-/// as much as one that was trained to less, and costs no training.
-const SCALES: [f64; 3] = [1.0, 0.7, 0.5];
+const TUNING_FILE: &str = "tuning.json";
 
 /// What tuning may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,7 +111,7 @@ impl TuningJob<'_> {
         let rehearses = rows.examples.iter().any(|e| e.rehearsal.is_some());
         let settings = space::settings(self.asked, &configured, rehearses, seed)?;
         for (place, setting) in settings.iter().enumerate() {
-            self.check(place + 1, setting, &rows)?;
+            self.check(place + 1, setting, &rows, rehearses)?;
         }
         let identity = self.identity(&rows, &settings);
         let found = with_identity(job.store.list()?, &identity)?;
@@ -175,10 +173,16 @@ impl TuningJob<'_> {
     }
 
     /// Refuses a setting whose full run would be refused, before anything is computed.
-    fn check(&self, number: usize, setting: &Setting, rows: &TrainingRows) -> Result<(), RunError> {
+    fn check(
+        &self,
+        number: usize,
+        setting: &Setting,
+        rows: &TrainingRows,
+        rehearses: bool,
+    ) -> Result<(), RunError> {
         let config = self.job.asking.session.decoder.config();
         let named = |error: &dyn std::fmt::Display| {
-            let label = self.described(number, setting, rows, true).label();
+            let label = self.described(number, setting, rows, rehearses).label();
             RunError::Tune(format!(
                 "setting {number} of [tune] ({label}) cannot be trained: {error}"
             ))
@@ -223,18 +227,20 @@ impl TuningJob<'_> {
             .enumerate()
             .map(|(place, setting)| self.described(place + 1, setting, rows, rehearses))
             .collect();
+        let scales = self.job.request.scales;
         let probes = pool.first(pool.len().min(LEAST_PROBES));
         let prices = Prices {
             step: self.step_seconds(rows)?,
             answer: self.answer_seconds(&probes)?,
-            scales: SCALES.len(),
+            scales: scales.len(),
         };
         let questions = self.job.questions;
         let gate: usize = questions.all.iter().map(|q| questions.samples(q)).sum();
         let full_steps = described[0].steps;
         let gates = self.job.request.train.gate_every().times(full_steps).len();
-        // The base answers once, each checkpoint of its own.
-        let full_answers = (gates + 1) * gate;
+        let judged = 1 + self.job.judged_scales(gates, &mut |_| {}).len();
+        // The base answers once, each checkpoint at each scale.
+        let full_answers = (gates * judged + 1) * gate;
         let full_seconds = full_steps as f64 * prices.step + full_answers as f64 * prices.answer;
         let budget = match self.budget {
             TuneBudget::Runs(runs) => runs * full_seconds,
@@ -254,7 +260,7 @@ impl TuningJob<'_> {
         }
         Ok(TunePlan {
             settings: described,
-            scales: SCALES.to_vec(),
+            scales: scales.to_vec(),
             chosen_on: pool.first(rungs.last().map_or(0, |last| last.probes)),
             probes: questions.suites.iter().map(|s| s.probes.len()).sum(),
             margin: self.job.request.rules.margin,
@@ -284,7 +290,7 @@ impl TuningJob<'_> {
             let steps = totals.iter().min().copied().unwrap_or(0);
             return RunError::Tune(format!(
                 "a run of {} is too short to be halved: the first rung would have less than two\n  \
-                 Raise num_train_epochs, or lower gradient_accumulation_steps under [train].",
+                 Raise num_train_epochs, under [tune] too, or lower gradient_accumulation_steps.",
                 plural(steps, "step"),
             ));
         };
@@ -326,7 +332,7 @@ impl TuningJob<'_> {
         let mut parts = Parts::new("tuning")
             .part("configured", self.job.identity(&rows.tokenized))
             .part("budget", budget)
-            .part("scales", json(&SCALES));
+            .part("scales", json(&self.job.request.scales));
         for setting in settings {
             parts = parts.part("lora", json(&setting.lora)).part(
                 "train",
@@ -380,7 +386,7 @@ fn refuse_without_goals(pool: &Pool) -> Result<(), RunError> {
 fn chosen(tuning: &Tuning) -> Option<TuneChoice> {
     let last = tuning.plan.rungs.len().checked_sub(1)?;
     let margin = tuning.plan.margin;
-    let fit = |p: &&TunePoint| p.rung == last && p.keeps(margin) && p.learn > p.base_learn;
+    let fit = |p: &&TunePoint| p.rung == last && p.keeps(margin) && p.has_learned();
     let points = tuning.points.iter().filter(fit);
     let best = points.min_by(|a, b| halving::better(a, b, margin))?;
     Some(TuneChoice {

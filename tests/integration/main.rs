@@ -43,3 +43,5 @@ mod sandbox;
 mod support;
 /// When training ends, and what it keeps.
 mod training;
+/// Settings that are tried, and the one that is chosen.
+mod tune;

@@ -13,7 +13,7 @@ use crate::flow::{TunePoint, TuneRung, TuneSetting};
 /// Fewest optimizer steps of a setting's first rung: the rate of the very first may be 0.
 const LEAST_STEPS: usize = 2;
 /// Fewest probes of a look.
-pub const LEAST_PROBES: usize = 32;
+pub const LEAST_PROBES: usize = 24;
 /// Probes of the last look where as many are there; fewer where time is short.
 const MOST_PROBES: usize = 120;
 /// The fewest that are asked for the sake of a longer first rung.
@@ -138,7 +138,9 @@ pub fn plan(
 }
 
 /// Which of two looks is the better, the better one first: no proven loss and one that is allowed,
-/// then no proven loss; then what was learned, then what was kept, then the earlier number.
+/// then no proven loss; then what was learned, then what was kept, then the earlier number, then the
+/// smaller scale. Where two have learned nothing yet the one whose training came farther is better:
+/// by what was kept, short rungs would choose whatever changes nothing.
 ///
 /// A look is at few probes, so a proven loss alone would let pass what loses three times the margin;
 /// and a loss that was merely seen says too little to throw a setting away for good.
@@ -151,9 +153,13 @@ pub fn better(a: &TunePoint, b: &TunePoint, margin: f64) -> std::cmp::Ordering {
     class(a)
         .cmp(&class(b))
         .then(b.learn.total_cmp(&a.learn))
-        .then(b.kept().total_cmp(&a.kept()))
+        .then(match a.has_learned() {
+            // Both have learned as much: the base is the same.
+            true => b.kept().total_cmp(&a.kept()),
+            false => a.loss.total_cmp(&b.loss),
+        })
         .then(a.setting.cmp(&b.setting))
-        .then(b.scale.total_cmp(&a.scale))
+        .then(a.scale.total_cmp(&b.scale))
 }
 
 /// The settings of a rung's looks, the best first, each by the best of its scales.
@@ -218,8 +224,8 @@ mod tests {
     fn a_rung_halves_the_settings_and_doubles_the_steps() {
         let rungs = rungs_of(&[64; 16], 4, 120).unwrap();
         let expected = [
-            (0.125, 16, 128, 32),
-            (0.25, 8, 64, 32),
+            (0.125, 16, 128, 24),
+            (0.25, 8, 64, 30),
             (0.5, 4, 64, 60),
             (1.0, 2, 64, 120),
         ];
@@ -227,7 +233,7 @@ mod tests {
         assert_eq!(ends(64, &rungs), [8, 16, 32, 64]);
         // 16 settings in five full runs of steps.
         assert_eq!(rungs.iter().map(|r| r.steps).sum::<usize>(), 5 * 64);
-        let looks = 16 * 3 * 32 + 8 * 3 * 32 + 4 * 3 * 60 + 2 * 3 * 120 + 120;
+        let looks = 16 * 3 * 24 + 8 * 3 * 30 + 4 * 3 * 60 + 2 * 3 * 120 + 120;
         assert_eq!(answers(&rungs, 3), looks);
     }
 
@@ -265,9 +271,14 @@ mod tests {
             ..PRICES
         };
         let rungs = |budget: f64| plan(&[64; 16], 200, &dear, budget).unwrap();
-        let (rich, poor) = (rungs(700.0), rungs(480.0));
-        assert_eq!((rich.len(), rich[rich.len() - 1].probes), (4, 60));
-        assert!(poor[poor.len() - 1].probes < 60 || poor.len() > 4);
+        let shape = |budget: f64| {
+            let rungs = rungs(budget);
+            (rungs.len(), rungs[rungs.len() - 1].probes)
+        };
+        assert_eq!(
+            [650.0, 510.0, 450.0, 418.0].map(shape),
+            [(4, 60), (5, 120), (5, 60), (5, 24)]
+        );
     }
 
     #[test]
@@ -301,6 +312,19 @@ mod tests {
             point(2, 0, 1.0, 0.6, 0.0),
         ]);
         assert_eq!(order, [1, 2]);
+    }
+
+    #[test]
+    fn where_nothing_is_learned_yet_the_lower_loss_goes_on() {
+        // A setting's loss falls with its number here; the first changes nothing.
+        let points = vec![
+            point(1, 0, 1.0, 0.0, 0.0),
+            point(2, 0, 1.0, 0.0, -0.02),
+            point(3, 0, 1.0, 0.0, -0.01),
+            point(4, 0, 1.0, 0.1, -0.02),
+        ];
+        let order: Vec<usize> = ranked(&points, 0, 0.03).iter().map(|p| p.setting).collect();
+        assert_eq!(order, [4, 3, 2, 1]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::super::lora_settings::lora_config;
 use super::super::memory;
 use super::super::questions::Questions;
 use super::super::session::sampling;
-use super::super::training::TrainingRows;
+use super::super::training_rows::TrainingRows;
 use super::space::Setting;
 use super::{TuningJob, look};
 

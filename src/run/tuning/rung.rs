@@ -1,12 +1,13 @@
 //! One rung: its settings train to their share of steps, then all of their adapters are looked at.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::atomic_file::{self, FileError};
 use crate::digest::{self, Parts, json};
-use crate::flow::{AdapterRef, Phase, RunEvent, Subject, TuneFailure, TunePoint, Tuning};
+use crate::flow::{AdapterRef, Phase, RunEvent, Subject, TuneFailure, TuneLoss, TunePoint, Tuning};
 use crate::gate::{Look, Rules, decide};
 use crate::lora::{Adapter, LoadedAdapter};
 use crate::record::{RecordError, RunLock};
@@ -18,7 +19,7 @@ use super::super::interrupt::Interrupt;
 use super::super::lora_settings::lora_config;
 use super::super::questions::Questions;
 use super::super::scoring::Scoring;
-use super::super::training::TrainingRows;
+use super::super::training_rows::TrainingRows;
 use super::look::{self, Pool};
 use super::space::Setting;
 use super::{TuningJob, halving, write};
@@ -116,10 +117,19 @@ impl RungWork<'_> {
             keep: job.keep(),
             rungs: &ends,
         };
-        let done = training.newest()?.unwrap_or(0);
         let until = ends[rung];
+        let of_rung = |l: &TuneLoss| (l.setting, l.rung) == (number, rung);
+        let mut done = training.newest()?.unwrap_or(0);
         if done >= until {
-            return Ok(until);
+            if tuning.losses.iter().any(of_rung) {
+                return Ok(until);
+            }
+            // Killed before its loss was written: these steps are taken again, with the same bits.
+            let last = checkpoint_folder(&training.folder, done);
+            std::fs::remove_dir_all(&last)
+                .map_err(FileError::at("remove", &last))
+                .map_err(RecordError::from)?;
+            done = training.newest()?.unwrap_or(0);
         }
         let label = format!(
             "setting {number} of {}, rung {} of {}",
@@ -136,6 +146,7 @@ impl RungWork<'_> {
         });
         let mut hook = RungHook {
             until,
+            losses: Vec::new(),
             steps: 0,
             seconds: 0.0,
             interrupt: job.asking.interrupt,
@@ -143,6 +154,7 @@ impl RungWork<'_> {
         };
         let end = training.run(&mut hook);
         let (steps, seconds) = (hook.steps, hook.seconds);
+        let late = hook.losses.split_off(hook.losses.len() / 2);
         on_event(RunEvent::End { phase });
         tuning.spent.steps += steps;
         tuning.spent.step_seconds += seconds;
@@ -150,6 +162,12 @@ impl RungWork<'_> {
         if job.asking.interrupt.is_set() {
             return Err(RunError::Interrupted);
         }
+        tuning.losses.retain(|l| !of_rung(l));
+        tuning.losses.push(TuneLoss {
+            setting: number,
+            rung,
+            loss: late.iter().sum::<f64>() / late.len().max(1) as f64,
+        });
         Ok(end.step)
     }
 
@@ -175,11 +193,23 @@ impl RungWork<'_> {
             run: self.lock,
             scoring: self.scoring,
         };
+        // A probe whose texts are weighed is one answer, of several pieces.
+        let pieces = questions.all.iter().map(|question| {
+            let answers = usize::from(questions.checks[question.checks].answer);
+            answers * questions.samples(question) + question.continuation_ids.len()
+        });
+        let pieces: usize = pieces.sum();
         let rules = Rules {
             look: Look::Single,
             chosen_from: 1,
             ..job.request.rules.clone()
         };
+        let losses: BTreeMap<usize, f64> = tuning
+            .losses
+            .iter()
+            .filter(|l| l.rung == rung)
+            .map(|l| (l.setting, l.loss))
+            .collect();
         let candidates: Vec<(usize, usize, f64)> = trained
             .iter()
             .flat_map(|&(number, step)| tuning.plan.scales.iter().map(move |&s| (number, step, s)))
@@ -203,7 +233,7 @@ impl RungWork<'_> {
                 on_event(event);
             };
             let measured = evaluation.run(subjects, &mut counted)?;
-            tuning.spent.answers += answers;
+            tuning.spent.answers += answers * probes.len() / pieces.max(1);
             if answers > 0 {
                 tuning.spent.answer_seconds += started.elapsed().as_secs_f64();
             }
@@ -217,6 +247,7 @@ impl RungWork<'_> {
                     setting,
                     rung,
                     step,
+                    loss: losses.get(&setting).copied().unwrap_or(f64::MAX),
                     scale,
                     learn: learn.mean,
                     base_learn: learn.base_mean.unwrap_or(0.0),
@@ -233,7 +264,7 @@ impl RungWork<'_> {
         &self,
         (number, step, scale): (usize, usize, f64),
     ) -> Result<LoadedSubject, RunError> {
-        let folder = self.folder(number).join(format!("checkpoint-{step}"));
+        let folder = checkpoint_folder(&self.folder(number), step);
         let config = self.tuning_job.job.asking.session.decoder.config();
         let adapter = Adapter::read(&folder, config)?;
         let digest = digest::adapter_folder(&folder)
@@ -254,6 +285,10 @@ impl RungWork<'_> {
     }
 }
 
+fn checkpoint_folder(setting: &Path, step: usize) -> PathBuf {
+    setting.join(format!("checkpoint-{step}"))
+}
+
 /// Ends training at the end of a rung, or when the user wants to stop.
 struct RungHook<'a> {
     until: usize,
@@ -261,6 +296,8 @@ struct RungHook<'a> {
     steps: usize,
     /// Of those steps.
     seconds: f64,
+    /// Of those steps that had labels.
+    losses: Vec<f64>,
     interrupt: &'a Interrupt,
     on_event: &'a mut dyn FnMut(RunEvent),
 }
@@ -280,6 +317,7 @@ impl CheckpointHook for RungHook<'_> {
     fn at_line(&mut self, line: &TrainLine, seconds: f64) -> ControlFlow<String> {
         self.steps += 1;
         self.seconds += seconds;
+        self.losses.extend(line.loss);
         (self.on_event)(RunEvent::Progress {
             phase: Phase::Training,
             more: 1,
