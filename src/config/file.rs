@@ -262,7 +262,63 @@ mod tests {
             "paraphrase_languages = [\"fr\"]",
         ];
         let said = wrong.map(|text| read(text).unwrap_err().to_string());
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        qeval.toml:2:13: `rehearsal` in [data] is empty
+          2 | rehearsal = ""
+            |             ^^
+          rule: `rehearsal` wants "built-in", a file of prompts, or a list of these
+
+        1 error in qeval.toml
+        qeval.toml:2:13: `rehearsal` in [data] is neither a string nor a list
+          2 | rehearsal = 3
+            |             ^
+          rule: `rehearsal` wants "built-in", a file of prompts, or a list of these
+
+        1 error in qeval.toml
+        qeval.toml:2:13: `rehearsal` in [data] names "a" twice
+          2 | rehearsal = ["a", "a"]
+            |             ^^^^^^^^^^
+          rule: a prompt is rehearsed once: name each source once
+
+        1 error in qeval.toml
+        qeval.toml:2:21: `rehearsal_prompts` in [data] is 0
+          2 | rehearsal_prompts = 0
+            |                     ^
+          rule: `rehearsal_prompts` wants a whole number, 1 or more
+
+        1 error in qeval.toml
+        qeval.toml:2:20: `rehearsal_target` in [data] is "txt"
+          2 | rehearsal_target = "txt"
+            |                    ^^^^^
+          rule: `rehearsal_target` wants "distribution", "text", or "both"
+          nearest: `text`
+
+        1 error in qeval.toml
+        qeval.toml:2:13: `near_miss` in [data] is -1
+          2 | near_miss = -1
+            |             ^^
+          rule: `near_miss` wants a whole number, 0 or more
+
+        1 error in qeval.toml
+        qeval.toml:2:20: `near_miss_weight` in [data] is 0
+          2 | near_miss_weight = 0
+            |                    ^
+          rule: `near_miss_weight` wants a number above 0
+
+        1 error in qeval.toml
+        qeval.toml:2:14: `paraphrase` in [data] is the number 1.5
+          2 | paraphrase = 1.5
+            |              ^^^
+          rule: `paraphrase` wants a whole number, 0 or more
+
+        1 error in qeval.toml
+        qeval.toml:2:25: `paraphrase_languages` in [data] has "fr"
+          2 | paraphrase_languages = ["fr"]
+            |                         ^^^^
+          rule: rows are asked in "en" and "zh"; an empty list asks in both where the base knows both
+
+        1 error in qeval.toml
+        "#);
     }
 
     #[test]
