@@ -61,7 +61,7 @@ impl<'p> PreparedTraining<'p> {
         let config = &project.config;
         let model = project.overrides.model.clone();
         let model = model.unwrap_or_else(|| model_path(config));
-        let mut session = project.session(&model, config.train.system.clone())?;
+        let mut session = project.session_to_train(&model, config.train.system.clone())?;
         let request = TrainingRequest {
             suites: project.suites()?,
             rules: &self.rules,

@@ -24,6 +24,7 @@ mod memory;
 mod noise;
 mod questions;
 mod rehearsal;
+mod room;
 mod rubric;
 mod run_config;
 mod sandbox;
@@ -53,6 +54,7 @@ pub use judge::{JUDGES, Judge, JudgeSettings};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
+pub use room::{Demand, may_load};
 pub use rubric::RubricQuestion;
 pub use run_config::{
     EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, evaluation_run, training_run,

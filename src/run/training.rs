@@ -336,7 +336,7 @@ impl TrainingJob<'_> {
     }
 }
 
-fn lora_config(section: &LoraSection) -> LoraConfig {
+pub(super) fn lora_config(section: &LoraSection) -> LoraConfig {
     LoraConfig {
         rank: section.rank,
         alpha: section.alpha,
