@@ -97,6 +97,7 @@ pub fn prompts_are_rendered_as_transformers_does() {
                 _ => Message::user(content),
             }
         });
+        let messages: Vec<Message> = messages.collect();
         let rendered = model.template.render(&Conversation::new(messages), true);
         assert_eq!(rendered.unwrap(), case.rendered);
     }
