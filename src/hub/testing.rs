@@ -9,7 +9,6 @@ use super::reach::proxy;
 /// A hub with one repository, `org/name` at commit `c0ffee`: listing, sizes, ranges. Returns
 /// its address and the paths asked for; `None` where the environment sends local addresses through
 /// a proxy.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub(super) fn local_hub(files: &[(&'static str, String)]) -> Option<(String, Receiver<String>)> {
     if proxy().is_some() {
         eprintln!("skipped: the environment sends local addresses through a proxy");

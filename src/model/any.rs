@@ -3,7 +3,7 @@
 use super::cpu::Cpu;
 use super::decoder::Decoder;
 use super::dtype::Dtype;
-use super::{ModelConfig, ModelError, Weights};
+use super::{Footprint, MemoryOf, ModelConfig, ModelError, Weights};
 #[cfg(feature = "gpu")]
 use crate::gpu::Cuda;
 use crate::half_type::HalfType;
@@ -39,6 +39,18 @@ impl Compute {
         }
     }
 
+    /// The name of a GPU that is there and was not asked for; `None` without the feature `gpu`.
+    pub fn unused_gpu(self) -> Option<String> {
+        match self.device {
+            DeviceChoice::Cpu => Compute {
+                device: DeviceChoice::Auto,
+                ..self
+            }
+            .gpu_name(),
+            DeviceChoice::Auto | DeviceChoice::Gpu(_) => None,
+        }
+    }
+
     #[cfg(feature = "gpu")]
     fn gpu_name(self) -> Option<String> {
         match self.device {
@@ -57,6 +69,9 @@ impl Compute {
         }
     }
 }
+
+/// What may refuse a place before anything is loaded there.
+pub type MayLoad<'a> = &'a (dyn Fn(MemoryOf) -> Result<(), ModelError> + Sync);
 
 /// A loaded base model.
 pub enum Model {
@@ -79,50 +94,65 @@ pub enum ModelRef<'a> {
 
 impl Model {
     /// Reads every weight into the memory of the device that is chosen. Returns also why a
-    /// GPU was passed over, where that may surprise.
+    /// GPU was passed over, where that may surprise. `may_load` is asked of a place before any
+    /// weight is read into it.
     ///
     /// # Errors
-    /// A missing tensor, a wrong shape, a NaN; a GPU that was asked for and cannot be used.
+    /// A missing tensor, a wrong shape, a NaN; a GPU that was asked for and cannot be used; what
+    /// `may_load` says.
     pub fn load(
         compute: Compute,
         config: &ModelConfig,
         weights: &Weights,
+        may_load: MayLoad<'_>,
     ) -> Result<(Self, Option<String>), ModelError> {
         let Compute { device, dtype } = compute;
+        config.check_shapes(weights)?;
         let (gpu, notice) = open(device, dtype.or(weights.half_type()), config)?;
+        let on_cpu = |notice| {
+            may_load(MemoryOf::Host)?;
+            Ok((Model::Cpu(Decoder::load(config, weights)?), notice))
+        };
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
-            match Decoder::load_on(cuda, config, weights) {
-                Ok(decoder) => return Ok((Model::Gpu(decoder), None)),
-                Err(error @ ModelError::OutOfMemory { .. }) if device == DeviceChoice::Auto => {
-                    let decoder = Decoder::load(config, weights)?;
-                    return Ok((
-                        Model::Cpu(decoder),
-                        Some(format!("{error}; running on the CPU")),
-                    ));
+            let loaded =
+                may_load(place_of(&cuda)).and_then(|()| Decoder::load_on(cuda, config, weights));
+            return match loaded {
+                Ok(decoder) => Ok((Model::Gpu(decoder), None)),
+                Err(error @ (ModelError::OutOfMemory { .. } | ModelError::TooLarge(_)))
+                    if device == DeviceChoice::Auto =>
+                {
+                    on_cpu(Some(format!("{error}; running on the CPU")))
                 }
-                Err(error) => return Err(error),
-            }
+                Err(error) => Err(error),
+            };
         }
         #[cfg(not(feature = "gpu"))]
         let () = gpu.unwrap_or_default();
-        Ok((Model::Cpu(Decoder::load(config, weights)?), notice))
+        on_cpu(notice)
     }
 
     /// A model of random weights, for measuring a shape; on a GPU in bf16 when nothing else is
     /// asked for.
     ///
     /// # Errors
-    /// Too little memory; a GPU that was asked for and cannot be used.
-    pub fn random(compute: Compute, config: &ModelConfig, seed: u64) -> Result<Self, ModelError> {
+    /// Too little memory; a GPU that was asked for and cannot be used; what `may_load` says.
+    pub fn random(
+        compute: Compute,
+        config: &ModelConfig,
+        seed: u64,
+        may_load: MayLoad<'_>,
+    ) -> Result<Self, ModelError> {
         let Compute { device, dtype } = compute;
         let (gpu, _) = open(device, dtype.or(HalfType::Bfloat16), config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
+            may_load(place_of(&cuda))?;
             return Ok(Model::Gpu(Decoder::random(cuda, config, seed)?));
         }
         #[cfg(not(feature = "gpu"))]
         let () = gpu.unwrap_or_default();
+        may_load(MemoryOf::Host)?;
         Ok(Model::Cpu(Decoder::random(Cpu, config, seed)?))
     }
 
@@ -168,11 +198,21 @@ impl<'a> ModelRef<'a> {
 
     /// Sequences that it answers at once when nothing else is asked for.
     pub fn usual_slots(self) -> usize {
+        self.place().usual_slots()
+    }
+
+    /// Where its weights are; of a GPU, with what is free now.
+    pub fn place(self) -> MemoryOf {
         match self {
-            ModelRef::Cpu(_) => 32,
+            ModelRef::Cpu(_) => MemoryOf::Host,
             #[cfg(feature = "gpu")]
-            ModelRef::Gpu(_) => 64,
+            ModelRef::Gpu(decoder) => place_of(decoder.device()),
         }
+    }
+
+    /// What it takes in memory.
+    pub fn footprint(self) -> Footprint<'a> {
+        Footprint::new(self.config(), self.place())
     }
 }
 
@@ -196,6 +236,13 @@ impl<'a> From<&'a Decoder<Cpu>> for ModelRef<'a> {
 impl<'a> From<&'a Decoder<Cuda>> for ModelRef<'a> {
     fn from(decoder: &'a Decoder<Cuda>) -> Self {
         ModelRef::Gpu(decoder)
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn place_of(cuda: &Cuda) -> MemoryOf {
+    MemoryOf::Gpu {
+        free: cuda.memory().free as u64,
     }
 }
 

@@ -26,6 +26,9 @@ pub enum ModelError {
         /// Bytes in use.
         used: usize,
     },
+    /// It takes more memory than there is, told before anything is loaded.
+    #[error(transparent)]
+    TooLarge(Box<TooLarge>),
     /// A file or folder cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -183,6 +186,27 @@ pub enum ModelError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+}
+
+/// A model that takes more memory than there is.
+#[derive(Debug, Error)]
+#[error(
+    "{model} does not fit into {place}: it takes {takes}, and {available} are available{limit}; \
+     {way_out}"
+)]
+pub struct TooLarge {
+    /// What was to be loaded.
+    pub model: String,
+    /// Whose memory.
+    pub place: &'static str,
+    /// How much it takes, and what for.
+    pub takes: String,
+    /// How much there is.
+    pub available: String,
+    /// What sets that bound, where it is not the machine itself.
+    pub limit: String,
+    /// What would work.
+    pub way_out: String,
 }
 
 #[cfg(feature = "gpu")]

@@ -11,7 +11,9 @@ use crate::gate::Rules;
 use crate::lora::{Adapter, Inert, LoadedAdapter};
 use crate::model::Compute;
 use crate::record::{Store, SubjectSpec};
-use crate::run::{Asking, CheckSettings, Interrupt, JudgeSettings, RunError, Scoring, Session};
+use crate::run::{
+    Asking, CheckSettings, Demand, Interrupt, JudgeSettings, RunError, Scoring, Session,
+};
 use crate::train::Dataset;
 
 use super::error::ProjectError;
@@ -180,9 +182,43 @@ impl Project {
     /// # Errors
     /// It cannot be found, fetched, or loaded.
     pub fn session(&self, model: &str, system: Option<String>) -> Result<Session, ProjectError> {
+        self.loaded(model, system, self.demand())
+    }
+
+    /// As [`Project::session`], of a base that an adapter is trained on as the settings say: there
+    /// must be memory for that too.
+    ///
+    /// # Errors
+    /// As [`Project::session`].
+    pub fn session_to_train(
+        &self,
+        model: &str,
+        system: Option<String>,
+    ) -> Result<Session, ProjectError> {
+        let demand = Demand {
+            training: Some((&self.config.lora, &self.config.train)),
+            ..self.demand()
+        };
+        self.loaded(model, system, demand)
+    }
+
+    fn demand(&self) -> Demand<'_> {
+        Demand {
+            slots: self.overrides.slots,
+            training: None,
+        }
+    }
+
+    fn loaded(
+        &self,
+        model: &str,
+        system: Option<String>,
+        demand: Demand<'_>,
+    ) -> Result<Session, ProjectError> {
         // Ctrl-C is heard while a model is fetched or loaded too.
         self.interrupt()?;
-        let session = Session::open(model, system, self.compute(), &mut self.listener())?;
+        let mut listener = self.listener();
+        let session = Session::open_for(model, system, self.compute(), demand, &mut listener)?;
         session.notices.iter().for_each(|n| self.notice(n.as_str()));
         self.notice(format!("system prompt: {}", session.effective_system));
         Ok(session)

@@ -131,7 +131,7 @@ impl PreparedTraining<'_> {
         let (project, config) = (self.project, &self.project.config);
         let model = project.overrides.model.clone();
         let model = model.unwrap_or_else(|| model_path(config));
-        project.session(&model, config.train.system.clone())
+        project.session_to_train(&model, config.train.system.clone())
     }
 
     fn request(&self) -> Result<TrainingRequest<'_>, ProjectError> {

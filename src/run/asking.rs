@@ -10,6 +10,7 @@ use crate::lora::LoadedAdapter;
 
 use super::error::RunError;
 use super::interrupt::Interrupt;
+use super::room;
 use super::session::Session;
 
 /// A base that can be asked.
@@ -101,6 +102,15 @@ impl Asking<'_> {
                 context,
             });
         }
+        let pieces: usize = requests.iter().map(|request| request.work.len()).sum();
+        let wanted = match self.slots {
+            0 => self.session.decoder.as_ref().usual_slots(),
+            slots => slots,
+        };
+        // Fewer than asked for only where memory is short: on a GPU the number decides bits.
+        let needed = wanted.min(pieces);
+        let fit = room::slots(self.session, &bar.label, needed, longest, on_event)?;
+        let slots = if fit < needed { fit } else { self.slots };
         let phase = bar.phase;
         on_event(RunEvent::Begin {
             phase,
@@ -118,7 +128,7 @@ impl Asking<'_> {
             });
         };
         let mut failure = None;
-        let options = self.session.engine_options(self.slots);
+        let options = self.session.engine_options(slots);
         let ran = Engine::new(&self.session.decoder, adapters, options).run_while(
             requests,
             goes_on,

@@ -89,6 +89,22 @@ pub enum RunError {
         /// Positions that the model has.
         context: usize,
     },
+    /// Not even one answer fits into memory beside the model.
+    #[error(
+        "{what}: memory is full: one answer with its prompt, of up to {positions} tokens, takes \
+         {takes}, and {available} are available; lower `max_new_tokens`, shorten the longest prompt, \
+         or end other programs"
+    )]
+    NoRoom {
+        /// What was asked.
+        what: String,
+        /// Tokens wanted.
+        positions: usize,
+        /// How much they take.
+        takes: String,
+        /// How much there is.
+        available: String,
+    },
     /// A text whose likelihood is wanted has no token.
     #[error("{case}: the text {text:?} has no token, so it has no likelihood; give a longer one")]
     NoTokens {

@@ -28,6 +28,7 @@ mod paraphrase;
 mod questions;
 mod rehearsal;
 mod rehearsal_choice;
+mod room;
 mod rubric;
 mod run_config;
 mod sandbox;
@@ -63,6 +64,7 @@ pub use paraphrase::{
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
 pub use rehearsal_choice::{RehearsalChoice, RehearsalFile, choose_rehearsal};
+pub use room::{Demand, may_load};
 pub use rubric::RubricQuestion;
 pub use run_config::{
     EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, evaluation_run, training_run,

@@ -12,6 +12,7 @@ use crate::model::{Compute, GenerationDefaults, Model, ModelFiles};
 use crate::record::BaseProvenance;
 
 use super::error::RunError;
+use super::room::{self, Demand};
 
 /// A loaded base.
 pub struct Session {
@@ -51,6 +52,20 @@ impl Session {
         compute: Compute,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
+        Self::open_for(model, system, compute, Demand::default(), on_event)
+    }
+
+    /// As [`Session::open`], with what will be asked of it, so that memory is known to do.
+    ///
+    /// # Errors
+    /// As there, and a model that takes more memory than there is.
+    pub fn open_for(
+        model: &str,
+        system: Option<String>,
+        compute: Compute,
+        demand: Demand<'_>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Self, RunError> {
         let ModelPath {
             path,
             hub_id,
@@ -75,7 +90,7 @@ impl Session {
             Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
                 .with_end_of_turn(files.eos_token_ids.iter().copied())?;
         let effective_system = template.effective_system(system.as_deref())?;
-        let (decoder, passed_over) = load(&mut files, model, compute, on_event)?;
+        let (decoder, passed_over) = load(&mut files, model, compute, demand, on_event)?;
         files.notices.extend(passed_over);
         Ok(Session {
             decoder,
@@ -237,6 +252,7 @@ fn load(
     files: &mut ModelFiles,
     model: &str,
     compute: Compute,
+    demand: Demand<'_>,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<(Model, Option<String>), RunError> {
     let phase = Phase::Loading;
@@ -247,25 +263,34 @@ fn load(
         label: model.to_owned(),
     });
     let (sender, receiver) = std::sync::mpsc::channel();
-    files.weights.on_progress(move |bytes| {
+    let progress = sender.clone();
+    files.weights.on_progress(move |more| {
         // The receiver outlives the load; without it there is no one to tell.
-        let _ = sender.send(bytes);
+        let _ = progress.send(RunEvent::Progress {
+            phase,
+            more,
+            tokens: 0,
+            note: None,
+        });
     });
     let (config, weights) = (&files.config, &files.weights);
+    let may_load = |place| {
+        let notice = room::may_load(model, config, compute, demand, place)?;
+        if let Some(notice) = notice {
+            let _ = sender.send(RunEvent::Notice(notice));
+        }
+        Ok(())
+    };
     let decoder = std::thread::scope(|scope| {
-        let loading = scope.spawn(|| Model::load(compute, config, weights));
+        let loading = scope.spawn(|| Model::load(compute, config, weights, &may_load));
         while !loading.is_finished() {
-            while let Ok(more) = receiver.recv_timeout(std::time::Duration::from_millis(50)) {
-                on_event(RunEvent::Progress {
-                    phase,
-                    more,
-                    tokens: 0,
-                    note: None,
-                });
+            while let Ok(event) = receiver.recv_timeout(std::time::Duration::from_millis(50)) {
+                on_event(event);
             }
         }
         loading.join()
     });
+    receiver.try_iter().for_each(&mut *on_event);
     on_event(RunEvent::End { phase });
     match decoder {
         Ok(decoder) => Ok(decoder?),

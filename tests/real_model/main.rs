@@ -1,15 +1,18 @@
-//! SmolLM2-135M-Instruct, where the small models of `fixtures/` cannot speak for a real one.
+//! Real models, where the small ones of `fixtures/` cannot speak for one: SmolLM2-135M-Instruct here,
+//! Qwen2.5-Coder-0.5B-Instruct in `qwen.rs`.
 //!
-//! `QEVAL_REAL_MODEL=/path/to/SmolLM2-135M-Instruct.Q4_1.gguf cargo test --test real_model` runs
-//! them; without the variable they are ignored, with the reason beside each. The expected numbers are
-//! those of `fixtures/reference/make_smollm2_expected.py`: transformers in F32 over the same
-//! weights, dequantized.
+//! `QEVAL_REAL_MODEL=/path/to/SmolLM2-135M-Instruct.Q4_1.gguf cargo test --test real_model` runs the
+//! tests of the first, `QEVAL_REAL_MODEL_QWEN=/path/to/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf` those
+//! of the second; without its variable a test is ignored, with the reason beside it. The expected
+//! numbers are those of `fixtures/reference/make_smollm2_expected.py`: transformers in F32 over the
+//! same weights, dequantized.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stdout, reason = "a test shows what it measured")]
 
 mod likelihoods;
 mod meaning;
+mod qwen;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow::Continue;
@@ -34,15 +37,19 @@ struct RealModel {
     template: ChatTemplate,
 }
 
-/// Trials of the functions named.
+/// Trials of the functions named, ignored for a reason where there is one.
 macro_rules! trials {
-    ($($name:path),+ $(,)?) => {
-        vec![$(trial(stringify!($name), $name)),+]
+    ($ignored:expr; $($name:path),+ $(,)?) => {
+        vec![$(trial(stringify!($name), $name, $ignored)),+]
     };
 }
 
 fn main() -> ExitCode {
-    let trials = trials![
+    let smollm2 = path()
+        .is_none()
+        .then_some("QEVAL_REAL_MODEL names no model");
+    let mut trials = trials![
+        smollm2;
         tokens_are_those_of_transformers,
         quantized_weights_suit_half_precision,
         prompts_are_rendered_as_transformers_does,
@@ -53,20 +60,29 @@ fn main() -> ExitCode {
         meaning::similar_is_right_about_golden_answers,
         meaning::a_paraphrase_keeps_its_snapshot_and_a_wrong_answer_does_not,
     ];
+    let qwen = qwen::path()
+        .is_none()
+        .then_some("QEVAL_REAL_MODEL_QWEN names no model");
+    trials.extend(trials![
+        qwen;
+        qwen::tokens_are_those_of_transformers,
+        qwen::prompts_are_rendered_as_transformers_does,
+        qwen::logits_are_those_of_transformers,
+        qwen::greedy_answers_are_those_of_transformers,
+        qwen::a_gate_tells_a_harmless_adapter_from_a_harmful_one,
+    ]);
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A test, ignored without the variable.
-fn trial(name: &str, test: fn()) -> Trial {
+/// A test, ignored for a reason where there is one.
+fn trial(name: &str, test: fn(), ignored: Option<&str>) -> Trial {
     let trial = Trial::test(name, move || {
         test();
         Ok(())
     });
-    match path() {
-        Some(_) => trial,
-        None => trial
-            .with_kind("QEVAL_REAL_MODEL names no model")
-            .with_ignored_flag(true),
+    match ignored {
+        None => trial,
+        Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
     }
 }
 

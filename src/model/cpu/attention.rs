@@ -31,7 +31,7 @@ pub struct LayerKv {
 impl LayerKv {
     /// Room for `slots` sequences of `capacity` positions.
     pub fn new(heads: Heads, slots: usize, capacity: usize) -> Self {
-        let capacity = capacity.next_multiple_of(2 * PANEL);
+        let capacity = Self::laid_out(capacity);
         let dim = heads.dim.next_multiple_of(PANEL);
         LayerKv {
             heads,
@@ -39,6 +39,20 @@ impl LayerKv {
             keys: Aligned::zeros(slots * heads.kv * capacity * heads.dim),
             values: Aligned::zeros(slots * heads.kv * capacity * dim),
         }
+    }
+
+    fn laid_out(capacity: usize) -> usize {
+        capacity.next_multiple_of(2 * PANEL)
+    }
+
+    /// Bytes that so many sequences of so many positions will hold.
+    pub fn bytes(heads: Heads, slots: usize, capacity: usize) -> u64 {
+        let row = heads.dim + heads.dim.next_multiple_of(PANEL);
+        let numbers = [slots, heads.kv, Self::laid_out(capacity), row];
+        let bytes = size_of::<f32>() as u64;
+        numbers
+            .iter()
+            .fold(bytes, |product, &n| product.saturating_mul(n as u64))
     }
 
     fn value_row(&self) -> usize {

@@ -92,12 +92,10 @@ impl Packed {
             matrices.iter().all(|m| m.len() % k == 0),
             "rows of {k} numbers"
         );
-        // An even number of panels, so that tiles of two never end in the middle.
-        let panels = n.div_ceil(2 * PANEL) * 2;
         let mut packed = Packed {
             n,
             k,
-            data: Aligned::zeros(panels * k * PANEL),
+            data: Aligned::zeros(Self::panels(n) * k * PANEL),
         };
         let starts: Vec<usize> = matrices
             .iter()
@@ -133,6 +131,18 @@ impl Packed {
         for (i, value) in out.iter_mut().enumerate() {
             *value = panel[i * PANEL + n % PANEL];
         }
+    }
+
+    /// An even number of panels, so that tiles of two never end in the middle.
+    fn panels(n: usize) -> usize {
+        n.div_ceil(2 * PANEL) * 2
+    }
+
+    /// Bytes that a matrix of `[n, k]` will hold; the largest number there is where that is more.
+    pub fn bytes_of(n: usize, k: usize) -> u64 {
+        (Self::panels(n) as u64)
+            .saturating_mul((PANEL * size_of::<f32>()) as u64)
+            .saturating_mul(k as u64)
     }
 
     /// Bytes held.

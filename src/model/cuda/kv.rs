@@ -15,7 +15,7 @@ pub struct CudaKv {
 
 impl CudaKv {
     /// Bytes of the keys, and of the values.
-    pub(super) fn bytes(heads: Heads, slots: usize, capacity: usize) -> usize {
+    pub(in crate::model) fn bytes(heads: Heads, slots: usize, capacity: usize) -> usize {
         slots * capacity * heads.kv * heads.dim * 2
     }
 

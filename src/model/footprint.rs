@@ -1,0 +1,289 @@
+//! What a model takes in memory, from its sizes alone: told before anything is loaded.
+//!
+//! The file does not say it. A quantized model of 491 MB takes 2.5 GB where it is computed in F32,
+//! and answering and training need room beside the weights.
+
+use super::cpu::{LayerKv, Packed};
+use super::{ModelConfig, ModelError, Projection, Site, Weights};
+
+/// Where a model is to be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryOf {
+    /// The host's memory, in F32.
+    Host,
+    /// A GPU's memory, in 16 bits.
+    Gpu {
+        /// Bytes that are free there.
+        free: u64,
+    },
+}
+
+impl MemoryOf {
+    /// Sequences that are answered at once there when nothing else is asked for.
+    pub fn usual_slots(self) -> usize {
+        match self {
+            MemoryOf::Host => 32,
+            MemoryOf::Gpu { .. } => 64,
+        }
+    }
+}
+
+/// What a model takes in memory at a place.
+#[derive(Debug, Clone, Copy)]
+pub struct Footprint<'a> {
+    config: &'a ModelConfig,
+    place: MemoryOf,
+}
+
+/// Projections that share an input, stacked, or a table of rows.
+struct Matrix {
+    /// Names and rows of what is stacked.
+    parts: Vec<(String, usize)>,
+    cols: usize,
+}
+
+impl Matrix {
+    fn rows(&self) -> usize {
+        self.parts
+            .iter()
+            .fold(0, |rows, (_, more)| rows.saturating_add(*more))
+    }
+}
+
+impl<'a> Footprint<'a> {
+    /// Of a model at a place.
+    pub fn new(config: &'a ModelConfig, place: MemoryOf) -> Self {
+        Footprint { config, place }
+    }
+
+    /// Bytes of the weights.
+    pub fn weights(&self) -> u64 {
+        self.loading().0
+    }
+
+    /// The most bytes at once while the weights are read: each is decoded before it is laid out for
+    /// the kernels. At least [`Footprint::weights`].
+    pub fn while_loading(&self) -> u64 {
+        self.loading().1
+    }
+
+    fn loading(&self) -> (u64, u64) {
+        let (mut held, mut most) = (self.tables(), 0u64);
+        for matrix in matrices(self.config) {
+            held = held.saturating_add(self.laid_out(matrix.rows(), matrix.cols));
+            most = most.max(held.saturating_add(self.decoded(&matrix)));
+        }
+        (held, most.max(held))
+    }
+
+    fn laid_out(&self, rows: usize, cols: usize) -> u64 {
+        match self.place {
+            MemoryOf::Host => Packed::bytes_of(rows, cols),
+            MemoryOf::Gpu { .. } => numbers(&[rows, cols, 2]),
+        }
+    }
+
+    /// Bytes of a matrix as it is decoded. A GPU's are decoded in the host's memory.
+    fn decoded(&self, matrix: &Matrix) -> u64 {
+        match self.place {
+            MemoryOf::Host => numbers(&[matrix.rows(), matrix.cols, size_of::<f32>()]),
+            MemoryOf::Gpu { .. } => 0,
+        }
+    }
+
+    /// Cosines and sines of every position, in F32 everywhere.
+    fn tables(&self) -> u64 {
+        let config = self.config;
+        numbers(&[
+            config.max_position_embeddings,
+            config.head_dim,
+            size_of::<f32>(),
+        ])
+    }
+
+    /// Bytes of keys and values of so many sequences of so many positions.
+    pub fn answers(&self, slots: usize, positions: usize) -> u64 {
+        let heads = self.config.heads();
+        let layer = match self.place {
+            MemoryOf::Host => LayerKv::bytes(heads, slots, positions),
+            MemoryOf::Gpu { .. } => numbers(&[2, slots, positions, heads.kv, heads.dim, 2]),
+        };
+        layer.saturating_mul(self.config.num_hidden_layers as u64)
+    }
+
+    /// Bytes of activations that one training pass over so many tokens holds at least: the input of
+    /// every layer, and the inner ones of the layer at hand.
+    pub fn activations(&self, tokens: usize) -> u64 {
+        let config = self.config;
+        let number = match self.place {
+            MemoryOf::Host => 4,
+            MemoryOf::Gpu { .. } => 2,
+        };
+        let inner = config.heads().row() + 4 * config.hidden_size + 3 * config.intermediate_size;
+        let row = config
+            .hidden_size
+            .saturating_mul(config.num_hidden_layers)
+            .saturating_add(2 * inner);
+        numbers(&[tokens, row, number])
+    }
+}
+
+impl ModelConfig {
+    /// Holds names and shapes of all matrices against a file's, without decoding any.
+    ///
+    /// # Errors
+    /// One is missing, or has another shape.
+    pub fn check_shapes(&self, weights: &Weights) -> Result<(), ModelError> {
+        for matrix in matrices(self) {
+            for (name, rows) in &matrix.parts {
+                weights.tensor(name, &[*rows, matrix.cols])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All matrices in the order in which they are loaded.
+fn matrices(config: &ModelConfig) -> impl Iterator<Item = Matrix> {
+    let table = |name: &str| Matrix {
+        parts: vec![(name.to_owned(), config.vocab_size)],
+        cols: config.hidden_size,
+    };
+    let head = (!config.tie_word_embeddings).then(|| table("lm_head.weight"));
+    let layers = (0..config.num_hidden_layers).flat_map(move |layer| {
+        Site::ALL.map(|site| {
+            let part = |p: &Projection| {
+                let path = format!("model.layers.{layer}.{}.{}", p.block(), p.hf_name());
+                (format!("{path}.weight"), p.out_features(config))
+            };
+            Matrix {
+                parts: site.projections().iter().map(part).collect(),
+                cols: site.projections()[0].in_features(config),
+            }
+        })
+    });
+    [table("model.embed_tokens.weight")]
+        .into_iter()
+        .chain(head)
+        .chain(layers)
+}
+
+/// A product that ends at the largest number there is: a file may claim any size.
+fn numbers(sizes: &[usize]) -> u64 {
+    sizes
+        .iter()
+        .fold(1, |product: u64, &size| product.saturating_mul(size as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::{Decoder, ModelFiles};
+
+    const MODELS: [&str; 5] = [
+        "fixture",
+        "tiny-llama",
+        "tiny-llama3",
+        "tiny-qwen2",
+        "tiny-qwen3",
+    ];
+
+    fn open(name: &str) -> ModelFiles {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models");
+        ModelFiles::open(&folder.join(name)).unwrap()
+    }
+
+    #[test]
+    fn weights_take_what_is_foretold() {
+        for name in MODELS {
+            let files = open(name);
+            let footprint = Footprint::new(&files.config, MemoryOf::Host);
+            let decoder = Decoder::load(&files.config, &files.weights).unwrap();
+            let foretold = footprint.weights() - footprint.tables();
+            assert_eq!(foretold, decoder.bytes() as u64, "{name}");
+            assert!(footprint.while_loading() > footprint.weights(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_matrix_of_a_file_is_counted() {
+        for name in MODELS {
+            let files = open(name);
+            files.config.check_shapes(&files.weights).unwrap();
+            let mut counted: Vec<String> = matrices(&files.config)
+                .flat_map(|matrix| matrix.parts)
+                .map(|(name, _)| name)
+                .collect();
+            counted.sort();
+            let is_matrix = |n: &&str| files.weights.shape(n).unwrap().len() == 2;
+            let stored: Vec<&str> = files
+                .weights
+                .names()
+                .into_iter()
+                .filter(is_matrix)
+                .collect();
+            assert_eq!(counted, stored, "{name}");
+        }
+    }
+
+    /// Figures of Qwen2.5-Coder-0.5B-Instruct in its authors' GGUF file, whose head is not tied.
+    fn qwen() -> ModelConfig {
+        ModelConfig {
+            hidden_size: 896,
+            intermediate_size: 4864,
+            num_hidden_layers: 24,
+            num_attention_heads: 14,
+            num_key_value_heads: 2,
+            head_dim: 64,
+            vocab_size: 151_936,
+            max_position_embeddings: 32_768,
+            tie_word_embeddings: false,
+            ..open("tiny-qwen2").config
+        }
+    }
+
+    #[test]
+    fn half_a_billion_weights_with_a_head_of_their_own_take_2_5_gigabytes() {
+        let config = qwen();
+        let footprint = Footprint::new(&config, MemoryOf::Host);
+        // 2 * 151,936 * 896 + 24 * (896 * (1152 + 896 + 3 * 4864)) numbers of 4 bytes, and tables.
+        let numbers = 2 * 151_936 * 896 + 24 * 896 * (1152 + 896 + 3 * 4864);
+        assert_eq!(footprint.weights(), 4 * numbers + 32_768 * 64 * 4);
+        assert_eq!(footprint.weights(), 2_528_772_096);
+        // The decoded last matrix is small beside the tables that are laid out by then.
+        assert!(footprint.while_loading() - footprint.weights() < 20_000_000);
+        // Keys and values of 24 layers, 2 heads of 64 numbers.
+        assert_eq!(footprint.answers(32, 512), 32 * 512 * 24 * 2 * 2 * 64 * 4);
+        // A head that is the embedding is held once.
+        let tied = ModelConfig {
+            tie_word_embeddings: true,
+            ..config.clone()
+        };
+        let tied = Footprint::new(&tied, MemoryOf::Host).weights();
+        assert_eq!(footprint.weights() - tied, 4 * 151_936 * 896);
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn keys_and_values_on_a_gpu_take_what_is_foretold() {
+        let config = qwen();
+        let foretold = Footprint::new(&config, MemoryOf::Gpu { free: 0 }).answers(7, 300);
+        let layer = 2 * crate::model::cuda::CudaKv::bytes(config.heads(), 7, 300);
+        assert_eq!(foretold, 24 * layer as u64);
+    }
+
+    /// A damaged or made-up configuration may hold any number.
+    #[test]
+    fn sizes_beyond_all_memory_are_the_largest_number_and_no_panic() {
+        let config = ModelConfig {
+            hidden_size: usize::MAX / 64,
+            num_hidden_layers: 2,
+            ..qwen()
+        };
+        let footprint = Footprint::new(&config, MemoryOf::Host);
+        assert_eq!(footprint.weights(), u64::MAX);
+        assert_eq!(footprint.activations(usize::MAX), u64::MAX);
+    }
+}

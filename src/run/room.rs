@@ -1,0 +1,450 @@
+//! Whether a model fits into memory, with what is asked of it: told before anything is loaded.
+//!
+//! Without this a model that is too large ends the program without a word, or the whole machine
+//! swaps. Weights are counted as they will be held, keys and values for answers at once, and what
+//! training adds. Answers at once are no reason to refuse: where memory is short there are fewer.
+
+use crate::flow::RunEvent;
+use crate::lora::LoraConfig;
+use crate::model::{Compute, Footprint, MemoryOf, ModelConfig, ModelError, TooLarge};
+use crate::text::one_of;
+use crate::train::{LoraSection, TrainSection};
+
+use super::bench::shape;
+use super::error::RunError;
+use super::memory::{self, Bound, Room};
+use super::session::Session;
+use super::lora_settings::lora_config;
+
+/// Tokens of a prompt and its answer, as far as that can be told before a prompt is rendered.
+const POSITIONS: usize = 512;
+/// From so many bytes on the user hears what a model takes.
+const WORTH_A_LINE: u64 = 1_000_000_000;
+/// The smallest passes that are proposed.
+const LEAST_TOKENS: usize = 64;
+/// What is proposed where a model is too large: the smaller built-in one, and its shape.
+const SMALLER: (&str, &str) = ("smollm2-135m", "smollm2");
+
+/// What is asked of a model beside its weights.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demand<'a> {
+    /// Answers at once; 0 is as many as suit the device.
+    pub slots: usize,
+    /// The adapter that is trained, and how.
+    pub training: Option<(&'a LoraSection, &'a TrainSection)>,
+}
+
+/// A model at a place, with what is asked of it.
+#[derive(Clone, Copy)]
+struct Plan<'a> {
+    footprint: Footprint<'a>,
+    config: &'a ModelConfig,
+    place: MemoryOf,
+    demand: Demand<'a>,
+    /// Tokens of a training pass.
+    tokens: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(config: &'a ModelConfig, place: MemoryOf, demand: Demand<'a>) -> Self {
+        Plan {
+            footprint: Footprint::new(config, place),
+            config,
+            place,
+            demand,
+            tokens: demand.training.map_or(0, |(_, t)| t.micro_batch_tokens),
+        }
+    }
+
+    fn slots(&self) -> usize {
+        match self.demand.slots {
+            0 => self.place.usual_slots(),
+            slots => slots,
+        }
+    }
+
+    /// Bytes of an adapter in training: its numbers, their gradients, and two moments, in F32; and
+    /// a copy in whole lanes.
+    fn adapter(&self) -> u64 {
+        let Some((section, _)) = self.demand.training else {
+            return 0;
+        };
+        let lora = lora_config(section);
+        // What is wrong with the targets is told when the adapter is made.
+        let targets = lora.targets(self.config, false).unwrap_or_default();
+        let of = |lora: &LoraConfig, id: crate::model::ModuleId| {
+            let (rank, _) = lora.rank_and_scale(id).ok()?;
+            let ends =
+                id.projection.in_features(self.config) + id.projection.out_features(self.config);
+            Some((ends * (16 * rank + 4 * rank.next_multiple_of(16))) as u64)
+        };
+        targets.into_iter().filter_map(|id| of(&lora, id)).sum()
+    }
+
+    fn activations(&self) -> u64 {
+        self.footprint.activations(self.tokens)
+    }
+
+    /// Bytes with so many answers at once. Weights are loaded before anything is asked.
+    fn with_slots(&self, slots: usize) -> u64 {
+        let beside = [
+            self.footprint.answers(slots, POSITIONS),
+            self.adapter(),
+            self.activations(),
+        ];
+        let held = beside.iter().fold(self.footprint.weights(), |sum, more| {
+            sum.saturating_add(*more)
+        });
+        held.max(self.footprint.while_loading())
+    }
+
+    /// Bytes that it cannot do without: one answer at a time.
+    fn least(&self) -> u64 {
+        self.with_slots(1)
+    }
+
+    /// What the bytes are for, with so many answers at once.
+    fn takes(&self, slots: usize) -> String {
+        let answers = match slots {
+            1 => format!("one answer of {POSITIONS} tokens"),
+            n => format!("{n} answers of {POSITIONS} tokens at once"),
+        };
+        let mut parts = vec![
+            format!(
+                "{} of weights in {}",
+                size(self.footprint.weights()),
+                self.numbers()
+            ),
+            format!(
+                "{} for {answers}",
+                size(self.footprint.answers(slots, POSITIONS))
+            ),
+        ];
+        if self.demand.training.is_some() {
+            parts.push(format!(
+                "{} for the adapter and its optimizer",
+                size(self.adapter())
+            ));
+            parts.push(format!(
+                "{} at least for passes of {} tokens",
+                size(self.activations()),
+                self.tokens
+            ));
+        }
+        crate::text::all_of(&parts)
+    }
+
+    fn numbers(&self) -> &'static str {
+        match self.place {
+            MemoryOf::Host => "F32",
+            MemoryOf::Gpu { .. } => "16 bits",
+        }
+    }
+
+    /// What would fit.
+    fn ways_out(&self, room: &Room, compute: Compute) -> Vec<String> {
+        let mut ways = Vec::new();
+        let fits = |plan: &Plan<'_>| plan.least() <= room.bytes;
+        let halves = std::iter::successors(Some(self.tokens / 2), |n| Some(n / 2));
+        let fewer = halves
+            .take_while(|&tokens| tokens >= LEAST_TOKENS)
+            .find(|&tokens| fits(&Plan { tokens, ..*self }));
+        if let Some(tokens) = fewer {
+            ways.push(format!("set `micro_batch_tokens = {tokens}` under [train]"));
+        }
+        if let Some(config) = shape(SMALLER.1) {
+            let smaller = Plan::new(&config, self.place, self.demand);
+            if smaller.least() < self.least() && fits(&smaller) {
+                ways.push(format!(
+                    "take a smaller model, such as `--model {}` ({})",
+                    SMALLER.0,
+                    size(smaller.least())
+                ));
+            }
+        }
+        ways.extend(self.other_device(compute));
+        ways.push(match &room.bound {
+            Bound::Machine if memory::total().is_none_or(|total| total < self.least()) => {
+                "take a machine with more memory".into()
+            }
+            Bound::Machine => "end other programs".into(),
+            Bound::Group(file) => format!("raise the limit in {}", file.display()),
+            Bound::AddressSpace => "raise `ulimit -v`".into(),
+        });
+        ways
+    }
+
+    /// The other of processor and GPU, where it is there and was not tried.
+    fn other_device(&self, compute: Compute) -> Option<String> {
+        let at = |place| Plan::new(self.config, place, self.demand).least();
+        match self.place {
+            MemoryOf::Host => compute.unused_gpu().map(|name| {
+                let there = size(at(MemoryOf::Gpu { free: 0 }));
+                format!("give `--device gpu` if {there} are free on the {name}")
+            }),
+            MemoryOf::Gpu { .. } => {
+                (memory::available()? >= at(MemoryOf::Host)).then(|| "give `--device cpu`".into())
+            }
+        }
+    }
+
+    /// What the user should hear before it is loaded.
+    fn judge(
+        &self,
+        model: &str,
+        compute: Compute,
+        room: Option<&Room>,
+    ) -> Result<Option<String>, ModelError> {
+        if let Some(room) = room
+            && self.least() > room.bytes
+        {
+            return Err(ModelError::TooLarge(Box::new(TooLarge {
+                model: model.to_owned(),
+                place: match self.place {
+                    MemoryOf::Host => "memory",
+                    MemoryOf::Gpu { .. } => "the GPU's memory",
+                },
+                takes: format!("{} ({})", size(self.least()), self.takes(1)),
+                available: size(room.bytes),
+                limit: room.bound.to_string(),
+                way_out: one_of(&self.ways_out(room, compute)),
+            })));
+        }
+        let slots = self.slots();
+        if self.with_slots(slots) < WORTH_A_LINE {
+            return Ok(None);
+        }
+        let available = room.map_or(String::new(), |room| {
+            format!("; {} are available{}", size(room.bytes), room.bound)
+        });
+        Ok(Some(format!(
+            "memory: {} ({}){available}",
+            size(self.with_slots(slots)),
+            self.takes(slots)
+        )))
+    }
+}
+
+/// Judges whether a model may be loaded at a place; returns what the user should hear before.
+///
+/// # Errors
+/// It takes more than there is.
+pub fn may_load(
+    model: &str,
+    config: &ModelConfig,
+    compute: Compute,
+    demand: Demand<'_>,
+    place: MemoryOf,
+) -> Result<Option<String>, ModelError> {
+    let room = match place {
+        MemoryOf::Host => memory::room(),
+        MemoryOf::Gpu { free } => Some(Room {
+            bytes: free,
+            bound: Bound::Machine,
+        }),
+    };
+    Plan::new(config, place, demand).judge(model, compute, room.as_ref())
+}
+
+/// How many of `wanted` answers of up to `positions` tokens fit beside a loaded model; the user
+/// hears when there are fewer. A GPU's engine finds out by itself.
+///
+/// # Errors
+/// Not even one fits.
+pub(super) fn slots(
+    session: &Session,
+    what: &str,
+    wanted: usize,
+    positions: usize,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<usize, RunError> {
+    let model = session.decoder.as_ref();
+    match (model.place(), memory::available()) {
+        (MemoryOf::Host, Some(available)) => {
+            let one = model.footprint().answers(1, positions);
+            let (slots, notice) = fewer(what, wanted, positions, one, available)?;
+            if let Some(notice) = notice {
+                on_event(RunEvent::Notice(notice));
+            }
+            Ok(slots)
+        }
+        _ => Ok(wanted),
+    }
+}
+
+fn fewer(
+    what: &str,
+    wanted: usize,
+    positions: usize,
+    one: u64,
+    available: u64,
+) -> Result<(usize, Option<String>), RunError> {
+    let fit = usize::try_from(available / one.max(1)).unwrap_or(usize::MAX);
+    if fit >= wanted {
+        return Ok((wanted, None));
+    }
+    if fit == 0 {
+        return Err(RunError::NoRoom {
+            what: what.to_owned(),
+            positions,
+            takes: size(one),
+            available: size(available),
+        });
+    }
+    let notice = format!(
+        "memory: {fit} answers at once, not {wanted}: each of up to {positions} tokens takes {}, and \
+         {} are available; no answer depends on it",
+        size(one),
+        size(available)
+    );
+    Ok((fit, Some(notice)))
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{} MB", bytes.div_ceil(1_000_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::testing::{cpu, session};
+
+    const NAME: &str = "models/half.gguf";
+
+    /// Qwen2.5's shape of half a billion weights, with a head of its own.
+    fn half_a_billion() -> ModelConfig {
+        ModelConfig {
+            tie_word_embeddings: false,
+            ..shape("0.5b").unwrap()
+        }
+    }
+
+    fn room(bytes: u64, bound: Bound) -> Room {
+        Room { bytes, bound }
+    }
+
+    fn group() -> Bound {
+        Bound::Group("/sys/fs/cgroup/job/memory.max".into())
+    }
+
+    fn judged(demand: Demand<'_>, room: Option<Room>) -> String {
+        let config = half_a_billion();
+        let plan = Plan::new(&config, MemoryOf::Host, demand);
+        match plan.judge(NAME, cpu(), room.as_ref()) {
+            Ok(notice) => notice.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_fits_is_told_with_what_it_takes() {
+        let (lora, train) = (LoraSection::default(), TrainSection::default());
+        let training = Demand {
+            training: Some((&lora, &train)),
+            ..Demand::default()
+        };
+        let few = Demand {
+            slots: 4,
+            ..Demand::default()
+        };
+        let enough = || Some(room(8_000_000_000, Bound::Machine));
+        let texts = [
+            judged(Demand::default(), enough()),
+            judged(few, Some(room(4_000_000_000, group()))),
+            judged(training, enough()),
+            judged(Demand::default(), None),
+        ];
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        memory: 2.9 GB (2.5 GB of weights in F32 and 403 MB for 32 answers of 512 tokens at once); 8.0 GB are available
+        memory: 2.6 GB (2.5 GB of weights in F32 and 51 MB for 4 answers of 512 tokens at once); 4.0 GB are available within the limit in /sys/fs/cgroup/job/memory.max
+        memory: 3.3 GB (2.5 GB of weights in F32, 403 MB for 32 answers of 512 tokens at once, 106 MB for the adapter and its optimizer, and 247 MB at least for passes of 1024 tokens); 8.0 GB are available
+        memory: 2.9 GB (2.5 GB of weights in F32 and 403 MB for 32 answers of 512 tokens at once)
+        ");
+    }
+
+    #[test]
+    fn a_small_model_is_no_news() {
+        let session = session();
+        let plan = Plan::new(session.decoder.config(), MemoryOf::Host, Demand::default());
+        let told = plan.judge(NAME, cpu(), Some(&room(8_000_000_000, Bound::Machine)));
+        assert!(matches!(told, Ok(None)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_what_would() {
+        let (lora, train) = (LoraSection::default(), TrainSection::default());
+        let training = Demand {
+            training: Some((&lora, &train)),
+            ..Demand::default()
+        };
+        let texts = [
+            judged(Demand::default(), Some(room(1_900_000_000, group()))),
+            judged(
+                Demand::default(),
+                Some(room(300_000_000, Bound::AddressSpace)),
+            ),
+            judged(training, Some(room(2_750_000_000, group()))),
+        ];
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        models/half.gguf does not fit into memory: it takes 2.5 GB (2.5 GB of weights in F32 and 13 MB for one answer of 512 tokens), and 1.9 GB are available within the limit in /sys/fs/cgroup/job/memory.max; take a smaller model, such as `--model smollm2-135m` (564 MB) or raise the limit in /sys/fs/cgroup/job/memory.max
+        models/half.gguf does not fit into memory: it takes 2.5 GB (2.5 GB of weights in F32 and 13 MB for one answer of 512 tokens), and 300 MB are available within `ulimit -v`; raise `ulimit -v`
+        models/half.gguf does not fit into memory: it takes 2.9 GB (2.5 GB of weights in F32, 13 MB for one answer of 512 tokens, 106 MB for the adapter and its optimizer, and 247 MB at least for passes of 1024 tokens), and 2.8 GB are available within the limit in /sys/fs/cgroup/job/memory.max; set `micro_batch_tokens = 256` under [train], take a smaller model, such as `--model smollm2-135m` (758 MB), or raise the limit in /sys/fs/cgroup/job/memory.max
+        ");
+    }
+
+    /// Every way out of a refusal is taken, and leads out.
+    #[test]
+    fn a_refusal_proposes_what_fits() {
+        let (lora, mut train) = (LoraSection::default(), TrainSection::default());
+        let bytes = 2_750_000_000;
+        let told = judged(
+            Demand {
+                training: Some((&lora, &train)),
+                ..Demand::default()
+            },
+            Some(room(bytes, group())),
+        );
+        let tokens = told.split("micro_batch_tokens = ").nth(1).unwrap();
+        let tokens = tokens.split('`').next().unwrap().parse().unwrap();
+        assert!(tokens < train.micro_batch_tokens);
+        train.micro_batch_tokens = tokens;
+        let demand = Demand {
+            training: Some((&lora, &train)),
+            ..Demand::default()
+        };
+        assert!(judged(demand, Some(room(bytes, group()))).starts_with("memory:"));
+        let smaller = shape(SMALLER.1).unwrap();
+        let plan = Plan::new(&smaller, MemoryOf::Host, demand);
+        assert!(plan.judge(NAME, cpu(), Some(&room(bytes, group()))).is_ok());
+    }
+
+    /// More answers at once are never a reason to refuse: there are fewer where memory is short.
+    #[test]
+    fn one_answer_is_enough_to_fit() {
+        let config = half_a_billion();
+        let many = Demand {
+            slots: 4096,
+            ..Demand::default()
+        };
+        let plan = Plan::new(&config, MemoryOf::Host, many);
+        assert!(plan.with_slots(4096) > 2 * plan.least());
+        let just = room(plan.least(), group());
+        assert!(plan.judge(NAME, cpu(), Some(&just)).is_ok());
+        let short = room(plan.least() - 1, group());
+        assert!(plan.judge(NAME, cpu(), Some(&short)).is_err());
+    }
+
+    #[test]
+    fn fewer_answers_at_once_are_told() {
+        let at = |available| fewer("suites", 32, 900, 22_000_000, available);
+        assert_eq!(at(704_000_000).unwrap(), (32, None));
+        let (slots, notice) = at(703_000_000).unwrap();
+        assert_eq!(slots, 31);
+        insta::assert_snapshot!(notice.unwrap(), @"memory: 31 answers at once, not 32: each of up to 900 tokens takes 22 MB, and 703 MB are available; no answer depends on it");
+        insta::assert_snapshot!(at(20_999_999).unwrap_err(), @"suites: memory is full: one answer with its prompt, of up to 900 tokens, takes 22 MB, and 21 MB are available; lower `max_new_tokens`, shorten the longest prompt, or end other programs");
+    }
+}
