@@ -10,7 +10,7 @@ use super::args::{Cli, Command};
 use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
-use super::{bench, demo, diff, gate, help, init, run, snapshot, suite, train};
+use super::{ask, bench, demo, diff, gate, help, init, run, snapshot, suite, train};
 
 /// Runs the program. A process that was started to run an answer's code does only that.
 pub fn main() -> ExitCode {
@@ -41,6 +41,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Demo(args) => demo::demo(args, &screen),
         Command::Train(args) => train::train(args, &screen),
         Command::Run(args) => run::run(args, &screen),
+        Command::Ask(args) => ask::ask(args, &screen),
         Command::Diff(args) => diff::diff(args, &screen),
         Command::Gate(args) => gate::gate(args, &screen),
         Command::Suite(args) => suite::suite(args, &screen),

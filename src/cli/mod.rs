@@ -2,7 +2,9 @@
 //! [`crate::project`], and what came of it into a report and an outcome.
 
 mod args;
+mod ask;
 mod bench;
+mod conversation;
 mod demo;
 mod diff;
 mod dispatch;

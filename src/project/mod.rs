@@ -5,6 +5,7 @@
 mod candidate;
 mod error;
 mod gate_record;
+mod interview;
 mod measure;
 mod open;
 mod order;
@@ -16,6 +17,7 @@ mod training;
 
 pub use error::ProjectError;
 pub use gate_record::{GatedCandidate, snapshot_context};
+pub use interview::{Interview, InterviewOrder};
 pub use measure::MeasuredOrder;
 pub use open::{Listener, Project, use_threads};
 pub use order::Order;

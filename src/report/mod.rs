@@ -3,11 +3,13 @@
 //! Every report on a comparison is rendered from one [`crate::flow::Comparison`], so that no two can
 //! disagree, to a string in one [`Style`]; only [`print()`] and the progress bars write.
 
+mod answers;
 mod assertion;
 mod audit;
 mod changes;
 mod checkpoints;
 mod diff;
+mod flowing;
 mod json;
 mod junit;
 mod markdown;
@@ -21,6 +23,7 @@ mod terminal;
 mod testing;
 mod wrap;
 
+pub use answers::{AnswerEnd, LiveAnswers};
 pub use assertion::{
     VERDICT, all_tests, probe_failure, probe_numbers, suite_failure, suite_numbers, verdict_failure,
 };

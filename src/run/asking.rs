@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, Finished, Request};
+use crate::generate::{Engine, EngineOptions, Finished, Request};
 use crate::lora::LoadedAdapter;
 
 use super::error::RunError;
@@ -48,6 +48,20 @@ impl Bar {
     }
 }
 
+/// What the engine is heard to have done.
+#[derive(Debug)]
+pub enum Piece {
+    /// A token that goes on with the answer of this name.
+    Token {
+        /// The caller's name for the answer.
+        id: usize,
+        /// Which token.
+        token: u32,
+    },
+    /// A piece of work is done.
+    Finished(Finished),
+}
+
 impl Asking<'_> {
     /// Has the engine do all work of `requests`, whose adapters are places in `adapters`. Each
     /// finished piece goes to `on_finished` at once, which returns by how much the bar moves.
@@ -62,6 +76,27 @@ impl Asking<'_> {
         bar: Bar,
         on_event: &mut dyn FnMut(RunEvent),
         on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
+    ) -> Result<(), RunError> {
+        let mut on_piece = |piece| match piece {
+            Piece::Token { .. } => Ok(0),
+            Piece::Finished(finished) => on_finished(finished),
+        };
+        self.run_by_token(adapters, requests, bar, on_event, false, &mut on_piece)
+    }
+
+    /// As [`Asking::run`]; with `tokens`, each token of an answer goes to `on_piece` too, in the
+    /// step that chose it. An answer's last token comes after the answer.
+    ///
+    /// # Errors
+    /// As [`Asking::run`].
+    pub fn run_by_token(
+        &self,
+        adapters: &[LoadedAdapter],
+        requests: Vec<Request>,
+        bar: Bar,
+        on_event: &mut dyn FnMut(RunEvent),
+        tokens: bool,
+        on_piece: &mut dyn FnMut(Piece) -> Result<u64, RunError>,
     ) -> Result<(), RunError> {
         if requests.is_empty() {
             return Ok(());
@@ -94,22 +129,32 @@ impl Asking<'_> {
                 note: None,
             });
         };
-        let mut failure = None;
-        let options = self.session.engine_options(self.slots);
+        let failure = RefCell::new(None);
+        let on_piece = RefCell::new(on_piece);
+        let hear = |piece| match (on_piece.borrow_mut())(piece) {
+            Ok(more) => {
+                if more > 0 {
+                    progress(more, 0);
+                }
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                *failure.borrow_mut() = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let options = EngineOptions {
+            report_tokens: tokens,
+            ..self.session.engine_options(self.slots)
+        };
         let ran = Engine::new(&self.session.decoder, adapters, options).run(
             requests,
-            &mut |finished| match on_finished(finished) {
-                Ok(more) => {
-                    progress(more, 0);
-                    ControlFlow::Continue(())
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
+            &mut |finished| hear(Piece::Finished(finished)),
             &mut |step| {
                 progress(0, (step.generated + step.prompt_rows) as u64);
+                for (id, token) in step.tokens {
+                    hear(Piece::Token { id, token })?;
+                }
                 if self.interrupt.is_set() {
                     ControlFlow::Break(())
                 } else {
@@ -119,7 +164,7 @@ impl Asking<'_> {
         );
         (events.into_inner())(RunEvent::End { phase });
         ran?;
-        match failure {
+        match failure.into_inner() {
             Some(error) => Err(error),
             None if self.interrupt.is_set() => Err(RunError::Interrupted),
             None => Ok(()),

@@ -3,6 +3,7 @@
 //! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, and [`rehearse`] has
 //! the base answer prompts that are then trained on.
 
+mod answer;
 mod ask;
 mod asking;
 mod audit;
@@ -35,6 +36,7 @@ pub(crate) mod testing;
 mod training;
 mod training_request;
 
+pub use answer::{AnswerSettings, Heard, Listening, Put, Said, answer};
 pub use ask::ask;
 pub use asking::Asking;
 pub use audit::{audit, leaked, questions_of};
