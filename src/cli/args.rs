@@ -79,6 +79,14 @@ pub enum Command {
         "Goes on where a killed run ended, and never repeats finished work.\n\n{SUBJECTS}"
     )))]
     Run(RunArgs),
+    /// Ask a question, or hold a conversation, and see the answers beside each other
+    #[command(after_help = after(&format!(
+        "The base answers first, then each subject, all in one batch. Without a question a terminal \
+         gets a conversation in which each subject has its own history, and a pipe is read as one \
+         question a line. A first word that names a subject is one: `qeval ask ckpt-40` begins a \
+         conversation with it. Nothing is recorded.\n\n{SUBJECTS}"
+    )))]
+    Ask(AskArgs),
     /// Compare subjects with a base, probe by probe
     #[command(after_help = after(&format!(
         "Prints a table per suite, the changed answers with what changed in them, and the \
@@ -201,6 +209,38 @@ pub struct RunArgs {
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
+}
+
+/// Arguments of `ask`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AskArgs {
+    /// What to ask [default: on a terminal a conversation, else one question a line of standard
+    /// input]
+    #[arg(value_name = "QUESTION")]
+    pub question: Option<String>,
+    /// Who answers beside the base [default: what the configuration says, else the best checkpoint
+    /// of the latest run that trained, else its newest, else nobody]
+    #[arg(value_name = "SUBJECT")]
+    pub subjects: Vec<String>,
+    /// The system prompt; "" is an empty one [default: that of the checkpoint's run or the
+    /// configuration, else the chat template's own]
+    #[arg(long, value_name = "TEXT", help_heading = "Answers")]
+    pub system: Option<String>,
+    /// Most tokens of an answer; one that is cut says so
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Answers")]
+    pub max_new_tokens: u32,
+    /// How much chance there is in an answer; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature, help_heading = "Answers")]
+    pub temperature: f64,
+    /// The base model's settings.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// How to compute.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    /// Where runs are.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// Arguments of `diff`.
@@ -509,6 +549,17 @@ impl TrainArgs {
     }
 }
 
+impl AskArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.model.config.clone(),
+            model: self.model.model.clone(),
+            ..overrides(&SelectArgs::default(), &self.compute, &self.store)
+        }
+    }
+}
+
 impl DemoArgs {
     /// What its project is opened with.
     pub fn overrides(&self) -> Overrides {
@@ -626,6 +677,16 @@ pub fn device(name: &str) -> Result<DeviceChoice, String> {
             _ => Err("give auto, cpu, gpu, or gpu:1 for the second GPU".into()),
         },
     }
+}
+
+/// Reads a temperature.
+///
+/// # Errors
+/// It is no number, or below 0.
+fn temperature(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|t: &f64| t.is_finite() && *t >= 0.0);
+    number.ok_or_else(|| "give a number, 0 or more, such as 0.7".into())
 }
 
 /// How results are shown; the same for every command.

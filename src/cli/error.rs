@@ -68,6 +68,15 @@ pub enum CliError {
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// `ask` without a question.
+    #[error(
+        "no question: give one (`qeval ask \"Who are you?\"`), pipe some in, one a line, or start \
+         `qeval ask` on a terminal without `--format json` for a conversation"
+    )]
+    NoQuestion,
+    /// Questions on standard input.
+    #[error("cannot read the questions from standard input: {0}")]
+    Input(std::io::Error),
     /// `bench` knows no such shape.
     #[error("no shape {name:?}; `--shape` is qwen2.5-7b, 0.5b, or smollm2")]
     NoShape {

@@ -3,7 +3,9 @@
 
 mod adapter;
 mod args;
+mod ask;
 mod bench;
+mod conversation;
 mod data;
 mod demo;
 mod diff;

@@ -1,6 +1,7 @@
 //! Where a command's results go: text for people or JSON for machines on standard output, progress
 //! and notices on standard error.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -42,6 +43,12 @@ impl Screen {
     /// As [`Project::open`].
     pub fn open(&self, overrides: Overrides) -> Result<Project, CliError> {
         Ok(Project::open(overrides, self.listener())?)
+    }
+
+    /// Columns of the terminal that text is printed to; `None` where lines are the reader's.
+    pub fn columns(&self) -> Option<usize> {
+        let terminal = std::io::stdout().is_terminal();
+        terminal.then_some(self.style.width)
     }
 
     /// Shows progress and notices.

@@ -147,6 +147,8 @@ mod tests {
             "gate --threads 0",
             "gate --threads many",
             "gate --seed -1",
+            "ask Who? --max-new-tokens 0",
+            "ask Who? --temperature warm",
             "gate --format yaml",
             "gate --color sometimes",
             "init a b",
@@ -298,6 +300,7 @@ mod tests {
           train     Train; every checkpoint goes through the suites
           tune      Choose settings of training: the most learned of what keeps
           run       Answer the suites, score the answers, and store the records
+          ask       Ask a question, or hold a conversation, and see the answers beside each other
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI
           snapshot  Review changed answers: list, show, accept, or reject
@@ -455,6 +458,29 @@ mod tests {
 
         Goes on where a killed run ended, and never repeats finished work.
         ");
+        insta::assert_snapshot!(own_help("ask"), @r#"
+        Ask a question, or hold a conversation, and see the answers beside each other
+
+        Usage: qeval ask [OPTIONS] [QUESTION] [SUBJECT]...
+
+        Arguments:
+          [QUESTION]    What to ask [default: on a terminal a conversation, else one question a line of
+                        standard input]
+          [SUBJECT]...  Who answers beside the base [default: what the configuration says, else the best
+                        checkpoint of the latest run that trained, else its newest, else nobody]
+
+        Answers:
+              --system <TEXT>       The system prompt; "" is an empty one [default: that of the checkpoint's
+                                    run or the configuration, else the chat template's own]
+              --max-new-tokens <N>  Most tokens of an answer; one that is cut says so [default: 256]
+              --temperature <T>     How much chance there is in an answer; 0 always takes the likeliest
+                                    token [default: 0]
+
+        The base answers first, then each subject, all in one batch. Without a question a terminal gets a
+        conversation in which each subject has its own history, and a pipe is read as one question a line. A
+        first word that names a subject is one: `qeval ask ckpt-40` begins a conversation with it. Nothing
+        is recorded.
+        "#);
         insta::assert_snapshot!(own_help("diff"), @"
         Compare subjects with a base, probe by probe
 

@@ -24,6 +24,8 @@ pub struct EngineOptions {
     pub end_of_turn: Vec<u32>,
     /// Ids from here on stand for no token and are never chosen.
     pub usable_vocab: usize,
+    /// Name every token in the report of the step that chose it. Default: false.
+    pub report_tokens: bool,
 }
 
 /// Rows of a step that are worth filling with prompts.
@@ -37,6 +39,7 @@ impl EngineOptions {
             step_rows: STEP_ROWS.max(slots),
             end_of_turn,
             usable_vocab,
+            report_tokens: false,
         }
     }
 }
@@ -49,12 +52,15 @@ pub struct Engine<'a> {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StepReport {
     /// Rows of prompts and given texts.
     pub prompt_rows: usize,
     /// Tokens chosen.
     pub generated: usize,
+    /// Each token that goes on with an answer, with the answer's `id`; empty unless asked for by
+    /// [`EngineOptions::report_tokens`]. The answer that ends with one is heard before it.
+    pub tokens: Vec<(usize, u32)>,
     /// Sequences at once: fewer than asked for when there is no more work, or no more memory.
     pub slots: usize,
 }
@@ -340,6 +346,9 @@ impl<'a> Engine<'a> {
                 report.generated += 1;
                 let ended = self.options.end_of_turn.contains(&token);
                 if !ended {
+                    if self.options.report_tokens {
+                        report.tokens.push((*id, token));
+                    }
                     active.tokens.push(token);
                     active.logprobs.push(logprob);
                 }

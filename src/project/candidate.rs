@@ -1,5 +1,10 @@
 //! Who is judged when nobody is named.
 
+use crate::flow::{ScaledCheckpoint, Verdict};
+use crate::gate::select_leading;
+use crate::record::TrainLog;
+use crate::run::TrainEntry;
+
 use super::error::ProjectError;
 use super::open::Project;
 
@@ -22,6 +27,42 @@ impl Project {
             }
         }
         Err(ProjectError::NoCandidate)
+    }
+
+    /// The subject that is asked beside the base when none is named: the configured candidate, else
+    /// of the latest run that trained its best checkpoint, else the newest one that is there. `None`
+    /// where nothing was trained.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub fn usual_subject(&self) -> Result<Option<String>, ProjectError> {
+        if let Some(configured) = self.configured_candidate() {
+            return Ok(Some(configured));
+        }
+        for run in self.store.list()?.into_iter().rev() {
+            let kept = run.checkpoints()?;
+            let Some(newest) = kept.last() else {
+                continue;
+            };
+            // A log that cannot be read keeps nobody from asking.
+            let entries: Vec<TrainEntry> = TrainLog::read(&run.train_log()).unwrap_or_default();
+            let judged: Vec<(ScaledCheckpoint, &Verdict)> = entries
+                .iter()
+                .filter_map(|entry| match entry {
+                    TrainEntry::Gate(gated) => Some(gated.each()),
+                    TrainEntry::Line(_) => None,
+                })
+                .flatten()
+                .map(|gated| (gated.at, gated.verdict))
+                .filter(|(at, _)| kept.iter().any(|c| c.step == at.step))
+                .collect();
+            let shown = select_leading(&judged).unwrap_or(ScaledCheckpoint {
+                step: newest.step,
+                scale: 1.0,
+            });
+            return Ok(Some(format!("{}/{shown}", run.id())));
+        }
+        Ok(None)
     }
 
     /// A folder is meant from where the configuration lies. It may have an `@` of its own: its whole
@@ -47,6 +88,7 @@ mod tests {
     use super::*;
     use crate::project::testing::Small;
     use crate::record::Provenance;
+    use crate::run::testing::verdict;
 
     fn configured(candidate: &str) -> Small {
         Small::new(&format!("[gate]\ncandidate = \"{candidate}\"\n"))
@@ -89,6 +131,27 @@ mod tests {
         trained(&project, &[20, 100]);
         trained(&project, &[]);
         assert_eq!(project.candidate(None).unwrap(), "run-0002/ckpt-100");
+    }
+
+    #[test]
+    fn the_best_checkpoint_is_asked_else_the_newest_else_the_base_alone() {
+        let small = Small::new("");
+        let project = small.open();
+        assert_eq!(project.usual_subject().unwrap(), None);
+        let run = trained(&project, &[10, 20, 30]);
+        let usual = || project.usual_subject().unwrap().unwrap();
+        assert_eq!(usual(), format!("{run}/ckpt-30"));
+        let gate = |step, learned| {
+            let verdict = verdict(90, learned);
+            let entry = serde_json::json!({ "gate": { "step": step, "verdict": verdict } });
+            format!("{entry}\n")
+        };
+        // The highest score is gone from the disk, and is not named.
+        let log = [gate(10, 8), gate(15, 10), gate(20, 9), gate(30, 4)].concat();
+        small.write(&format!("runs/{run}/train.jsonl"), &log);
+        assert_eq!(usual(), format!("{run}/ckpt-20"));
+        small.write("qeval.toml", "[gate]\ncandidate = \"ckpt-10\"\n");
+        assert_eq!(small.open().usual_subject().unwrap().unwrap(), "ckpt-10");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod candidate;
 mod data;
 mod error;
 mod gate_record;
+mod interview;
 mod measure;
 mod open;
 mod order;
@@ -19,6 +20,7 @@ mod tuning;
 
 pub use error::ProjectError;
 pub use gate_record::{GatedCandidate, snapshot_context};
+pub use interview::{Interview, InterviewOrder};
 pub use measure::MeasuredOrder;
 pub use open::{Listener, Project, use_threads};
 pub use order::Order;

@@ -3,12 +3,14 @@
 //! Every report on a comparison is rendered from one [`crate::flow::Comparison`], so that no two can
 //! disagree, to a string in one [`Style`]; only [`print()`] and the progress bars write.
 
+mod answers;
 mod assertion;
 mod audit;
 mod changes;
 mod checkpoints;
 mod data;
 mod diff;
+mod flowing;
 mod frontier;
 mod frontier_svg;
 mod json;
@@ -25,6 +27,7 @@ mod terminal;
 mod testing;
 mod wrap;
 
+pub use answers::{AnswerEnd, LiveAnswers};
 pub use assertion::{
     VERDICT, all_tests, probe_failure, probe_numbers, suite_failure, suite_numbers, verdict_failure,
 };

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::flow::{Phase, RunEvent};
-use crate::generate::{Finished, Request, Sampling, Work};
+use crate::flow::RunEvent;
 use crate::lora::{Adapter, LoadedAdapter};
 
-use super::asking::{Asking, Bar};
+use super::answer::{AnswerSettings, Put, answer};
+use super::asking::Asking;
 use super::error::RunError;
 
 /// Greedy answers, by question, then by subject: the base first, then each adapter folder.
@@ -20,8 +20,7 @@ pub fn ask(
     max_new_tokens: usize,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Vec<Vec<String>>, RunError> {
-    let session = asking.session;
-    let config = session.decoder.config();
+    let config = asking.session.decoder.config();
     let mut loaded = Vec::new();
     for folder in adapters {
         loaded.push(LoadedAdapter::new(
@@ -31,38 +30,22 @@ pub fn ask(
         ));
     }
     let subjects = adapters.len() + 1;
-    let mut requests = Vec::new();
-    for subject in 0..subjects {
-        for (q, question) in questions.iter().enumerate() {
-            let id = q * subjects + subject;
-            let work = vec![Work::Generate {
-                id,
-                sampling: Sampling::default(),
-                max_new_tokens,
-                seed: 0,
-            }];
-            requests.push(Request {
-                adapter: subject.checked_sub(1),
-                prompt: session.prompt(None, &[], question)?,
-                work,
-            });
-        }
-    }
-    let mut tokens = vec![Vec::new(); requests.len()];
-    let bar = Bar::new(Phase::Answering, "questions", requests.len());
-    asking.run(&loaded, requests, bar, on_event, &mut |finished| {
-        if let Finished::Generated {
-            id, tokens: said, ..
-        } = finished
-        {
-            tokens[id] = said;
-        }
-        Ok(1)
-    })?;
-    let texts = tokens
+    let puts: Vec<Put<'_>> = questions
         .iter()
-        .map(|t| session.tokenizer.decode(t))
-        .collect::<Result<Vec<_>, _>>()?;
+        .flat_map(|question| {
+            (0..subjects).map(|subject| Put {
+                adapter: subject.checked_sub(1),
+                history: &[],
+                question,
+            })
+        })
+        .collect();
+    let settings = AnswerSettings::greedy(max_new_tokens);
+    let said = answer(asking, &loaded, &puts, &settings, on_event, None)?;
+    if said.iter().any(|said| said.finish.is_none()) {
+        return Err(RunError::Interrupted);
+    }
+    let texts: Vec<String> = said.into_iter().map(|said| said.text).collect();
     Ok(texts.chunks(subjects).map(<[String]>::to_vec).collect())
 }
 

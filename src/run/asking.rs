@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, Finished, Request};
+use crate::generate::{Engine, EngineOptions, Finished, Request};
 use crate::lora::LoadedAdapter;
 
 use super::error::RunError;
@@ -49,6 +49,39 @@ impl Bar {
     }
 }
 
+/// What the engine is heard to have done.
+#[derive(Debug)]
+pub enum Piece {
+    /// A token that goes on with the answer of this name.
+    Token {
+        /// The caller's name for the answer.
+        id: usize,
+        /// Which token.
+        token: u32,
+    },
+    /// A piece of work is done.
+    Finished(Finished),
+}
+
+/// Who hears of the engine's work, and of how much of it.
+struct Hearing<'h> {
+    /// Whether an answer goes on after its tokens so far.
+    goes_on: &'h mut dyn FnMut(usize, &[u32]) -> bool,
+    /// Whether each token is heard, not finished pieces alone.
+    tokens: bool,
+    on_piece: &'h mut dyn FnMut(Piece) -> Result<u64, RunError>,
+}
+
+/// Hears finished pieces, and no token.
+fn finished_alone(
+    on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
+) -> impl FnMut(Piece) -> Result<u64, RunError> {
+    move |piece| match piece {
+        Piece::Token { .. } => Ok(0),
+        Piece::Finished(finished) => on_finished(finished),
+    }
+}
+
 impl Asking<'_> {
     /// Has the engine do all work of `requests`, whose adapters are places in `adapters`. Each
     /// finished piece goes to `on_finished` at once, which returns by how much the bar moves.
@@ -64,14 +97,13 @@ impl Asking<'_> {
         on_event: &mut dyn FnMut(RunEvent),
         on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
     ) -> Result<(), RunError> {
-        self.run_while(
-            adapters,
-            requests,
-            bar,
-            on_event,
-            &mut |_, _| true,
-            on_finished,
-        )
+        let mut on_piece = finished_alone(on_finished);
+        let hearing = Hearing {
+            goes_on: &mut |_, _| true,
+            tokens: false,
+            on_piece: &mut on_piece,
+        };
+        self.drive(adapters, requests, bar, on_event, hearing)
     }
 
     /// As [`Asking::run`], asking `goes_on` after every token ([`Engine::run_while`]).
@@ -86,6 +118,45 @@ impl Asking<'_> {
         on_event: &mut dyn FnMut(RunEvent),
         goes_on: &mut dyn FnMut(usize, &[u32]) -> bool,
         on_finished: &mut dyn FnMut(Finished) -> Result<u64, RunError>,
+    ) -> Result<(), RunError> {
+        let mut on_piece = finished_alone(on_finished);
+        let hearing = Hearing {
+            goes_on,
+            tokens: false,
+            on_piece: &mut on_piece,
+        };
+        self.drive(adapters, requests, bar, on_event, hearing)
+    }
+
+    /// As [`Asking::run`]; with `tokens`, each token of an answer goes to `on_piece` too, in the
+    /// step that chose it. An answer's last token comes after the answer.
+    ///
+    /// # Errors
+    /// As [`Asking::run`].
+    pub fn run_by_token(
+        &self,
+        adapters: &[LoadedAdapter],
+        requests: Vec<Request>,
+        bar: Bar,
+        on_event: &mut dyn FnMut(RunEvent),
+        tokens: bool,
+        on_piece: &mut dyn FnMut(Piece) -> Result<u64, RunError>,
+    ) -> Result<(), RunError> {
+        let hearing = Hearing {
+            goes_on: &mut |_, _| true,
+            tokens,
+            on_piece,
+        };
+        self.drive(adapters, requests, bar, on_event, hearing)
+    }
+
+    fn drive(
+        &self,
+        adapters: &[LoadedAdapter],
+        requests: Vec<Request>,
+        bar: Bar,
+        on_event: &mut dyn FnMut(RunEvent),
+        hearing: Hearing<'_>,
     ) -> Result<(), RunError> {
         if requests.is_empty() {
             return Ok(());
@@ -127,23 +198,38 @@ impl Asking<'_> {
                 note: None,
             });
         };
-        let mut failure = None;
-        let options = self.session.engine_options(slots);
+        let failure = RefCell::new(None);
+        let Hearing {
+            goes_on,
+            tokens,
+            on_piece,
+        } = hearing;
+        let on_piece = RefCell::new(on_piece);
+        let hear = |piece| match (on_piece.borrow_mut())(piece) {
+            Ok(more) => {
+                if more > 0 {
+                    progress(more, 0);
+                }
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                *failure.borrow_mut() = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let options = EngineOptions {
+            report_tokens: tokens,
+            ..self.session.engine_options(slots)
+        };
         let ran = Engine::new(&self.session.decoder, adapters, options).run_while(
             requests,
             goes_on,
-            &mut |finished| match on_finished(finished) {
-                Ok(more) => {
-                    progress(more, 0);
-                    ControlFlow::Continue(())
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
+            &mut |finished| hear(Piece::Finished(finished)),
             &mut |step| {
                 progress(0, (step.generated + step.prompt_rows) as u64);
+                for (id, token) in step.tokens {
+                    hear(Piece::Token { id, token })?;
+                }
                 if self.interrupt.is_set() {
                     ControlFlow::Break(())
                 } else {
@@ -153,7 +239,7 @@ impl Asking<'_> {
         );
         (events.into_inner())(RunEvent::End { phase });
         ran?;
-        match failure {
+        match failure.into_inner() {
             Some(error) => Err(error),
             None if self.interrupt.is_set() => Err(RunError::Interrupted),
             None => Ok(()),

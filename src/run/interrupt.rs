@@ -27,6 +27,11 @@ impl Interrupt {
         self.0.load(Ordering::SeqCst)
     }
 
+    /// Whether the user asked to stop; the wish is then seen to, and another can come.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+
     /// Asks to stop.
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
@@ -44,5 +49,6 @@ mod tests {
         assert!(!clone.is_set());
         interrupt.set();
         assert!(clone.is_set() && !other.is_set());
+        assert!(clone.take() && !interrupt.is_set() && !interrupt.take());
     }
 }

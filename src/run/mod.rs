@@ -3,6 +3,7 @@
 //! [`TrainingJob`] trains with an evaluation and a gate at every checkpoint, [`rehearse`] has the
 //! base answer prompts that are then trained on, and a [`TuningJob`] tries many settings of one.
 
+mod answer;
 mod ask;
 mod asking;
 mod audit;
@@ -42,6 +43,7 @@ mod training_request;
 mod training_rows;
 mod tuning;
 
+pub use answer::{AnswerSettings, Heard, Listening, Put, Said, answer};
 pub use ask::ask;
 pub use asking::Asking;
 pub use audit::{audit, leaked, questions_of};

@@ -12,9 +12,9 @@ use crate::train::{LoraSection, TrainSection};
 
 use super::bench::shape;
 use super::error::RunError;
+use super::lora_settings::lora_config;
 use super::memory::{self, Bound, Room};
 use super::session::Session;
-use super::lora_settings::lora_config;
 
 /// Tokens of a prompt and its answer, as far as that can be told before a prompt is rendered.
 const POSITIONS: usize = 512;

@@ -126,6 +126,16 @@ impl Session {
         Ok(true)
     }
 
+    /// Sets the configured system prompt; `None` leaves it to the template.
+    ///
+    /// # Errors
+    /// The template has no place for one; nothing is changed then.
+    pub fn use_system(&mut self, system: Option<String>) -> Result<(), RunError> {
+        self.effective_system = self.template.effective_system(system.as_deref())?;
+        self.system = system;
+        Ok(())
+    }
+
     /// What identifies the prompts of this session whatever the date: the effective system prompt,
     /// rendered on the first day of 1970 where the template prints one.
     ///

@@ -17,6 +17,7 @@ fn options(usable: usize, step_rows: usize) -> EngineOptions {
         step_rows,
         end_of_turn: vec![3, 5],
         usable_vocab: usable,
+        report_tokens: false,
     }
 }
 

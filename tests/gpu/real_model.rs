@@ -86,6 +86,7 @@ fn run(session: &Session, slots: usize, requests: Vec<Request>) -> Answers {
         step_rows: 192,
         end_of_turn: session.end_of_turn.clone(),
         usable_vocab: session.usable_vocab,
+        report_tokens: false,
     };
     let mut answers = Answers::new();
     let mut on_finished = |finished| {

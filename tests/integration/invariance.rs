@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qeval::flow::Finish;
-use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
+use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, StepReport, Work};
 use qeval::lora::{Adapter, BatchAdapters, DropoutKey, LoadedAdapter, LoraConfig, TrainedOn};
 use qeval::model::{Keep, NoLowRank, log_sum_exp};
 use qeval::train::{
@@ -95,6 +95,7 @@ fn run(
             .chain(tiny.files.eos_token_ids.iter().copied())
             .collect(),
         usable_vocab: tiny.files.usable_vocab,
+        report_tokens: true,
     };
     let mut results = BTreeMap::new();
     let mut on_finished = |finished| {
@@ -113,8 +114,11 @@ fn run(
         );
         Continue(())
     };
-    let mut steps = 0;
-    let mut on_step = |_| {
+    let (mut steps, mut told) = (0, BTreeMap::<usize, Vec<u32>>::new());
+    let mut on_step = |step: StepReport| {
+        for (id, token) in step.tokens {
+            told.entry(id).or_default().push(token);
+        }
         steps += 1;
         assert!(steps < 100_000, "the engine does not end");
         Continue(())
@@ -122,6 +126,11 @@ fn run(
     Engine::new(&tiny.decoder, adapters, options)
         .run(requests, &mut on_finished, &mut on_step)
         .unwrap();
+    for (id, (tokens, ..)) in &results {
+        let heard = told.remove(id).unwrap_or_default();
+        assert_eq!(heard, *tokens, "{id} as it was heard");
+    }
+    assert!(told.is_empty(), "{told:?}");
     results
 }
 

@@ -7,6 +7,8 @@
     reason = "a test shows what it measured"
 )]
 
+/// Questions outside any suite.
+mod ask;
 /// The reference for gradients.
 mod autograd;
 /// What a user can get wrong.

@@ -286,6 +286,7 @@ fn answer(
         step_rows: 256,
         end_of_turn: model.files.eos_token_ids.clone(),
         usable_vocab: model.files.usable_vocab,
+        report_tokens: false,
     };
     let mut answers = Answers::new();
     let mut on_finished = |finished| {
