@@ -92,6 +92,7 @@ fn answered(probe: &Probe, text: &str, base: &str, embeddings: &Embeddings) -> P
                 base: Some(base.into()),
                 candidate: Some(text.into()),
                 checks: checks.collect(),
+                continued: false,
             }],
             drift: None,
         }],
