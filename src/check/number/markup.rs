@@ -11,8 +11,11 @@ use regex::{Captures, Regex};
 /// What a boxed number stands behind, once its box is closed.
 pub(super) const BOXED: &str = "boxed: ";
 
+/// What is written for what an expression matches.
+type Written = fn(&Captures<'_>) -> String;
+
 /// An expression and what is written for what it matches.
-type Rule = (&'static str, fn(&Captures<'_>) -> String);
+type Rule = (&'static str, Written);
 
 /// In this order: a box may hold a fraction, and a fraction a text.
 const RULES: [Rule; 9] = [
@@ -62,12 +65,11 @@ const RULES: [Rule; 9] = [
 
 /// A text without the markup around its numbers. Lines stay lines.
 pub(super) fn plain(text: &str) -> String {
-    static COMPILED: LazyLock<Vec<(Option<Regex>, fn(&Captures<'_>) -> String)>> =
-        LazyLock::new(|| {
-            RULES
-                .map(|(rule, with)| (Regex::new(rule).ok(), with))
-                .into()
-        });
+    static COMPILED: LazyLock<Vec<(Option<Regex>, Written)>> = LazyLock::new(|| {
+        RULES
+            .map(|(rule, with)| (Regex::new(rule).ok(), with))
+            .into()
+    });
     static MARKS: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"(\d)\*\*(\d)|\*\*|`").ok());
     let mut plain = text.to_owned();
