@@ -111,6 +111,14 @@ impl<'a> Footprint<'a> {
         layer.saturating_mul(self.config.num_hidden_layers as u64)
     }
 
+    /// Bytes that a step of answering computes in: so many rows, and the logits of so many.
+    pub fn step(&self, rows: usize, logits: usize) -> u64 {
+        let config = self.config;
+        let row = 6 * config.hidden_size + config.heads().row() + 3 * config.intermediate_size;
+        let number = size_of::<f32>();
+        numbers(&[rows, row, number]).saturating_add(numbers(&[logits, config.vocab_size, number]))
+    }
+
     /// Bytes of activations that one training pass over so many tokens holds at least: the input of
     /// every layer, and the inner ones of the layer at hand.
     pub fn activations(&self, tokens: usize) -> u64 {

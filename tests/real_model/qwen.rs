@@ -25,7 +25,7 @@ const STRIDE: usize = 199;
 /// Logits of every step that are compared.
 const TOP: usize = 8;
 /// Largest difference of a logit to transformers'.
-const NEAR: f32 = 2e-3;
+const NEAR: f32 = 1e-3;
 
 pub fn path() -> Option<PathBuf> {
     std::env::var_os("QEVAL_REAL_MODEL_QWEN").map(PathBuf::from)
@@ -151,7 +151,7 @@ pub fn logits_are_those_of_transformers() {
         }
     }
     println!("{compared} logits, largest difference {largest:.1e}");
-    assert!(compared > 20_000 && largest <= NEAR, "{largest}");
+    assert!(compared > 17_000 && largest <= NEAR, "{largest}");
 }
 
 pub fn greedy_answers_are_those_of_transformers() {
