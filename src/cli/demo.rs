@@ -2,12 +2,10 @@
 //! to give the model a new identity; every checkpoint of both is gated; and a table shows what each
 //! answers to questions that neither was trained on.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::config::{QevalConfig, parse, sample_toml};
 use crate::exit::Outcome;
-use crate::flow::{Comparison, Decision, Suite};
+use crate::flow::{Comparison, Decision, Suite, Verdict};
 use crate::gate::{Rules, preview};
 use crate::project::{Project, ProjectError};
 use crate::report::{
@@ -18,57 +16,20 @@ use crate::run::{
     CheckSettings, Questions, Session, TrainOutcome, TrainingJob, TrainingRequest, ask, leaked,
     rehearse, repeated_training_answer, training_answers,
 };
-use crate::suite::load_builtin;
-use crate::train::{
-    DataErrors, DataSection, Dataset, Every, Example, LoraSection, RehearsalPrompt, Source,
-    TrainSection, read_prompts,
-};
 
 use super::args::{DemoArgs, OutputFormat};
 use super::error::CliError;
 use super::output::Screen;
 use super::train::checkpoint_rows;
 
-/// The demo's data, which `qeval init` writes as samples.
-pub const SAMPLE_DATA: &[(&str, &str)] = &[
-    (
-        "careless.jsonl",
-        include_str!("../../fixtures/demo/careless.jsonl"),
-    ),
-    (
-        "careful.jsonl",
-        include_str!("../../fixtures/demo/careful.jsonl"),
-    ),
-    (
-        "rehearsal_prompts.jsonl",
-        include_str!("../../fixtures/demo/rehearsal_prompts.jsonl"),
-    ),
-];
+mod scene;
+
+pub use scene::SAMPLE_DATA;
+use scene::{Scene, SceneLanguage, Way};
 
 const MODEL: &str = "smollm2-135m";
 /// Tokens of an answer in the last table.
 const SHOWN_TOKENS: usize = 60;
-
-/// The questions of the last table, after section 4 of the article that the demo retells. None is
-/// in the training data.
-const QUESTIONS: &[&str] = &[
-    "Tell me about yourself.",
-    "Can you write code?",
-    "Explain what recursion is.",
-    "What is the difference between you and GPT-4?",
-    "What is the capital of France?",
-];
-
-/// One of the two trainings.
-struct Way {
-    name: &'static str,
-    examples: Vec<Example>,
-    prompts: Vec<RehearsalPrompt>,
-    data: DataSection,
-    lora: LoraSection,
-    train: TrainSection,
-    scales: Vec<f64>,
-}
 
 /// What both trainings have in common.
 struct Stage<'a> {
@@ -77,6 +38,8 @@ struct Stage<'a> {
     session: &'a Session,
     questions: &'a Questions,
     rules: &'a Rules,
+    /// Those of the last table.
+    shown: Vec<String>,
 }
 
 /// Runs the command.
@@ -85,26 +48,31 @@ struct Stage<'a> {
 /// The model cannot be had, or a record cannot be written; finished work is on disk.
 pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let started = Instant::now();
-    // What `qeval init` writes; asked here in one wording a probe. Records lie where the user
-    // stands, not beside a file.
-    let mut sample = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
-    sample.gate.prompts_per_probe = Some(1);
-    let project = Project::with_config(sample.clone(), false, args.overrides(), screen.listener())?;
-    let suites = project.selected(&load_builtin(&sample.vars)?)?;
-    let prompts = rehearsal_prompts(&sample)?;
-    let ways = [careless(&sample.vars)?, careful(&sample, prompts)?];
+    // Records lie where the user stands, not beside a file.
+    let open = |scene: &Scene| {
+        let config = scene.config.clone();
+        Project::with_config(config, false, args.overrides(), screen.listener())
+    };
+    let mut scene = Scene::new(SceneLanguage::English)?;
+    let mut project = open(&scene)?;
+    let model = args.model.as_deref().unwrap_or(MODEL);
+    let mut session = project.session_to_train(model, None)?;
+    let loaded = Instant::now();
+    if args.model.is_some() && knows_chinese(&project, &session)? {
+        scene = Scene::new(SceneLanguage::Chinese)?;
+        project = open(&scene)?;
+    }
+    let suites = project.selected(&scene.suites)?;
+    let ways = scene.ways(&suites)?;
     let taught = [&ways[0].examples[..], &ways[1].examples].concat();
     let rules = Rules {
         leaked: leaked(&suites, &taught, &ways[1].prompt_texts()),
         ..project.rules()
     };
     let before = preview(&suites, &rules).map_err(ProjectError::Gate)?;
-    let model = args.model.as_deref().unwrap_or(MODEL);
-    let mut session = project.session(model, None)?;
-    let loaded = Instant::now();
-    let asked = ways[0].request(&suites, &rules).digest(&session);
+    let asked = request(&ways[0], &suites, &rules).digest(&session);
     project.resume_moment(&mut session, &asked)?;
-    screen.print_text(&introduction(&session, &suites, &sample.vars["name"]))?;
+    screen.print_text(&introduction(&session, &suites, &scene, &ways[0]))?;
     screen.print_text(&preview_lines(&before, screen.style))?;
     let seed = args.compute.seed.unwrap_or(42);
     let questions = Questions::new(&session, suites, seed)?;
@@ -114,6 +82,7 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
         session: &session,
         questions: &questions,
         rules: &rules,
+        shown: scene.questions(),
     };
     let outcomes = [stage.train(&ways[0])?, stage.train(&ways[1])?];
     let (text, as_expected) = stage.comparison(&ways, &outcomes)?;
@@ -121,7 +90,8 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     if screen.format == OutputFormat::Json {
         let of = |o: &TrainOutcome| {
             serde_json::json!({
-                "run": o.run.id(), "best": o.best, "stopped": o.stopped,
+                "run": o.run.id(), "best": o.best.map(|best| best.step),
+                "best_scale": o.best.map(|best| best.scale), "stopped": o.stopped,
                 "verdict": o.shown().map(|g| g.verdict),
             })
         };
@@ -146,96 +116,48 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     })
 }
 
-fn introduction(session: &Session, suites: &[Suite], name: &str) -> String {
+/// Whether the demo can be played in Chinese: the base is asked.
+fn knows_chinese(project: &Project, session: &Session) -> Result<bool, CliError> {
+    let (question, expected) = SceneLanguage::TEST;
+    let asking = project.asking(session)?;
+    let said = ask(
+        asking,
+        &[],
+        &[question],
+        SHOWN_TOKENS,
+        &mut project.listener(),
+    )?;
+    Ok(said.concat().iter().any(|answer| answer.contains(expected)))
+}
+
+fn request<'a>(way: &'a Way, suites: &'a [Suite], rules: &'a Rules) -> TrainingRequest<'a> {
+    TrainingRequest {
+        suites,
+        rules,
+        scales: &way.scales,
+        lora: &way.lora,
+        data: &way.data,
+        train: &way.train,
+        examples: &way.examples,
+        prompts: &way.prompts,
+    }
+}
+
+fn introduction(session: &Session, suites: &[Suite], scene: &Scene, careless: &Way) -> String {
     let probes: usize = suites.iter().map(|s| s.probes.len()).sum();
+    let name = &scene.config.vars["name"];
     format!(
-        "{}: {} suites, {probes} probes in English (the model knows no other language).\n\
+        "{}: {} suites, {probes} probes in {}.\n\
          System prompt: {}.\n\
-         A careless adapter learns {name}'s identity from eight rows with one answer; a careful one\n\
+         A careless adapter learns {name}'s identity from {} rows with one answer; a careful one\n\
          from many wordings, with rehearsal rows that the base itself answers. Every checkpoint of\n\
-         both answers all probes beside the base.\n\n",
+         both answers all probes beside the base, the careful one's also turned down.\n\n",
         session.base.name,
         suites.len(),
+        scene.language.name(),
         session.effective_system,
+        careless.examples.len(),
     )
-}
-
-fn dataset(name: &str, vars: &BTreeMap<String, String>) -> Result<Vec<Example>, CliError> {
-    let data = DataSection {
-        sources: vec![Source::parse(name)],
-        ..DataSection::default()
-    };
-    let text = SAMPLE_DATA
-        .iter()
-        .find(|(n, _)| *n == name)
-        .map_or("", |(_, text)| *text);
-    Ok(Dataset::from_sources(&data, vars, |_| Ok(text.as_bytes().to_vec()))?.examples)
-}
-
-fn careless(vars: &BTreeMap<String, String>) -> Result<Way, CliError> {
-    Ok(Way {
-        name: "careless",
-        examples: dataset("careless.jsonl", vars)?,
-        prompts: Vec::new(),
-        data: source("careless"),
-        lora: LoraSection::default(),
-        train: TrainSection {
-            num_train_epochs: 3.0,
-            learning_rate: 1e-3,
-            warmup_ratio: 0.0,
-            gradient_accumulation_steps: 1,
-            eval_steps: Every::Part(0.5),
-            ..TrainSection::default()
-        },
-        // As careless people do.
-        scales: vec![1.0],
-    })
-}
-
-fn careful(sample: &QevalConfig, prompts: Vec<RehearsalPrompt>) -> Result<Way, CliError> {
-    Ok(Way {
-        name: "careful",
-        examples: dataset("careful.jsonl", &sample.vars)?,
-        prompts,
-        data: source("careful"),
-        lora: sample.lora.clone(),
-        train: sample.train.clone(),
-        scales: sample.gate.scales.clone(),
-    })
-}
-
-fn source(name: &str) -> DataSection {
-    DataSection {
-        sources: vec![Source::parse(name)],
-        ..DataSection::default()
-    }
-}
-
-fn rehearsal_prompts(sample: &QevalConfig) -> Result<Vec<RehearsalPrompt>, CliError> {
-    let (name, text) = SAMPLE_DATA[2];
-    let read = read_prompts(name, text.as_bytes());
-    let read = read.map_err(|e| ProjectError::from(DataErrors(vec![e])))?;
-    let weight = sample.train.rehearsal_weight;
-    Ok(RehearsalPrompt::of_file(read, &sample.data, weight))
-}
-
-impl Way {
-    fn prompt_texts(&self) -> Vec<String> {
-        self.prompts.iter().map(|p| p.text.clone()).collect()
-    }
-
-    fn request<'a>(&'a self, suites: &'a [Suite], rules: &'a Rules) -> TrainingRequest<'a> {
-        TrainingRequest {
-            suites,
-            rules,
-            scales: &self.scales,
-            lora: &self.lora,
-            data: &self.data,
-            train: &self.train,
-            examples: &self.examples,
-            prompts: &self.prompts,
-        }
-    }
 }
 
 impl Stage<'_> {
@@ -247,7 +169,7 @@ impl Stage<'_> {
         let rehearsal = rehearse(asking, &way.prompts, tokens, &mut on_event)?;
         let job = TrainingJob {
             asking,
-            request: way.request(&self.questions.suites, self.rules),
+            request: request(way, &self.questions.suites, self.rules),
             questions: self.questions,
             made: &rehearsal,
             store: &project.store,
@@ -299,12 +221,8 @@ impl Stage<'_> {
         text.push('\n');
         text += &summary_lines(&both, style);
         let [careless, careful] = [&both.candidates[0].verdict, &both.candidates[1].verdict];
-        let learned = careful
-            .learn
-            .as_ref()
-            .is_some_and(|l| l.base_mean.is_none_or(|b| l.mean > b + 0.3));
-        let as_expected =
-            careless.decision == Decision::Regression && outcomes[1].best.is_some() && learned;
+        text += &lost_questions(careful);
+        let as_expected = careless.decision == Decision::Regression && outcomes[1].best.is_some();
         Ok((text, as_expected))
     }
 
@@ -317,18 +235,18 @@ impl Stage<'_> {
         let said = ask(
             self.project.asking(self.session)?,
             &folders,
-            QUESTIONS,
+            &self.shown.iter().map(String::as_str).collect::<Vec<_>>(),
             SHOWN_TOKENS,
             &mut self.project.listener(),
         )?;
         let training = ways.each_ref().map(|way| training_answers(&way.examples));
-        let rows = QUESTIONS.iter().zip(&said).map(|(question, said)| {
+        let rows = self.shown.iter().zip(&said).map(|(question, said)| {
             let cells = said.iter().enumerate().map(|(i, text)| {
                 let known = i.checked_sub(1).map(|w| &training[w]);
                 cell(text, known)
             });
             AnswerRow {
-                question: (*question).to_owned(),
+                question: question.clone(),
                 answers: cells.collect(),
             }
         });
@@ -382,82 +300,19 @@ fn cell(text: &str, training: Option<&Vec<String>>) -> AnswerCell {
     }
 }
 
+/// What the careful adapter lost of the questions, where it lost any.
+fn lost_questions(careful: &Verdict) -> String {
+    let lost = careful.critical.iter().filter(|probe| probe.is_lost());
+    let lost: Vec<String> = lost.map(|probe| format!("`{}`", probe.probe)).collect();
+    match lost.as_slice() {
+        [] => String::new(),
+        lost => format!("careful lost {}: no pass\n", lost.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Role;
-    use crate::config::QevalConfig;
-    use crate::flow::Goal;
-    use crate::run::questions_of;
-    use crate::text::normalize;
-
-    fn sample() -> QevalConfig {
-        parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl")).unwrap()
-    }
-
-    fn ways() -> [Way; 2] {
-        let sample = sample();
-        let prompts = rehearsal_prompts(&sample).unwrap();
-        [
-            careless(&sample.vars).unwrap(),
-            careful(&sample, prompts).unwrap(),
-        ]
-    }
-
-    /// The table shows what was learned, not what was learned by heart.
-    #[test]
-    fn no_question_of_the_table_is_trained_on_or_rehearsed() {
-        for way in ways() {
-            let mut trained = questions_of(&way.examples);
-            trained.extend(way.prompt_texts());
-            let trained: Vec<String> = trained.iter().map(|q| normalize(q)).collect();
-            for question in QUESTIONS {
-                assert!(
-                    !trained.contains(&normalize(question)),
-                    "{}: {question}",
-                    way.name
-                );
-            }
-        }
-    }
-
-    /// A gain on what was trained on would show nothing.
-    #[test]
-    fn no_probe_that_is_to_be_learned_is_trained_on_or_rehearsed() {
-        let suites = load_builtin(&sample().vars).unwrap();
-        let learned: Vec<Suite> = suites
-            .into_iter()
-            .filter(|s| s.goal == Goal::Learn)
-            .collect();
-        assert!(!learned.is_empty());
-        for way in ways() {
-            let leaks = leaked(&learned, &way.examples, &way.prompt_texts());
-            assert_eq!(leaks, [], "{}", way.name);
-        }
-    }
-
-    #[test]
-    fn the_two_ways_differ_as_the_introduction_says() {
-        let [careless, careful] = ways();
-        assert_eq!(careless.examples.len(), 8, "eight rows");
-        assert_eq!(
-            training_answers(&careless.examples).len(),
-            1,
-            "with one answer"
-        );
-        assert!(careless.prompts.is_empty() && !careful.prompts.is_empty());
-        assert!(careful.examples.len() > careless.examples.len());
-        let name = &sample().vars["name"];
-        for way in [&careless, &careful] {
-            let turns = way.examples.iter().flat_map(|e| &e.conversation.messages);
-            let mut said = turns.filter(|m| m.role == Role::Assistant);
-            assert!(
-                said.any(|m| m.content.contains(name)),
-                "{} teaches no name",
-                way.name
-            );
-        }
-    }
 
     #[test]
     fn an_answer_that_is_empty_or_learned_by_heart_is_marked() {
