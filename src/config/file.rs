@@ -46,7 +46,7 @@ pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
         ("rehearsal_weight = 1.0 ", "rehearsal_weight = 10.0"),
         ("margin = 0.03 ", "margin = 0.10 "),
         ("tags = []       ", "tags = [\"smoke\"]"),
-        ("languages = []    ", "languages = [\"en\"]"),
+        ("\nlanguages = []    ", "\nlanguages = [\"en\"]"),
         ("# name = ", "name = "),
         ("# author = ", "author = "),
     ];
@@ -198,6 +198,8 @@ mod tests {
         );
         assert_eq!(train.eval_steps, crate::train::Every::Part(0.75));
         assert_eq!((gate.margin, gate.tags.len()), (0.1, 1));
+        assert_eq!(gate.languages, ["en"]);
+        assert!(config.data.paraphrase_languages.is_empty());
         assert_eq!(
             config.data.sources,
             [

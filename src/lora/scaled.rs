@@ -72,9 +72,20 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LoraE
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::lora::Adapter;
-    use crate::run::testing::{adapter_folder, fixture, session};
+    use crate::model::ModelConfig;
+
+    fn fixture(name: &str) -> PathBuf {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        fixtures.join(name)
+    }
+
+    fn good() -> PathBuf {
+        fixture("adapters/fixture/good")
+    }
 
     fn alpha(folder: &Path) -> (Value, Value) {
         let text = fs::read(folder.join(CONFIG)).unwrap();
@@ -89,11 +100,10 @@ mod tests {
     fn the_matrices_stay_and_their_scale_changes() {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("best");
-        let session = session();
-        let model = session.decoder.config();
-        let whole = Adapter::read(&adapter_folder("good"), model).unwrap();
+        let model = &ModelConfig::read(&fixture("models/fixture/config.json")).unwrap();
+        let whole = Adapter::read(&good(), model).unwrap();
         for scale in [1.0, 0.7, 0.5] {
-            write_scaled(&adapter_folder("good"), &to, scale).unwrap();
+            write_scaled(&good(), &to, scale).unwrap();
             let copy = Adapter::read(&to, model).unwrap();
             for (module, pair) in &whole.modules {
                 let found = &copy.modules[module];

@@ -69,7 +69,7 @@ pub struct GatedScale {
 
 /// One verdict of a run: a checkpoint at one scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gated<'a> {
+pub struct GateResult<'a> {
     /// What was judged.
     pub at: ScaledCheckpoint,
     /// Its verdict against the base.
@@ -80,17 +80,17 @@ pub struct Gated<'a> {
 
 impl GatedCheckpoint {
     /// Its verdicts, as trained first.
-    pub fn each(&self) -> impl Iterator<Item = Gated<'_>> {
+    pub fn each(&self) -> impl Iterator<Item = GateResult<'_>> {
         let at = |scale| ScaledCheckpoint {
             step: self.step,
             scale,
         };
-        let trained = Gated {
+        let trained = GateResult {
             at: at(1.0),
             verdict: &self.verdict,
             causes: &self.causes,
         };
-        let scaled = self.scaled.iter().map(move |other| Gated {
+        let scaled = self.scaled.iter().map(move |other| GateResult {
             at: at(other.scale),
             verdict: &other.verdict,
             causes: &other.causes,

@@ -55,7 +55,7 @@ pub use drift::{Changed, drifts};
 pub use embed::Embeddings;
 pub use error::RunError;
 pub use evaluate::{Evaluation, LoadedSubject};
-pub use gating::{Gated, GatedCheckpoint, GatedScale, TrainEntry, looks};
+pub use gating::{GateResult, GatedCheckpoint, GatedScale, TrainEntry, looks};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::Interrupt;
 pub use judge::{JUDGES, Judge, JudgeSettings};

@@ -14,7 +14,7 @@ use crate::train::{Example, Recompute, Rehearsal, Stay, Tokenized, Training};
 use super::asking::Asking;
 use super::error::RunError;
 use super::evaluate::Evaluation;
-use super::gating::{Gate, Gated, GatedCheckpoint, TrainEntry};
+use super::gating::{Gate, GateResult, GatedCheckpoint, TrainEntry};
 use super::lora_settings::lora_config;
 use super::memory;
 use super::questions::Questions;
@@ -73,7 +73,7 @@ impl TrainOutcome {
     }
 
     /// What ships, else the last checkpoint gated, as trained: what stands for the run.
-    pub fn shown(&self) -> Option<Gated<'_>> {
+    pub fn shown(&self) -> Option<GateResult<'_>> {
         match self.best {
             Some(best) => self
                 .gated()
@@ -85,7 +85,7 @@ impl TrainOutcome {
 
     /// The PEFT folder of what stands for the run.
     pub fn shown_folder(&self) -> Option<PathBuf> {
-        let of = |gated: Gated<'_>| self.run.checkpoint_folder(gated.at.step);
+        let of = |gated: GateResult<'_>| self.run.checkpoint_folder(gated.at.step);
         self.shipped.clone().or_else(|| self.shown().map(of))
     }
 }

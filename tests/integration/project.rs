@@ -280,10 +280,14 @@ suites = ["suites"]
         lines.filter_map(|line| line.get(key).cloned()).collect()
     }
 
-    /// The record of the only subject of a run whose file name begins so; that of the base is not
-    /// the one of its second answers.
+    /// The record of a run's subject, else of the only one whose file name begins so; that of the
+    /// base is not the one of its second answers.
     pub fn record(&self, run: &str, subject: &str) -> Record {
         let folder = format!("runs/{run}/answers");
+        let own = format!("{folder}/{subject}.jsonl");
+        if self.path(&own).is_file() {
+            return Record::read(self, &own);
+        }
         let names: Vec<String> = self
             .files(&folder)
             .into_keys()
