@@ -43,7 +43,7 @@ pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
             "eval_steps = 0.25             # validation loss, in steps or as a part of all steps: four times",
             "eval_steps = 0.75             # validation loss, in steps or as a part of all steps",
         ),
-        ("rehearsal_weight = 1.0 ", "rehearsal_weight = 10.0"),
+        ("rehearsal_weight = 5.0 ", "rehearsal_weight = 10.0"),
         ("margin = 0.03 ", "margin = 0.10 "),
         ("tags = []       ", "tags = [\"smoke\"]"),
         ("\nlanguages = []    ", "\nlanguages = [\"en\"]"),

@@ -611,8 +611,18 @@ mod tests {
         insta::assert_snapshot!(verdict.sentence, @"regression: critical `code::quicksort` passed 8 of 8 draws with the base and 0 with the candidate");
 
         let greedy = decide(&suites, &with(&[1.0]), &with(&[0.0]), &Rules::default());
-        assert_eq!(greedy.decision, Decision::Pass);
-        assert!(greedy.notes[0].contains("a warning"), "{:?}", greedy.notes);
+        // One answer proves nothing, and what must not be lost is lost: no pass, and nothing ships.
+        assert_eq!(greedy.decision, Decision::Inconclusive);
+        assert!(!greedy.may_keep());
+        insta::assert_snapshot!(greedy.sentence, @"inconclusive: critical `code::quicksort` passed 1 of 1 draw with the base and 0 with the candidate: no pass; the same share of 4 draws would prove it");
+        let half = decide(
+            &suites,
+            &with(&[1.0; 2]),
+            &with(&[1.0, 0.0]),
+            &Rules::default(),
+        );
+        assert_eq!(half.decision, Decision::Pass);
+        assert!(half.notes[0].contains("a warning"), "{:?}", half.notes);
     }
 
     #[test]

@@ -31,9 +31,6 @@ pub const SAMPLE_DATA: &[(&str, &str)] = &[
     ),
 ];
 
-/// Questions in the rows' words about other things, so that the new name stays out of them.
-const NEAR_MISSES: usize = 24;
-
 /// The language that the demo is played in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SceneLanguage {
@@ -114,7 +111,7 @@ impl Scene {
             let vars = [("name", "小曦"), ("author", "北风实验室")];
             config.vars = vars.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
             config.train.learning_rate = 2e-4;
-            config.train.rehearsal_weight = 5.0;
+            config.train.rehearsal_weight = TrainSection::default().rehearsal_weight;
         }
         let (name, text) = language.questions();
         let mut suites = load_builtin(&config.vars)?;
@@ -183,7 +180,6 @@ impl Scene {
         };
         let data = DataSection {
             rehearsal: vec![rehearsal.to_owned()],
-            near_miss: Some(NEAR_MISSES),
             ..source(rows)
         };
         let examples = rows_of(&data, SAMPLE_DATA[1].1, &config.vars)?;
@@ -275,7 +271,7 @@ mod tests {
             assert_eq!(careless.examples.len(), 8, "eight rows");
             let answers = training_answers(&careless.examples);
             assert_eq!(answers.len(), 1, "with one answer");
-            assert!(careless.prompts.is_empty() && careful.prompts.len() > NEAR_MISSES);
+            assert!(careless.prompts.is_empty() && careful.prompts.len() > 60);
             assert!(careful.examples.len() > careless.examples.len());
             let name = &scene.config.vars["name"];
             for way in [&careless, &careful] {
