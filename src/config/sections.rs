@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::flow::LearnRule;
+use crate::gate::USUAL_SCALES;
 use crate::model::Dtype;
 
 /// `[model]`: the base.
@@ -69,7 +70,7 @@ impl Default for GateSection {
         GateSection {
             margin: 0.03,
             suite_margin: 0.15,
-            scales: vec![1.0, 0.7, 0.5],
+            scales: USUAL_SCALES.to_vec(),
             learn: LearnRule::Require,
             suites: vec!["suites".into()],
             tags: Vec::new(),

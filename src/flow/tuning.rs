@@ -261,6 +261,7 @@ impl Tuning {
             (b.kept().total_cmp(&a.kept()))
                 .then(b.learn.total_cmp(&a.learn))
                 .then(a.setting.cmp(&b.setting))
+                .then(a.scale.total_cmp(&b.scale))
         });
         for point in sorted {
             if frontier.last().is_none_or(|best| point.learn > best.learn) {

@@ -146,11 +146,15 @@ pub fn decide(
                 .map(|reason| format!("{}: {reason}", c.label()))
         })
         .collect();
-    open.extend(
-        critical
-            .iter()
-            .filter_map(|p| lost(p, critical.len(), critical_budget)),
-    );
+    let lost: Vec<String> = critical
+        .iter()
+        .filter_map(|p| lost(p, critical.len(), critical_budget))
+        .collect();
+    // Where a loss is proven elsewhere, it is said beside it.
+    match alarms.is_empty() {
+        true => open.extend(lost),
+        false => notes.extend(lost),
+    }
     open.extend(
         measured
             .iter()

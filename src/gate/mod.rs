@@ -51,5 +51,5 @@ pub use power::{
 };
 pub use preview::preview;
 pub use rules::Rules;
-pub use select::{select_best, select_leading};
+pub use select::{USUAL_SCALES, select_best, select_leading};
 pub use sequence::Look;

@@ -8,6 +8,9 @@ use std::cmp::Ordering;
 
 use crate::flow::{ScaledCheckpoint, Verdict};
 
+/// The multiples of its own scale at which a run judges each checkpoint when it is told nothing.
+pub const USUAL_SCALES: [f64; 3] = [1.0, 0.7, 0.5];
+
 /// The highest `learn` score among the checkpoints that may ship ([`Verdict::may_ship`]), each at
 /// each scale that it was judged at. Ties go to what changes the base less: the earlier step, then
 /// the smaller scale. Without `learn` suites nothing tells what was learned, and the earlier step at

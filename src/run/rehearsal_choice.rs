@@ -183,6 +183,7 @@ mod tests {
     fn the_demos_rows_have_forty_near_misses_and_none_of_them_is_a_row() {
         let sources = DataSection {
             sources: vec![Source::parse("careful.jsonl")],
+            near_miss: Some(40),
             ..data(&["built-in"])
         };
         let text = include_bytes!("../../fixtures/demo/careful.jsonl");

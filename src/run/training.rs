@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file;
 use crate::digest::{Parts, json};
 use crate::flow::{Comparison, Phase, RunEvent, ScaledCheckpoint};
-use crate::gate::{Rules, preview};
+use crate::gate::{Rules, USUAL_SCALES, preview};
 use crate::lora::write_scaled;
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
@@ -224,6 +224,11 @@ impl TrainingJob<'_> {
 
     /// Digest of all that decides the result.
     pub(super) fn identity(&self, tokenized: &Tokenized) -> String {
+        let mut train = deciding(self.request.train);
+        if tokenized.examples.iter().all(|e| e.rehearsal.is_none()) {
+            // It decides nothing, and this is what versions wrote whose default it was.
+            train.rehearsal_weight = 1.0;
+        }
         let mut parts = Parts::new("training")
             .part("base", &self.asking.session.base.digest)
             .part(
@@ -239,8 +244,11 @@ impl TrainingJob<'_> {
                 ),
             )
             .part("rules", json(self.request.rules))
-            .part("scales", json(&self.request.scales))
-            .part("train", json(&deciding(self.request.train)));
+            .part("train", json(&train));
+        // Versions that judged one scale named none; their runs go on under their old identity.
+        if self.request.scales != USUAL_SCALES {
+            parts = parts.part("scales", json(&self.request.scales));
+        }
         for example in &tokenized.examples {
             let bytes: Vec<u8> = example
                 .tokens

@@ -296,6 +296,7 @@ pub struct TrainSection {
     /// beat. Default: off (0 in the file).
     pub early_stopping_patience: Option<usize>,
     /// When checkpoints whose loss is proven at every scale end the run. Default `"twice"`.
+    #[serde(skip_serializing_if = "StopOnRegression::is_usual")]
     pub stop_on_regression: StopOnRegression,
     /// Weight of staying at the base's answers to rehearsal prompts, against learning the examples:
     /// the factor of their mean KL divergence beside the mean cross-entropy, and with
@@ -366,6 +367,14 @@ pub enum StopOnRegression {
     Twice,
     /// Never: the run goes to its last step.
     Never,
+}
+
+impl StopOnRegression {
+    /// Whether it is the default, which no record names: versions that had one rule wrote none, and
+    /// their runs are found and go on.
+    fn is_usual(&self) -> bool {
+        *self == StopOnRegression::Twice
+    }
 }
 
 /// How the learning rate falls after the warmup.

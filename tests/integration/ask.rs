@@ -120,7 +120,10 @@ fn what_cannot_be_asked_is_told_with_the_way_out() {
     insta::assert_snapshot!(refused(None, ""), @r#"error: no question: give one (`qeval ask "Who are you?"`), pipe some in, one a line, or start `qeval ask` on a terminal without `--format json` for a conversation"#);
     insta::assert_snapshot!(refused(Some(" "), "base --format json"), @r#"error: no question: give one (`qeval ask "Who are you?"`), pipe some in, one a line, or start `qeval ask` on a terminal without `--format json` for a conversation"#);
     let unknown = ask(&project, Some("ckpt-9"), "", WHO).refusal();
-    insta::assert_snapshot!(unknown, @"");
+    insta::assert_snapshot!(unknown, @r#"
+    error: subject "ckpt-9": no run in runs has a checkpoint
+      `qeval train` makes them; an adapter of another trainer is named by its folder.
+    "#);
     insta::assert_snapshot!(refused(Some("Who?"), "adapters/god"), @r#"
     error: subject "adapters/god" is not known, and no such folder exists
       A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT folder, each adapter with an optional scale such as `@0.5`. There is base

@@ -313,7 +313,7 @@ fn settings_that_would_silently_do_nothing() {
     error: qeval.toml:14:1: unknown key `learning_rat` in [train]
       14 | learning_rat = 1e-4
          | ^^^^^^^^^^^^
-      rule: [train] takes num_train_epochs, learning_rate, warmup_ratio, lr_scheduler_type, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm, rehearsal_weight, gradient_accumulation_steps, per_device_train_batch_size, micro_batch_tokens, max_length, eval_steps, save_steps, logging_steps, save_total_limit, early_stopping_patience, seed, system, recompute, and output_dir
+      rule: [train] takes num_train_epochs, learning_rate, warmup_ratio, lr_scheduler_type, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm, rehearsal_weight, gradient_accumulation_steps, per_device_train_batch_size, micro_batch_tokens, max_length, eval_steps, save_steps, logging_steps, save_total_limit, early_stopping_patience, stop_on_regression, seed, system, recompute, and output_dir
       nearest: `learning_rate`
 
     1 error in qeval.toml

@@ -81,7 +81,7 @@ fn gate_tells_harm_from_none() {
         );
     }
     assert_eq!(verdict["learn"]["reached"], true);
-    // One draw proves nothing of a critical probe, so its fall is a warning.
+    // One draw proves nothing of a critical probe; its fall is no pass all the same.
     let critical = &verdict["critical"][0];
     assert_eq!(critical["probe"]["probe"], "capital-france");
     assert_eq!(
@@ -90,7 +90,7 @@ fn gate_tells_harm_from_none() {
     );
     assert_eq!(critical["regression"], false);
     assert!(
-        says(&verdict["notes"], &["facts::capital-france", "a warning"]),
+        says(&verdict["notes"], &["facts::capital-france", "no pass"]),
         "{verdict}"
     );
     // What it was trained on is not known, so no answer can be called a repetition of it.
@@ -162,7 +162,7 @@ fn gate_shows_what_can_be_proven_what_was_and_why() {
                all `keep` suites lost #.## of #.## (p = #)
       learned  `persona`: #.## reaches the target of #.##, the base #.##
       note     critical `facts::capital-france` passed # of # draw with the base and # with the
-               candidate: a warning; the same share of # draws would prove it
+               candidate: no pass; the same share of # draws would prove it
                # answers of the base and # of the candidate went on beyond `max_new_tokens`, where a
                check could not judge them
       next     qeval diff base adapters/harmful
@@ -437,27 +437,35 @@ fn training_that_keeps_everything_ships_its_best_checkpoint() {
     └────────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
     note: # suites are too small to pass their margins alone and may stay inconclusive (`arithmetic`,
           `coding`); they still count in the pooled score, and a proven loss in one is a regression
-    ┌──────┬────────┬─────────────┬─────────────────────┬─────────────┐
-    │ step ┆ loss   ┆ learn score ┆ keep difference     ┆ verdict     │
-    ╞══════╪════════╪═════════════╪═════════════════════╪═════════════╡
-    │ ##   ┆ #.###  ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass (best) │
-    │ ##   ┆ #.#### ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass        │
-    └──────┴────────┴─────────────┴─────────────────────┴─────────────┘
+    ┌────────┬────────┬─────────────┬─────────────────────┬────────────────────┐
+    │ step   ┆ loss   ┆ learn score ┆ keep difference     ┆ verdict            │
+    ╞════════╪════════╪═════════════╪═════════════════════╪════════════════════╡
+    │ ##     ┆ #.###  ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass (best)        │
+    │ ##@#.# ┆ -      ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass               │
+    │ ##@#.# ┆ -      ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ learned too little │
+    │ ##     ┆ #.#### ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass               │
+    │ ##@#.# ┆ -      ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass               │
+    │ ##@#.# ┆ -      ┆ #.##        ┆ #.## [-#.##, +#.##] ┆ pass               │
+    └────────┴────────┴─────────────┴─────────────────────┴────────────────────┘
     best: step ##
     run-####/ckpt-##: pass
       because  all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
                -#.###)
       learned  `persona`: #.## reaches the target of #.##, the base #.##
       next     qeval diff base run-####/ckpt-##
+      ships    runs/run-####/best
     ");
     let report = project.qeval("train --format json").exits(0).json();
-    let checkpoints = report["checkpoints"].as_array().unwrap();
+    let all = report["checkpoints"].as_array().unwrap();
+    let scales: Vec<f64> = all.iter().map(|c| c["scale"].as_f64().unwrap()).collect();
+    assert_eq!(scales, [1.0, 0.7, 0.5, 1.0, 0.7, 0.5]);
+    let checkpoints: Vec<&Value> = all.iter().filter(|c| c["scale"] == 1.0).collect();
     let steps: Vec<u64> = checkpoints
         .iter()
         .map(|c| c["step"].as_u64().unwrap())
         .collect();
     assert_eq!(steps, [21, 42], "half of 54 rows in eights, six times over");
-    for checkpoint in checkpoints {
+    for checkpoint in &checkpoints {
         assert_eq!(checkpoint["verdict"]["decision"], "pass");
         assert_eq!(checkpoint["verdict"]["learn"]["reached"], true);
         assert_eq!(
@@ -472,12 +480,23 @@ fn training_that_keeps_everything_ships_its_best_checkpoint() {
         .collect();
     assert!(losses[1] < losses[0], "{losses:?}");
     // Both are as good: the earlier one ships.
-    assert_eq!(report["best"], 21);
+    assert_eq!(
+        (&report["best"], &report["best_scale"]),
+        (&21.into(), &1.0.into())
+    );
+    assert_eq!(report["shipped"], "runs/run-0001/best");
     let names: Vec<String> = project.files("runs/run-0001").into_keys().collect();
     insta::assert_snapshot!(names.join("\n"), @"
     runs/run-0001/answers/base.jsonl
     runs/run-0001/answers/ckpt-21.jsonl
+    runs/run-0001/answers/ckpt-21@0.5.jsonl
+    runs/run-0001/answers/ckpt-21@0.7.jsonl
     runs/run-0001/answers/ckpt-42.jsonl
+    runs/run-0001/answers/ckpt-42@0.5.jsonl
+    runs/run-0001/answers/ckpt-42@0.7.jsonl
+    runs/run-0001/best/adapter_config.json
+    runs/run-0001/best/adapter_model.safetensors
+    runs/run-0001/best/qeval_adapter.json
     runs/run-0001/checkpoint-21/adapter_config.json
     runs/run-0001/checkpoint-21/adapter_model.safetensors
     runs/run-0001/checkpoint-21/qeval_adapter.json
@@ -521,6 +540,12 @@ fn finished_training_is_not_repeated() {
 fn training_that_destroys_is_stopped_and_ships_nothing() {
     let project = Project::with_model();
     project.train_with(&CARELESS);
+    project.edit("qeval.toml", "[gate]\n", "[gate]\nscales = [1.0]\n");
+    project.edit(
+        "qeval.toml",
+        "[train]\n",
+        "[train]\nstop_on_regression = \"once\"\n",
+    );
     let said = project.qeval("train").exits(1).stdout;
     let report = project.qeval("train --format json").exits(1).json();
     assert_eq!(report["best"], Value::Null);

@@ -47,6 +47,7 @@ fn patience_ends_a_run_that_gets_no_better() {
 fn a_run_that_learned_too_little_ships_nothing() {
     let project = Project::with_model();
     project.edit("qeval.toml", "learning_rate = 3e-3", "learning_rate = 1e-9");
+    project.edit("qeval.toml", "[gate]\n", "[gate]\nscales = [1.0]\n");
     let said = project.qeval("train").exits(1);
     let table = said.shape();
     let from = table.find("┌──────┬").unwrap();

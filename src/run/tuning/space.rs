@@ -303,7 +303,8 @@ mod tests {
     #[test]
     fn without_rehearsal_no_weight_is_tried() {
         let all = drawn(&TuneSection::default(), false);
-        assert!(all.iter().all(|s| s.train.rehearsal_weight == 1.0));
+        let weight = TrainSection::default().rehearsal_weight;
+        assert!(all.iter().all(|s| s.train.rehearsal_weight == weight));
         let asked = TuneSection {
             rehearsal_weight: Some(vec![1.0, 3.0]),
             ..TuneSection::default()
