@@ -162,7 +162,7 @@ mod tests {
                 Some(&"^C") => Typed::Interrupt,
                 Some(line) => {
                     // What a terminal would show of it.
-                    *screen.borrow_mut() += &format!("{line}\n");
+                    screen.borrow_mut().extend([line, "\n"]);
                     Typed::Line(format!("{line}\n"))
                 }
                 None => Typed::End,

@@ -197,7 +197,8 @@ pub fn decide(
     if decision != Decision::Regression && rules.learn == LearnRule::Require {
         let missed: Vec<String> = measured.iter().filter_map(|m| m.missed(rules)).collect();
         if !missed.is_empty() {
-            sentence += &format!("; learned too little: {}", some_of(&missed, 3, ", "));
+            sentence.push_str("; learned too little: ");
+            sentence.push_str(&some_of(&missed, 3, ", "));
         }
     }
     let pooled = all.remove(0).into_verdict(rules);

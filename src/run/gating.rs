@@ -304,7 +304,8 @@ fn told(trained: &Candidate, others: &[Candidate]) -> String {
     let mut text = format!("{}: {}", trained.subject.name, trained.verdict.sentence);
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(of).collect();
-        text += &format!("; {}", others.join(", "));
+        text.push_str("; ");
+        text.push_str(&others.join(", "));
     }
     text
 }
