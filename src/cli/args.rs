@@ -181,12 +181,12 @@ pub struct TuneArgs {
     /// What a training run has.
     #[command(flatten)]
     pub train: TrainArgs,
-    /// How many settings are tried, the configured one among them [default: `settings` under
-    /// [tune], else 16]
+    /// How many settings are tried, the configured one among them [default: what the
+    /// configuration says, else 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1024), help_heading = "Tuning")]
     pub settings: Option<u32>,
-    /// What tuning may take, in full training runs with their gates [default: `budget_runs` under
-    /// [tune], else 6]
+    /// What tuning may take, in full training runs with their gates [default: what the
+    /// configuration says, else 6]
     #[arg(long, value_name = "X", value_parser = above_zero, help_heading = "Tuning")]
     pub full_runs: Option<f64>,
     /// What tuning may take, in minutes instead [default: see --full-runs]
