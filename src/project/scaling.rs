@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use crate::flow::{Candidate, Verdict};
-use crate::gate::{Look, Rules};
+use crate::gate::Look;
 use crate::run::Session;
 
 use super::error::ProjectError;
@@ -109,21 +109,19 @@ impl Project {
             });
         };
         let looks = search.looks();
+        // One order for all looks: they differ in the scale and in which look it is.
+        let mut order = Order::new(self, &["base", &search.subject])?;
+        order.noise = false;
+        order.rules.chosen_from = looks;
         let (mut session, mut found): (Option<Session>, _) = (None, Vec::new());
         let mut bisection = Bisection::new(search.tolerance);
         while let Some(scale) = bisection.next() {
-            let mut order = Order::new(self, &["base", &search.subject])?;
-            order.noise = false;
-            order.rules = Rules {
-                look: Look::Checkpoint {
-                    index: found.len() + 1,
-                    planned: Some(looks),
-                },
-                chosen_from: looks,
-                ..order.rules
+            order.rules.look = Look::Checkpoint {
+                index: found.len() + 1,
+                planned: Some(looks),
             };
             for subject in &mut order.subjects[1..] {
-                subject.scale *= scale;
+                subject.scale = own.scale * scale;
                 subject.name = format!("{}@{}", base_name(&search.subject), subject.scale);
             }
             let measured = self.measure_in(&order, session.take())?;

@@ -64,14 +64,6 @@ impl<'p> PreparedTraining<'p> {
         self.with_job(command, |job, scoring, on_event| job.run(scoring, on_event))
     }
 
-    pub(super) fn project(&self) -> &'p Project {
-        self.project
-    }
-
-    pub(super) fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// Loads the base, has it answer what is rehearsed, and hands over the job of training, with
     /// what turns answers into scores and who hears of it.
     pub(super) fn with_job<T, E: Into<ProjectError>>(

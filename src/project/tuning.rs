@@ -41,7 +41,7 @@ impl PreparedTraining<'_> {
         budget: TuneBudget,
         on_plan: &mut dyn FnMut(&Tuning) -> bool,
     ) -> Result<Option<Tuned>, ProjectError> {
-        let from = self.project().overrides.config.clone();
+        let from = self.project.overrides.config.clone();
         let from = from.unwrap_or_else(|| "qeval.toml".into());
         let file = tuned_file(&from)?;
         let outcome = self.with_job(command, |job, scoring, on_event| {
@@ -93,7 +93,7 @@ impl PreparedTraining<'_> {
         let Some(best) = outcome.best else {
             return Ok(None);
         };
-        let project = self.project();
+        let project = self.project;
         let suites = unseen(project.suites()?, &tuning.plan.chosen_on);
         let built = BuiltChecks::of(&suites).map_err(RunError::from)?;
         let settings = project.check_settings();
@@ -105,7 +105,7 @@ impl PreparedTraining<'_> {
         let (Some(base), Some(candidate)) = both else {
             return Ok(None);
         };
-        let verdict = decide(&suites, &base.scores, &candidate.scores, self.rules());
+        let verdict = decide(&suites, &base.scores, &candidate.scores, &self.rules);
         Ok(Some(verdict))
     }
 }

@@ -1,6 +1,6 @@
 //! The checkpoints of a training run: loss, learn score, what was kept, and which one to take.
 
-use super::style::{ROWS, Style, Tone, difference, loss, score};
+use super::style::{ROWS, Style, Tone, interval, loss, score};
 use super::terminal::decision_tone;
 use super::wrap::wrapped;
 use crate::flow::{Decision, ScaledCheckpoint, SuiteState, Verdict};
@@ -59,17 +59,7 @@ pub fn checkpoint_table(
             or_none(row.verdict.learn.as_ref().map(|l| score(l.mean))),
         ));
         let kept = row.verdict.pooled.estimate.as_ref();
-        cells.push((
-            Tone::Plain,
-            or_none(kept.map(|e| {
-                format!(
-                    "{} [{}, {}]",
-                    difference(e.difference),
-                    difference(e.lower),
-                    difference(e.upper)
-                )
-            })),
-        ));
+        cells.push((Tone::Plain, or_none(kept.map(interval))));
         if diverged {
             cells.push((
                 Tone::Plain,

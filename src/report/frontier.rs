@@ -1,6 +1,6 @@
 //! What tuning plans and what came of it, as text.
 
-use super::style::{ROWS, Style, Tone, difference, score};
+use super::style::{ROWS, Style, Tone, interval, score};
 use super::terminal::decision_tone;
 use super::wrap::wrapped;
 use crate::flow::{TunePlan, TunePoint, Tuning, Verdict};
@@ -145,13 +145,7 @@ pub fn tune_table(tuning: &Tuning, style: Style) -> String {
 }
 
 fn kept(point: &TunePoint) -> String {
-    point.keep.as_ref().map_or_else(
-        || "-".into(),
-        |e| {
-            let [all, low, high] = [e.difference, e.lower, e.upper].map(difference);
-            format!("{all} [{low}, {high}]")
-        },
-    )
+    point.keep.as_ref().map_or_else(|| "-".into(), interval)
 }
 
 /// Every setting at the best scale of its last look: the chosen one first, then those of later
@@ -237,13 +231,7 @@ pub fn tune_summary(tuning: &Tuning, style: Style) -> String {
 pub fn unseen_lines(verdict: &Verdict, chosen_on: usize, style: Style) -> String {
     let kept = verdict.pooled.estimate.as_ref().map_or_else(
         || "no `keep` probe is left".into(),
-        |e| {
-            let [all, low, high] = [e.difference, e.lower, e.upper].map(difference);
-            format!(
-                "keep {all} [{low}, {high}] on {}",
-                plural(e.probes, "probe")
-            )
-        },
+        |e| format!("keep {} on {}", interval(e), plural(e.probes, "probe")),
     );
     let learned = verdict.learn.as_ref().map_or_else(
         || "no `learn` probe is left".into(),

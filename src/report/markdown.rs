@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
-use super::style::{difference, one_line, score};
+use super::style::{difference, interval, one_line, score};
 use crate::flow::{
     Candidate, CaseComparison, Comparison, Decision, Goal, ProbeComparison, SuiteState,
     SuiteVerdict, Verdict,
@@ -124,13 +124,11 @@ fn suites(comparison: &Comparison, candidate: &Candidate) -> String {
         let cells = match &row.estimate {
             None => "– | – | – | – | –".to_owned(),
             Some(e) => format!(
-                "{} | {} | {} | {} [{}, {}] | `{}`",
+                "{} | {} | {} | {} | `{}`",
                 e.probes,
                 score(e.base_mean),
                 score(e.candidate_mean),
-                difference(e.difference),
-                difference(e.lower),
-                difference(e.upper),
+                interval(e),
                 bar(e.lower, e.difference, e.upper, row.margin, scale)
             ),
         };

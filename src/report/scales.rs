@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::json::VERSION;
-use super::style::{ROWS, Style, Tone, difference, score};
+use super::style::{ROWS, Style, Tone, interval, score};
 use super::terminal::decision_tone;
 use crate::flow::Verdict;
 
@@ -30,10 +30,7 @@ pub fn scale_table(rows: &[ScaleRow<'_>], found: Option<f64>, style: Style) -> S
         };
         let verdict = format!("{}{mark}", row.verdict.decision);
         let learned = row.verdict.learn.as_ref().map(|l| score(l.mean));
-        let kept = kept.map(|e| {
-            let [mean, lower, upper] = [e.difference, e.lower, e.upper].map(difference);
-            format!("{mean} [{lower}, {upper}]")
-        });
+        let kept = kept.map(interval);
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let cells = [
             (Tone::Plain, row.scale.to_string()),

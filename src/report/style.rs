@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, TableStyle, presets};
 
+use crate::flow::Estimate;
+
 /// Width of a report that nobody's terminal limits.
 const USUAL_WIDTH: usize = 100;
 /// Below this, tables are unreadable whatever is done.
@@ -133,6 +135,13 @@ pub(super) fn difference(value: f64) -> String {
     } else {
         text
     }
+}
+
+/// A difference with its ends: `-0.02 [-0.05, +0.01]`.
+pub(super) fn interval(estimate: &Estimate) -> String {
+    let ends = [estimate.difference, estimate.lower, estimate.upper];
+    let [mean, lower, upper] = ends.map(difference);
+    format!("{mean} [{lower}, {upper}]")
 }
 
 /// A loss: four significant digits, which is what early and late training differ in.

@@ -1,6 +1,6 @@
 //! The comparison as tables and sentences: suites, verdict, and what to type next.
 
-use super::style::{ROWS, Style, Tone, difference, one_line, score};
+use super::style::{ROWS, Style, Tone, interval, one_line, score};
 use super::wrap::wrapped;
 use crate::flow::{
     Candidate, Comparison, Decision, Goal, Preview, PreviewLine, SuiteState, SuiteVerdict, Verdict,
@@ -138,14 +138,7 @@ fn suite_cells(
         0 => e.probes.to_string(),
         unscored => format!("{} + {unscored} unscored", e.probes),
     });
-    let change = numbers.map(|e| {
-        format!(
-            "{} [{}, {}]",
-            difference(e.difference),
-            difference(e.lower),
-            difference(e.upper)
-        )
-    });
+    let change = numbers.map(interval);
     let state = match suite
         .p_loss
         .filter(|_| suite.state == SuiteState::Regression)

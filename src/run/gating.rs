@@ -247,8 +247,8 @@ impl Gate<'_, '_> {
             StopOnRegression::Twice => Some(2),
             StopOnRegression::Never => None,
         };
-        if allowed.is_some_and(|allowed| lost >= allowed) {
-            let newest: Vec<String> = gated[gated.len() - allowed.unwrap_or(1)..]
+        if let Some(allowed) = allowed.filter(|allowed| lost >= *allowed) {
+            let newest: Vec<String> = gated[gated.len() - allowed..]
                 .iter()
                 .map(|g| format!("ckpt-{}", g.step))
                 .collect();

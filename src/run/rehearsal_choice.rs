@@ -5,11 +5,10 @@ use crate::flow::Suite;
 use crate::suite::audit::Wordings;
 use crate::train::{
     BUILT_IN, DataSection, Example, Language, Origin, PromptKind, RehearsalPrompt, Stay,
-    near_misses, take_pool,
+    TrainSection, near_misses, take_pool,
 };
 
 use super::audit::first_questions;
-use crate::train::TrainSection;
 
 /// The prompts of one file of `[data] rehearsal`.
 pub struct RehearsalFile {
