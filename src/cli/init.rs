@@ -65,7 +65,7 @@ pub fn init(args: &InitArgs, screen: &Screen) -> Result<Outcome, CliError> {
         .map(|(name, text)| (name.trim_end_matches(".toml"), *text))
         .collect();
     let files = InitFiles {
-        config: &sample_toml(&["data/careful.jsonl"], "data/rehearsal_prompts.jsonl"),
+        config: &sample_toml(&["data/careful.jsonl"]),
         suites: &suites,
         data: SAMPLE_DATA,
     };

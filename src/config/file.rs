@@ -19,10 +19,9 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
 /// [`DEFAULT_TOML`] with data files to train on, prompts to rehearse, the example's `[vars]`, and
 /// what suits a small model and few rows: a file that trains as it stands.
-pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
+pub fn sample_toml(sources: &[&str]) -> String {
     let list: Vec<String> = sources.iter().map(|source| format!("{source:?}")).collect();
     let sources = format!("sources = [{}]  #", list.join(", "));
-    let rehearsal = format!("rehearsal = {rehearsal:?}  #");
     let changes = [
         (
             "# Every key is here with its default; a key left out keeps it, an unknown key is refused.",
@@ -31,7 +30,12 @@ pub fn sample_toml(sources: &[&str], rehearsal: &str) -> String {
              # rows. `tags` and `margin` are for a quick look: [\"standard\"] and 0.03 decide more.",
         ),
         ("sources = []                  #", &sources),
-        ("# rehearsal = \"built-in\"        #", &rehearsal),
+        (
+            "# rehearsal = \"built-in\"        #",
+            "rehearsal = \"built-in\"          #",
+        ),
+        ("rehearsal_prompts = 64 ", "rehearsal_prompts = 150"),
+        ("rehearsal_tokens = 40 ", "rehearsal_tokens = 16 "),
         ("num_train_epochs = 2 ", "num_train_epochs = 5 "),
         ("learning_rate = 1e-4 ", "learning_rate = 7e-4 "),
         ("warmup_ratio = 0.05 ", "warmup_ratio = 0.1  "),
@@ -178,9 +182,11 @@ mod tests {
 
     #[test]
     fn sample_file_trains_as_it_stands() {
-        let text = sample_toml(&["data/a.jsonl", "data/b.json#20"], "data/r.jsonl");
+        let text = sample_toml(&["data/a.jsonl", "data/b.json#20"]);
         let config = parse("qeval.toml", &text).unwrap();
-        assert_eq!(config.data.rehearsal, ["data/r.jsonl"]);
+        assert_eq!(config.data.rehearsal, ["built-in"]);
+        let data = &config.data;
+        assert_eq!((data.rehearsal_prompts, data.rehearsal_tokens), (150, 16));
         assert_eq!(config.vars["name"], "Aurora");
         assert_eq!(config.vars["author"], "Northwind Labs");
         let (train, gate) = (&config.train, &config.gate);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
@@ -40,6 +41,8 @@ struct Context {
     processors: usize,
     warp_groups: bool,
     half_type: HalfType,
+    /// The bits of the loss scale.
+    loss_scale: AtomicU32,
 }
 
 #[derive(Clone, Copy)]
@@ -159,6 +162,7 @@ impl Cuda {
             processors,
             warp_groups: newest && (major, minor) == (9, 0),
             half_type,
+            loss_scale: AtomicU32::new(half_type.loss_scale().to_bits()),
         })))
     }
 
@@ -170,6 +174,17 @@ impl Cuda {
     /// What 16-bit numbers are.
     pub fn half_type(&self) -> HalfType {
         self.0.half_type
+    }
+
+    /// What gradients by activations are multiplied with from here on: [`HalfType::loss_scale`],
+    /// unless [`Cuda::set_loss_scale`] chose another.
+    pub fn loss_scale(&self) -> f32 {
+        f32::from_bits(self.0.loss_scale.load(Ordering::Relaxed))
+    }
+
+    /// Chooses it, a power of two. To be called between a backward pass and the next loss.
+    pub fn set_loss_scale(&self, scale: f32) {
+        self.0.loss_scale.store(scale.to_bits(), Ordering::Relaxed);
     }
 
     /// Streaming multiprocessors.

@@ -248,10 +248,8 @@ pub trait Device: Clone + Send + Sync + 'static {
     }
 
     /// Cross-entropy of each row of logits against its label, added to `total`; the logits become
-    /// its gradient times `weight`, and on a GPU times [`HalfType::loss_scale`], which every gradient
-    /// by an activation then has.
-    ///
-    /// [`HalfType::loss_scale`]: crate::half_type::HalfType::loss_scale
+    /// its gradient times `weight`, and on a GPU times its loss scale, which every gradient by an
+    /// activation then has.
     fn cross_entropy(
         &self,
         logits: &mut Self::Mat,

@@ -9,7 +9,7 @@ use crate::gate::{Rules, USUAL_SCALES, preview};
 use crate::lora::write_scaled;
 use crate::model::{Keep, ModelRef};
 use crate::record::{RecordError, Run, Store, TrainLog};
-use crate::train::{Example, Recompute, Rehearsal, Stay, Tokenized, Training};
+use crate::train::{Example, Recompute, Rehearsal, Stay, Tokenized, TokenizedExample, Training};
 
 use super::asking::Asking;
 use super::error::RunError;
@@ -109,7 +109,7 @@ impl TrainingJob<'_> {
             validation,
             ..
         } = self.rows()?;
-        let plan = plan_of(examples.len(), train);
+        let plan = plan_of(&examples, train);
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;
@@ -248,6 +248,14 @@ impl TrainingJob<'_> {
         // Versions that judged one scale named none; their runs go on under their old identity.
         if self.request.scales != USUAL_SCALES {
             parts = parts.part("scales", json(&self.request.scales));
+        }
+        let rehearsed = |rehearsed| move |e: &TokenizedExample| e.rehearsal.is_some() == rehearsed;
+        if [true, false]
+            .iter()
+            .all(|&kind| tokenized.examples.iter().any(rehearsed(kind)))
+        {
+            // Versions before mixed both in one order; a run of theirs cannot go on in this one.
+            parts = parts.part("order", "rehearsal spread");
         }
         for example in &tokenized.examples {
             let bytes: Vec<u8> = example

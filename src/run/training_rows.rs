@@ -3,7 +3,7 @@
 use crate::gate::preview;
 use crate::train::{
     Example, Preflight, ProbeSystem, Split, StepPlan, Tokenized, TokenizedExample, TrainSection,
-    split,
+    split, total_steps,
 };
 
 use super::error::RunError;
@@ -23,10 +23,10 @@ pub(super) struct TrainingRows {
     pub validation: Vec<TokenizedExample>,
 }
 
-/// The steps over so many rows.
-pub(super) fn plan_of(rows: usize, train: &TrainSection) -> StepPlan {
+/// The steps over some rows.
+pub(super) fn plan_of(examples: &[TokenizedExample], train: &TrainSection) -> StepPlan {
     StepPlan::new(
-        rows,
+        examples,
         train.examples_per_step(),
         train.num_train_epochs,
         train.seed,
@@ -97,15 +97,19 @@ impl TrainingJob<'_> {
         tokenized: &Tokenized,
         sides: &Split,
     ) -> Result<(), RunError> {
-        let plan = plan_of(sides.train.len(), self.request.train);
+        let train = self.request.train;
         let probes = self.probe_systems();
         Preflight {
             data: self.request.data,
-            train: self.request.train,
+            train,
             examples: rows,
             tokenized,
             split: sides,
-            plan: &plan,
+            total_steps: total_steps(
+                sides.train.len(),
+                train.examples_per_step(),
+                train.num_train_epochs,
+            ),
             system: &self.asking.session.effective_system.text,
             probes: &probes,
         }

@@ -208,7 +208,7 @@ impl TuningJob<'_> {
             modules: space::short(&setting.lora.target_modules),
             rehearsal_weight: rehearses.then_some(setting.train.rehearsal_weight),
             num_train_epochs: setting.train.num_train_epochs,
-            steps: plan_of(rows.examples.len(), &setting.train).total_steps(),
+            steps: plan_of(&rows.examples, &setting.train).total_steps(),
         }
     }
 

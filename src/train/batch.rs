@@ -1,7 +1,8 @@
 //! Which examples an optimizer step sees, and how they are cut into passes.
 //!
 //! The order is a function of (seed, epoch), so a resumed run finds its place from the step number
-//! alone. A step's examples are packed by length into micro-batches of a token budget: rows of
+//! alone. Rehearsal is spread evenly over an epoch: a step that learns from a row then feels in the
+//! same update what the base would say elsewhere, which steps of one kind after another do not. A step's examples are packed by length into micro-batches of a token budget: rows of
 //! several examples one after another, each attending to its own only, nothing padded. The split
 //! depends on the examples and the budget, never on free memory.
 
@@ -16,29 +17,31 @@ use super::labels::TokenizedExample;
 /// The steps of a run: which examples, in which order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepPlan {
-    examples: usize,
+    /// Places of the examples to learn, and of those to stay at.
+    kinds: [Vec<usize>; 2],
     per_step: usize,
     total_steps: usize,
     seed: u64,
 }
 
 impl StepPlan {
-    /// Plans a run over `examples` examples, `per_step` of them at each optimizer step; an epoch's
-    /// last step takes what is left. A fraction of an epoch is rounded up to a step.
-    pub fn new(examples: usize, per_step: usize, epochs: f64, seed: u64) -> Self {
-        let per_step = per_step.max(1);
-        let total_steps = (epochs * examples.div_ceil(per_step) as f64).ceil() as usize;
+    /// Plans a run over `examples`, `per_step` of them at each optimizer step; an epoch's last step
+    /// takes what is left. A fraction of an epoch is rounded up to a step.
+    pub fn new(examples: &[TokenizedExample], per_step: usize, epochs: f64, seed: u64) -> Self {
+        let (rehearsal, learned) =
+            (0..examples.len()).partition(|&place| examples[place].rehearsal.is_some());
         StepPlan {
-            examples,
-            per_step,
-            total_steps,
+            kinds: [learned, rehearsal],
+            per_step: per_step.max(1),
+            total_steps: total_steps(examples.len(), per_step, epochs),
             seed,
         }
     }
 
     /// Optimizer steps of an epoch.
     pub fn steps_per_epoch(&self) -> usize {
-        self.examples.div_ceil(self.per_step)
+        let examples: usize = self.kinds.iter().map(Vec::len).sum();
+        examples.div_ceil(self.per_step)
     }
 
     /// Optimizer steps of the run.
@@ -53,15 +56,31 @@ impl StepPlan {
 
     /// The examples of a step, counted from 0: places in the list that the plan was made for.
     pub fn examples(&self, step: usize) -> Vec<usize> {
-        let order = shuffled(
-            self.examples,
-            self.seed,
-            Purpose::Order,
-            self.epoch(step) as u64,
-        );
         let first = step % self.steps_per_epoch().max(1) * self.per_step;
+        let order = self.order(self.epoch(step) as u64);
         order.into_iter().skip(first).take(self.per_step).collect()
     }
+
+    /// Each kind in an order of its own, member `i` of `n` at the part `(i + 1/2) / n` of the epoch.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut places = Vec::new();
+        for (kind, members) in self.kinds.iter().enumerate() {
+            let twice = 2 * members.len() as u64;
+            let order = shuffled(members.len(), self.seed, Purpose::Order, epoch);
+            let at = |i: usize| 2 * i as u64 + 1;
+            places.extend((0..members.len()).map(|i| (at(i), twice, kind, members[order[i]])));
+        }
+        // By the parts, as fractions; at one part what is to be learned comes first.
+        places.sort_by_key(|&(part, whole, kind, _)| {
+            (u128::from(part) * (1 << 64) / u128::from(whole), kind)
+        });
+        places.into_iter().map(|(.., place)| place).collect()
+    }
+}
+
+/// Optimizer steps of a run over so many examples; see [`StepPlan::new`].
+pub fn total_steps(examples: usize, per_step: usize, epochs: f64) -> usize {
+    (epochs * examples.div_ceil(per_step.max(1)) as f64).ceil() as usize
 }
 
 /// Rows of one forward and backward pass.
@@ -245,7 +264,7 @@ mod tests {
 
     #[test]
     fn an_epoch_sees_every_example_once() {
-        let plan = StepPlan::new(10, 4, 2.0, 7);
+        let plan = StepPlan::new(&vec![example(&[1, 2], &[1]); 10], 4, 2.0, 7);
         assert_eq!((plan.steps_per_epoch(), plan.total_steps()), (3, 6));
         let epoch = |steps: std::ops::Range<usize>| -> Vec<usize> {
             steps.flat_map(|s| plan.examples(s)).collect()
@@ -261,8 +280,9 @@ mod tests {
 
     #[test]
     fn a_fraction_of_an_epoch_is_rounded_up_to_a_step() {
-        assert_eq!(StepPlan::new(50, 16, 0.3, 0).total_steps(), 2);
-        assert_eq!(StepPlan::new(0, 16, 3.0, 0).total_steps(), 0);
+        let fifty = vec![example(&[1, 2], &[1]); 50];
+        assert_eq!(StepPlan::new(&fifty, 16, 0.3, 0).total_steps(), 2);
+        assert_eq!(StepPlan::new(&[], 16, 3.0, 0).total_steps(), 0);
     }
 
     #[test]
@@ -292,6 +312,25 @@ mod tests {
             base,
             ..example(&[6, 7, 8], &[1, 2])
         }
+    }
+
+    /// A run of steps of one kind forgets, or learns nothing, until the other kind comes.
+    #[test]
+    fn rehearsal_is_spread_over_the_steps() {
+        let mut examples = vec![rehearsed(0.0, 1.0, false); 9];
+        examples.extend(vec![example(&[1, 2], &[1]); 3]);
+        let plan = StepPlan::new(&examples, 4, 2.0, 7);
+        for step in 0..6 {
+            let mut kinds = plan.examples(step);
+            kinds.sort_unstable_by_key(|&place| place >= 9);
+            let learned = kinds.iter().filter(|&&place| place >= 9).count();
+            assert_eq!((kinds.len(), learned), (4, 1), "step {step}");
+        }
+        assert_ne!(
+            plan.examples(0),
+            plan.examples(3),
+            "another order in the next epoch"
+        );
     }
 
     #[test]

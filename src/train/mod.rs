@@ -21,7 +21,7 @@ mod schedule;
 mod step;
 mod trainer;
 
-pub use batch::{AnchorRow, MicroBatch, StepBatch, StepPlan, TextRow};
+pub use batch::{AnchorRow, MicroBatch, StepBatch, StepPlan, TextRow, total_steps};
 pub use checkpoint::CheckpointState;
 pub use config::{
     BUILT_IN, BadRows, DataSection, Every, LoraSection, Recompute, RehearsalTarget, RowFormat,

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::StepPlan;
 use super::config::{BadRows, DataSection, TrainSection};
 use super::data::Example;
 use super::data::Split;
@@ -30,8 +29,8 @@ pub struct Preflight<'a> {
     pub tokenized: &'a Tokenized,
     /// Training and validation side of `tokenized`.
     pub split: &'a Split,
-    /// The planned steps.
-    pub plan: &'a StepPlan,
+    /// Optimizer steps that are planned.
+    pub total_steps: usize,
     /// What a conversation without a system turn of its own is told: the text of
     /// [`crate::chat::EffectiveSystem`].
     pub system: &'a str,
@@ -124,7 +123,7 @@ impl Preflight<'_> {
     }
 
     fn steps(&self, findings: &mut Vec<PreflightFinding>) {
-        let total = self.plan.total_steps();
+        let total = self.total_steps;
         if total == 0 {
             return;
         }
@@ -169,7 +168,7 @@ impl Preflight<'_> {
             ));
             return;
         }
-        let total = self.plan.total_steps();
+        let total = self.total_steps;
         let gates = self.train.gate_every().times(total).len();
         if patience >= gates {
             findings.push(finding(
@@ -292,6 +291,7 @@ mod tests {
     use crate::train::data::split;
     use crate::train::data::{Origin, RowProblem, RowReason};
     use crate::train::labels::TokenizedExample;
+    use crate::train::total_steps;
 
     /// A run of as many examples as given, each a group of its own unless told otherwise.
     struct Case {
@@ -350,19 +350,14 @@ mod tests {
             let (data, train) = (&self.data, &self.train);
             let split = split(&self.tokenized.groups(), data.validation_ratio, data.seed);
             let per_step = train.examples_per_step();
-            let plan = StepPlan::new(
-                split.train.len(),
-                per_step,
-                train.num_train_epochs,
-                train.seed,
-            );
+            let total_steps = total_steps(split.train.len(), per_step, train.num_train_epochs);
             Preflight {
                 data,
                 train,
                 examples: &self.examples,
                 tokenized: &self.tokenized,
                 split: &split,
-                plan: &plan,
+                total_steps,
                 system: "Be kind.",
                 probes: &self.probes,
             }

@@ -119,7 +119,7 @@ impl Training<'_> {
     pub fn plan(&self) -> StepPlan {
         let section = self.section;
         StepPlan::new(
-            self.examples.len(),
+            self.examples,
             section.examples_per_step(),
             section.num_train_epochs,
             section.seed,

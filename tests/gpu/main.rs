@@ -34,7 +34,8 @@ fn main() -> ExitCode {
         operations: norm_with_residual_and_its_gradient, gate_and_its_gradient, a_product_with_the_gate_in_it, products_both_ways, attention_over_whole_sequences_and_its_gradient, the_product_with_queries_keys_and_values_in_attention, chunks_of_a_prompt_and_single_rows_continue_it, losses_and_their_gradients, tokens_are_chosen_as_on_the_cpu, rows_are_gathered_and_added_back, products_of_answers_do_not_depend_on_other_rows, products_of_few_rows, draws_are_those_of_the_host;
         real_model: greedy_answers_of_smollm2, greedy_answers_of_smollm2_in_bfloat16, fifty_steps_on_smollm2, gradients_of_smollm2;
         training: loss_falls_as_on_the_cpu_and_bits_repeat,
-            full_memory_is_answered_with_a_smaller_plan_and_the_same_bits;
+            full_memory_is_answered_with_a_smaller_plan_and_the_same_bits,
+            half_precision_computes_again_what_was_too_large_for_it;
     };
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use qeval::gpu::Cuda;
+use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, TargetModules, TrainedOn};
 use qeval::model::{Keep, ModelRef};
 use qeval::train::{
-    CheckpointHook, CheckpointView, Origin, TokenizedExample, TrainError, TrainLine, TrainSection,
-    Training,
+    CheckpointHook, CheckpointView, Origin, Rehearsal, Stay, TokenizedExample, TrainError,
+    TrainLine, TrainSection, Training,
 };
 
 use crate::support::{gpu, pair, tokens};
@@ -60,19 +62,33 @@ fn try_train(
     folder: &std::path::Path,
 ) -> Result<Lines, TrainError> {
     let examples = examples(model.config());
-    let section = TrainSection {
+    try_train_on(model, &examples, &section(), keep, dropout, folder)
+}
+
+fn section() -> TrainSection {
+    TrainSection {
         learning_rate: 2e-3,
         num_train_epochs: 11.0,
         per_device_train_batch_size: 8,
         gradient_accumulation_steps: 1,
         micro_batch_tokens: 300,
         ..TrainSection::default()
-    };
+    }
+}
+
+fn try_train_on(
+    model: ModelRef<'_>,
+    examples: &[TokenizedExample],
+    section: &TrainSection,
+    keep: Keep,
+    dropout: f64,
+    folder: &std::path::Path,
+) -> Result<Lines, TrainError> {
     let training = Training {
         model,
         examples: &examples[..36],
         validation: &examples[36..],
-        section: &section,
+        section,
         lora: LoraConfig {
             rank: 8,
             alpha: 16.0,
@@ -150,4 +166,38 @@ pub fn full_memory_is_answered_with_a_smaller_plan_and_the_same_bits() {
     assert!(text.contains("`micro_batch_tokens`"), "{text}");
     cuda.limit_memory(None);
     assert_eq!(cuda.memory().used, used, "what was begun is let go of");
+}
+
+/// A large weight takes gradients beyond 65504 under the usual loss scale.
+pub fn half_precision_computes_again_what_was_too_large_for_it() {
+    let cuda = Cuda::open(0, HalfType::Float16).unwrap();
+    let pair = pair(&cuda, "qwen2");
+    let stay = |(i, example): (usize, TokenizedExample)| {
+        let rehearsal = (i % 2 == 1).then_some(Rehearsal {
+            stay: Stay::DISTRIBUTION,
+            cut: false,
+        });
+        let example = TokenizedExample {
+            rehearsal,
+            ..example
+        };
+        example.anchored(&pair.gpu).unwrap()
+    };
+    let examples = examples(&pair.config).into_iter().enumerate();
+    let examples: Vec<TokenizedExample> = examples.map(stay).collect();
+    let section = TrainSection {
+        rehearsal_weight: 1e6,
+        num_train_epochs: 3.0,
+        ..section()
+    };
+    let run = || {
+        let folder = tempfile::tempdir().unwrap();
+        let model = (&pair.gpu).into();
+        let lines = try_train_on(model, &examples, &section, Keep::All, 0.0, folder.path());
+        (lines.unwrap().0, adapter(folder.path()))
+    };
+    let (losses, bits) = run();
+    assert!(losses.iter().all(|loss| loss.is_finite()));
+    assert_eq!(cuda.loss_scale(), HalfType::Float16.loss_scale());
+    assert!(run() == (losses, bits), "the same again");
 }

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::config::{QevalConfig, parse, sample_toml};
 use crate::flow::Suite;
-use crate::project::ProjectError;
-use crate::run::{RehearsalFile, choose_rehearsal};
+use crate::run::choose_rehearsal;
 use crate::suite::{SuiteSource, load, load_builtin};
 use crate::train::{
-    BUILT_IN, DataErrors, DataSection, Dataset, Every, Example, LoraSection, RehearsalPrompt,
-    Source, TrainSection, read_prompts,
+    DataSection, Dataset, Every, Example, LoraSection, RehearsalPrompt, Source, TrainSection,
 };
 
 use super::super::error::CliError;
@@ -24,10 +22,6 @@ pub const SAMPLE_DATA: &[(&str, &str)] = &[
     (
         "careful.jsonl",
         include_str!("../../../fixtures/demo/careful.jsonl"),
-    ),
-    (
-        "rehearsal_prompts.jsonl",
-        include_str!("../../../fixtures/demo/rehearsal_prompts.jsonl"),
     ),
 ];
 
@@ -104,7 +98,7 @@ impl Scene {
     /// # Errors
     /// None that a user can cause: all of it is built in, and tested.
     pub fn new(language: SceneLanguage) -> Result<Self, CliError> {
-        let mut config = parse("qeval.toml", &sample_toml(&[], "rehearsal_prompts.jsonl"))?;
+        let mut config = parse("qeval.toml", &sample_toml(&[]))?;
         config.gate.prompts_per_probe = Some(1);
         if language == SceneLanguage::Chinese {
             config.gate.languages = vec!["zh".into()];
@@ -170,20 +164,17 @@ impl Scene {
 
     fn careful(&self, asked: &[Suite]) -> Result<Way, CliError> {
         let config = &self.config;
-        let (rows, rehearsal, files) = match self.language {
-            SceneLanguage::English => (
-                "careful.jsonl",
-                "rehearsal_prompts.jsonl",
-                vec![rehearsal_file()?],
-            ),
-            SceneLanguage::Chinese => ("built-in:self-cognition:zh", BUILT_IN, Vec::new()),
-        };
         let data = DataSection {
-            rehearsal: vec![rehearsal.to_owned()],
-            ..source(rows)
+            rehearsal: config.data.rehearsal.clone(),
+            rehearsal_prompts: config.data.rehearsal_prompts,
+            rehearsal_tokens: config.data.rehearsal_tokens,
+            ..source(match self.language {
+                SceneLanguage::English => "careful.jsonl",
+                SceneLanguage::Chinese => "built-in:self-cognition:zh",
+            })
         };
         let examples = rows_of(&data, SAMPLE_DATA[1].1, &config.vars)?;
-        let choice = choose_rehearsal(&data, &config.train, files, &examples, asked);
+        let choice = choose_rehearsal(&data, &config.train, Vec::new(), &examples, asked);
         Ok(Way {
             name: "careful",
             examples,
@@ -210,15 +201,6 @@ fn rows_of(
 ) -> Result<Vec<Example>, CliError> {
     let read = Dataset::from_sources(data, vars, |_| Ok(text.as_bytes().to_vec()));
     Ok(read?.examples)
-}
-
-fn rehearsal_file() -> Result<RehearsalFile, CliError> {
-    let (name, text) = SAMPLE_DATA[2];
-    let prompts = read_prompts(name, text.as_bytes());
-    Ok(RehearsalFile {
-        name: name.to_owned(),
-        prompts: prompts.map_err(|e| ProjectError::from(DataErrors(vec![e])))?,
-    })
 }
 
 #[cfg(test)]

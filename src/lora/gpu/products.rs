@@ -137,7 +137,7 @@ impl GpuTrainable {
         let gradient = |at: usize| self.gradients.address() + 4 * at as u64;
         let dt = CudaMat::room(&self.cuda, rows, site.width);
         // What has 16 bits is scaled, and what is added up is not.
-        let unscale = 1.0 / self.cuda.half_type().loss_scale();
+        let unscale = 1.0 / self.cuda.loss_scale();
         for part in &site.parts {
             let g = dy.columns(part.output);
             self.multiply(

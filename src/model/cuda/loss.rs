@@ -58,7 +58,7 @@ impl Cuda {
             losses.pointer(),
             Int(cols as i32),
             Int(logits.stride as i32),
-            Float(weight * self.half_type().loss_scale()),
+            Float(weight * self.loss_scale()),
         ];
         // SAFETY: `cross_entropy_rows(logits, labels, loss, n, stride, weight)` works on rows of n of
         // `stride` F32 numbers, with a label below n and a loss each.
@@ -85,7 +85,7 @@ impl Cuda {
             losses.pointer(),
             Int(logits.cols as i32),
             Int(logits.stride as i32),
-            Float(weight * self.half_type().loss_scale()),
+            Float(weight * self.loss_scale()),
         ];
         // SAFETY: `divergence_rows(logits, target, loss, n, stride, weight)` works on rows of n of
         // `stride` F32 numbers, the same in both, with a loss each.
