@@ -14,10 +14,15 @@ use super::output::Screen;
 /// # Errors
 /// Whatever stops it; finished checkpoints and answers are on disk.
 pub fn train(args: &TrainArgs, screen: &Screen) -> Result<Outcome, CliError> {
-    Ok(trained(args, screen)?.1)
+    let (outcome, exit) = trained(args, screen)?;
+    if screen.format == OutputFormat::Json {
+        screen.print_json(&report_json(&outcome))?;
+    }
+    Ok(exit)
 }
 
-/// As [`train`], with what the run came to.
+/// As [`train`], with what the run came to, for a caller that prints one JSON document of it and
+/// more.
 ///
 /// # Errors
 /// As [`train`].
@@ -28,7 +33,9 @@ pub fn trained(args: &TrainArgs, screen: &Screen) -> Result<(TrainOutcome, Outco
     screen.print_text(&preview_lines(&training.preview, screen.style))?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let outcome = training.run(&command)?;
-    report(screen, &outcome)?;
+    if screen.format == OutputFormat::Text {
+        report(screen, &outcome)?;
+    }
     let exit = exit_outcome(&outcome, project.suites()?.is_empty());
     Ok((outcome, exit))
 }
@@ -76,12 +83,15 @@ pub fn checkpoint_rows(outcome: &TrainOutcome) -> Vec<CheckpointRow<'_>> {
     rows
 }
 
+/// What `--format json` says of a run.
+pub fn report_json(outcome: &TrainOutcome) -> serde_json::Value {
+    let rows = checkpoint_rows(outcome);
+    let report = TrainReport::new(&rows, outcome.best, outcome.shipped.clone());
+    serde_json::json!(report)
+}
+
 fn report(screen: &Screen, outcome: &TrainOutcome) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
-    if screen.format == OutputFormat::Json {
-        let shipped = outcome.shipped.clone();
-        return screen.print_json(&TrainReport::new(&rows, outcome.best, shipped));
-    }
     screen.print(&checkpoint_table(&rows, outcome.best, screen.style))?;
     let run = outcome.run.id();
     if let Some(reason) = &outcome.stopped {

@@ -17,7 +17,7 @@ use crate::run::TuneBudget;
 use super::args::{OutputFormat, TrainArgs, TuneArgs};
 use super::error::CliError;
 use super::output::Screen;
-use super::train::trained;
+use super::train::{report_json, trained};
 
 /// The picture, in the folder of the run.
 const PICTURE: &str = "frontier.svg";
@@ -55,12 +55,19 @@ pub fn tune(args: &TuneArgs, screen: &Screen) -> Result<Outcome, CliError> {
         tuned.run.id()
     );
     atomic_file::write(&picture, frontier_svg(&tuned.tuning, &title))?;
-    report(&tuned, &picture, args, screen)?;
-    match tuned.file {
-        None => Ok(Outcome::Regression),
-        Some(file) if args.confirm => confirm(file, &tuned.tuning, args, screen),
-        Some(_) => Ok(Outcome::Pass),
+    let mut told = told(&tuned, &picture);
+    if screen.format == OutputFormat::Text {
+        report(&tuned, &picture, args, screen)?;
     }
+    let exit = match tuned.file {
+        None => Outcome::Regression,
+        Some(file) if args.confirm => confirm(file, &tuned.tuning, args, screen, &mut told)?,
+        Some(_) => Outcome::Pass,
+    };
+    if screen.format == OutputFormat::Json {
+        screen.print_json(&told)?;
+    }
+    Ok(exit)
 }
 
 fn show_plan(tuning: &Tuning, alone: bool, screen: &Screen) -> Result<(), CliError> {
@@ -81,19 +88,21 @@ fn show_plan(tuning: &Tuning, alone: bool, screen: &Screen) -> Result<(), CliErr
     Ok(())
 }
 
+/// The one document of `--format json`.
+fn told(tuned: &Tuned, picture: &Path) -> serde_json::Value {
+    json!({
+        "version": 1,
+        "run": tuned.run.id(),
+        "tuning": tuned.tuning,
+        "frontier": tuned.tuning.frontier(),
+        "full_runs": tuned.tuning.full_runs(),
+        "picture": picture,
+        "file": tuned.file,
+    })
+}
+
 fn report(tuned: &Tuned, picture: &Path, args: &TuneArgs, screen: &Screen) -> Result<(), CliError> {
     let tuning = &tuned.tuning;
-    if screen.format == OutputFormat::Json {
-        return screen.print_json(&json!({
-            "version": 1,
-            "run": tuned.run.id(),
-            "tuning": tuning,
-            "frontier": tuning.frontier(),
-            "full_runs": tuning.full_runs(),
-            "picture": picture,
-            "file": tuned.file,
-        }));
-    }
     screen.print(&format!("\n{}", tune_table(tuning, screen.style)))?;
     screen.print(&tune_summary(tuning, screen.style))?;
     screen.print(&format!("Picture: {}\n", picture.display()))?;
@@ -107,30 +116,26 @@ fn report(tuned: &Tuned, picture: &Path, args: &TuneArgs, screen: &Screen) -> Re
 }
 
 /// A full run of the written file through the ordinary gate, and what it comes to on the probes that
-/// did not choose it.
+/// did not choose it; both are added to what is `told` in JSON.
 fn confirm(
     file: PathBuf,
     tuning: &Tuning,
     args: &TuneArgs,
     screen: &Screen,
+    told: &mut serde_json::Value,
 ) -> Result<Outcome, CliError> {
     let train = TrainArgs {
         config: file,
         ..args.train.clone()
     };
     let (outcome, exit) = trained(&train, screen)?;
+    told["confirmed"] = report_json(&outcome);
     let project = screen.open(train.overrides())?;
     let training = PreparedTraining::prepare(&project)?;
     if let Some(verdict) = training.unseen(&outcome, tuning)? {
-        if screen.format == OutputFormat::Json {
-            screen.print_json(&json!({ "version": 1, "unseen": verdict }))?;
-        } else {
-            screen.print(&unseen_lines(
-                &verdict,
-                tuning.plan.chosen_on.len(),
-                screen.style,
-            ))?;
-        }
+        let asked = tuning.plan.chosen_on.len();
+        screen.print_text(&unseen_lines(&verdict, asked, screen.style))?;
+        told["unseen"] = json!(verdict);
     }
     Ok(exit)
 }

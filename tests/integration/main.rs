@@ -19,6 +19,8 @@ mod commands;
 mod documents;
 /// A device whose memory is full.
 mod full_memory;
+/// What files can contain.
+mod fuzzed;
 /// Precision and recall of the checks.
 mod goldens;
 /// Gradients and optimizer against PyTorch.

@@ -152,6 +152,13 @@ fn a_confirmed_choice_is_told_on_the_probes_that_did_not_choose_it() {
         last.contains("Without the") && last.contains("that chose it"),
         "{last}"
     );
+    let again = project
+        .qeval("tune --full-runs 500 --settings 2 --confirm --format json")
+        .exits(0);
+    let told: serde_json::Value = serde_json::from_str(&again.stdout).expect("one document");
+    assert!(told["confirmed"]["best"].is_number(), "{told}");
+    assert!(told["unseen"]["decision"].is_string(), "{told}");
+    assert!(told["tuning"]["plan"].is_object(), "{told}");
 }
 
 #[test]
