@@ -100,6 +100,9 @@ impl Scene {
     pub fn new(language: SceneLanguage) -> Result<Self, CliError> {
         let mut config = parse("qeval.toml", &sample_toml(&[]))?;
         config.gate.prompts_per_probe = Some(1);
+        // Gates take most of the demo's time: one of the careful adapter, at its end.
+        config.train.eval_steps = Every::Part(1.0);
+        config.gate.scales = vec![1.0, 0.7];
         if language == SceneLanguage::Chinese {
             config.gate.languages = vec!["zh".into()];
             let vars = [("name", "小曦"), ("author", "北风实验室")];
