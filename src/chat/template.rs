@@ -2,7 +2,7 @@
 //!
 //! transformers (`utils/chat_template_utils.py`) sets Jinja up with `trim_blocks`,
 //! `lstrip_blocks`, loop controls, a `generation` block, its own `tojson`, `raise_exception` and
-//! `strftime_now`; Python's string and dict methods come with the language there and from
+//! `strftime_now`; Jinja itself makes every line end of a template `\n`. Python's string and dict methods come with the language there and from
 //! minijinja-contrib here. Nothing is added to what the template writes: no system prompt, no
 //! special token.
 
@@ -15,6 +15,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+
+use crate::file_text::unix_lines;
 
 use super::json_format::tojson;
 use super::template_clock::strftime;
@@ -106,14 +108,15 @@ impl ChatTemplate {
         });
         environment.add_function("strftime_now", move |format: String| strftime(now, &format));
         // A block with a scope of its own, like the `generation` block that it stands for.
-        let tolerated = GENERATION_TAG.replace_all(source, "{%$1 ${2}with $3%}");
+        let source = unix_lines(source);
+        let tolerated = GENERATION_TAG.replace_all(&source, "{%$1 ${2}with $3%}");
         environment
             .add_template_owned(NAME, tolerated.into_owned())
             .map_err(|e| syntax_error(&e))?;
         Ok(ChatTemplate {
             environment: Arc::new(environment),
             special_tokens,
-            source: source.to_string(),
+            source: source.into_owned(),
             now,
         })
     }
@@ -325,6 +328,23 @@ mod tests {
     }
 
     /// Texts of transformers' `apply_chat_template(tokenize=False)`; the file names its version.
+    /// A template that was saved on Windows: Jinja trims the line end after a block whole, and
+    /// writes `\n` for those that are left.
+    #[test]
+    fn windows_line_ends_of_a_template_change_nothing() {
+        let unix = "{% for message in messages %}\n{{ '<|' + message.role + '|>' }}\n\
+            {{ message.content }}\n{% endfor %}\n{% if add_generation_prompt %}\n<|go|>\n{% endif %}\n";
+        let rendered = |source: &str| {
+            let template = ChatTemplate::new(source, BTreeMap::new()).unwrap();
+            template
+                .render(&Conversation::prompt(None, "Hi\r\nyou"), true)
+                .unwrap()
+        };
+        assert_eq!(rendered(unix), "<|user|>\nHi\r\nyou\n<|go|>\n");
+        assert_eq!(rendered(&unix.replace('\n', "\r\n")), rendered(unix));
+        assert_eq!(rendered(&unix.replace('\n', "\r")), rendered(unix));
+    }
+
     #[test]
     fn texts_are_those_of_transformers() {
         let path = concat!(

@@ -107,7 +107,7 @@ pub fn load(path: &Path) -> Result<QevalConfig, ConfigErrors> {
         let (place, mistake) = *error;
         alone(place, mistake.into())
     })?;
-    let mut config = parse(&file, text)?;
+    let mut config = parse(&file, &text)?;
     config.folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
     Ok(config)
 }

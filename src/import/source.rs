@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::file_text::decode;
+
 use super::error::{ImportError, ImportErrorKind};
 use super::yaml;
 
@@ -57,9 +59,11 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(format!("{size} bytes, and at most {LARGEST_FILE} are read"));
     }
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-    Ok(text.replace("\r\n", "\n"))
+    let text = decode(&bytes).map_err(|problem| {
+        let way_out = problem.way_out(&path.display().to_string());
+        format!("{problem} ({way_out})")
+    })?;
+    Ok(text.into_owned())
 }
 
 /// A YAML file.

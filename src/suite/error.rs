@@ -56,7 +56,10 @@ impl SuiteError {
             what: self.kind.to_string(),
             rule: self.kind.rule(),
             nearest: self.kind.nearest(),
-            way_out: None,
+            way_out: match &self.kind {
+                SuiteErrorKind::Toml(mistake) => mistake.way_out(),
+                _ => None,
+            },
         }
     }
 }

@@ -52,13 +52,13 @@ fn read_all(
                 continue;
             }
         };
-        let read = parse(text);
+        let read = parse(&text);
         let mistakes = read.mistakes.into_iter();
         let mut issues: Vec<Issue<SuiteErrorKind>> = mistakes
             .map(|(span, mistake)| (span, mistake.into()))
             .collect();
         if let Some(file) = read.value {
-            let mut suite = Validator::new(&source.name, text, vars, &mut issues).suite_of(&file);
+            let mut suite = Validator::new(&source.name, &text, vars, &mut issues).suite_of(&file);
             if source.tested || !judge_goldens {
                 issues.retain(|(_, kind)| !matches!(kind, SuiteErrorKind::Golden { .. }));
             }
@@ -68,7 +68,7 @@ fn read_all(
                 .as_ref()
                 .and_then(|suite| suite.get_ref().name.as_ref());
             if let Some(name) = name {
-                let place = Place::at(&source.name, text, &name.span()).to_string();
+                let place = Place::at(&source.name, &text, &name.span()).to_string();
                 if let Some(first) = names.get(name.get_ref()) {
                     let kind = SuiteErrorKind::Duplicate {
                         what: "suite",
@@ -84,7 +84,7 @@ fn read_all(
             }
             suites.push(suite);
         }
-        let issues = in_order(&source.name, text, issues);
+        let issues = in_order(&source.name, &text, issues);
         errors.extend(issues.map(|(place, kind)| SuiteError { place, kind }));
     }
     if errors.is_empty() {
@@ -171,7 +171,14 @@ mod tests {
 
     #[test]
     fn byte_order_mark_and_windows_line_ends_are_fine() {
-        let text = format!("\u{FEFF}{}", one_probe("", "").replace('\n', "\r\n"));
-        assert_eq!(load_text(&text), load_text(&one_probe("", "")));
+        let unix = one_probe("", "").replace("\"Hello\"", "\"\"\"\nLine one.\nLine two.\n\"\"\"");
+        assert_eq!(
+            load_text(&unix).unwrap()[0].probes[0].prompts,
+            ["Line one.\nLine two.\n"]
+        );
+        for line_end in ["\r\n", "\r"] {
+            let text = format!("\u{FEFF}{}", unix.replace('\n', line_end));
+            assert_eq!(load_text(&text), load_text(&unix), "with the digest");
+        }
     }
 }

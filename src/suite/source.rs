@@ -1,5 +1,6 @@
 //! Where suites come from: files and folders, and texts that are at hand.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ impl SuiteSource {
     ///
     /// # Errors
     /// It could not be read, or is not UTF-8.
-    pub(super) fn text(&self) -> Result<&str, Box<SuiteError>> {
+    pub(super) fn text(&self) -> Result<Cow<'_, str>, Box<SuiteError>> {
         let bytes = self.content.as_ref().map_err(|reason| {
             Box::new(SuiteError {
                 place: Place::file(&self.name),
@@ -152,7 +153,7 @@ mod tests {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let sources = read(&[folder.path().to_owned()]);
-        let texts: Vec<&str> = sources.iter().map(|s| s.text().unwrap()).collect();
+        let texts: Vec<Cow<'_, str>> = sources.iter().map(|s| s.text().unwrap()).collect();
         assert_eq!(texts, ["a.toml", "b.toml"]);
     }
 }

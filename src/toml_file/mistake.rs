@@ -7,14 +7,20 @@ use crate::text::all_of;
 /// Something wrong, and the bytes of the file that it is about.
 pub type Issue<K> = (Range<usize>, K);
 
+/// What to write where a backslash is meant.
+const ESCAPE: &str = "a backslash in \"...\" begins an escape such as `\\n`: write the text in single \
+                      quotes, where it is a backslash ('C:\\models\\tiny'), or a path with `/`";
+
 /// Something wrong with a TOML file, whatever the file is about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
     /// The file is not UTF-8.
-    #[error("invalid UTF-8: byte 0x{byte:02x}")]
-    NotUtf8 {
-        /// The first wrong byte.
-        byte: u8,
+    #[error("{what}")]
+    NotText {
+        /// What it is.
+        what: String,
+        /// How it becomes text.
+        way_out: String,
     },
     /// The file is no TOML.
     #[error("{0}")]
@@ -80,7 +86,7 @@ impl Mistake {
     /// The rule that was broken.
     pub fn rule(&self) -> String {
         match self {
-            Self::NotUtf8 { .. } => "the file is UTF-8: save it in that encoding".into(),
+            Self::NotText { .. } => "the file is UTF-8: save it in that encoding".into(),
             Self::Syntax(_) => "the file is TOML (https://toml.io)".into(),
             Self::UnknownKey { table, known, .. } => format!("{table} takes {}", all_of(known)),
             Self::MissingKey { rule, .. } => (*rule).into(),
@@ -101,6 +107,9 @@ impl Mistake {
     pub fn way_out(&self) -> Option<&str> {
         match self {
             Self::UnknownKey { way_out, .. } => way_out.as_deref(),
+            Self::NotText { way_out, .. } => Some(way_out),
+            // What the parser says of a path of Windows in double quotes.
+            Self::Syntax(message) if message.contains("escape") => Some(ESCAPE),
             _ => None,
         }
     }

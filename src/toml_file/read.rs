@@ -1,6 +1,10 @@
 //! From the bytes of a file to what stands in it, every mistake noted on the way.
 
+use std::borrow::Cow;
+
 use toml::de::DeTable;
+
+use crate::file_text::{NotTextKind, decode};
 
 use super::mistake::{Issue, Mistake};
 use super::place::Place;
@@ -16,22 +20,24 @@ pub struct Read<T> {
     pub mistakes: Vec<Issue<Mistake>>,
 }
 
-/// The text of a file. A byte order mark is passed over.
+/// The text of a file, as [`decode`] reads every file.
 ///
 /// # Errors
 /// Bytes that are no UTF-8.
-pub fn text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Box<(Place, Mistake)>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text)),
-        Err(error) => {
-            let at = error.valid_up_to();
-            let shown = String::from_utf8_lossy(bytes);
-            // Everything before the first wrong byte is the same in the lossy text.
-            let place = Place::at(file, &shown, &(at..at + '\u{FFFD}'.len_utf8()));
-            let byte = bytes.get(at).copied().unwrap_or_default();
-            Err(Box::new((place, Mistake::NotUtf8 { byte })))
-        }
-    }
+pub fn text<'b>(file: &str, bytes: &'b [u8]) -> Result<Cow<'b, str>, Box<(Place, Mistake)>> {
+    decode(bytes).map_err(|problem| {
+        let way_out = problem.way_out(file);
+        let what = problem.problem();
+        let place = match problem.kind {
+            NotTextKind::Known { .. } => Place::file(file),
+            NotTextKind::Encoding { offset, .. } => {
+                // Everything before the first wrong byte is the same in the lossy text.
+                let shown = String::from_utf8_lossy(bytes);
+                Place::at(file, &shown, &(offset..offset + '\u{FFFD}'.len_utf8()))
+            }
+        };
+        Box::new((place, Mistake::NotText { what, way_out }))
+    })
 }
 
 /// Reads a file's text. `top` names its top table in messages; `foreign` are keys of other
@@ -84,11 +90,11 @@ mod tests {
         match text("f.toml", bytes) {
             Err(error) => vec![of(*error)],
             Ok(text) => {
-                let read = read(text, "f.toml", &[], |mut top| {
+                let read = read(&text, "f.toml", &[], |mut top| {
                     top.string("name");
                     top.finish();
                 });
-                in_order("f.toml", text, read.mistakes).map(of).collect()
+                in_order("f.toml", &text, read.mistakes).map(of).collect()
             }
         }
     }
@@ -107,7 +113,8 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf8_have_their_place() {
         let found = mistakes(b"a = 1\r\nb = \"caf\xe9\"\r\n");
-        assert_eq!(found, [(2, 9, "invalid UTF-8: byte 0xe9".to_owned())]);
+        assert_eq!((found[0].0, found[0].1), (2, 9));
+        insta::assert_snapshot!(found[0].2, @r#"not UTF-8: the byte at offset 14 (0xe9) belongs to no character; it reads `b = "café"` as WINDOWS-1252"#);
     }
 
     #[test]

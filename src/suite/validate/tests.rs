@@ -76,7 +76,7 @@ fn every_error_of_every_file_is_told_at_once() {
         "keys.toml:15:1 BadValue typ -> type",
         "keys.toml:18:1 UnknownKey answr -> answer",
         "keys.toml:19:10 BadValue expect -> pass",
-        "latin1.toml:2:12 NotUtf8",
+        "latin1.toml:2:12 NotText …ame = \"café\"",
         "rules.toml:2:8 Duplicate rules",
         "rules.toml:4:10 BadValue margin",
         "rules.toml:5:10 BadValue target",
@@ -140,7 +140,7 @@ fn messages_name_the_case_and_what_may_be_written() {
         ("checks.toml:38:10", "checks pass"),
         ("empty.toml:1:1", "[suite] with `name` and `goal`"),
         ("keys.toml:15:1", "the parameters of that type"),
-        ("latin1.toml:2:12", "byte 0xe9"),
+        ("latin1.toml:2:12", "(0xe9) belongs to no character"),
         ("rules.toml:2:8", "at checks.toml:2:8"),
         (
             "rules.toml:4:10",
