@@ -98,6 +98,15 @@ pub enum ModelError {
         /// What does not hold.
         problem: String,
     },
+    /// What Git LFS leaves in place of a file that was not fetched.
+    #[error(
+        "{} is a pointer of Git LFS, not the file itself; fetch it: `git lfs pull` in its repository",
+        path.display()
+    )]
+    LfsPointer {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The index names a file that is not there.
     #[error("{} names `{shard}`, which is not in the folder; download it", index.display())]
     MissingShard {
