@@ -5,6 +5,7 @@
 //! panic must not read as anything but "could not measure" (Rust's own code is 101).
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -54,6 +55,9 @@ impl From<Outcome> for ExitCode {
 /// same code, but without a text: nothing is wrong with qeval then.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
+        if FOREIGN.get() {
+            return;
+        }
         let message = info.payload_as_str().unwrap_or("no message");
         if !is_closed_pipe(message) {
             let place = info.location().map(ToString::to_string);
@@ -67,6 +71,28 @@ pub fn install_panic_hook() {
         }
         std::process::exit(i32::from(Outcome::CouldNotMeasure.code()));
     }));
+}
+
+thread_local! {
+    /// Whether this thread runs what [`caught`] was given.
+    static FOREIGN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a dependency on what a file holds. Where it panics, the file is damaged in a way that the
+/// dependency does not check: that is the caller's to tell, with the file's name, and no bug of
+/// qeval.
+///
+/// # Errors
+/// What the panic says.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let before = FOREIGN.replace(true);
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    FOREIGN.set(before);
+    done.map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        text.unwrap_or_else(|| "no message".to_owned())
+    })
 }
 
 /// Whether a panic is the standard library's answer to printing into a closed pipe.
@@ -114,6 +140,15 @@ mod tests {
             "failed printing to stdout: No space left on device"
         ));
         assert!(!is_closed_pipe("index out of bounds"));
+    }
+
+    #[test]
+    fn a_panic_over_a_file_is_its_callers_to_tell() {
+        assert_eq!(caught(|| 3), Ok(3));
+        let empty: Vec<u8> = Vec::new();
+        let said = caught(|| empty[0]).unwrap_err();
+        assert!(said.starts_with("index out of bounds"), "{said}");
+        assert!(!FOREIGN.get());
     }
 
     #[test]

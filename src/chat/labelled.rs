@@ -1,6 +1,7 @@
 //! A conversation to train on: token ids, and which of them carry loss.
 //!
-//! Loss lies on what the assistant says and on the token that ends its turn, and on nothing else.
+//! Loss lies on what the assistant says and on the token that ends its turn, and on nothing else;
+//! on no answer that its row leaves out ([`Message::learned`](super::Message::learned)).
 //! Where an answer begins is not guessed from special tokens: the conversation up to it is
 //! rendered with a generation prompt, as a probe's prompt is, and what follows is the answer.
 
@@ -62,7 +63,7 @@ impl ChatTemplate {
         for (i, _) in turns
             .iter()
             .enumerate()
-            .filter(|(_, t)| t.role == Role::Assistant)
+            .filter(|(_, t)| t.role == Role::Assistant && t.learned)
         {
             let prompt = self.render_turns(&turns[..i], true)?;
             let is_last = i + 1 == turns.len();
@@ -242,6 +243,22 @@ mod tests {
             assert_eq!(first, Some(prompt.len()), "{answer:?}");
             assert_eq!(labels(&labelled), [format!("{answer}<|im_end|>")]);
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_learned_carries_no_loss() {
+        let tokenizer = tokenizer();
+        let learned = |first: bool, last: bool| {
+            let mut conversation = rounds(&[("a?", "wrong"), ("b?", "right")]);
+            conversation.messages[1].learned = first;
+            conversation.messages[3].learned = last;
+            let row = template(CHATML).render_for_training(&conversation, &tokenizer);
+            row.unwrap()
+        };
+        assert_eq!(labels(&learned(false, true)), ["right<|im_end|>"]);
+        assert_eq!(labels(&learned(true, false)), ["wrong<|im_end|>"]);
+        assert_eq!(learned(false, true).ids, learned(true, true).ids);
+        assert_eq!(learned(false, true).unlabelled_answers, 0);
     }
 
     /// Qwen3's template takes the thinking out of an answer once another question follows.

@@ -40,6 +40,13 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: String,
+    /// Whether training learns it, where it is an answer; a row can leave one out. Default true.
+    #[serde(default = "is_learned", skip_serializing_if = "Clone::clone")]
+    pub learned: bool,
+}
+
+fn is_learned() -> bool {
+    true
 }
 
 impl Message {
@@ -48,6 +55,15 @@ impl Message {
         Message {
             role,
             content: content.into(),
+            learned: true,
+        }
+    }
+
+    /// The same turn, said and not learned.
+    pub fn unlearned(self) -> Self {
+        Message {
+            learned: false,
+            ..self
         }
     }
 
@@ -108,6 +124,19 @@ impl Conversation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turn_that_is_learned_is_stored_as_before() {
+        let told = serde_json::to_string(&Message::assistant("x")).unwrap();
+        assert_eq!(told, r#"{"role":"assistant","content":"x"}"#);
+        assert_eq!(
+            serde_json::from_str::<Message>(&told).unwrap(),
+            Message::assistant("x")
+        );
+        let left_out = Message::assistant("x").unlearned();
+        let told = serde_json::to_string(&left_out).unwrap();
+        assert_eq!(serde_json::from_str::<Message>(&told).unwrap(), left_out);
+    }
 
     #[test]
     fn own_system_prompt_comes_before_the_configured_one() {

@@ -204,7 +204,7 @@ fn rehearsal_files(config: &QevalConfig) -> Result<Vec<RehearsalFile>, ProjectEr
     for name in named.filter(|name| *name != BUILT_IN) {
         let path = config.resolve(name);
         let read = std::fs::read(&path).map_err(|source| DataError::Read { path, source });
-        match read.and_then(|bytes| read_prompts(name, &bytes)) {
+        match read.and_then(|bytes| read_prompts(name, bytes)) {
             Ok(prompts) => files.push(RehearsalFile {
                 name: name.clone(),
                 prompts,

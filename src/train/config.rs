@@ -229,13 +229,14 @@ impl fmt::Display for Source {
 pub enum RowFormat {
     /// Told by each row's keys.
     Auto,
-    /// `instruction`, `output`; optional `input`, `system`, `history`.
+    /// `instruction`, `output`; optional `input`, `history`. Every form may have a `system`.
     Alpaca,
     /// `messages`: a list of `role` and `content`.
     Messages,
-    /// `conversations`: a list of `from` and `value`; optional `system`.
+    /// `conversations`, `conversation`: a list of `from` and `value`, or of rounds.
     Sharegpt,
-    /// `query`, `response`; optional `system`, `history`.
+    /// `query`, `question`, or `prompt`, with `response`, `answer`, or `completion`; optional
+    /// `history`.
     QueryResponse,
 }
 

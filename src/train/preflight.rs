@@ -466,6 +466,28 @@ mod tests {
     }
 
     #[test]
+    fn a_system_prompt_beside_the_turns_of_a_row_is_seen() {
+        use crate::train::config::Source;
+        use crate::train::data::Dataset;
+        let mut case = Case::new(1);
+        let data = DataSection {
+            sources: vec![Source::parse("d.jsonl")],
+            ..DataSection::default()
+        };
+        let row = r#"{"system": "You are Aurora.", "messages":
+            [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}"#;
+        let read = Dataset::from_sources(&data, &BTreeMap::new(), |_| {
+            Ok(row.replace('\n', "").into_bytes())
+        });
+        case.examples = read.unwrap().examples;
+        let refused = case.refused();
+        assert!(
+            refused.contains("trained under the system prompt \"You are Aurora.\""),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn a_single_probe_may_have_a_system_prompt_of_its_own() {
         let mut case = Case::new(9);
         let usual = case.probes.clone();

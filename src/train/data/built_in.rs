@@ -28,7 +28,7 @@ pub fn built_in_rows(path: &str) -> Option<Result<Vec<RawRow>, DataError>> {
     let (Some((_, text)), true) = (known, language.is_none_or(|l| LANGUAGES.contains(&l))) else {
         return Some(Err(DataError::NoBuiltIn { path: path.into() }));
     };
-    Some(read_rows(path, text.as_bytes()).map(|rows| of_language(rows, language)))
+    Some(read_rows(path, text.as_bytes().to_vec()).map(|rows| of_language(rows, language)))
 }
 
 /// Every name under which a built-in source may be asked for.

@@ -1,7 +1,10 @@
 //! The examples of a run: every source read, its rows made conversations, mixed, and accounted for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 use crate::chat::Conversation;
 use crate::train::config::{BadRows, DataSection, RowFormat, Source};
@@ -9,7 +12,7 @@ use crate::train::config::{BadRows, DataSection, RowFormat, Source};
 use super::built_in::built_in_rows;
 use super::error::{DataError, DataErrors, RowProblem};
 use super::example::{Example, Origin};
-use super::file::{RawRow, read_rows};
+use super::file::{RawRow, each_row};
 use super::form::parse_row;
 use super::mix::mix;
 use super::placeholder::fill_placeholders;
@@ -50,17 +53,22 @@ impl Dataset {
         }
         let mut reading = Reading::new(data, vars);
         for source in &data.sources {
-            let (rows, format) = match built_in_rows(&source.path) {
+            reading.begin(source);
+            let read = match built_in_rows(&source.path) {
                 // Their form is their own, whatever that of the user's files is.
-                Some(rows) => (rows, RowFormat::Auto),
-                None => {
-                    let rows = bytes_of(source).and_then(|bytes| read_rows(&source.path, &bytes));
-                    (rows, data.format)
-                }
+                Some(rows) => rows.map(|rows| {
+                    for row in rows {
+                        reading.read_row(row, RowFormat::Auto);
+                    }
+                }),
+                None => bytes_of(source).and_then(|bytes| {
+                    each_row(&source.path, bytes, |row| {
+                        reading.read_row(row, data.format)
+                    })
+                }),
             };
-            match rows {
-                Ok(rows) => reading.read_source(source, rows, format),
-                Err(error) => reading.fail(source, error),
+            if let Err(error) = read {
+                reading.errors.push(error);
             }
         }
         reading.finish()
@@ -75,7 +83,19 @@ struct Reading<'a> {
     report: DataReport,
     /// Usable rows, one list a source.
     usable: Vec<Vec<Example>>,
-    seen: HashMap<Conversation, Origin>,
+    /// The first row of each conversation.
+    seen: HashMap<[u8; 32], Origin>,
+}
+
+/// Stands for a conversation: its turns are as large as the file, a digest of them is not.
+fn fingerprint(conversation: &Conversation) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for turn in &conversation.messages {
+        hash.update([turn.role as u8, u8::from(turn.learned)]);
+        hash.update((turn.content.len() as u64).to_le_bytes());
+        hash.update(&turn.content);
+    }
+    hash.finalize().into()
 }
 
 impl<'a> Reading<'a> {
@@ -90,16 +110,11 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn fail(&mut self, source: &Source, error: DataError) {
-        self.errors.push(error);
-        self.begin(source, 0);
-    }
-
-    fn begin(&mut self, source: &Source, rows: usize) {
+    fn begin(&mut self, source: &Source) {
         self.usable.push(Vec::new());
         self.report.sources.push(SourceReport {
             file: source.path.clone(),
-            rows,
+            rows: 0,
             used: 0,
             not_taken: 0,
             not_shared: 0,
@@ -108,53 +123,55 @@ impl<'a> Reading<'a> {
         });
     }
 
-    fn read_source(&mut self, source: &Source, rows: Vec<RawRow>, format: RowFormat) {
-        self.begin(source, rows.len());
+    /// Reads a row of the source that was begun last.
+    fn read_row(&mut self, row: RawRow, format: RowFormat) {
         let place = self.usable.len() - 1;
-        for row in rows {
-            let parsed = match parse_row(&row.json, format) {
-                Ok(parsed) => parsed,
-                Err(reason) => {
-                    self.report.sources[place].dropped += 1;
-                    self.report.dropped.push(RowProblem {
-                        origin: row.origin,
-                        reason,
-                    });
-                    continue;
-                }
-            };
-            for key in parsed.ignored_keys {
-                *self.report.ignored_keys.entry(key).or_default() += 1;
+        self.report.sources[place].rows += 1;
+        let parsed = match parse_row(&row.json, format) {
+            Ok(parsed) => parsed,
+            Err(reason) => {
+                self.report.sources[place].dropped += 1;
+                self.report.dropped.push(RowProblem {
+                    origin: row.origin,
+                    reason,
+                });
+                return;
             }
-            let mut conversation = parsed.conversation;
-            for message in &mut conversation.messages {
-                match fill_placeholders(&message.content, self.vars) {
-                    Ok(filled) => message.content = filled,
-                    Err((placeholder, key)) => self.errors.push(DataError::Placeholder {
-                        origin: row.origin.clone(),
-                        placeholder,
-                        key,
-                    }),
-                }
+        };
+        for key in parsed.ignored_keys {
+            *self.report.ignored_keys.entry(key).or_default() += 1;
+        }
+        let mut conversation = parsed.conversation;
+        for message in &mut conversation.messages {
+            match fill_placeholders(&message.content, self.vars) {
+                Ok(filled) => message.content = filled,
+                Err((placeholder, key)) => self.errors.push(DataError::Placeholder {
+                    origin: row.origin.clone(),
+                    placeholder,
+                    key,
+                }),
             }
-            if self.data.drop_duplicates {
-                if let Some(of) = self.seen.get(&conversation) {
+        }
+        if self.data.drop_duplicates {
+            match self.seen.entry(fingerprint(&conversation)) {
+                Entry::Occupied(of) => {
                     self.report.sources[place].duplicates += 1;
-                    let of = of.clone();
                     self.report.duplicates.push(Duplicate {
                         origin: row.origin,
-                        of,
+                        of: of.get().clone(),
                     });
-                    continue;
+                    return;
                 }
-                self.seen.insert(conversation.clone(), row.origin.clone());
+                Entry::Vacant(first) => {
+                    first.insert(row.origin.clone());
+                }
             }
-            let mut example = Example::new(conversation, row.origin);
-            if let Some(group) = parsed.group {
-                example.group = group;
-            }
-            self.usable[place].push(example);
         }
+        let mut example = Example::new(conversation, row.origin);
+        if let Some(group) = parsed.group {
+            example.group = group;
+        }
+        self.usable[place].push(example);
     }
 
     fn finish(mut self) -> Result<Dataset, DataErrors> {

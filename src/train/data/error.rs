@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::built_in::built_in_names;
 use super::example::Origin;
+use crate::file_text::NotText;
 use crate::text::{all_of, nearest};
 
 /// A data file, or the data as a whole, that cannot be used.
@@ -22,7 +23,7 @@ pub enum DataError {
     /// A file could not be read.
     #[error(
         "cannot read {}: {source}\n\
-         (`sources` under [data] are paths of JSON or JSONL files, relative to qeval.toml)",
+         (`sources` under [data] are paths of JSON, JSONL, or parquet files, relative to qeval.toml)",
         path.display()
     )]
     Read {
@@ -37,21 +38,44 @@ pub enum DataError {
         /// As the configuration names it.
         path: String,
     },
-    /// Bytes that are no UTF-8.
+    /// Bytes that are no text.
     #[error(
-        "{file}:{line}: not UTF-8: the byte at offset {offset} ({byte:#04x}) belongs to no character\n\
-         (data files are UTF-8, with or without a byte order mark; convert it, for instance with \
-         `iconv -f GB18030 -t UTF-8`)"
+        "{file}:{}: {problem}\n\
+         (data files are UTF-8, with or without a byte order mark, or parquet; {})",
+        problem.line, problem.way_out(file)
     )]
-    NotUtf8 {
+    NotText {
         /// The file.
         file: String,
-        /// Its line, from 1.
-        line: usize,
-        /// Place of the first wrong byte in the file, from 0.
-        offset: usize,
-        /// That byte.
-        byte: u8,
+        /// What its bytes are.
+        problem: NotText,
+    },
+    /// A parquet file that cannot be read.
+    #[error(
+        "{file}: not a whole parquet file: {reason}\n\
+         (fetch it again, it may be cut off; packings that are known: none, snappy, zstd)"
+    )]
+    Parquet {
+        /// The file.
+        file: String,
+        /// What the reader says.
+        reason: String,
+    },
+    /// A row of a parquet file whose values rows cannot have.
+    #[error("{origin}: {reason}\n(rows hold texts, numbers, true and false, lists, and objects)")]
+    ParquetValue {
+        /// Which row.
+        origin: Origin,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What Git LFS leaves in place of a file that was not fetched.
+    #[error(
+        "{file}: a pointer of Git LFS, not the file itself\n(fetch it: `git lfs pull` in its repository)"
+    )]
+    LfsPointer {
+        /// The file.
+        file: String,
     },
     /// Text that is no JSON.
     #[error(
@@ -205,7 +229,8 @@ pub enum RowReason {
     },
     /// A rehearsal row without a question.
     #[error(
-        "no question: a rehearsal row has `instruction`, `query`, `prompt`, `messages`, or `conversations`"
+        "no question: a rehearsal row has `instruction`, `query`, `question`, `prompt`, `messages`, or \
+         `conversations`"
     )]
     NoPrompt,
     /// No known form.
@@ -223,6 +248,111 @@ pub enum RowReason {
         keys: String,
         /// The forms.
         forms: String,
+    },
+    /// Keys of two forms, question and answer of neither.
+    #[error(
+        "keys [{keys}] are of {forms}, and neither has both its question and its answer; rename \
+         them as one form has them: {FORMS}"
+    )]
+    MixedForms {
+        /// The row's keys.
+        keys: String,
+        /// The forms.
+        forms: String,
+    },
+    /// A row that prefers one answer to another.
+    #[error(
+        "keys [{keys}] are those of a preference, and qeval learns answers: write the chosen one as \
+         `response` beside its `query`"
+    )]
+    Preference {
+        /// The row's keys.
+        keys: String,
+    },
+    /// A text without turns.
+    #[error(
+        "keys [{keys}]: a plain `text` has no question and no answer; loss lies on answers alone: \
+         write rows of one of these forms: {FORMS}"
+    )]
+    PlainText {
+        /// The row's keys.
+        keys: String,
+    },
+    /// Two keys of one meaning.
+    #[error("`{first}` and `{second}` mean the same in a row; take one out")]
+    TwoKeys {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A system prompt beside the turns, and another among them.
+    #[error("`{key}` and the system turn of `{list}` differ; take one out")]
+    TwoSystems {
+        /// The key beside them.
+        key: String,
+        /// The key of the turns.
+        list: String,
+    },
+    /// A key without which the text is not what was said.
+    #[error(
+        "`{key}` says what the text does not: {why}; take the row out, or the key where it does not \
+         count"
+    )]
+    Unsaid {
+        /// Path of the key.
+        key: String,
+        /// What it means.
+        why: String,
+    },
+    /// An answer that was collected as a bad one.
+    #[error(
+        "`{key}` is false: the answer is one that must not be learned; take the row out, or the key \
+         where it means something else"
+    )]
+    Rejected {
+        /// The key.
+        key: String,
+    },
+    /// Loss on what is no answer.
+    #[error("`{key}` asks for loss on a {role} turn; loss lies on answers alone: take the key out")]
+    LossOnQuestion {
+        /// Path of the key.
+        key: String,
+        /// Who speaks.
+        role: String,
+    },
+    /// Loss of another weight than 0 and 1.
+    #[error("`{key}` is {value}: an answer is learned or not, 1 or 0")]
+    PartialLoss {
+        /// Path of the key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// Two keys that say the opposite.
+    #[error("`{first}` and `{second}` of `{turn}` disagree; take one out")]
+    LossDisagrees {
+        /// Path of the turn.
+        turn: String,
+        /// One key.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Every answer is left out.
+    #[error("no answer of it is to be learned: each is marked to be left out; take the row out")]
+    NothingLearned,
+    /// The last turn is no answer.
+    #[error(
+        "`{key}` ends with a question (turns go {found}), and a row ends with an answer: take the \
+         last turn out, or add its answer"
+    )]
+    EndsWithQuestion {
+        /// The key of the turns.
+        key: String,
+        /// The roles.
+        found: String,
     },
     /// A key of a forced format is missing.
     #[error("no `{key}`, which `format = \"{format}\"` asks for; keys: [{keys}]")]
@@ -245,7 +375,10 @@ pub enum RowReason {
         wanted: String,
     },
     /// A speaker that is not known.
-    #[error("unknown speaker {role:?} in `{key}`; known: system, user or human, assistant or gpt")]
+    #[error(
+        "unknown speaker {role:?} in `{key}`; known: system, user or human, assistant, gpt, \
+         bot, or model"
+    )]
     UnknownRole {
         /// Path of the key.
         key: String,
@@ -293,6 +426,7 @@ pub enum RowReason {
 }
 
 /// The known forms, as error messages list them.
-pub(super) const FORMS: &str = "alpaca (instruction, output; optional input, system, history), \
-messages (messages: role, content), sharegpt (conversations: from, value), \
-query-response (query, response; optional system, history)";
+pub(super) const FORMS: &str = "alpaca (instruction, output; optional input, history), \
+messages (messages: role, content), sharegpt (conversations: from, value, or rounds of human, \
+assistant), query-response (query, question, or prompt with response, answer, or completion; \
+optional history), each with an optional system";

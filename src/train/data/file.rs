@@ -1,12 +1,18 @@
 //! The rows of a data file, each with the line at which it begins.
 //!
-//! A file whose first character is `[` is one JSON array; any other is JSONL. A byte order mark
-//! is taken off.
+//! A file whose first character is `[` is one JSON array, one that begins as parquet is a table;
+//! any other is JSONL. Rows are handed over one by one: a row as JSON takes many times the memory
+//! of its text, and a file may hold a million.
 
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::Value as Json;
+
+use crate::file_text::{decode, is_lfs_pointer};
 
 use super::error::DataError;
 use super::example::Origin;
+use super::parquet::{each_parquet_row, is_parquet};
 
 /// A row before its form is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,39 +23,52 @@ pub struct RawRow {
     pub json: Json,
 }
 
-/// Splits a file into rows.
+/// All rows of a file.
 ///
-/// Errors: bytes that are no UTF-8, text that is no JSON, a file without rows.
-pub fn read_rows(file: &str, bytes: &[u8]) -> Result<Vec<RawRow>, DataError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let offset = e.valid_up_to();
-        DataError::NotUtf8 {
-            file: file.to_string(),
-            line: line_at(bytes, offset),
-            offset,
-            byte: bytes.get(offset).copied().unwrap_or(0),
-        }
-    })?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let rows = if text.trim_start().starts_with('[') {
-        array_rows(file, text)?
-    } else {
-        line_rows(file, text)?
+/// Errors: as [`each_row`].
+pub fn read_rows(file: &str, bytes: Vec<u8>) -> Result<Vec<RawRow>, DataError> {
+    let mut rows = Vec::new();
+    each_row(file, bytes, |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// Hands every row of a file over, in order.
+///
+/// Errors: bytes that are no UTF-8 and no parquet, text that is no JSON, a file without rows. Rows
+/// before the mistake have been handed over.
+pub fn each_row(file: &str, bytes: Vec<u8>, mut take: impl FnMut(RawRow)) -> Result<(), DataError> {
+    let mut rows = 0usize;
+    let counted = |row| {
+        rows += 1;
+        take(row);
     };
-    if rows.is_empty() {
+    if is_parquet(&bytes) {
+        each_parquet_row(file, bytes, counted)?;
+    } else {
+        let text = decode(&bytes).map_err(|problem| DataError::NotText {
+            file: file.to_string(),
+            problem,
+        })?;
+        if is_lfs_pointer(text.as_bytes()) {
+            return Err(DataError::LfsPointer {
+                file: file.to_string(),
+            });
+        }
+        if text.trim_start().starts_with('[') {
+            array_rows(file, &text, counted)?;
+        } else {
+            line_rows(file, &text, counted)?;
+        }
+    }
+    if rows == 0 {
         return Err(DataError::NoRows {
             file: file.to_string(),
         });
     }
-    Ok(rows)
+    Ok(())
 }
 
-fn line_at(bytes: &[u8], offset: usize) -> usize {
-    1 + bytes[..offset].iter().filter(|&&b| b == b'\n').count()
-}
-
-fn line_rows(file: &str, text: &str) -> Result<Vec<RawRow>, DataError> {
-    let mut rows = Vec::new();
+fn line_rows(file: &str, text: &str, mut take: impl FnMut(RawRow)) -> Result<(), DataError> {
     for (i, line) in text
         .lines()
         .enumerate()
@@ -59,9 +78,9 @@ fn line_rows(file: &str, text: &str) -> Result<Vec<RawRow>, DataError> {
             file: file.to_string(),
             line: i + 1,
             column: e.column(),
-            reason: reason(&e),
+            reason: reason(&e, line),
         })?;
-        rows.push(RawRow {
+        take(RawRow {
             origin: Origin {
                 file: file.to_string(),
                 line: i + 1,
@@ -69,68 +88,127 @@ fn line_rows(file: &str, text: &str) -> Result<Vec<RawRow>, DataError> {
             json,
         });
     }
-    Ok(rows)
+    Ok(())
 }
 
-fn array_rows(file: &str, text: &str) -> Result<Vec<RawRow>, DataError> {
-    let values: Vec<Json> = serde_json::from_str(text).map_err(|e| DataError::Syntax {
+fn array_rows(file: &str, text: &str, take: impl FnMut(RawRow)) -> Result<(), DataError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let elements = Elements {
+        file,
+        lines: ElementLines::new(text),
+        take,
+    };
+    let read = reader.deserialize_seq(elements).and_then(|()| reader.end());
+    read.map_err(|e| DataError::Syntax {
         file: file.to_string(),
         line: e.line(),
         column: e.column(),
-        reason: reason(&e),
-    })?;
-    let lines = element_lines(text);
-    Ok(values
-        .into_iter()
-        .zip(lines)
-        .map(|(json, line)| RawRow {
-            origin: Origin {
-                file: file.to_string(),
-                line,
-            },
-            json,
-        })
-        .collect())
+        reason: reason(
+            &e,
+            text.lines()
+                .nth(e.line().saturating_sub(1))
+                .unwrap_or_default(),
+        ),
+    })
+}
+
+/// Reads an array, each element handed over before the next is read.
+struct Elements<'f, 't, F> {
+    file: &'f str,
+    lines: ElementLines<'t>,
+    take: F,
+}
+
+impl<'de, F: FnMut(RawRow)> Visitor<'de> for Elements<'_, '_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
+        while let Some(json) = array.next_element()? {
+            let line = self.lines.next().unwrap_or(1);
+            let file = self.file.to_string();
+            (self.take)(RawRow {
+                origin: Origin { file, line },
+                json,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// serde_json ends its messages with the place, which is written in front here.
-fn reason(error: &serde_json::Error) -> String {
+fn reason(error: &serde_json::Error, line: &str) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_string()
+    let plain = text.split(" at line ").next().unwrap_or(&text);
+    if plain.contains("surrogate") || plain.contains("hex escape") && line.contains("\\u") {
+        return format!(
+            "{plain}: a `\\uD83D` and its like is half a character, and the half after it is \
+             missing; the text was cut there, so write the character whole, or take it out"
+        );
+    }
+    plain.to_string()
 }
 
-/// The line at which each element of the outermost array begins; the text is valid JSON.
-fn element_lines(text: &str) -> Vec<usize> {
-    let (mut lines, mut line, mut depth) = (Vec::new(), 1, 0usize);
-    let (mut in_string, mut escaped, mut awaited) = (false, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        let begins = awaited && depth == 1 && !byte.is_ascii_whitespace() && byte != b']';
-        if begins {
-            lines.push(line);
-            awaited = false;
-        }
-        match byte {
-            b'\n' => line += 1,
-            b'"' => in_string = true,
-            b'[' | b'{' => {
-                depth += 1;
-                awaited |= depth == 1;
-            }
-            b']' | b'}' => depth -= 1,
-            b',' if depth == 1 => awaited = true,
-            _ => {}
+/// The line at which each element of the outermost array begins.
+struct ElementLines<'t> {
+    bytes: std::str::Bytes<'t>,
+    line: usize,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    awaited: bool,
+}
+
+impl<'t> ElementLines<'t> {
+    fn new(text: &'t str) -> Self {
+        ElementLines {
+            bytes: text.bytes(),
+            line: 1,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+            awaited: false,
         }
     }
-    lines
+}
+
+impl Iterator for ElementLines<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        for byte in self.bytes.by_ref() {
+            if self.in_string {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            let begins =
+                self.awaited && self.depth == 1 && !byte.is_ascii_whitespace() && byte != b']';
+            self.awaited &= !begins;
+            match byte {
+                b'\n' => self.line += 1,
+                b'"' => self.in_string = true,
+                b'[' | b'{' => {
+                    self.depth += 1;
+                    self.awaited |= self.depth == 1;
+                }
+                b']' | b'}' => self.depth = self.depth.saturating_sub(1),
+                b',' if self.depth == 1 => self.awaited = true,
+                _ => {}
+            }
+            if begins {
+                return Some(self.line);
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +216,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<usize> {
-        read_rows("d", text.as_bytes())
+        read_rows("d", text.as_bytes().to_vec())
             .unwrap()
             .iter()
             .map(|r| r.origin.line)
@@ -146,7 +224,9 @@ mod tests {
     }
 
     fn error(bytes: &[u8]) -> String {
-        read_rows("data.json", bytes).unwrap_err().to_string()
+        read_rows("data.json", bytes.to_vec())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The forms of a data row, and the conversation in each.
 //!
-//! alpaca (`instruction`, `input`, `output`), OpenAI `messages`, ShareGPT `conversations`, and
-//! `query`/`response`, the last and the first with an optional `history`. A row's form is told by
-//! its keys; a row that fits none or two is refused, not guessed at.
+//! alpaca (`instruction`, `input`, `output`), OpenAI `messages`, ShareGPT `conversations`, ms-swift's
+//! `conversation`, and a question with its answer under names of their own: `query`/`response`,
+//! `question`/`answer`, TRL's `prompt`/`completion`, each a text or a list of turns. Those of a pair
+//! may have an earlier `history`, and every form a `system` beside it. A row's form is told by its
+//! keys; a row that fits none or two is refused, not guessed at, and so is one that holds what
+//! training on text would leave out.
 
 use serde_json::{Map, Value as Json};
 
@@ -10,6 +13,8 @@ use crate::chat::{Conversation, Message, Role};
 use crate::train::config::RowFormat;
 
 use super::error::RowReason;
+use super::fields::{is_empty, present, text, type_of, wrong_type};
+use super::turns::{Turns, read_turns};
 
 /// A row as a conversation that ends with an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,44 +23,139 @@ pub struct ParsedRow {
     pub conversation: Conversation,
     /// The row's own group.
     pub group: Option<String>,
-    /// Keys that its form does not know.
+    /// Keys that its form does not know; those of turns as `messages[].name`.
     pub ignored_keys: Vec<String>,
 }
 
-/// A form: its name in `format`, the keys that tell it, and the other keys that it knows.
+/// A form: its name in `format`, and what its keys mean.
+#[derive(Debug, PartialEq)]
 struct Form {
     format: RowFormat,
     name: &'static str,
-    telling: &'static [&'static str],
-    optional: &'static [&'static str],
+    body: Body,
+}
+
+/// Where a form has its turns.
+#[derive(Debug, PartialEq)]
+enum Body {
+    /// In one list, under one of these names.
+    List(&'static [&'static str]),
+    /// In a question and an answer, each under one of several names, with earlier rounds.
+    Pair {
+        question: &'static [&'static str],
+        /// What is asked about, on a line of its own.
+        input: Option<&'static str>,
+        answer: &'static [&'static str],
+        /// Names that tell the form by themselves.
+        telling: &'static [&'static str],
+    },
 }
 
 const FORMS: [Form; 4] = [
     Form {
         format: RowFormat::Alpaca,
         name: "alpaca",
-        telling: &["instruction", "output"],
-        optional: &["input", "system", "history"],
+        body: Body::Pair {
+            question: &["instruction"],
+            input: Some("input"),
+            answer: &["output"],
+            telling: &["instruction", "output"],
+        },
     },
     Form {
         format: RowFormat::Messages,
         name: "messages",
-        telling: &["messages"],
-        optional: &[],
+        body: Body::List(&["messages"]),
     },
     Form {
         format: RowFormat::Sharegpt,
         name: "sharegpt",
-        telling: &["conversations"],
-        optional: &["system"],
+        body: Body::List(&["conversations", "conversation"]),
     },
     Form {
         format: RowFormat::QueryResponse,
         name: "query-response",
-        telling: &["query", "response"],
-        optional: &["system", "history"],
+        body: Body::Pair {
+            question: &["query", "question", "prompt"],
+            input: None,
+            answer: &["response", "answer", "completion"],
+            // The others stand in rows of every form.
+            telling: &["query", "response"],
+        },
     },
 ];
+
+const SYSTEM: [&str; 2] = ["system", "system_prompt"];
+
+/// Keys of a row without which its text is not what was said.
+const UNSAID: [(&str, &str); 8] = [
+    ("tools", "the template would show the model these tools"),
+    ("images", MEDIA),
+    ("image", MEDIA),
+    ("videos", MEDIA),
+    ("video", MEDIA),
+    ("audios", MEDIA),
+    ("audio", MEDIA),
+    ("rejected_images", MEDIA),
+];
+const MEDIA: &str = "training is on text alone";
+
+/// Marks of rows that are collected for what must not be said.
+const VERDICTS: [&str; 2] = ["label", "kto_tag"];
+
+impl Body {
+    /// Names of the answer, or of the list.
+    fn last_names(&self) -> &'static [&'static str] {
+        match self {
+            Body::List(names) => names,
+            Body::Pair { answer, .. } => answer,
+        }
+    }
+
+    fn fits(&self, row: &Map<String, Json>) -> bool {
+        let any = |names: &[&str]| names.iter().any(|key| present(row, key).is_some());
+        match self {
+            Body::List(names) => any(names),
+            Body::Pair {
+                question,
+                answer,
+                telling,
+                ..
+            } => any(telling) || any(question) && any(answer),
+        }
+    }
+
+    /// Whether a row has all that the form asks for.
+    fn is_whole(&self, row: &Map<String, Json>) -> bool {
+        let any = |names: &[&str]| names.iter().any(|key| present(row, key).is_some());
+        match self {
+            Body::List(names) => any(names),
+            Body::Pair {
+                question,
+                input,
+                answer,
+                ..
+            } => (any(question) || input.is_some_and(|key| any(&[key]))) && any(answer),
+        }
+    }
+
+    fn knows(&self, key: &str) -> bool {
+        match self {
+            Body::List(names) => names.contains(&key),
+            Body::Pair {
+                question,
+                input,
+                answer,
+                ..
+            } => {
+                question.contains(&key)
+                    || *input == Some(key)
+                    || answer.contains(&key)
+                    || key == "history"
+            }
+        }
+    }
+}
 
 /// Makes a row a conversation.
 pub fn parse_row(json: &Json, format: RowFormat) -> Result<ParsedRow, RowReason> {
@@ -65,88 +165,228 @@ pub fn parse_row(json: &Json, format: RowFormat) -> Result<ParsedRow, RowReason>
         });
     };
     let form = form_of(row, format)?;
-    let mut turns = match form.format {
-        RowFormat::Messages => turn_list(row, "messages")?,
-        RowFormat::Sharegpt => turn_list(row, "conversations")?,
-        RowFormat::QueryResponse => pair(row, "query", None, "response")?,
-        RowFormat::Alpaca | RowFormat::Auto => pair(row, "instruction", Some("input"), "output")?,
+    refuse_unsaid(row)?;
+    let (key, mut read) = body(row, &form.body)?;
+    put_system(row, key, &mut read.turns)?;
+    check_order(&read.turns, key)?;
+    let known = |key: &str| {
+        key == "group"
+            || form.body.knows(key)
+            || SYSTEM.contains(&key)
+            || UNSAID.iter().any(|(unsaid, _)| *unsaid == key)
     };
-    if form.optional.contains(&"system")
-        && let Some(system) = text(row, "system")?
-    {
-        turns.insert(0, Message::system(system));
-    }
-    check_order(&turns, form)?;
-    let known =
-        |key: &str| key == "group" || form.telling.contains(&key) || form.optional.contains(&key);
+    let unknown = row.iter().filter(|(_, value)| !value.is_null());
+    let mut ignored_keys = read.ignored_keys;
+    ignored_keys.extend(
+        unknown
+            .map(|(key, _)| key)
+            .filter(|key| !known(key))
+            .cloned(),
+    );
     Ok(ParsedRow {
-        conversation: Conversation::new(turns),
+        conversation: Conversation::new(read.turns),
         group: group(row)?,
-        ignored_keys: row.keys().filter(|key| !known(key)).cloned().collect(),
+        ignored_keys,
     })
 }
 
-fn form_of(row: &Map<String, Json>, format: RowFormat) -> Result<&'static Form, RowReason> {
-    let keys = || {
-        row.keys()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+/// The first question of a row, whatever its form, with the text that it is asked about; `None`
+/// where it has none. What else the row holds does not count.
+pub fn first_question(json: &Json) -> Option<String> {
+    let row = json.as_object()?;
+    let of_turns = |place: &str, list: &[Json]| {
+        // A turn after the question may be one that cannot be trained on.
+        (1..=list.len()).find_map(|n| {
+            let turns = read_turns(place, &list[..n]).ok()?.turns;
+            let asked = turns.into_iter().find(|turn| turn.role == Role::User)?;
+            Some(asked.content)
+        })
     };
-    let fits = |form: &&Form| form.telling.iter().any(|key| row.contains_key(*key));
+    let of = |form: &Form| match form.body {
+        Body::List(names) => {
+            let (key, value) = first_of(row, names)?;
+            of_turns(key, value.as_array()?)
+        }
+        Body::Pair {
+            question, input, ..
+        } => {
+            let (key, value) = first_of(row, question)?;
+            if let Json::Array(list) = value {
+                return of_turns(key, list);
+            }
+            let input = input.and_then(|key| text(row, key).ok()?);
+            let parts: Vec<String> = text(row, key).ok()?.into_iter().chain(input).collect();
+            Some(parts.join("\n"))
+        }
+    };
+    let questions = FORMS.iter().filter_map(of);
+    questions.filter(|text| !text.trim().is_empty()).next()
+}
+
+fn keys(row: &Map<String, Json>) -> String {
+    let there = row.iter().filter(|(_, value)| !value.is_null());
+    let names: Vec<&str> = there.map(|(key, _)| key.as_str()).collect();
+    names.join(", ")
+}
+
+fn form_of(row: &Map<String, Json>, format: RowFormat) -> Result<&'static Form, RowReason> {
     if let Some(forced) = FORMS.iter().find(|form| form.format == format) {
-        return match forced.telling.iter().find(|key| !row.contains_key(**key)) {
-            Some(missing) if !fits(&forced) => Err(RowReason::MissingKey {
-                key: (*missing).to_string(),
-                format: forced.name.into(),
-                keys: keys(),
-            }),
-            _ => Ok(forced),
-        };
+        if forced.body.fits(row) {
+            return Ok(forced);
+        }
+        return Err(RowReason::MissingKey {
+            key: forced.body.last_names()[0].to_string(),
+            format: forced.name.into(),
+            keys: keys(row),
+        });
     }
-    let fitting: Vec<&Form> = FORMS.iter().filter(fits).collect();
+    let fitting: Vec<&Form> = FORMS.iter().filter(|form| form.body.fits(row)).collect();
+    let names = || {
+        let names: Vec<&str> = fitting.iter().map(|form| form.name).collect();
+        names.join(" and ")
+    };
     match fitting[..] {
         [form] => Ok(form),
-        [] => Err(RowReason::UnknownForm { keys: keys() }),
-        _ => Err(RowReason::AmbiguousForm {
-            keys: keys(),
-            forms: fitting
-                .iter()
-                .map(|form| form.name)
-                .collect::<Vec<_>>()
-                .join(" and "),
+        [] => Err(unknown_form(row)),
+        _ if fitting.iter().any(|form| form.body.is_whole(row)) => Err(RowReason::AmbiguousForm {
+            keys: keys(row),
+            forms: names(),
+        }),
+        _ => Err(RowReason::MixedForms {
+            keys: keys(row),
+            forms: names(),
         }),
     }
 }
 
-/// Question and answer under a key each, after the turns of `history`.
+fn unknown_form(row: &Map<String, Json>) -> RowReason {
+    if present(row, "chosen").is_some() || present(row, "rejected").is_some() {
+        return RowReason::Preference { keys: keys(row) };
+    }
+    if present(row, "text").is_some() {
+        return RowReason::PlainText { keys: keys(row) };
+    }
+    RowReason::UnknownForm { keys: keys(row) }
+}
+
+fn refuse_unsaid(row: &Map<String, Json>) -> Result<(), RowReason> {
+    for (key, why) in UNSAID {
+        if row.get(key).is_some_and(|value| !is_empty(value)) {
+            return Err(RowReason::Unsaid {
+                key: key.to_string(),
+                why: why.to_string(),
+            });
+        }
+    }
+    match VERDICTS
+        .iter()
+        .find(|key| row.get(**key) == Some(&Json::Bool(false)))
+    {
+        Some(key) => Err(RowReason::Rejected {
+            key: (*key).to_string(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The first of several keys that is there.
+fn first_of<'r>(
+    row: &'r Map<String, Json>,
+    names: &[&'static str],
+) -> Option<(&'static str, &'r Json)> {
+    names
+        .iter()
+        .find_map(|key| Some((*key, present(row, key)?)))
+}
+
+/// The one of several keys that is there, else the first.
+fn only<'n>(row: &Map<String, Json>, names: &'n [&'n str]) -> Result<&'n str, RowReason> {
+    let there: Vec<&str> = names
+        .iter()
+        .filter(|key| present(row, key).is_some())
+        .copied()
+        .collect();
+    match there[..] {
+        [first, second, ..] => Err(RowReason::TwoKeys {
+            first: first.to_string(),
+            second: second.to_string(),
+        }),
+        [key] => Ok(key),
+        [] => Ok(names[0]),
+    }
+}
+
+/// The turns, and the key of the last one.
+fn body(row: &Map<String, Json>, body: &Body) -> Result<(&'static str, Turns), RowReason> {
+    match *body {
+        Body::List(names) => {
+            let key = only(row, names)?;
+            match present(row, key) {
+                Some(Json::Array(list)) => Ok((key, read_turns(key, list)?)),
+                Some(other) => Err(wrong_type(key, other, "a list of turns")),
+                None => Err(RowReason::NoAnswer { key: key.into() }),
+            }
+        }
+        Body::Pair {
+            question,
+            input,
+            answer,
+            ..
+        } => {
+            let question = only(row, question)?;
+            let answer = only(row, answer)?;
+            Ok((answer, pair(row, question, input, answer)?))
+        }
+    }
+}
+
+/// Question and answer under a key each, after the turns of `history`. Where the question is a list
+/// of turns, loss lies on what stands under the answer alone, as in TRL.
 fn pair(
     row: &Map<String, Json>,
     question_key: &str,
     input_key: Option<&str>,
     answer_key: &str,
-) -> Result<Vec<Message>, RowReason> {
-    let mut turns = history(row)?;
-    let input = input_key.map_or(Ok(None), |key| text(row, key))?;
-    let parts: Vec<String> = text(row, question_key)?.into_iter().chain(input).collect();
-    if parts.is_empty() {
-        return Err(RowReason::NoQuestion {
-            key: question_key.to_string(),
-        });
+) -> Result<Turns, RowReason> {
+    let mut read = Turns {
+        turns: history(row)?,
+        ..Turns::default()
+    };
+    if let Some(Json::Array(list)) = present(row, question_key) {
+        let asked = read_turns(question_key, list)?;
+        let said = asked.turns.into_iter();
+        read.turns.extend(said.map(|turn| match turn.role {
+            Role::Assistant => turn.unlearned(),
+            Role::System | Role::User => turn,
+        }));
+        read.ignored_keys.extend(asked.ignored_keys);
+    } else {
+        let input = input_key.map_or(Ok(None), |key| text(row, key))?;
+        let parts: Vec<String> = text(row, question_key)?.into_iter().chain(input).collect();
+        if parts.is_empty() {
+            return Err(RowReason::NoQuestion {
+                key: question_key.to_string(),
+            });
+        }
+        read.turns.push(Message::user(parts.join("\n")));
     }
-    let answer = text(row, answer_key)?;
-    let answer = answer.ok_or_else(|| RowReason::NoAnswer {
-        key: answer_key.to_string(),
-    })?;
-    turns.push(Message::user(parts.join("\n")));
-    turns.push(Message::assistant(answer));
-    Ok(turns)
+    if let Some(Json::Array(list)) = present(row, answer_key) {
+        let said = read_turns(answer_key, list)?;
+        read.turns.extend(said.turns);
+        read.ignored_keys.extend(said.ignored_keys);
+    } else {
+        let answer = text(row, answer_key)?.ok_or_else(|| RowReason::NoAnswer {
+            key: answer_key.to_string(),
+        })?;
+        read.turns.push(Message::assistant(answer));
+    }
+    Ok(read)
 }
 
 /// `history`: earlier rounds, a list of [question, answer].
 fn history(row: &Map<String, Json>) -> Result<Vec<Message>, RowReason> {
-    let rounds = match row.get("history") {
-        None | Some(Json::Null) => return Ok(Vec::new()),
+    let rounds = match present(row, "history") {
+        None => return Ok(Vec::new()),
         Some(Json::Array(rounds)) => rounds,
         Some(other) => return Err(wrong_type("history", other, "a list of [question, answer]")),
     };
@@ -169,63 +409,40 @@ fn history(row: &Map<String, Json>) -> Result<Vec<Message>, RowReason> {
     Ok(turns)
 }
 
-/// A list of turns, each `{role, content}` or `{from, value}`.
-fn turn_list(row: &Map<String, Json>, key: &str) -> Result<Vec<Message>, RowReason> {
-    let list = match row.get(key) {
-        Some(Json::Array(list)) => list,
-        Some(other) => return Err(wrong_type(key, other, "a list of turns")),
-        None => {
-            return Err(RowReason::NoAnswer {
-                key: key.to_string(),
-            });
-        }
+/// Puts a system prompt that stands beside the turns before them.
+fn put_system(
+    row: &Map<String, Json>,
+    list: &str,
+    turns: &mut Vec<Message>,
+) -> Result<(), RowReason> {
+    let key = only(row, &SYSTEM)?;
+    let Some(system) = text(row, key)? else {
+        return Ok(());
     };
-    let mut turns = Vec::with_capacity(list.len());
-    for (i, item) in list.iter().enumerate() {
-        let place = format!("{key}[{i}]");
-        let Some(turn) = item.as_object() else {
-            return Err(wrong_type(&place, item, "an object"));
-        };
-        let (role_key, text_key) = if turn.contains_key("from") {
-            ("from", "value")
-        } else {
-            ("role", "content")
-        };
-        let field = |field: &str| match turn.get(field) {
-            Some(Json::String(text)) => Ok(text.as_str()),
-            other => {
-                let found = other.unwrap_or(&Json::Null);
-                Err(wrong_type(&format!("{place}.{field}"), found, "a text"))
-            }
-        };
-        let role = match field(role_key)? {
-            "system" => Role::System,
-            "user" | "human" => Role::User,
-            "assistant" | "gpt" => Role::Assistant,
-            role => {
-                let key = format!("{place}.{role_key}");
-                return Err(RowReason::UnknownRole {
-                    key,
-                    role: role.to_string(),
-                });
-            }
-        };
-        turns.push(Message::new(role, field(text_key)?));
+    match turns.first() {
+        Some(first) if first.role == Role::System && first.content == system => Ok(()),
+        Some(first) if first.role == Role::System => Err(RowReason::TwoSystems {
+            key: key.to_string(),
+            list: list.to_string(),
+        }),
+        _ => {
+            turns.insert(0, Message::system(system));
+            Ok(())
+        }
     }
-    Ok(turns)
 }
 
-/// System first, then user and assistant in turns, an answer last; nothing but the system empty.
-fn check_order(turns: &[Message], form: &Form) -> Result<(), RowReason> {
+/// System first, then user and assistant in turns, an answer last; nothing but the system empty,
+/// and an answer to learn.
+fn check_order(turns: &[Message], key: &str) -> Result<(), RowReason> {
     let spoken = match turns.first() {
         Some(first) if first.role == Role::System => &turns[1..],
         _ => turns,
     };
-    let key = || form.telling.last().copied().unwrap_or_default().to_string();
-    match spoken.last() {
-        Some(last) if last.role == Role::Assistant => {}
-        _ => return Err(RowReason::NoAnswer { key: key() }),
-    }
+    let roles = || {
+        let roles: Vec<&str> = turns.iter().map(|turn| turn.role.name()).collect();
+        roles.join(", ")
+    };
     for (i, turn) in spoken.iter().enumerate() {
         let expected = if i % 2 == 0 {
             Role::User
@@ -233,57 +450,34 @@ fn check_order(turns: &[Message], form: &Form) -> Result<(), RowReason> {
             Role::Assistant
         };
         if turn.role != expected {
-            let roles: Vec<&str> = turns.iter().map(|t| t.role.name()).collect();
-            return Err(RowReason::TurnOrder {
-                found: roles.join(", "),
-            });
+            return Err(RowReason::TurnOrder { found: roles() });
         }
         if turn.content.trim().is_empty() {
             return Err(match turn.role {
-                Role::Assistant => RowReason::NoAnswer { key: key() },
-                _ => RowReason::NoQuestion { key: key() },
+                Role::Assistant => RowReason::NoAnswer { key: key.into() },
+                _ => RowReason::NoQuestion { key: key.into() },
             });
         }
     }
-    Ok(())
-}
-
-/// A text; nothing where it is missing, null, or blank.
-fn text(row: &Map<String, Json>, key: &str) -> Result<Option<String>, RowReason> {
-    match row.get(key) {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::String(text)) if text.trim().is_empty() => Ok(None),
-        Some(Json::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(wrong_type(key, other, "a text")),
+    let mut answers = spoken.iter().filter(|turn| turn.role == Role::Assistant);
+    match spoken.last() {
+        None => Err(RowReason::NoAnswer { key: key.into() }),
+        Some(last) if last.role != Role::Assistant => Err(RowReason::EndsWithQuestion {
+            key: key.into(),
+            found: roles(),
+        }),
+        Some(_) if !answers.any(|turn| turn.learned) => Err(RowReason::NothingLearned),
+        Some(_) => Ok(()),
     }
 }
 
 fn group(row: &Map<String, Json>) -> Result<Option<String>, RowReason> {
-    match row.get("group") {
-        None | Some(Json::Null) => Ok(None),
+    match present(row, "group") {
+        None => Ok(None),
         // The prefix keeps a given group apart from the question of another row.
         Some(Json::String(text)) => Ok(Some(format!("group {text}"))),
         Some(Json::Number(number)) => Ok(Some(format!("group {number}"))),
         Some(other) => Err(wrong_type("group", other, "a text or a number")),
-    }
-}
-
-fn wrong_type(key: &str, found: &Json, wanted: &str) -> RowReason {
-    RowReason::WrongType {
-        key: key.to_string(),
-        found: type_of(found).to_string(),
-        wanted: wanted.to_string(),
-    }
-}
-
-fn type_of(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null or missing",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
     }
 }
 
@@ -321,6 +515,16 @@ mod tests {
             json!({"system": "s", "conversations": [
                 {"from": "human", "value": "q0"}, {"from": "gpt", "value": "a0"},
                 {"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}]}),
+            json!({"system": "s", "conversation": [
+                {"human": "q0", "assistant": "a0"}, {"human": "q", "assistant": "a"}]}),
+            json!({"system": "s", "messages": [
+                {"role": "user", "content": "q0"}, {"role": "assistant", "content": "a0"},
+                {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}),
+            json!({"question": "q", "answer": "a", "system_prompt": "s", "history": history}),
+            json!({"prompt": "q", "completion": "a", "system": "s", "history": history}),
+            json!({"completion": [{"role": "assistant", "content": "a"}], "prompt": [
+                {"role": "system", "content": "s"}, {"role": "user", "content": "q0"},
+                {"role": "assistant", "content": "a0"}, {"role": "user", "content": "q"}]}),
         ];
         for row in rows {
             assert_eq!(turns(row), expected);
@@ -350,14 +554,114 @@ mod tests {
         assert_eq!(parsed.group.as_deref(), Some("group g"));
     }
 
+    /// ms-swift and LLaMA-Factory write it so; without it the model is trained under another prompt.
+    #[test]
+    fn a_system_prompt_beside_messages_counts() {
+        let said = |system: Json, turns: Json| {
+            let mut all = turns.as_array().unwrap().clone();
+            all.push(json!({"role": "user", "content": "q"}));
+            all.push(json!({"role": "assistant", "content": "a"}));
+            json!({"system": system, "messages": all})
+        };
+        let own = |text: &str| json!([{"role": "system", "content": text}]);
+        assert_eq!(
+            turns(said(json!("s"), json!([]))),
+            "system: s | user: q | assistant: a"
+        );
+        assert_eq!(
+            turns(said(json!("s"), own("s"))),
+            "system: s | user: q | assistant: a"
+        );
+        for nothing in [json!(null), json!(""), json!(" ")] {
+            assert_eq!(turns(said(nothing, json!([]))), "user: q | assistant: a");
+        }
+        insta::assert_snapshot!(refused(said(json!("s"), own("t"))), @"`system` and the system turn of `messages` differ; take one out");
+    }
+
+    /// TRL's loss lies on the completion.
+    #[test]
+    fn answers_within_a_prompt_are_not_learned() {
+        let row = json!({"completion": [{"role": "assistant", "content": "a"}], "prompt": [
+            {"role": "user", "content": "q0"}, {"role": "assistant", "content": "a0"},
+            {"role": "user", "content": "q"}]});
+        let parsed = parse_row(&row, RowFormat::Auto).unwrap();
+        let turns = parsed.conversation.messages.iter();
+        let learned: Vec<bool> = turns
+            .filter(|t| t.role == Role::Assistant)
+            .map(|t| t.learned)
+            .collect();
+        assert_eq!(learned, [false, true]);
+    }
+
+    /// A table of rows of two forms has the keys of both in each row.
+    #[test]
+    fn null_columns_are_absent_in_every_format() {
+        let two = [
+            json!({"instruction": "q", "output": "a", "messages": null, "tools": null, "id": null}),
+            json!({"instruction": null, "output": null, "messages": [
+                {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}),
+        ];
+        for row in &two {
+            assert_eq!(turns(row.clone()), "user: q | assistant: a");
+            assert!(
+                parse_row(row, RowFormat::Auto)
+                    .unwrap()
+                    .ignored_keys
+                    .is_empty()
+            );
+        }
+        assert!(parse_row(&two[0], RowFormat::Alpaca).is_ok());
+        let error = parse_row(&two[1], RowFormat::Alpaca).unwrap_err();
+        insta::assert_snapshot!(error, @r#"no `output`, which `format = "alpaca"` asks for; keys: [messages]"#);
+    }
+
+    #[test]
+    fn a_key_that_stands_in_rows_of_every_form_decides_nothing() {
+        let list = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
+        let row = json!({"prompt": "q", "prompt_id": "1", "messages": list});
+        let parsed = parse_row(&row, RowFormat::Auto).unwrap();
+        assert_eq!(parsed.ignored_keys, ["prompt", "prompt_id"]);
+        let row = json!({"messages": list, "answer": "42"});
+        assert_eq!(turns(row), "user: q | assistant: a");
+    }
+
+    /// What training on text would leave out is not left out without a word.
+    #[test]
+    fn a_row_that_says_more_than_its_text_is_refused() {
+        let with = |key: &str, value: Json| json!({"query": "q", "response": "a", key: value});
+        for (key, empty) in [
+            ("tools", json!("[]")),
+            ("images", json!([])),
+            ("label", json!(true)),
+        ] {
+            assert_eq!(turns(with(key, empty)), "user: q | assistant: a", "{key}");
+        }
+        let reasons = [
+            with("tools", json!([{"type": "function"}])),
+            with("images", json!(["a.png"])),
+            with("label", json!(false)),
+            with("kto_tag", json!(false)),
+            json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
+            json!({"text": "Once upon a time"}),
+            json!({"query": "q", "question": "q", "response": "a"}),
+            json!({"messages": [{"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a", "loss": false}]}),
+            json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},
+                {"role": "user", "content": "Thanks."}]}),
+        ]
+        .map(refused);
+        insta::assert_snapshot!(reasons.join("\n"), @"");
+    }
+
     #[test]
     fn unfit_rows_say_why() {
         let asked = |answer: Json| json!({"instruction": "q", "output": answer});
         let speaks = |role: &str| json!({"messages": [{"role": role, "content": "x"}]});
         let reasons = [
             json!([1]),
-            json!({"prompt": "q", "completion": "a"}),
+            json!({"ask": "q", "reply": "a"}),
             json!({"instruction": "q", "response": "a"}),
+            json!({"instruction": "q", "output": "a", "response": "b"}),
             asked(json!(" ")),
             asked(json!(null)),
             asked(json!(3)),
