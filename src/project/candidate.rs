@@ -21,6 +21,7 @@ impl Project {
         if let Some(configured) = self.configured_candidate() {
             return Ok(configured);
         }
+        self.tell_passed_over()?;
         for run in self.store.list()?.into_iter().rev() {
             if let Some(newest) = run.checkpoints()?.last() {
                 return Ok(format!("{}/ckpt-{}", run.id(), newest.step));
@@ -39,13 +40,20 @@ impl Project {
         if let Some(configured) = self.configured_candidate() {
             return Ok(Some(configured));
         }
+        self.tell_passed_over()?;
         for run in self.store.list()?.into_iter().rev() {
             let kept = run.checkpoints()?;
             let Some(newest) = kept.last() else {
                 continue;
             };
             // A log that cannot be read keeps nobody from asking.
-            let entries: Vec<TrainEntry> = TrainLog::read(&run.train_log()).unwrap_or_default();
+            let log: Result<Vec<TrainEntry>, _> = TrainLog::read(&run.train_log());
+            let entries = log.unwrap_or_else(|error| {
+                self.notice(format!(
+                    "the newest checkpoint is asked, since which is best is not known: {error}"
+                ));
+                Vec::new()
+            });
             let judged: Vec<(ScaledCheckpoint, &Verdict)> = entries
                 .iter()
                 .filter_map(|entry| match entry {
@@ -63,6 +71,14 @@ impl Project {
             return Ok(Some(format!("{}/{shown}", run.id())));
         }
         Ok(None)
+    }
+
+    /// Says which folders hold work and are not searched: what is found may not be what was meant.
+    fn tell_passed_over(&self) -> Result<(), ProjectError> {
+        for passed_over in self.store.passed_over()? {
+            self.notice(format!("passed over: {passed_over}"));
+        }
+        Ok(())
     }
 
     /// A folder is meant from where the configuration lies. It may have an `@` of its own: its whole
@@ -171,6 +187,25 @@ mod tests {
         for name in ["ckpt-40@0.5", "run-0001/ckpt-40"] {
             assert_eq!(configured(name).open().candidate(None).unwrap(), name);
         }
+    }
+
+    #[test]
+    fn what_is_passed_over_in_the_search_is_named() {
+        let small = Small::new("");
+        let project = small.open();
+        let first = trained(&project, &[10, 20]);
+        let second = trained(&project, &[30]);
+        let gone = format!("runs/{first}/checkpoint-20/adapter_config.json");
+        std::fs::remove_file(small.path(&gone)).unwrap();
+        std::fs::remove_file(small.path(&format!("runs/{second}/provenance.json"))).unwrap();
+        assert_eq!(project.candidate(None).unwrap(), "run-0001/ckpt-10");
+        let told = small
+            .notices()
+            .replace(&small.path("").display().to_string(), "[project]/");
+        insta::assert_snapshot!(told, @"
+        passed over: [project]/runs/run-0001/checkpoint-20: it has no adapter_config.json
+        passed over: [project]/runs/run-0002: it has no provenance.json
+        ");
     }
 
     /// "Train one" would be no way out: there is one that cannot be read.

@@ -19,7 +19,7 @@ use crate::flow::{
     ProbeComparison, ProbeId, ProbeNoise, SampleComparison, Subject, SuiteNoise, SuiteVerdict,
     Verdict,
 };
-use crate::record::SubjectSpec;
+use crate::record::{RecordError, SubjectSpec, damaged, read_kept};
 use crate::run::{Changed, drifts};
 use crate::snapshot::{Asserted, Change, Context, Snapshots, Update, WithinNoise};
 
@@ -55,12 +55,14 @@ impl Project {
             comparison,
             snapshots: Snapshots::at(&order.snapshots),
         };
-        if let Some(comparison) = read(&path) {
+        if let Ok(Some(comparison)) = read(&path) {
             return Ok(gated(comparison));
         }
         let _lock = lock(&path)?;
-        if let Some(comparison) = read(&path) {
-            return Ok(gated(comparison));
+        match read(&path) {
+            Ok(Some(comparison)) => return Ok(gated(comparison)),
+            Ok(None) => {}
+            Err(error) => self.notice(format!("the gate is judged again: {error}")),
         }
         let measured = self.measure(order)?;
         let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
@@ -254,9 +256,11 @@ struct Stored<'a> {
     comparison: &'a Comparison,
 }
 
-/// A record of any version; `None` where there is none, or what is there is no record: it is then
-/// measured again.
-fn read(path: &Path) -> Option<Comparison> {
+/// A record of any version; `None` where there is none.
+///
+/// # Errors
+/// What is there is no record.
+fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
@@ -265,13 +269,21 @@ fn read(path: &Path) -> Option<Comparison> {
     struct Version2 {
         comparison: Comparison,
     }
-    let bytes = fs::read(path).ok()?;
-    let comparison = match serde_json::from_slice::<Versioned>(&bytes).ok()?.version {
-        1 => serde_json::from_slice::<Version1>(&bytes).ok()?.into(),
-        VERSION => serde_json::from_slice::<Version2>(&bytes).ok()?.comparison,
-        _ => return None,
+    let comparison: Option<Comparison> = match read_kept::<Versioned>(path)?.map(|v| v.version) {
+        None => None,
+        Some(1) => read_kept::<Version1>(path)?.map(Into::into),
+        Some(VERSION) => read_kept::<Version2>(path)?.map(|record| record.comparison),
+        Some(other) => {
+            let reason = format!("its version is {other}, this qeval reads {VERSION}");
+            return Err(damaged(path, reason));
+        }
     };
-    (!comparison.candidates.is_empty()).then_some(comparison)
+    match comparison {
+        Some(comparison) if comparison.candidates.is_empty() => {
+            Err(damaged(path, "it judges nobody".to_owned()))
+        }
+        comparison => Ok(comparison),
+    }
 }
 
 /// What version 1 wrote.
@@ -359,7 +371,7 @@ mod tests {
     #[test]
     fn version_1_stays_readable() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/records/gate-v1.json");
-        let comparison = read(Path::new(path)).unwrap();
+        let comparison = read(Path::new(path)).unwrap().unwrap();
         assert_eq!(comparison.base_label(), "model");
         let candidate = &comparison.candidates[0];
         assert_eq!(candidate.subject.label(), "ckpt-42 7e48e5b0f64b");
@@ -380,12 +392,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_measured_again() {
+    fn what_is_no_record_is_told_and_not_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.json");
+        assert_eq!(read(&path).unwrap(), None);
         for text in ["", "{", "{}", r#"{"version": 9}"#, r#"{"version": 2}"#] {
             fs::write(&path, text).unwrap();
-            assert_eq!(read(&path), None, "{text}");
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("r.json: cannot be read"), "{text}: {error}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::digest::{self, json};
 use crate::flow::{Comparison, Measurement, NoiseFloor, Preview, ProbeId, Suite};
 use crate::gate::{Look, Rules, preview};
 use crate::model::Compute;
-use crate::record::{Run, SubjectSource, SubjectSpec};
+use crate::record::{Run, SubjectSource, SubjectSpec, read_kept};
 use crate::run::{
     BuiltChecks, CheckSettings, RunError, RunProvenance, SUITES_FILE, compare, leaked, looks,
 };
@@ -79,7 +79,9 @@ impl Order {
         let trained = provenance.as_ref().and_then(|p| p.config.training());
         let as_trained = match (&run, &provenance, trained) {
             (Some(run), Some(provenance), Some(trained)) if !asked_elsewhere => {
-                stored_suites(run.folder()).map(|all| (provenance, trained, all))
+                let all = read_kept(&run.folder().join(SUITES_FILE));
+                let all = all.map_err(|error| ProjectError::RunConfig { error })?;
+                all.map(|all: Vec<Suite>| (provenance, trained, all))
             }
             _ => None,
         };
@@ -198,21 +200,22 @@ fn look(rules: Rules, run: Option<&Run>) -> Result<Rules, ProjectError> {
 }
 
 /// Probes that stand in the configured training data. Data that cannot be read here, as in CI, is
-/// no reason to fail: the verdict is then as if it were not known.
+/// no reason to fail: it is said, and the verdict is as if it were not known.
 fn leaked_by(project: &Project, suites: &[Suite]) -> Vec<ProbeId> {
     if project.config.data.sources.is_empty() {
         return Vec::new();
     }
     match project.dataset() {
         Ok(Dataset { examples, .. }) => leaked(suites, examples, &[]),
-        Err(_) => Vec::new(),
+        Err(error) => {
+            let error = error.to_string();
+            let first = error.lines().next().unwrap_or_default();
+            project.notice(format!(
+                "probes that stand in the training data are not told apart: {first}"
+            ));
+            Vec::new()
+        }
     }
-}
-
-/// Suites as a training run asked them.
-fn stored_suites(folder: &Path) -> Option<Vec<Suite>> {
-    let bytes = fs::read(folder.join(SUITES_FILE)).ok()?;
-    serde_json::from_slice(&bytes).ok()
 }
 
 /// Names, sizes, and times of a model's files.

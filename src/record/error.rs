@@ -56,6 +56,19 @@ pub enum RecordError {
         reason: String,
     },
 
+    /// A file beside the records that is there and cannot be read.
+    #[error(
+        "{}: cannot be read: {reason}\n  \
+         Restore the file, or move it away: what can be made again is then made again.",
+        .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
+
     /// A provenance that cannot be read.
     #[error(
         "{}: cannot be read: {reason}\n  \

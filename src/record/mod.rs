@@ -37,6 +37,7 @@
 mod cache;
 mod error;
 mod format;
+mod kept;
 mod key;
 mod lock;
 mod provenance;
@@ -51,6 +52,7 @@ mod writer;
 pub use cache::AnswerCache;
 pub use error::RecordError;
 pub use format::{Answered, FORMAT, Header, MeasuredText, Scored, SubjectRecord};
+pub use kept::{damaged, read_kept};
 pub use key::{answer_key, likelihood_key};
 pub use lock::RunLock;
 pub use provenance::{BaseProvenance, Provenance, SuiteProvenance};

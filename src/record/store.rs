@@ -12,6 +12,7 @@ use super::{Header, Provenance, RecordError, RunLock, reader};
 use crate::atomic_file::{self, FileError, remove_leftovers};
 
 const PROVENANCE: &str = "provenance.json";
+const ADAPTER: &str = "adapter_config.json";
 
 /// The folder that holds all runs, `runs` unless `--runs` says otherwise.
 #[derive(Debug, Clone)]
@@ -169,6 +170,36 @@ impl Store {
         Ok(runs.into_iter().map(|(_, _, run)| run).collect())
     }
 
+    /// Folders that hold checkpoints or answers and are no run, and checkpoints that are no adapter,
+    /// each with the reason: what a search goes past.
+    ///
+    /// # Errors
+    /// A folder cannot be listed.
+    pub fn passed_over(&self) -> Result<Vec<String>, RecordError> {
+        let mut told = Vec::new();
+        for name in self.names()?.into_iter().filter(|n| !n.starts_with('.')) {
+            let folder = self.root.join(&name);
+            let held = folder_names(&folder)?;
+            let is_checkpoint =
+                |n: &&String| n.starts_with("checkpoint-") && checkpoint_step(n).is_some();
+            if self.find(&name).is_some() {
+                for checkpoint in held.iter().filter(is_checkpoint) {
+                    let path = folder.join(checkpoint);
+                    if !path.join(ADAPTER).is_file() {
+                        told.push(format!("{}: it has no {ADAPTER}", path.display()));
+                    }
+                }
+            } else if held.iter().any(|n| n == "answers" || is_checkpoint(&n)) {
+                let why = match folder.join(PROVENANCE).is_file() {
+                    true => "a run cannot have this name".to_owned(),
+                    false => format!("it has no {PROVENANCE}"),
+                };
+                told.push(format!("{}: {why}", folder.display()));
+            }
+        }
+        Ok(told)
+    }
+
     /// What a subject on the command line means: `base`, `ckpt-40` (of the latest run that has
     /// checkpoints), `RUN/ckpt-40`, or a PEFT folder, each adapter with an optional scale such as
     /// `@0.5`.
@@ -264,7 +295,7 @@ impl Run {
                 step,
                 folder: self.checkpoint_folder(step),
             })
-            .filter(|checkpoint| checkpoint.folder.join("adapter_config.json").is_file())
+            .filter(|checkpoint| checkpoint.folder.join(ADAPTER).is_file())
             .collect();
         checkpoints.sort_by_key(|checkpoint| checkpoint.step);
         Ok(checkpoints)

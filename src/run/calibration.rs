@@ -2,7 +2,7 @@
 
 use crate::atomic_file;
 use crate::flow::Calibration;
-use crate::record::{RecordError, Run};
+use crate::record::{RecordError, Run, read_kept};
 
 /// File of a run that says how far the judge of its `llm-rubric` checks can be trusted.
 const JUDGE_FILE: &str = "judge.json";
@@ -17,10 +17,12 @@ pub(super) fn write_calibration(run: &Run, calibration: &Calibration) -> Result<
     Ok(())
 }
 
-/// The calibration that a run keeps, if it has one that can be read.
-pub(super) fn read_calibration(run: &Run) -> Option<Calibration> {
-    let bytes = std::fs::read(run.folder().join(JUDGE_FILE)).ok()?;
-    serde_json::from_slice(&bytes).ok()
+/// The calibration that a run keeps, if it has one.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub(super) fn read_calibration(run: &Run) -> Result<Option<Calibration>, RecordError> {
+    read_kept(&run.folder().join(JUDGE_FILE))
 }
 
 #[cfg(test)]
@@ -29,11 +31,11 @@ mod tests {
     use crate::record::{Provenance, Store};
 
     #[test]
-    fn a_calibration_reads_back_and_a_damaged_one_is_none() {
+    fn a_calibration_reads_back_and_a_damaged_one_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let run = store.create(None, &Provenance::started("run")).unwrap();
-        assert_eq!(read_calibration(&run), None);
+        assert_eq!(read_calibration(&run).unwrap(), None);
         let calibration = Calibration {
             judge: "fixture (the base)".into(),
             passes: 20,
@@ -43,8 +45,9 @@ mod tests {
             least: 0.8,
         };
         write_calibration(&run, &calibration).unwrap();
-        assert_eq!(read_calibration(&run), Some(calibration));
+        assert_eq!(read_calibration(&run).unwrap(), Some(calibration));
         std::fs::write(run.folder().join(JUDGE_FILE), "{\"judge\": ").unwrap();
-        assert_eq!(read_calibration(&run), None);
+        let error = read_calibration(&run).unwrap_err().to_string();
+        assert!(error.contains(JUDGE_FILE), "{error}");
     }
 }

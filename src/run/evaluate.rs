@@ -229,6 +229,9 @@ impl Evaluation<'_> {
             }
         }
         let names: Vec<&str> = subjects.iter().map(|s| s.name.as_str()).collect();
+        for notice in cache.take_notices() {
+            on_event(RunEvent::Notice(notice));
+        }
         let bar = Bar {
             phase: Phase::Answering,
             label: names.join(", "),

@@ -14,6 +14,7 @@ use crate::check::{Evidence, Judgement, Judgements, registry};
 use crate::digest;
 use crate::flow::{Calibration, Expect, Golden, Phase, RunEvent, Suite};
 use crate::generate::{Finished, Request, Work};
+use crate::record::read_kept;
 
 use super::asking::{Asking, Bar};
 use super::error::RunError;
@@ -92,8 +93,12 @@ impl<'a> Judge<'a> {
         let goldens = goldens(suites);
         let key = judge.key(&goldens, settings);
         let file = cache.join(key + ".json");
-        let known = std::fs::read(&file).ok();
-        let known = known.and_then(|bytes| serde_json::from_slice::<Calibration>(&bytes).ok());
+        let known = read_kept::<Calibration>(&file).unwrap_or_else(|error| {
+            on_event(RunEvent::Notice(format!(
+                "the judge is asked again: {error}"
+            )));
+            None
+        });
         if let Some(known) = known {
             judge.calibration = Calibration {
                 least: settings.least,

@@ -107,7 +107,7 @@ pub fn recorded(
         }
     }
     if checks.wants_judge() {
-        measurement.judge = read_calibration(run);
+        measurement.judge = read_calibration(run)?;
     }
     Ok(Some(measurement))
 }

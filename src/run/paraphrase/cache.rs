@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
-use crate::record::RecordError;
+use crate::record::{RecordError, damaged, read_kept};
 
 use super::examples::Paraphrases;
 
@@ -20,11 +20,28 @@ struct File {
     paraphrases: Paraphrases,
 }
 
-/// What was made under a digest, if it is there and can be read.
-pub(super) fn read(folder: &Path, digest: &str) -> Option<Paraphrases> {
-    let bytes = std::fs::read(path(folder, digest)).ok()?;
-    let file: File = serde_json::from_slice(&bytes).ok()?;
-    (file.version == VERSION).then_some(file.paraphrases)
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// What was made under a digest, if it is there.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub(super) fn read(folder: &Path, digest: &str) -> Result<Option<Paraphrases>, RecordError> {
+    let path = path(folder, digest);
+    match read_kept::<Versioned>(&path)? {
+        None => Ok(None),
+        Some(Versioned { version: VERSION }) => {
+            let file: Option<File> = read_kept(&path)?;
+            Ok(file.map(|file| file.paraphrases))
+        }
+        Some(Versioned { version }) => Err(damaged(
+            &path,
+            format!("its version is {version}, this qeval reads {VERSION}"),
+        )),
+    }
 }
 
 /// Keeps what was made.
@@ -55,22 +72,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_made_reads_back_and_what_is_damaged_is_made_again() {
+    fn what_was_made_reads_back_and_what_is_damaged_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("paraphrases");
-        assert_eq!(read(&folder, "ab"), None);
+        assert_eq!(read(&folder, "ab").unwrap(), None);
         let made = Paraphrases {
             not_translated: Some("no".into()),
             ..Paraphrases::default()
         };
         write(&folder, "ab", &made).unwrap();
-        assert_eq!(read(&folder, "ab"), Some(made.clone()));
-        assert_eq!(read(&folder, "cd"), None);
+        assert_eq!(read(&folder, "ab").unwrap(), Some(made.clone()));
+        assert_eq!(read(&folder, "cd").unwrap(), None);
         let text = std::fs::read_to_string(path(&folder, "ab")).unwrap();
         let later = text.replace("\"version\": 1", "\"version\": 2");
         std::fs::write(path(&folder, "ab"), later).unwrap();
-        assert_eq!(read(&folder, "ab"), None, "of a later version");
+        let error = read(&folder, "ab").unwrap_err().to_string();
+        assert!(error.contains("its version is 2"), "{error}");
         std::fs::write(path(&folder, "ab"), &text[..9]).unwrap();
-        assert_eq!(read(&folder, "ab"), None);
+        let error = read(&folder, "ab").unwrap_err().to_string();
+        assert!(error.contains("ab.json: cannot be read"), "{error}");
     }
 }

@@ -8,6 +8,7 @@ use crate::chat::Role;
 use crate::digest::{Parts, json};
 use crate::flow::{Exchange, Phase, RunEvent, Suite};
 use crate::generate::{Engine, Finished, Request, Sampling, Work};
+use crate::record::RecordError;
 use crate::run::asking::{Asking, Bar};
 use crate::run::error::RunError;
 use crate::suite::audit::Wordings;
@@ -61,7 +62,10 @@ pub struct ParaphrasePlan<'a> {
 
 impl ParaphrasePlan<'_> {
     /// What was made before under the same settings, base, rows, and suites.
-    pub fn kept(&self, asking: Asking<'_>) -> Option<Paraphrases> {
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn kept(&self, asking: Asking<'_>) -> Result<Option<Paraphrases>, RecordError> {
         cache::read(self.folder, &self.digest(asking))
     }
 
@@ -95,8 +99,12 @@ pub fn paraphrase(
     plan: ParaphrasePlan<'_>,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<Paraphrases, RunError> {
-    if let Some(kept) = plan.kept(asking) {
-        return Ok(kept);
+    match plan.kept(asking) {
+        Ok(Some(kept)) => return Ok(kept),
+        Ok(None) => {}
+        Err(error) => on_event(RunEvent::Notice(format!(
+            "wordings are made again: {error}"
+        ))),
     }
     let made = Maker {
         asking,
