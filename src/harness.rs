@@ -40,6 +40,7 @@ use crate::report::{
     suite_failure, suite_numbers, verdict_failure,
 };
 use crate::snapshot::{Asserted, Snapshots, Update};
+use crate::text::harmless;
 
 /// Lines around a change of a snapshot that are shown.
 const CONTEXT_LINES: usize = 2;
@@ -126,7 +127,7 @@ impl Harness {
                 // Nothing can be done where even stderr is closed.
                 let _ = std::io::Write::write_all(
                     &mut std::io::stderr(),
-                    format!("error: {error}\n").as_bytes(),
+                    harmless(&format!("error: {error}\n")).as_bytes(),
                 );
                 Outcome::CouldNotMeasure.into()
             }

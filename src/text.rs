@@ -6,6 +6,8 @@
 //! Chinese full stops and enumeration commas become `.` and `,`, Latin ligatures are taken
 //! apart, and invisible characters are dropped. Accents are left as they are, composed or not.
 
+use std::borrow::Cow;
+
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 /// Folds widths, quotes, dashes, and spaces, and joins lines: every run of white space becomes
@@ -73,6 +75,29 @@ pub fn is_cjk(c: char) -> bool {
     matches!(c,
         '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
         | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3134F}')
+}
+
+/// Whether a character would move the cursor, change colours, or turn the direction of writing
+/// where it is shown: controls other than line ends and tabs, Unicode's own line ends, and its
+/// embeddings, overrides, and isolates of direction.
+pub fn steers(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    }
+}
+
+/// A text as it can be shown: what steers is `\u{fffd}`. Whatever a file, a name, or a model says goes
+/// through here on its way to a terminal or a report; files and records keep it as it is.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    match text.contains(steers) {
+        false => Cow::Borrowed(text),
+        true => {
+            let text = text.replace("\r\n", "\n");
+            Cow::Owned(text.replace(steers, "\u{fffd}"))
+        }
+    }
 }
 
 /// Columns that a character takes in a terminal: 2 for CJK, full-width forms, and emoji, 0 for
@@ -411,6 +436,21 @@ fn chinese_units(chars: &[char]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_and_not_obeyed() {
+        assert_eq!(
+            harmless("a\u{1b}[31mb\r\n\tc\u{9b}0m\rd"),
+            "a\u{fffd}[31mb\n\tc\u{fffd}0m\u{fffd}d"
+        );
+        assert_eq!(
+            harmless("x\u{202e}gpj.exe\u{2066}"),
+            "x\u{fffd}gpj.exe\u{fffd}"
+        );
+        for text in ["plain\n\ttext", "中文 👩\u{200d}🚀 עברית"] {
+            assert!(matches!(harmless(text), Cow::Borrowed(same) if same == text));
+        }
+    }
 
     #[test]
     fn widths_quotes_and_spaces_fold() {

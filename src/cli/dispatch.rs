@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::check::run_worker_if_asked;
 use crate::exit::{Outcome, install_panic_hook};
+use crate::text::harmless;
 
 use super::args::{Cli, Command};
 use super::error::CliError;
@@ -30,7 +31,8 @@ pub fn main() -> ExitCode {
     match dispatch(&cli) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            say(false, &format!("error: {error}\n"));
+            // It names files and what stands in them.
+            say(false, &harmless(&format!("error: {error}\n")));
             Outcome::CouldNotMeasure.into()
         }
     }

@@ -68,7 +68,7 @@ impl Screen {
     /// The output is closed or full.
     pub fn print(&self, text: &str) -> Result<(), CliError> {
         self.progress
-            .suspend(|| print(text))
+            .suspend(|| print(text, self.style.color))
             .map_err(CliError::Print)
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use crate::text::harmless;
+
 /// One test and what came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestResult {
@@ -24,19 +26,21 @@ pub struct TestResult {
 /// # Errors
 /// None that this input can cause; the writer's signature has one.
 pub fn junit(name: &str, results: &[TestResult]) -> Result<String, quick_junit::SerializeError> {
+    let name = &*harmless(name);
     let mut report = Report::new(name);
     for result in results {
         let mut status = TestCaseStatus::success();
         if let Some(failure) = &result.failure {
             status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            let failure = harmless(failure);
             status.set_message(failure.lines().next().unwrap_or_default());
-            status.set_description(failure.as_str());
+            status.set_description(&*failure);
         }
-        let mut case = TestCase::new(result.name.as_str(), status);
-        case.set_classname(format!("{name}.{}", result.suite));
+        let mut case = TestCase::new(&*harmless(&result.name), status);
+        case.set_classname(format!("{name}.{}", harmless(&result.suite)));
         case.set_time(result.took);
         for (key, value) in &result.properties {
-            case.add_property((key.as_str(), value.as_str()));
+            case.add_property((&*harmless(key), &*harmless(value)));
         }
         let at = report
             .test_suites

@@ -12,7 +12,7 @@ use crate::flow::{
     Candidate, CaseComparison, Comparison, Decision, Goal, ProbeComparison, SuiteState,
     SuiteVerdict, Verdict,
 };
-use crate::text::{ellipsize, plural};
+use crate::text::{ellipsize, harmless, plural};
 
 /// Most characters of the whole.
 pub const MOST_CHARACTERS: usize = 65_000;
@@ -282,8 +282,9 @@ fn notes(candidate: &Candidate) -> String {
 
 /// Text in which Markdown and HTML mean nothing, but for code between back ticks.
 fn plain(text: &str) -> String {
+    let text = harmless(text);
     let mut plain = String::new();
-    let mut rest = text;
+    let mut rest = &*text;
     while let Some(c) = rest.chars().next() {
         if c == '`' {
             // As many back ticks end it, and nothing in it means anything (CommonMark 6.1).
@@ -336,7 +337,8 @@ fn inline(text: &str) -> String {
 
 /// Text inside HTML.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    harmless(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('@', "@\u{200b}")

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::flow::{Phase, RunEvent};
+use crate::text::harmless;
 
 /// How often the clock of a bar moves on while nothing finishes.
 const TICK: Duration = Duration::from_millis(500);
@@ -113,7 +114,7 @@ impl Progress {
         self.clear(|one| one.phase == phase);
         let bar = ProgressBar::new(total)
             .with_style(style(phase))
-            .with_prefix(label.to_owned());
+            .with_prefix(harmless(label).into_owned());
         let bar = self.bars.add(bar.with_position(done));
         bar.tick();
         if !self.bars.is_hidden() {
@@ -136,7 +137,7 @@ impl Progress {
         }
         self.suspend(|| {
             // Where stderr is closed nobody wants to read it.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", harmless(text));
         });
     }
 }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, TableStyle, presets};
 
 use crate::flow::Estimate;
+use crate::text::harmless;
 
 /// Width of a report that nobody's terminal limits.
 const USUAL_WIDTH: usize = 100;
@@ -160,19 +161,9 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     crate::text::ellipsize(&visible(&folded.join(" ")), most)
 }
 
-/// Control characters other than line ends and tabs would move the cursor or change colours; a
-/// model's answer may hold any.
+/// As [`harmless`]: a model's answer may hold any character.
 pub(super) fn visible(text: &str) -> String {
-    text.replace("\r\n", "\n")
-        .chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    harmless(text).into_owned()
 }
 
 #[cfg(test)]

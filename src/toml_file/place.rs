@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::text::display_width;
+use crate::text::{display_width, steers};
 
 /// Most columns of a line that are shown; a longer line is cut around the place.
 const SHOWN_COLUMNS: usize = 96;
@@ -105,10 +105,9 @@ fn line_start(text: &str, offset: usize) -> usize {
 /// A character as a line of a terminal can show it: what would move the cursor or turn the
 /// direction of writing is a blank, one column like the caret's.
 fn shown(c: char) -> char {
-    match c {
-        '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
+    match steers(c) || c.is_control() {
+        true => ' ',
+        false => c,
     }
 }
 
