@@ -6,6 +6,7 @@
 //! such run and are compared as wholes.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::flow::{ProbeId, Suite};
 use crate::text::{bare, word_distance, words};
@@ -30,8 +31,9 @@ pub struct Leak {
 /// Texts that others are compared with, for whether they ask the same.
 #[derive(Debug, Default)]
 pub struct Wordings {
-    wholes: HashSet<String>,
-    runs: HashSet<Vec<String>>,
+    wholes: HashSet<u64>,
+    /// Every run of words of every text, as a number: a data file has millions of them.
+    runs: HashSet<u64>,
     /// Each text with its number of words.
     texts: Vec<(String, usize)>,
 }
@@ -42,7 +44,7 @@ impl Wordings {
         let mut wordings = Wordings::default();
         for text in texts {
             let said = words(text);
-            wordings.wholes.insert(bare(text));
+            wordings.wholes.insert(number_of(&bare(text)));
             wordings.runs.extend(runs_of(&said));
             wordings.texts.push((text.to_owned(), said.len()));
         }
@@ -57,7 +59,7 @@ impl Wordings {
             let (a, b) = (said.len() as f64, *size as f64);
             (a - b).abs() <= SAME_QUESTION * a.max(b) && word_distance(text, other) <= SAME_QUESTION
         };
-        self.wholes.contains(&bare(text))
+        self.wholes.contains(&number_of(&bare(text)))
             || runs_of(&said).any(|run| self.runs.contains(&run))
             || self.texts.iter().any(is_near)
     }
@@ -87,8 +89,15 @@ pub fn leaks(suites: &[Suite], questions: &[String]) -> Vec<Leak> {
     found
 }
 
-fn runs_of(words: &[String]) -> impl Iterator<Item = Vec<String>> + '_ {
-    words.windows(RUN).map(<[String]>::to_vec)
+fn runs_of(words: &[String]) -> impl Iterator<Item = u64> + '_ {
+    words.windows(RUN).map(number_of)
+}
+
+/// Two texts of the same number are the same but for one chance in 10^19.
+fn number_of<T: Hash + ?Sized>(text: &T) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
