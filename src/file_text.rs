@@ -91,8 +91,12 @@ impl NotText {
         let rest = &bytes[start..];
         let end = rest.iter().position(|&b| matches!(b, b'\n' | b'\r'));
         let reads = |(name, encoding): &(&'static str, &'static Encoding)| {
-            // One wrong byte anywhere in the file rules an encoding out.
-            encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+            // One wrong byte anywhere in the file rules an encoding out; the five that Windows-1252
+            // leaves free are controls that no text has.
+            let all = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+            if all.contains(|c| ('\u{80}'..'\u{a0}').contains(&c)) {
+                return None;
+            }
             let decode = |bytes| encoding.decode_without_bom_handling(bytes).0;
             let whole = decode(&rest[..end.unwrap_or(rest.len())]);
             let before = decode(&bytes[start..offset]).chars().count();
@@ -273,10 +277,10 @@ mod tests {
 
     #[test]
     fn western_and_chinese_bytes_are_told_apart_by_what_they_read_as() {
-        insta::assert_snapshot!(told(b"{}\n{\"a\": \"na\xefve caf\xe9s, cr\xe8me br\xfbl\xe9e\"}"), @"");
+        insta::assert_snapshot!(told(b"{}\n{\"a\": \"na\xefve caf\xe9s, cr\xe8me br\xfbl\xe9e\"}"), @r#"2:10: not UTF-8: the byte at offset 12 (0xef) belongs to no character; as WINDOWS-1252 it reads `{"a": "naïve cafés, crème brûlée"}`, as GB18030 it reads `{"a": "na飗e caf閟, cr鑝e br鹟閑"}`; convert it as what reads right: `iconv -f WINDOWS-1252 -t UTF-8 data.jsonl > data.jsonl.utf8`, or `iconv -f GB18030 -t UTF-8 data.jsonl > data.jsonl.utf8`"#);
         let (chinese, _, _) = GB18030.encode("{\"a\": \"你好,我是一个语言模型。\"}");
-        insta::assert_snapshot!(told(&chinese), @"");
-        insta::assert_snapshot!(told(b"na\x81ve"), @"");
+        insta::assert_snapshot!(told(&chinese), @r#"1:8: not UTF-8: the byte at offset 7 (0xc4) belongs to no character; as GB18030 it reads `{"a": "你好,我是一个语言模型。"}`, as WINDOWS-1252 it reads `{"a": "ÄãºÃ,ÎÒÊÇÒ»¸öÓïÑÔÄ£ÐÍ¡£"}`; convert it as what reads right: `iconv -f GB18030 -t UTF-8 data.jsonl > data.jsonl.utf8`, or `iconv -f WINDOWS-1252 -t UTF-8 data.jsonl > data.jsonl.utf8`"#);
+        insta::assert_snapshot!(told(b"na\x81ve"), @"1:3: not UTF-8: the byte at offset 2 (0x81) belongs to no character; as GB18030 it reads `na乿e`; if it reads right, convert it: `iconv -f GB18030 -t UTF-8 data.jsonl > data.jsonl.utf8`");
     }
 
     #[test]
@@ -293,7 +297,17 @@ mod tests {
             b"%PDF-1.4",
         ];
         let all: Vec<String> = files.iter().map(|bytes| told(bytes)).collect();
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @"
+        1:1: this is UTF-16, not UTF-8 text; make it text: `iconv -f UTF-16 -t UTF-8 data.jsonl > data.jsonl.utf8`
+        1:1: this is UTF-16, not UTF-8 text; make it text: `iconv -f UTF-16 -t UTF-8 data.jsonl > data.jsonl.utf8`
+        1:1: this is UTF-16, not UTF-8 text; make it text: `iconv -f UTF-16LE -t UTF-8 data.jsonl > data.jsonl.utf8`
+        1:1: this is UTF-16, not UTF-8 text; make it text: `iconv -f UTF-16BE -t UTF-8 data.jsonl > data.jsonl.utf8`
+        1:1: this is a gzip file, not UTF-8 text; make it text: `gzip -dc data.jsonl > data.jsonl.utf8`
+        1:1: this is a zip archive (an .xlsx table is one, too), not UTF-8 text; make it text: `unzip -p data.jsonl > data.jsonl.utf8`
+        1:1: this is a zstd file, not UTF-8 text; make it text: `zstd -dc data.jsonl > data.jsonl.utf8`
+        1:1: this is a parquet file, not UTF-8 text; name a text file here
+        1:1: this is a PDF, not UTF-8 text; name a text file here
+        ");
     }
 
     /// What is advised is run as it is printed, in a folder with blanks in a file's name: the text

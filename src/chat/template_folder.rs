@@ -5,8 +5,6 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::file_text::decode;
-
 use super::{ChatError, ChatTemplate};
 
 impl ChatTemplate {
@@ -40,21 +38,8 @@ impl ChatTemplate {
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, ChatError> {
-    match std::fs::read(path) {
-        // transformers takes no byte order mark off, so none is taken off here.
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|wrong| {
-            let problem = match decode(wrong.as_bytes()) {
-                Err(problem) => format!(
-                    "{problem} ({})",
-                    problem.way_out(&path.display().to_string())
-                ),
-                Ok(_) => "not UTF-8".to_owned(),
-            };
-            ChatError::Read {
-                path: path.to_path_buf(),
-                source: std::io::Error::other(problem),
-            }
-        }),
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ChatError::Read {
             path: path.to_path_buf(),

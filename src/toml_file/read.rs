@@ -114,7 +114,7 @@ mod tests {
     fn bytes_that_are_no_utf8_have_their_place() {
         let found = mistakes(b"a = 1\r\nb = \"caf\xe9\"\r\n");
         assert_eq!((found[0].0, found[0].1), (2, 9));
-        insta::assert_snapshot!(found[0].2, @r#"not UTF-8: the byte at offset 14 (0xe9) belongs to no character; it reads `b = "café"` as WINDOWS-1252"#);
+        insta::assert_snapshot!(found[0].2, @r#"not UTF-8: the byte at offset 15 (0xe9) belongs to no character; as WINDOWS-1252 it reads `b = "café"`"#);
     }
 
     #[test]

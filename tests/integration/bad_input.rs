@@ -267,17 +267,17 @@ fn data_that_cannot_be_trained_on() {
     error: examples.jsonl:2: no answer: `output` is missing or empty
     (mend the row, or leave such rows out, counted and named, with bad_rows = "drop" under [data])
     "#);
-    insta::assert_snapshot!(training_refusal_after(|p| p.write(data, [row.as_bytes(), b"\n{\"instruction\": \"\xc4\xe3\"}\n"].concat())), @"
-    error: examples.jsonl:2: not UTF-8: the byte at offset 75 (0xc4) belongs to no character
-    (data files are UTF-8, with or without a byte order mark; convert it, for instance with `iconv -f GB18030 -t UTF-8`)
-    ");
+    insta::assert_snapshot!(training_refusal_after(|p| p.write(data, [row.as_bytes(), b"\n{\"instruction\": \"\xc4\xe3\"}\n"].concat())), @r#"
+    error: examples.jsonl:2: not UTF-8: the byte at offset 75 (0xc4) belongs to no character; as GB18030 it reads `…uction": "你"}`, as WINDOWS-1252 it reads `…uction": "Äã"}`
+    (data files are UTF-8, with or without a byte order mark, or parquet; convert it as what reads right: `iconv -f GB18030 -t UTF-8 examples.jsonl > examples.jsonl.utf8`, or `iconv -f WINDOWS-1252 -t UTF-8 examples.jsonl > examples.jsonl.utf8`)
+    "#);
     insta::assert_snapshot!(training_refusal_after(|p| p.write(data, format!("{row}\n{{\"instruction\": \"Hel\n"))), @"
     error: examples.jsonl:2:20: not valid JSON: EOF while parsing a string
     (a data file is one JSON array of rows, or JSONL: one row a line)
     ");
     insta::assert_snapshot!(training_refusal_after(|p| fs::remove_file(p.path(data)).unwrap()), @"
     error: cannot read examples.jsonl: No such file or directory (os error 2)
-    (`sources` under [data] are paths of JSON or JSONL files, relative to qeval.toml)
+    (`sources` under [data] are paths of JSON, JSONL, or parquet files, relative to qeval.toml)
     ");
     insta::assert_snapshot!(training_refusal_after(|p| p.write(data, row.replace("Aurora", "{{name}}"))), @r#"
     error: examples.jsonl:1: `{{name}}` has no value
@@ -482,18 +482,20 @@ fn suites_that_cannot_be_asked() {
     1 error in 1 suite file
     ");
     insta::assert_snapshot!(refusal_after(|p| p.write("suites/facts.toml", b"[suite]\nname = \"\xc4\xe3\"\n")), @r#"
-    error: suites/facts.toml:2:9: invalid UTF-8: byte 0xc4
+    error: suites/facts.toml:2:9: not UTF-8: the byte at offset 16 (0xc4) belongs to no character; as GB18030 it reads `name = "你"`, as WINDOWS-1252 it reads `name = "Äã"`
       2 | name = "��"
         |         ^
       rule: the file is UTF-8: save it in that encoding
+      way out: convert it as what reads right: `iconv -f GB18030 -t UTF-8 suites/facts.toml > suites/facts.toml.utf8`, or `iconv -f WINDOWS-1252 -t UTF-8 suites/facts.toml > suites/facts.toml.utf8`
 
     1 error in 1 suite file
     "#);
     insta::assert_snapshot!(refusal_after(|p| p.write("qeval.toml", b"[vars]\nname = \"\xc4\xe3\"\n")), @r#"
-    error: qeval.toml:2:9: invalid UTF-8: byte 0xc4
+    error: qeval.toml:2:9: not UTF-8: the byte at offset 15 (0xc4) belongs to no character; as GB18030 it reads `name = "你"`, as WINDOWS-1252 it reads `name = "Äã"`
       2 | name = "��"
         |         ^
       rule: the file is UTF-8: save it in that encoding
+      way out: convert it as what reads right: `iconv -f GB18030 -t UTF-8 qeval.toml > qeval.toml.utf8`, or `iconv -f WINDOWS-1252 -t UTF-8 qeval.toml > qeval.toml.utf8`
 
     1 error in qeval.toml
     "#);

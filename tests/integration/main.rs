@@ -17,6 +17,8 @@ mod bad_input;
 mod commands;
 /// What README and the guide show.
 mod documents;
+/// What real people's files hold.
+mod files;
 /// A device whose memory is full.
 mod full_memory;
 /// What files can contain.

@@ -328,9 +328,9 @@ mod tests {
             bad_rows: BadRows::Drop,
             ..data(&["a"])
         };
-        insta::assert_snapshot!(read(dropping, &[("a", "[{}]")]).unwrap_err(), @r"
+        insta::assert_snapshot!(read(dropping, &[("a", "[{}]")]).unwrap_err(), @"
         no example is left: of 1 row, 1 could not be used, 0 repeat others
-        (the first: a:1: keys [] fit no known form; known: alpaca (instruction, output; optional input, system, history), messages (messages: role, content), sharegpt (conversations: from, value), query-response (query, response; optional system, history))
+        (the first: a:1: keys [] fit no known form; known: alpaca (instruction, output; optional input, history), messages (messages: role, content), sharegpt (conversations: from, value, or rounds of human, assistant), query-response (query, question, or prompt with response, answer, or completion; optional history), each with an optional system)
         ");
         insta::assert_snapshot!(read(data(&["a#9"]), &[("a", &rows(0, 3))]).unwrap_err(), @r"
         a: 9 rows are asked for, 3 can be used

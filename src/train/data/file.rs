@@ -245,10 +245,10 @@ mod tests {
 
     #[test]
     fn bad_files_are_named_with_their_place() {
-        insta::assert_snapshot!(error(b"{}\n{\"a\": \"\xd6\xd0\"}"), @r"
-        data.json:2: not UTF-8: the byte at offset 10 (0xd6) belongs to no character
-        (data files are UTF-8, with or without a byte order mark; convert it, for instance with `iconv -f GB18030 -t UTF-8`)
-        ");
+        insta::assert_snapshot!(error(b"{}\n{\"a\": \"\xd6\xd0\"}"), @r#"
+        data.json:2: not UTF-8: the byte at offset 10 (0xd6) belongs to no character; as GB18030 it reads `{"a": "中"}`, as WINDOWS-1252 it reads `{"a": "ÖÐ"}`
+        (data files are UTF-8, with or without a byte order mark, or parquet; convert it as what reads right: `iconv -f GB18030 -t UTF-8 data.json > data.json.utf8`, or `iconv -f WINDOWS-1252 -t UTF-8 data.json > data.json.utf8`)
+        "#);
         insta::assert_snapshot!(error(b"[{\"a\": 1},\n {\"a\": }]"), @r"
         data.json:2:8: not valid JSON: expected value
         (a data file is one JSON array of rows, or JSONL: one row a line)

@@ -650,7 +650,17 @@ mod tests {
                 {"role": "user", "content": "Thanks."}]}),
         ]
         .map(refused);
-        insta::assert_snapshot!(reasons.join("\n"), @"");
+        insta::assert_snapshot!(reasons.join("\n"), @"
+        `tools` says what the text does not: the template would show the model these tools; take the row out, or the key where it does not count
+        `images` says what the text does not: training is on text alone; take the row out, or the key where it does not count
+        `label` is false: the answer is one that must not be learned; take the row out, or the key where it means something else
+        `kto_tag` is false: the answer is one that must not be learned; take the row out, or the key where it means something else
+        keys [prompt, chosen, rejected] are those of a preference, and qeval learns answers: write the chosen one as `response` beside its `query`
+        keys [text]: a plain `text` has no question and no answer; loss lies on answers alone: write rows of one of these forms: alpaca (instruction, output; optional input, history), messages (messages: role, content), sharegpt (conversations: from, value, or rounds of human, assistant), query-response (query, question, or prompt with response, answer, or completion; optional history), each with an optional system
+        `query` and `question` mean the same in a row; take one out
+        no answer of it is to be learned: each is marked to be left out; take the row out
+        `messages` ends with a question (turns go user, assistant, user), and a row ends with an answer: take the last turn out, or add its answer
+        ");
     }
 
     #[test]
@@ -677,15 +687,16 @@ mod tests {
         .map(refused);
         insta::assert_snapshot!(reasons.join("\n"), @r#"
         a row is a JSON object, this is a list
-        keys [prompt, completion] fit no known form; known: alpaca (instruction, output; optional input, system, history), messages (messages: role, content), sharegpt (conversations: from, value), query-response (query, response; optional system, history)
-        keys [instruction, response] fit alpaca and query-response; take one out, or set `format` under [data] to the one that counts
+        keys [ask, reply] fit no known form; known: alpaca (instruction, output; optional input, history), messages (messages: role, content), sharegpt (conversations: from, value, or rounds of human, assistant), query-response (query, question, or prompt with response, answer, or completion; optional history), each with an optional system
+        keys [instruction, response] are of alpaca and query-response, and neither has both its question and its answer; rename them as one form has them: alpaca (instruction, output; optional input, history), messages (messages: role, content), sharegpt (conversations: from, value, or rounds of human, assistant), query-response (query, question, or prompt with response, answer, or completion; optional history), each with an optional system
+        keys [instruction, output, response] fit alpaca and query-response; take one out, or set `format` under [data] to the one that counts
         no answer: `output` is missing or empty
         no answer: `output` is missing or empty
         `output` is a number, not a text
         no question: `instruction` is missing or empty
-        no answer: `messages` is missing or empty
+        `messages` ends with a question (turns go user), and a row ends with an answer: take the last turn out, or add its answer
         turns go assistant; after an optional system turn, user and assistant take turns
-        unknown speaker "tool" in `messages[0].role`; known: system, user or human, assistant or gpt
+        unknown speaker "tool" in `messages[0].role`; known: system, user or human, assistant, gpt, bot, or model
         `messages[0].content` is null or missing, not a text
         `messages` is a text, not a list of turns
         `history[0]` is a list, not [question, answer]

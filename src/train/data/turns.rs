@@ -296,14 +296,16 @@ mod tests {
             json!([{"human": "q"}]),
         ]
         .map(|list| read(list).unwrap_err());
-        insta::assert_snapshot!(reasons.join("\n"), @r"
+        insta::assert_snapshot!(reasons.join("\n"), @r#"
         `messages[0].tool_calls` says what the text does not: the call of a tool is no text, and the answer is another one without it; take the row out, or the key where it does not count
         `messages[0].tool_calls` says what the text does not: the call of a tool is no text, and the answer is another one without it; take the row out, or the key where it does not count
         `messages[0].reasoning_content` says what the text does not: its place in the answer is the template's: write it into the text as the model does (`<think>...</think>`); take the row out, or the key where it does not count
         `messages[0].loss` is a text, not true or false
         `messages[0].weight` is 0.5: an answer is learned or not, 1 or 0
-        `weight` and `loss` of `messages[0]` disagree; take one out
+        `loss` and `weight` of `messages[0]` disagree; take one out
         `messages[0].train` asks for loss on a user turn; loss lies on answers alone: take the key out
-        ");
+        unknown speaker "tool" in `messages[0].role`; known: system, user or human, assistant, gpt, bot, or model
+        `messages[0].assistant` is null or missing, not a text
+        "#);
     }
 }
