@@ -4,8 +4,11 @@
 //! meaning: a mistyped flag must not read as "inconclusive" (clap's own usage error is 2) and a
 //! panic must not read as anything but "could not measure" (Rust's own code is 101).
 
+use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -54,6 +57,9 @@ impl From<Outcome> for ExitCode {
 /// same code, but without a text: nothing is wrong with qeval then.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
+        if CATCHING.get() {
+            return;
+        }
         let message = info.payload_as_str().unwrap_or("no message");
         if !is_closed_pipe(message) {
             let place = info.location().map(ToString::to_string);
@@ -67,6 +73,24 @@ pub fn install_panic_hook() {
         }
         std::process::exit(i32::from(Outcome::CouldNotMeasure.code()));
     }));
+}
+
+thread_local! {
+    /// Panics of this thread are expected, and become errors.
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what a library may panic at because of a file that somebody gave it; a panic comes back as
+/// its text. For such calls alone: a panic of our own is a bug.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let before = CATCHING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CATCHING.set(before);
+    result.map_err(|payload: Box<dyn Any + Send>| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        text.unwrap_or("no message").to_owned()
+    })
 }
 
 /// Whether a panic is the standard library's answer to printing into a closed pipe.
@@ -103,6 +127,19 @@ mod tests {
                 "{code} is not in the help"
             );
         }
+    }
+
+    #[test]
+    fn a_librarys_panic_becomes_its_text() {
+        assert_eq!(caught(|| 4), Ok(4));
+        let index: usize = std::hint::black_box(3);
+        let text = caught(|| [0][index]).unwrap_err();
+        assert!(text.contains("index out of bounds"), "{text}");
+        assert_eq!(
+            caught(|| -> u8 { panic!("as told") }),
+            Err("as told".into())
+        );
+        assert!(!CATCHING.get());
     }
 
     #[test]
