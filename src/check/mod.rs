@@ -56,7 +56,7 @@ mod similarity;
 
 pub use code::{
     ALL_CASES_SECONDS, PYTHON_VARIABLE, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_PYTHON,
-    WORKER_VARIABLE, python_outcome, run_worker_if_asked,
+    PARENT_VARIABLE, WORKER_VARIABLE, python_outcome, run_worker_if_asked,
 };
 pub use error::{CheckError, CheckProblem};
 pub use evidence::{

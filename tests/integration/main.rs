@@ -43,6 +43,9 @@ mod resume;
 mod review;
 /// Hostile programs.
 mod sandbox;
+/// Commands that are asked to end, or are killed.
+#[cfg(unix)]
+mod signals;
 /// What the others share.
 mod support;
 /// When training ends, and what it keeps.

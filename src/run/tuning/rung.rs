@@ -152,7 +152,9 @@ impl RungWork<'_> {
             interrupt: job.asking.interrupt,
             on_event,
         };
+        let looks = job.asking.interrupt.glances();
         let end = training.run(&mut hook);
+        drop(looks);
         let (steps, seconds) = (hook.steps, hook.seconds);
         let late = hook.losses.split_off(hook.losses.len() / 2);
         on_event(RunEvent::End { phase });
