@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file::{self, FileError};
 use crate::config::sample_toml;
 use crate::exit::Outcome;
+use crate::text::shell_word;
 
 use super::args::{InitArgs, OutputFormat};
 use super::demo::SAMPLE_DATA;
@@ -79,13 +80,24 @@ pub fn init(args: &InitArgs, screen: &Screen) -> Result<Outcome, CliError> {
         OutputFormat::Text => {
             let list: String = written.iter().map(|name| format!("  {name}\n")).collect();
             screen.print(&format!(
-                "wrote to {}:\n{list}next: `qeval train` trains on the sample data; name yours in \
-                 qeval.toml\n",
-                args.folder.display()
+                "wrote to {}:\n{list}next: `{}` trains on the sample data; name yours in qeval.toml\n",
+                args.folder.display(),
+                next(&args.folder)
             ))?;
         }
     }
     Ok(Outcome::Pass)
+}
+
+/// Trains there: what `qeval.toml` names lies beside it, but runs are kept where it is.
+fn next(folder: &Path) -> String {
+    match folder == Path::new(".") {
+        true => "qeval train".to_owned(),
+        false => {
+            let folder = shell_word(&folder.display().to_string());
+            format!("cd {folder} && qeval train")
+        }
+    }
 }
 
 /// Writes the files into a folder, which is created if need be, and returns their paths inside

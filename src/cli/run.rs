@@ -37,8 +37,12 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<Outcome, CliError> {
 fn summary(measurement: &Measurement) -> String {
     let scores = &measurement.scores;
     let values: Vec<f64> = scores.values().filter_map(|s| s.value()).collect();
-    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     let (scored, unscored) = (values.len(), scores.len() - values.len());
+    // Nothing has no mean.
+    let mean = match scored {
+        0 => String::new(),
+        _ => format!(", mean {:.2}", values.iter().sum::<f64>() / scored as f64),
+    };
     let went_on = match measurement.continued() {
         0 => String::new(),
         count => format!(
@@ -47,7 +51,7 @@ fn summary(measurement: &Measurement) -> String {
         ),
     };
     format!(
-        "{}: {scored} scored, mean {mean:.2}, {unscored} unscored{went_on}\n",
+        "{}: {scored} scored{mean}, {unscored} unscored{went_on}\n",
         measurement.subject
     )
 }
@@ -102,6 +106,12 @@ mod tests {
         let json = scores(&measurement);
         assert_eq!(json["scores"][0]["continued"], true);
         assert_eq!(json["scores"][1].get("continued"), None);
+    }
+
+    #[test]
+    fn nothing_has_no_mean() {
+        let measurement = measured(vec![Score::unscored("no judge")]);
+        assert_eq!(summary(&measurement), "base: 0 scored, 1 unscored\n");
     }
 
     #[test]

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use crate::config::QevalConfig;
 use crate::flow::Suite;
 use crate::suite::{self, Selection, SuiteSource};
+use crate::text::all_of;
 
 use super::error::ProjectError;
 use super::open::Project;
+
+/// Suites that are named where they are left out.
+const NAMED: usize = 6;
 
 impl Project {
     /// The suites that arguments and configuration name, with the probes they select, read once.
@@ -31,6 +35,17 @@ impl Project {
         Ok(suite::load(&self.suite_sources()?, &self.config.vars)?)
     }
 
+    /// The suites and probes that the configuration asks for, whatever the overrides say.
+    ///
+    /// # Errors
+    /// As [`Project::suites`].
+    pub(super) fn configured_suites(&self) -> Result<Vec<Suite>, ProjectError> {
+        let suites = suite::load(&self.suite_sources()?, &self.config.vars)?;
+        Ok(self
+            .configured_selection(Selection::default())
+            .apply(&suites)?)
+    }
+
     /// As [`Project::suites`], with golden answers that are judged otherwise than they expect.
     ///
     /// # Errors
@@ -38,6 +53,30 @@ impl Project {
     pub fn unjudged_suites(&self) -> Result<Vec<Suite>, ProjectError> {
         let suites = suite::load_unjudged(&self.suite_sources()?, &self.config.vars)?;
         self.selected(&suites)
+    }
+
+    /// One line on the suites that tags, languages, or a shard leave out whole; `None` where none
+    /// is. Suites that cannot be read are told of elsewhere.
+    pub fn left_out(&self) -> Option<String> {
+        let all = suite::load_unjudged(&self.suite_sources().ok()?, &self.config.vars).ok()?;
+        let selection = self.selection();
+        let names = selection.leaves_out(&all);
+        if names.is_empty() {
+            return None;
+        }
+        let mut shown: Vec<String> = names.iter().take(NAMED).map(|n| format!("`{n}`")).collect();
+        if names.len() > NAMED {
+            shown.push(format!("{} more", names.len() - NAMED));
+        }
+        let asked = Selection {
+            patterns: Vec::new(),
+            ..selection
+        };
+        Some(format!(
+            "not asked: {}, no probe of which has {}",
+            all_of(&shown),
+            asked.asked().join(" and ")
+        ))
     }
 
     fn suite_sources(&self) -> Result<Vec<SuiteSource>, ProjectError> {
@@ -88,8 +127,17 @@ impl Project {
     /// # Errors
     /// A selection that selects nothing.
     pub fn selected(&self, suites: &[Suite]) -> Result<Vec<Suite>, ProjectError> {
+        Ok(self.selection().apply(suites)?)
+    }
+
+    /// What is asked for and what is configured, together.
+    fn selection(&self) -> Selection {
+        self.configured_selection(self.asked_probes())
+    }
+
+    /// A selection with what the configuration adds to it.
+    fn configured_selection(&self, mut selection: Selection) -> Selection {
         let gate = &self.config.gate;
-        let mut selection = self.asked_probes();
         if selection.tags.is_empty() {
             selection.tags.extend(
                 [&gate.tags, &gate.languages]
@@ -99,7 +147,7 @@ impl Project {
             );
         }
         selection.prompts = selection.prompts.or(gate.prompts_per_probe);
-        Ok(selection.apply(suites)?)
+        selection
     }
 
     /// The probes that the overrides ask for, whatever is configured.

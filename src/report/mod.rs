@@ -29,7 +29,8 @@ mod wrap;
 
 pub use answers::{AnswerEnd, LiveAnswers};
 pub use assertion::{
-    VERDICT, all_tests, probe_failure, probe_numbers, suite_failure, suite_numbers, verdict_failure,
+    VERDICT, all_tests, probe_failure, probe_numbers, probe_remark, suite_failure, suite_numbers,
+    verdict_failure,
 };
 pub use audit::audit_text;
 pub use changes::{ChangedAnswer, changes};

@@ -152,7 +152,9 @@ impl Signals {
             kinds.push((Signal::End, SignalKind::hangup()));
         }
         // One that cannot be heard ends the process as it would any other.
-        let heard = kinds.into_iter().filter_map(|(what, kind)| Some((what, signal(kind).ok()?)));
+        let heard = kinds
+            .into_iter()
+            .filter_map(|(what, kind)| Some((what, signal(kind).ok()?)));
         Signals(heard.collect())
     }
 

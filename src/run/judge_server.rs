@@ -432,7 +432,10 @@ mod tests {
             assert!(JudgeServer::new(wrong, "NONE").is_err(), "{wrong}");
         }
         let server = JudgeServer::new("http://host:8000/v1/#m", "NONE").unwrap();
-        assert_eq!(server.connection.url, "http://host:8000/v1/chat/completions");
+        assert_eq!(
+            server.connection.url,
+            "http://host:8000/v1/chat/completions"
+        );
     }
 
     /// Serves what `reply` says to each request body, one connection after another.

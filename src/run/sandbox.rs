@@ -21,8 +21,8 @@ use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::check::{
-    ALL_CASES_SECONDS, CaseResult, PARENT_VARIABLE, PYTHON_VARIABLE, Program, ProgramOutcome, WORKER_CODE,
-    WORKER_MEMORY_MIB, WORKER_PYTHON, WORKER_VARIABLE, python_outcome,
+    ALL_CASES_SECONDS, CaseResult, PARENT_VARIABLE, PYTHON_VARIABLE, Program, ProgramOutcome,
+    WORKER_CODE, WORKER_MEMORY_MIB, WORKER_PYTHON, WORKER_VARIABLE, python_outcome,
 };
 use crate::text::ellipsize;
 

@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::mistake::{Issue, Mistake};
-use super::place::Place;
+use super::place::{Lines, Place};
 use super::table::{Notes, Table};
 
 /// What was read of a file.
@@ -68,9 +68,10 @@ pub fn in_order<K>(
     mut issues: Vec<Issue<K>>,
 ) -> impl Iterator<Item = (Place, K)> {
     issues.sort_by_key(|(span, _)| span.start);
+    let lines = Lines::of(text);
     issues
         .into_iter()
-        .map(move |(span, kind)| (Place::at(file, text, &span), kind))
+        .map(move |(span, kind)| (Place::among(&lines, file, text, &span), kind))
 }
 
 #[cfg(test)]

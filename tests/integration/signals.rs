@@ -76,8 +76,9 @@ fn children(parent: u32) -> Vec<u32> {
 /// Whether a process runs what answers' code is run by in CPython.
 #[cfg(target_os = "linux")]
 fn is_cpython(id: u32) -> bool {
-    std::fs::read(format!("/proc/{id}/cmdline"))
-        .is_ok_and(|text| String::from_utf8_lossy(&text).contains("Calls one function on each case"))
+    std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|text| {
+        String::from_utf8_lossy(&text).contains("Calls one function on each case")
+    })
 }
 
 /// Whether a process is still there; one that only waits to be reaped is not.
