@@ -86,6 +86,18 @@ pub enum Command {
         "Goes on where a killed run ended, and never repeats finished work.\n\n{SUBJECTS}"
     )))]
     Run(RunArgs),
+    /// Show what a subject answered, with scores and reasons; nothing is compared
+    #[command(after_help = after(&format!(
+        "Answers that no record has are asked for first.\n\nExamples:\n  qeval show ckpt-40\n  \
+         qeval show base 'code::*'\n\n{SUBJECTS}"
+    )))]
+    Show(ShowArgs),
+    /// List the suites and probes as they would be asked
+    #[command(after_help = after(
+        "No model is loaded. What tags, languages, or a shard leave out whole is named.\n\n\
+         Examples:\n  qeval list --suites-alone\n  qeval list --suite code --tag smoke"
+    ))]
+    List(ListArgs),
     /// Ask a question, or hold a conversation, and see the answers beside each other
     #[command(after_help = after(&format!(
         "The base answers first, then each subject, all in one batch. Without a question a terminal \
@@ -218,6 +230,34 @@ pub struct RunArgs {
     pub measure: MeasureArgs,
 }
 
+/// Arguments of `show`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ShowArgs {
+    /// Who answered
+    #[arg(value_name = "SUBJECT")]
+    pub subject: String,
+    /// Only probes whose suite::id matches, as in 'code::*' [default: every probe]
+    #[arg(value_name = "PROBE")]
+    pub probe: Option<String>,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ListArgs {
+    /// A line a suite, without its probes [default: no]
+    #[arg(long)]
+    pub suites_alone: bool,
+    /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to ask.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
 /// Arguments of `ask`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct AskArgs {
@@ -274,8 +314,8 @@ pub struct DiffArgs {
 /// Arguments of `gate`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct GateArgs {
-    /// What to judge against the base [default: what the configuration says, else the newest
-    /// checkpoint of the latest run that trained]
+    /// What to judge against the base [default: what the configuration says, else the best
+    /// checkpoint of the latest run that trained, else its newest]
     #[arg(value_name = "CANDIDATE")]
     pub candidate: Option<String>,
     /// The largest tolerated loss over all `keep` probes, above 0 and at most 1 [default: that of
@@ -414,6 +454,16 @@ impl AskArgs {
     }
 }
 
+impl ListArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            ..overrides(&self.select, &ComputeArgs::default(), &StoreArgs::default())
+        }
+    }
+}
+
 impl DemoArgs {
     /// What its project is opened with.
     pub fn overrides(&self) -> Overrides {
@@ -499,7 +549,7 @@ pub struct ComputeArgs {
 }
 
 /// Where runs are kept.
-#[derive(Debug, Clone, PartialEq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Records")]
 pub struct StoreArgs {
     /// The folder of runs: records, checkpoints, and provenance [default: `output_dir` of the

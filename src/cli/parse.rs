@@ -360,6 +360,10 @@ mod tests {
         Options:
           -h, --help  Print help
 
+        Judging:
+              --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                            [default: that of the run or the configuration, else 0.03]
+
         Reports:
               --junit <FILE>     Also write the verdict as JUnit XML: a test a probe, one a suite, and one
                                  for all [default: no]

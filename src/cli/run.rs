@@ -3,11 +3,15 @@
 use crate::exit::Outcome;
 use crate::flow::Measurement;
 use crate::project::Order;
+use crate::report::failed_of;
 use crate::text::plural;
 
 use super::args::{OutputFormat, RunArgs};
 use super::error::CliError;
 use super::output::Screen;
+
+/// Answers without the whole point that are named of a subject; `qeval show` has all.
+const FAILED: usize = 20;
 
 /// Runs the command.
 ///
@@ -20,14 +24,17 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<Outcome, CliError> {
         noise: false,
         ..Order::new(&project, &args.subjects)?
     };
+    order.notes.iter().for_each(|note| screen.notice(note));
     let measured = project.measure(&order)?.measurements;
     match screen.format {
         OutputFormat::Text => {
-            let text: String = measured.iter().map(summary).collect();
-            screen.print(&text)?;
+            for measurement in &measured {
+                screen.print(&summary(measurement))?;
+                screen.print(&failed_of(measurement, FAILED, screen.style))?;
+            }
         }
         OutputFormat::Json => {
-            let subjects: Vec<_> = measured.iter().map(scores).collect();
+            let subjects: Vec<_> = measured.iter().map(answers).collect();
             screen.print_json(&serde_json::json!({ "version": 1, "subjects": subjects }))?;
         }
     }
@@ -56,11 +63,15 @@ fn summary(measurement: &Measurement) -> String {
     )
 }
 
-fn scores(measurement: &Measurement) -> serde_json::Value {
+/// What a subject answered and scored, for machines.
+pub(super) fn answers(measurement: &Measurement) -> serde_json::Value {
     let each = measurement.scores.iter().map(|((case, sample), score)| {
         let answer = measurement.answers.get(&(case.clone(), *sample));
         let mut line =
             serde_json::json!({ "case": case.to_string(), "sample": sample, "score": score });
+        if let Some(answer) = answer {
+            line["answer"] = answer.text.as_str().into();
+        }
         if answer.is_some_and(|a| a.continued) {
             line["continued"] = true.into();
         }
@@ -103,7 +114,7 @@ mod tests {
             summary(&measurement),
             "base: 2 scored, mean 1.00, 0 unscored; 1 answer went on beyond `max_new_tokens`\n"
         );
-        let json = scores(&measurement);
+        let json = answers(&measurement);
         assert_eq!(json["scores"][0]["continued"], true);
         assert_eq!(json["scores"][1].get("continued"), None);
     }
@@ -125,7 +136,7 @@ mod tests {
             summary(&measurement),
             "base: 2 scored, mean 0.50, 1 unscored\n"
         );
-        let json = scores(&measurement);
+        let json = answers(&measurement);
         assert_eq!(json["scores"][2]["score"]["unscored"]["reason"], "no judge");
         assert_eq!(json["scores"][0]["case"], "s::a#0");
     }

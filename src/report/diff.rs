@@ -119,7 +119,7 @@ pub(super) fn one_change(
 }
 
 /// An answer by itself. Silence is an answer too, and has to be seen.
-fn answer(text: &str) -> String {
+pub(super) fn answer(text: &str) -> String {
     if text.trim().is_empty() {
         "(silent)".into()
     } else {

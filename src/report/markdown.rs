@@ -443,6 +443,8 @@ mod tests {
         | code | keep −0.15 | 100 | 0.81 | 0.15 | -0.66 [-0.75, -0.55] | `···●─┤···!┊··········` | – | ❌ regression |
         | **all keep** | keep −0.10 | 100 | 0.81 | 0.15 | -0.66 [-0.75, -0.55] | `···●─┤···!┊··········` | – | ❌ regression |
 
+        <sub>`├─●─┤` the difference and its ends, each at 95 %; `┊` no difference; `!` the margin. Again, with the answers: <code>qeval diff base run-0002/ckpt-4</code></sub>
+
         **Largest losses**
 
         <details><summary><code>code::p0</code> 1.00 → 0.00 (-1.00, critical)</summary>

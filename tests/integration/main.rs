@@ -29,6 +29,8 @@ mod gradients;
 mod invariance;
 /// The CPU with little memory.
 mod limited;
+/// What is printed to be typed next.
+mod next;
 /// Logits against transformers and peft.
 mod parity;
 /// Throw-away projects.
