@@ -33,7 +33,7 @@ use thiserror::Error;
 use crate::atomic_file::FileError;
 use crate::check::run_worker_if_asked;
 use crate::exit::Outcome;
-use crate::flow::{Candidate, Comparison, Decision, ProbeComparison, ProbeId, SuiteVerdict};
+use crate::flow::{Candidate, Decision, Next, ProbeComparison, ProbeId, SuiteVerdict};
 use crate::project::{GatedCandidate, Order, Overrides, Project, ProjectError, snapshot_context};
 use crate::report::{
     Progress, Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers,
@@ -218,7 +218,7 @@ fn relative_to_here(path: &Path) -> PathBuf {
 struct Tested {
     config: PathBuf,
     project: Project,
-    gated: OnceLock<Result<GatedCandidate, String>>,
+    gated: OnceLock<Result<(GatedCandidate, Next), String>>,
 }
 
 impl Tested {
@@ -239,19 +239,31 @@ impl Tested {
     }
 
     /// The candidate, judged by whoever asks first.
-    fn gated(&self) -> Result<(&GatedCandidate, &Candidate), String> {
+    fn gated(&self) -> Result<Gated<'_>, String> {
         let made = self.gated.get_or_init(|| {
             let make = || {
                 let name = self.project.candidate(None)?;
                 let order = Order::new(&self.project, &["base", &name])?;
-                self.project.gate(&order)
+                Ok((self.project.gate(&order)?, self.project.next(&name)))
             };
             make().map_err(|error: ProjectError| error.to_string())
         });
-        let gated = made.as_ref().map_err(Clone::clone)?;
-        let candidate = gated.candidate().ok_or("the record has no candidate")?;
-        Ok((gated, candidate))
+        let (record, next) = made.as_ref().map_err(Clone::clone)?;
+        let candidate = record.candidate().ok_or("the record has no candidate")?;
+        Ok(Gated {
+            record,
+            candidate,
+            next,
+        })
     }
+}
+
+/// A candidate that was judged.
+struct Gated<'a> {
+    record: &'a GatedCandidate,
+    candidate: &'a Candidate,
+    /// What to type about it.
+    next: &'a Next,
 }
 
 type Results = Arc<Mutex<Vec<TestResult>>>;
@@ -273,6 +285,7 @@ fn trial(
             suite,
             name: short,
             failure: outcome.as_ref().err().cloned(),
+            output: None,
             properties,
             took: started.elapsed(),
         };
@@ -292,15 +305,14 @@ fn project_trials(project: &Arc<Tested>, results: &Results) -> Result<Vec<Trial>
             let id = suite.id_of(probe);
             let project = project.clone();
             trials.push(trial(&suite.name, &probe.id, results, move |properties| {
-                let (gated, candidate) = project.gated()?;
-                probe_test(gated, candidate, &id, properties)
+                probe_test(&project.gated()?, &id, properties)
             }));
         }
     }
     for suite in suites {
         let (project, name) = (project.clone(), suite.name.clone());
         trials.push(trial(VERDICT, &suite.name, results, move |properties| {
-            suite_test(project.gated()?.1, &name, properties)
+            suite_test(project.gated()?.candidate, &name, properties)
         }));
     }
     let project = project.clone();
@@ -308,10 +320,7 @@ fn project_trials(project: &Arc<Tested>, results: &Results) -> Result<Vec<Trial>
         VERDICT,
         SuiteVerdict::POOLED,
         results,
-        move |properties| {
-            let (gated, candidate) = project.gated()?;
-            pooled_test(&gated.comparison, candidate, properties)
-        },
+        move |properties| pooled_test(&project.gated()?, properties),
     ));
     Ok(trials)
 }
@@ -320,7 +329,7 @@ fn must_fail(project: Tested, results: &Results) -> Trial {
     let stem = project.config.file_stem().unwrap_or_default();
     let name = stem.to_string_lossy().into_owned();
     trial("must-fail", &name, results, move |_| {
-        let (_, candidate) = project.gated()?;
+        let candidate = project.gated()?.candidate;
         match candidate.verdict.decision {
             Decision::Regression => Ok(()),
             other => Err(format!(
@@ -333,28 +342,32 @@ fn must_fail(project: Tested, results: &Results) -> Trial {
 }
 
 fn probe_test(
-    gated: &GatedCandidate,
-    candidate: &Candidate,
+    gated: &Gated<'_>,
     id: &ProbeId,
     properties: &mut Vec<(String, String)>,
 ) -> Result<(), String> {
+    let Gated {
+        record,
+        candidate,
+        next,
+    } = gated;
     let probe = candidate.probes.iter().find(|p| p.id == *id);
     let probe = probe.ok_or_else(|| format!("{id} was not measured; run the tests again"))?;
     *properties = probe_numbers(probe);
     let style = Style::for_stdout();
-    if let Some(failure) = probe_failure(candidate, probe, style) {
+    if let Some(failure) = probe_failure(candidate, probe, next, style) {
         return Err(failure);
     }
     let update = Update::from_environment().map_err(|error| error.to_string())?;
-    let context = snapshot_context(&gated.comparison, candidate, &id.suite);
-    let asserted = gated
+    let context = snapshot_context(&record.comparison, candidate, &id.suite);
+    let asserted = record
         .snapshots
         .assert(probe, &context, update)
         .map_err(|error| error.to_string())?;
     match asserted {
         Asserted::Same(_) | Asserted::Updated(_) | Asserted::Differs { forced: true, .. } => Ok(()),
         Asserted::Differs { why, pending, .. } => Err(snapshot_failure(
-            &gated.snapshots,
+            &record.snapshots,
             probe,
             &why,
             pending.as_deref(),
@@ -422,11 +435,8 @@ fn suite_test(
     suite_failure(&candidate.verdict, suite).map_or(Ok(()), Err)
 }
 
-fn pooled_test(
-    comparison: &Comparison,
-    candidate: &Candidate,
-    properties: &mut Vec<(String, String)>,
-) -> Result<(), String> {
-    *properties = suite_numbers(&candidate.verdict.pooled);
-    verdict_failure(comparison, candidate).map_or(Ok(()), Err)
+fn pooled_test(gated: &Gated<'_>, properties: &mut Vec<(String, String)>) -> Result<(), String> {
+    *properties = suite_numbers(&gated.candidate.verdict.pooled);
+    let comparison = &gated.record.comparison;
+    verdict_failure(comparison, gated.candidate, gated.next).map_or(Ok(()), Err)
 }

@@ -50,7 +50,7 @@
 //! | [`toml_file`] | TOML that people write, with every mistake and its place |
 //! | [`guide`] | the guide, one topic a page |
 //! | `gpu` | an NVIDIA GPU without a model: memory, products, kernels; with the feature `gpu` |
-//! | [`exit`], [`text`], [`digest`], [`random`], [`half_type`], [`atomic_file`], [`file_text`] | leaves: they import nothing of ours |
+//! | [`exit`], [`text`], [`digest`], [`random`], [`half_type`], [`atomic_file`], [`file_text`], [`child_process`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
 //! Leaves import nothing of ours; `flow`, `toml_file`, `chat`, and `gpu` import leaves alone. `check`,
@@ -66,6 +66,7 @@
 pub mod atomic_file;
 pub mod chat;
 pub mod check;
+pub mod child_process;
 pub mod cli;
 pub mod config;
 pub mod digest;

@@ -212,6 +212,22 @@ pub fn excerpt(text: &str, start: usize, end: usize, context: usize) -> String {
     format!("{lead}{}{trail}", &text[from..to])
 }
 
+/// A word as a shell reads it: in quotes where it would be taken apart or mean something.
+///
+/// ```
+/// use qeval::text::shell_word;
+///
+/// assert_eq!(shell_word("run-0001/ckpt-4@0.5"), "run-0001/ckpt-4@0.5");
+/// assert_eq!(shell_word("my model"), "'my model'");
+/// ```
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+,=".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// `1 probe`, `2 probes`: regular English plurals and the ones in `-y`, `-s`, `-ch`, and `-sh`.
 pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 {

@@ -25,7 +25,8 @@ use extract::{Extracted, extract};
 pub use jail::{PYTHON_VARIABLE, WORKER_PYTHON};
 pub use reply::python_outcome;
 pub use worker::{
-    ALL_CASES_SECONDS, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_VARIABLE, run_worker_if_asked,
+    ALL_CASES_SECONDS, PARENT_VARIABLE, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_VARIABLE,
+    run_worker_if_asked,
 };
 
 /// Longest evidence that quotes a program's values, in characters.

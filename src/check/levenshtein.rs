@@ -49,8 +49,8 @@ impl Check for Levenshtein {
         let Some(answer) = evidence.answer else {
             return Score::unscored("no answer");
         };
-        let said = bare(&answer.text);
-        let length = said.chars().count();
+        let said: Vec<char> = bare(&answer.text).chars().collect();
+        let length = said.len();
         let nearest = self
             .expected
             .iter()
@@ -59,11 +59,9 @@ impl Check for Levenshtein {
                 // The distance is at least the difference in length: an answer of any length
                 // costs no more than a short one.
                 let gap = length.abs_diff(wanted.chars().count());
-                if gap > self.max {
-                    (gap, text)
-                } else {
-                    (strsim::levenshtein(&said, &wanted), text)
-                }
+                let wanted: Vec<char> = wanted.chars().collect();
+                let within = distance_within(&said, &wanted, self.max);
+                (within.unwrap_or(gap.max(self.max + 1)), text)
             })
             .min_by_key(|(distance, _)| *distance);
         let Some((distance, text)) = nearest else {
@@ -84,8 +82,56 @@ impl Check for Levenshtein {
     }
 }
 
+/// Insertions, deletions, and substitutions between two texts; `None` where there are more than
+/// `most`.
+///
+/// By diagonals (Ukkonen, Algorithms for approximate string matching, 1985): after each edit it is
+/// known how far along `a` every diagonal `j - i` gets, so that the time is that of `most` squared
+/// and of one reading of the texts, not of the product of their lengths.
+fn distance_within(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    let (n, m) = (a.len() as isize, b.len() as isize);
+    let goal = m - n;
+    if goal.unsigned_abs() > most {
+        return None;
+    }
+    let most = most.min(a.len().max(b.len()));
+    /// No text is so long.
+    const NOWHERE: isize = isize::MIN / 2;
+    let middle = most + 1;
+    let mut reach = vec![NOWHERE; 2 * middle + 1];
+    let at = |diagonal: isize| middle.wrapping_add_signed(diagonal);
+    let slide = |diagonal: isize, mut i: isize| {
+        while i < n && i + diagonal < m && a[i as usize] == b[(i + diagonal) as usize] {
+            i += 1;
+        }
+        i
+    };
+    reach[at(0)] = slide(0, 0);
+    for edits in 0..=most {
+        if edits > 0 {
+            let span = edits as isize;
+            let before = reach.clone();
+            for diagonal in -span..=span {
+                let place = at(diagonal);
+                let furthest = (before[place] + 1)
+                    .max(before[place - 1])
+                    .max(before.get(place + 1).map_or(NOWHERE, |i| i + 1));
+                let furthest = furthest.min(n).min(m - diagonal);
+                if furthest >= 0 && furthest + diagonal >= 0 {
+                    reach[place] = slide(diagonal, furthest);
+                }
+            }
+        }
+        if reach[at(goal)] >= n {
+            return Some(edits);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
+    use super::distance_within;
     use crate::check::golden::tests::{judge, refused, table};
 
     #[test]
@@ -152,6 +198,47 @@ mod tests {
             &["paris."],
             &["Pari"],
         );
+    }
+
+    /// Against the table of all prefixes, on every pair of short texts.
+    #[test]
+    fn distances_are_those_of_the_whole_table() {
+        let texts: Vec<Vec<char>> = (0..81)
+            .flat_map(|n: usize| {
+                let letter = move |place: u32| ['a', 'b', 'c'][n / 3_usize.pow(place) % 3];
+                (0..=4).map(move |length| (0..length).map(letter).collect())
+            })
+            .collect();
+        for a in &texts {
+            for b in &texts {
+                let text = |chars: &[char]| chars.iter().collect::<String>();
+                let whole = strsim::levenshtein(&text(a), &text(b));
+                for most in 0..6 {
+                    let within = (whole <= most).then_some(whole);
+                    assert_eq!(distance_within(a, b, most), within, "{a:?} {b:?} {most}");
+                }
+            }
+        }
+    }
+
+    /// The table of all prefixes would have 8,100,000,000 places.
+    #[test]
+    fn long_answers_take_no_longer_than_they_are_read() {
+        let text = |seed: u64| -> String {
+            let mut state = seed;
+            let letters = (0..90_000).map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                char::from(b'a' + (state >> 60) as u8)
+            });
+            letters.collect()
+        };
+        let params = serde_json::json!({ "value": text(1), "max": 1000 }).to_string();
+        let started = std::time::Instant::now();
+        assert_eq!(judge("levenshtein", &params, &text(1)).value(), Some(1.0));
+        assert_eq!(judge("levenshtein", &params, &text(2)).value(), Some(0.0));
+        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
     #[test]

@@ -56,8 +56,8 @@ mod schema_size;
 mod similarity;
 
 pub use code::{
-    ALL_CASES_SECONDS, PYTHON_VARIABLE, WORKER_CODE, WORKER_MEMORY_MIB, WORKER_PYTHON,
-    WORKER_VARIABLE, python_outcome, run_worker_if_asked,
+    ALL_CASES_SECONDS, PARENT_VARIABLE, PYTHON_VARIABLE, WORKER_CODE, WORKER_MEMORY_MIB,
+    WORKER_PYTHON, WORKER_VARIABLE, python_outcome, run_worker_if_asked,
 };
 pub use error::{CheckError, CheckProblem};
 pub use evidence::{

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::Outcome;
 use crate::lora::write_scaled;
-use crate::project::{ProjectError, ScaleFound, ScaleSearch};
+use crate::project::{Project, ProjectError, ScaleFound, ScaleSearch};
 use crate::report::{ScaleReport, ScaleRow, scale_table, verdict_block};
 use crate::run::RunError;
 
@@ -52,7 +52,12 @@ fn scale(args: &AdapterScaleArgs, screen: &Screen) -> Result<Outcome, CliError> 
         write_scaled(&found.folder, folder, own)
             .map_err(|error| ProjectError::from(RunError::from(error)))?;
     }
-    show(args, screen, &found, folder.map(|(_, folder)| folder))?;
+    show(
+        args,
+        (screen, &project),
+        &found,
+        folder.map(|(_, folder)| folder),
+    )?;
     // What keeps enough may have been turned down until it has learned too little.
     Ok(match found.look() {
         Some(look) => outcome_of(&look.candidate.verdict),
@@ -88,7 +93,7 @@ fn refuse_what_is_there(out: &Path) -> Result<(), CliError> {
 
 fn show(
     args: &AdapterScaleArgs,
-    screen: &Screen,
+    (screen, project): (&Screen, &Project),
     found: &ScaleFound,
     folder: Option<PathBuf>,
 ) -> Result<(), CliError> {
@@ -115,9 +120,10 @@ fn show(
     let candidate = &look.candidate;
     let name = &candidate.subject.name;
     let next = match &folder {
-        Some(folder) => format!("qeval gate {}", folder.display()),
-        None => format!("qeval gate {}", args.subject),
+        Some(folder) => project.next(&folder.display().to_string()),
+        None => project.next(&args.subject),
     };
+    let next = next.gate();
     let block = verdict_block(
         name,
         &candidate.verdict,

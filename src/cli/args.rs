@@ -13,6 +13,13 @@ use crate::model::{DeviceChoice, Dtype};
 use crate::project::Overrides;
 use crate::suite::Shard;
 
+mod nested;
+
+pub use nested::{
+    AdapterAction, AdapterArgs, AdapterScaleArgs, DataAction, DataArgs, DataShowArgs,
+    SnapshotAction, SnapshotArgs, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs,
+};
+
 const SUBJECTS: &str = "\
 Subjects:
   base               the base model, every adapter off
@@ -79,6 +86,18 @@ pub enum Command {
         "Goes on where a killed run ended, and never repeats finished work.\n\n{SUBJECTS}"
     )))]
     Run(RunArgs),
+    /// Show what a subject answered, with scores and reasons; nothing is compared
+    #[command(after_help = after(&format!(
+        "Answers that no record has are asked for first.\n\nExamples:\n  qeval show ckpt-40\n  \
+         qeval show base 'code::*'\n\n{SUBJECTS}"
+    )))]
+    Show(ShowArgs),
+    /// List the suites and probes as they would be asked
+    #[command(after_help = after(
+        "No model is loaded. What tags, languages, or a shard leave out whole is named.\n\n\
+         Examples:\n  qeval list --suites-alone\n  qeval list --suite code --tag smoke"
+    ))]
+    List(ListArgs),
     /// Ask a question, or hold a conversation, and see the answers beside each other
     #[command(after_help = after(&format!(
         "The base answers first, then each subject, all in one batch. Without a question a terminal \
@@ -211,6 +230,34 @@ pub struct RunArgs {
     pub measure: MeasureArgs,
 }
 
+/// Arguments of `show`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ShowArgs {
+    /// Who answered
+    #[arg(value_name = "SUBJECT")]
+    pub subject: String,
+    /// Only probes whose suite::id matches, as in 'code::*' [default: every probe]
+    #[arg(value_name = "PROBE")]
+    pub probe: Option<String>,
+    /// What it shares with other commands.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ListArgs {
+    /// A line a suite, without its probes [default: no]
+    #[arg(long)]
+    pub suites_alone: bool,
+    /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to ask.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
 /// Arguments of `ask`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct AskArgs {
@@ -252,6 +299,13 @@ pub struct DiffArgs {
     /// What to compare
     #[arg(value_name = "CANDIDATE", required = true)]
     pub candidates: Vec<String>,
+    /// Show every answer that changed, not the ten largest losses alone [default: no]
+    #[arg(long, help_heading = "Answers")]
+    pub all: bool,
+    /// The largest tolerated loss over all `keep` probes, above 0 and at most 1 [default: that of
+    /// the run or the configuration, else 0.03]
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
+    pub margin: Option<f64>,
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
@@ -260,10 +314,14 @@ pub struct DiffArgs {
 /// Arguments of `gate`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct GateArgs {
-    /// What to judge against the base [default: what the configuration says, else the newest
-    /// checkpoint of the latest run that trained]
+    /// What to judge against the base [default: what the configuration says, else the best
+    /// checkpoint of the latest run that trained, else its newest]
     #[arg(value_name = "CANDIDATE")]
     pub candidate: Option<String>,
+    /// The largest tolerated loss over all `keep` probes, above 0 and at most 1 [default: that of
+    /// the run or the configuration, else 0.03]
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
+    pub margin: Option<f64>,
     /// Also write the verdict as JUnit XML: a test a probe, one a suite, and one for all
     /// [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
@@ -272,190 +330,6 @@ pub struct GateArgs {
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub markdown: Option<PathBuf>,
     /// What they share with other commands.
-    #[command(flatten)]
-    pub measure: MeasureArgs,
-}
-
-/// Arguments of `snapshot`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct SnapshotArgs {
-    /// What to do; on a terminal without it, each pending change is shown and asked about
-    #[command(subcommand)]
-    pub action: Option<SnapshotAction>,
-    /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-}
-
-/// What `snapshot` does.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum SnapshotAction {
-    /// Name the pending changes
-    List,
-    /// Show the pending changes, or those named
-    Show {
-        /// SUITE/PROBE, `*` for any characters
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-    },
-    /// Accept the pending changes, or those named
-    Accept {
-        /// SUITE/PROBE, `*` for any characters
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// Keep what was accepted, and accept the change as one more variant
-        #[arg(long)]
-        variant: bool,
-    },
-    /// Reject the pending changes, or those named: what was accepted stays
-    Reject {
-        /// SUITE/PROBE, `*` for any characters
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-    },
-    /// Name the snapshots of probes that no suite has any more
-    Orphans {
-        /// Remove them
-        #[arg(long)]
-        remove: bool,
-    },
-}
-
-/// Arguments of `data`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct DataArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: DataAction,
-}
-
-/// What `data` does.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum DataAction {
-    /// Show the rows with their sides, what was left out and why, and what is rehearsed
-    #[command(after_help = after(
-        "Nothing is trained. The base is loaded only with --base: then it makes the wordings that \
-         `paraphrase` asks for, which the next `train` finds, answers the rehearsal prompts, and rows \
-         are measured in its tokens."
-    ))]
-    Show(DataShowArgs),
-}
-
-/// Arguments of `data show`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct DataShowArgs {
-    /// Ask the base too: more wordings, answers to rehearsal prompts, tokens [default: no]
-    #[arg(long, help_heading = "Model")]
-    pub base: bool,
-    /// Rows of each part that are shown; 0 shows all. JSON has all of them
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub rows: usize,
-    /// What it shares with `train`.
-    #[command(flatten)]
-    pub train: TrainArgs,
-}
-
-/// Arguments of `suite`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct SuiteArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: SuiteAction,
-}
-
-/// What `suite` does.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum SuiteAction {
-    /// Put golden answers to their checks, find probes that leak, repeat, or can show no loss
-    #[command(after_help = after(
-        "Exits 1 when something makes a verdict wrong: a golden answer judged otherwise, a probe in \
-         the training data, one that is asked twice, or one that no answer fails."
-    ))]
-    Check(SuiteCheckArgs),
-    /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task
-    #[command(after_help = after(
-        "What a suite cannot say is named, in the report and at the top of the file. No file is \
-         overwritten, and no program that the file names is run. Exits 3 when nothing could be \
-         imported."
-    ))]
-    Import(SuiteImportArgs),
-}
-
-/// Arguments of `adapter`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct AdapterArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: AdapterAction,
-}
-
-/// What `adapter` does.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdapterAction {
-    /// Find the largest scale at which an adapter passes, and write the folder of it
-    #[command(after_help = after(&format!(
-        "The scale is halved and narrowed down over one loaded base. The folder has the same \
-         matrices and an `lora_alpha` that carries the scale, so that vLLM, llama.cpp, and PEFT \
-         apply it. Exits 1 when it passes at no scale.\n\n{SUBJECTS}"
-    )))]
-    Scale(AdapterScaleArgs),
-}
-
-/// Arguments of `adapter scale`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct AdapterScaleArgs {
-    /// A PEFT folder or a checkpoint
-    #[arg(value_name = "ADAPTER")]
-    pub subject: String,
-    /// Where the scaled adapter is written; nothing may be there [default: beside the adapter, as
-    /// NAME-at-0.62]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How closely the scale is found, above 0 and below 1
-    #[arg(long, value_name = "STEP", default_value_t = 0.05, value_parser = part)]
-    pub tolerance: f64,
-    /// What it shares with other commands.
-    #[command(flatten)]
-    pub measure: MeasureArgs,
-}
-
-/// Reads a number between 0 and 1.
-///
-/// # Errors
-/// What it may be.
-fn part(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(part) if part > 0.0 && part < 1.0 => Ok(part),
-        _ => Err("give a number above 0 and below 1, such as 0.05".into()),
-    }
-}
-
-/// Arguments of `suite import`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct SuiteImportArgs {
-    /// A promptfooconfig.yaml, or the YAML of one task
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// The documents of a task, a JSON object a line [default: the local files that the task
-    /// names]
-    #[arg(long, value_name = "DOCS.jsonl")]
-    pub docs: Option<PathBuf>,
-    /// The suite file to write; the suite is named by it [default: suites/NAME.toml, named by the
-    /// task or the configuration]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
-/// Arguments of `suite check`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct SuiteCheckArgs {
-    /// Training data to compare with; may be repeated [default: what the configuration says]
-    #[arg(long = "data", value_name = "FILE", help_heading = "Probes")]
-    pub data: Vec<String>,
-    /// Ask the base too: which probes can it lose? [default: no]
-    #[arg(long, help_heading = "Model")]
-    pub base: bool,
-    /// What it shares with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
 }
@@ -538,6 +412,26 @@ impl MeasureArgs {
     }
 }
 
+impl DiffArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            margin: self.margin,
+            ..self.measure.overrides()
+        }
+    }
+}
+
+impl GateArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            margin: self.margin,
+            ..self.measure.overrides()
+        }
+    }
+}
+
 impl TrainArgs {
     /// What a project is opened with.
     pub fn overrides(&self) -> Overrides {
@@ -556,6 +450,16 @@ impl AskArgs {
             config: self.model.config.clone(),
             model: self.model.model.clone(),
             ..overrides(&SelectArgs::default(), &self.compute, &self.store)
+        }
+    }
+}
+
+impl ListArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            ..overrides(&self.select, &ComputeArgs::default(), &StoreArgs::default())
         }
     }
 }
@@ -580,6 +484,7 @@ fn overrides(select: &SelectArgs, compute: &ComputeArgs, store: &StoreArgs) -> O
         slots: compute.slots.map_or(0, |n| n as usize),
         threads: compute.threads.map(|n| n as usize),
         seed: compute.seed,
+        margin: None,
         runs: store.runs.clone(),
     }
 }
@@ -644,13 +549,24 @@ pub struct ComputeArgs {
 }
 
 /// Where runs are kept.
-#[derive(Debug, Clone, PartialEq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Records")]
 pub struct StoreArgs {
     /// The folder of runs: records, checkpoints, and provenance [default: `output_dir` of the
     /// configuration, else runs]
     #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
+}
+
+/// Reads a margin.
+///
+/// # Errors
+/// What it may be.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("give a number above 0 and at most 1, such as 0.05".into()),
+    }
 }
 
 /// Reads a number above 0.

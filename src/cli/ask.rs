@@ -49,6 +49,7 @@ pub fn ask(args: &AskArgs, screen: &Screen) -> Result<Outcome, CliError> {
     })?;
     if talk {
         let typed = typed_lines();
+        let _looks = interview.glances().map_err(CliError::Run)?;
         let mut read = |interview: &Interview<'_>| next(&typed, interview);
         converse(
             &mut interview,
@@ -208,6 +209,9 @@ fn next(typed: &mpsc::Receiver<String>, interview: &Interview<'_>) -> Result<Typ
             Ok(line) => return Ok(Typed::Line(line)),
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Typed::End),
             Err(mpsc::RecvTimeoutError::Timeout) => {
+                if interview.is_end().map_err(CliError::Run)? {
+                    return Ok(Typed::End);
+                }
                 if interview.take_interrupt().map_err(CliError::Run)? {
                     return Ok(Typed::Interrupt);
                 }

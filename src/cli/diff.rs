@@ -20,7 +20,7 @@ const SHOWN: usize = 10;
 /// # Errors
 /// Whatever stops it; finished answers are on disk.
 pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
-    let project = screen.open(args.measure.overrides())?;
+    let project = screen.open(args.overrides())?;
     let names: Vec<&String> = std::iter::once(&args.base)
         .chain(&args.candidates)
         .collect();
@@ -28,39 +28,59 @@ pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
     // What was learned is shown. Whether it is enough to ship is asked by `gate` and `train`: two
     // checkpoints can be compared long before either is.
     order.rules.learn = LearnRule::Warn;
-    let before = order.preview()?;
+    let (before, judges) = order.preview_of_a_look()?;
     let measured = project.measure(&order)?;
     let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
-    show(screen, &comparison, &before, &names)?;
+    let next = |name: &str| match judges {
+        true => project.next(name).gate(),
+        // The same probes would be refused there.
+        false => String::new(),
+    };
+    let shown = Shown {
+        comparison: &comparison,
+        before: &before,
+        names: &names,
+        next: &next,
+        most: if args.all { usize::MAX } else { SHOWN },
+        unchanged: !args.measure.select.probes.is_empty(),
+    };
+    if screen.format == OutputFormat::Json {
+        screen.print_json(&Report::new(&comparison, Some(&before)))?;
+    } else {
+        screen.print(&shown.text(screen.style))?;
+    }
     let verdicts: Vec<&Verdict> = comparison.candidates.iter().map(|c| &c.verdict).collect();
     Ok(worst(&verdicts))
 }
 
-/// `names` are what the user called the base and the candidates.
-fn show(
-    screen: &Screen,
-    comparison: &Comparison,
-    before: &Preview,
-    names: &[&String],
-) -> Result<(), CliError> {
-    if screen.format == OutputFormat::Json {
-        return screen.print_json(&Report::new(comparison, Some(before)));
-    }
-    screen.print(&text_of(comparison, before, names, screen.style))
+/// What is shown to people.
+struct Shown<'a> {
+    comparison: &'a Comparison,
+    before: &'a Preview,
+    /// What the user called the base and the candidates.
+    names: &'a [&'a String],
+    /// What to type about a candidate next; empty where nothing would do.
+    next: &'a dyn Fn(&str) -> String,
+    /// How many answers are shown of a candidate.
+    most: usize,
+    /// Whether those that did not change are shown too: who names a probe wants to see it.
+    unchanged: bool,
 }
 
-/// The report for people.
-fn text_of(comparison: &Comparison, before: &Preview, names: &[&String], style: Style) -> String {
-    let mut text = preview_lines(before, style) + &suite_table(comparison, style);
-    for (candidate, name) in comparison.candidates.iter().zip(&names[1..]) {
-        text += &changed_answers(comparison, candidate, SHOWN, style);
-        let next = format!("qeval gate {name}");
-        text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
+impl Shown<'_> {
+    fn text(&self, style: Style) -> String {
+        let comparison = self.comparison;
+        let mut text = preview_lines(self.before, style) + &suite_table(comparison, style);
+        for (candidate, name) in comparison.candidates.iter().zip(&self.names[1..]) {
+            text += &changed_answers(comparison, candidate, self.most, self.unchanged, style);
+            let next = (self.next)(name);
+            text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
+        }
+        if comparison.candidates.len() > 1 {
+            text += &summary_lines(comparison, style);
+        }
+        text
     }
-    if comparison.candidates.len() > 1 {
-        text += &summary_lines(comparison, style);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -86,7 +106,15 @@ mod tests {
     fn text(compared: &(Comparison, Preview, Vec<String>)) -> String {
         let (comparison, before, names) = compared;
         let names: Vec<&String> = names.iter().collect();
-        text_of(comparison, before, &names, Style::plain(400))
+        let shown = Shown {
+            comparison,
+            before,
+            names: &names,
+            next: &|name| format!("qeval gate {name}"),
+            most: SHOWN,
+            unchanged: false,
+        };
+        shown.text(Style::plain(400))
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
 use super::{
-    adapter, ask, bench, data, demo, diff, gate, help, init, run, snapshot, suite, train, tune,
+    adapter, ask, bench, data, demo, diff, gate, help, init, list, run, show, snapshot, suite,
+    train, tune,
 };
 
 /// Runs the program. A process that was started to run an answer's code does only that.
@@ -46,6 +47,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Train(args) => train::train(args, &screen),
         Command::Tune(args) => tune::tune(args, &screen),
         Command::Run(args) => run::run(args, &screen),
+        Command::Show(args) => show::show(args, &screen),
+        Command::List(args) => list::list(args, &screen),
         Command::Ask(args) => ask::ask(args, &screen),
         Command::Diff(args) => diff::diff(args, &screen),
         Command::Gate(args) => gate::gate(args, &screen),

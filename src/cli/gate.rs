@@ -2,7 +2,7 @@
 
 use crate::atomic_file;
 use crate::exit::Outcome;
-use crate::flow::{Comparison, Preview};
+use crate::flow::{Comparison, Next, Preview};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
     Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
@@ -18,12 +18,13 @@ use super::output::Screen;
 /// # Errors
 /// Whatever stops it; finished answers are on disk.
 pub fn gate(args: &GateArgs, screen: &Screen) -> Result<Outcome, CliError> {
-    let project = screen.open(args.measure.overrides())?;
+    let project = screen.open(args.overrides())?;
     let name = project.candidate(args.candidate.as_deref())?;
+    let next = project.next(&name);
     let order = Order::new(&project, &["base", &name])?;
     let before = order.preview()?;
     let gated = project.gate(&order)?;
-    show(screen, &gated, &before, &name)?;
+    show(screen, &gated, &before, &name, &next)?;
     let accepted = gated.snapshots.folder().is_dir();
     if accepted {
         leave_for_review(screen, &gated)?;
@@ -32,7 +33,7 @@ pub fn gate(args: &GateArgs, screen: &Screen) -> Result<Outcome, CliError> {
         return Ok(Outcome::CouldNotMeasure);
     };
     if let Some(file) = &args.junit {
-        let tests = all_tests(&gated.comparison, candidate);
+        let tests = all_tests(&gated.comparison, candidate, &next);
         atomic_file::write(file, junit("qeval", &tests)?)?;
     }
     if let Some(file) = &args.markdown {
@@ -40,7 +41,7 @@ pub fn gate(args: &GateArgs, screen: &Screen) -> Result<Outcome, CliError> {
             true => Some(gated.changed_snapshots()?),
             false => None,
         };
-        let text = markdown(&gated.comparison, candidate, changed.as_deref());
+        let text = markdown(&gated.comparison, candidate, changed.as_deref(), &next);
         atomic_file::write(file, text)?;
     }
     Ok(outcome_of(&candidate.verdict))
@@ -51,17 +52,28 @@ fn show(
     gated: &GatedCandidate,
     before: &Preview,
     name: &str,
+    next: &Next,
 ) -> Result<(), CliError> {
     if screen.format == OutputFormat::Json {
         return screen.print_json(&Report::new(&gated.comparison, Some(before)));
     }
-    screen.print(&text_of(&gated.comparison, before, name, screen.style))
+    screen.print(&text_of(
+        &gated.comparison,
+        before,
+        (name, next),
+        screen.style,
+    ))
 }
 
 /// The report for people.
-fn text_of(comparison: &Comparison, before: &Preview, name: &str, style: Style) -> String {
+fn text_of(
+    comparison: &Comparison,
+    before: &Preview,
+    (name, next): (&str, &Next),
+    style: Style,
+) -> String {
     let mut text = preview_lines(before, style) + &suite_table(comparison, style);
-    let next = format!("qeval diff base {name}");
+    let next = next.diff();
     for candidate in &comparison.candidates {
         text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
     }
@@ -97,7 +109,13 @@ mod tests {
         let candidate = gated.candidate().unwrap();
         let decision = candidate.verdict.decision.to_string();
         let before = order.preview().unwrap();
-        let text = text_of(&gated.comparison, &before, &name, Style::plain(400));
+        let next = project.next(&name);
+        let text = text_of(
+            &gated.comparison,
+            &before,
+            (&name, &next),
+            Style::plain(400),
+        );
         assert!(text.contains(&format!("{name}: {decision}")), "{text}");
         assert!(text.contains(&format!("qeval diff base {name}")), "{text}");
         // A verdict for CI: what was said is for `diff`.
@@ -107,13 +125,13 @@ mod tests {
             report["candidates"][0]["verdict"]["decision"],
             decision.as_str()
         );
-        let comment = markdown(&gated.comparison, candidate, None);
+        let comment = markdown(&gated.comparison, candidate, None, &next);
         assert!(comment.contains(&decision), "{comment}");
-        let tests = all_tests(&gated.comparison, candidate);
+        let tests = all_tests(&gated.comparison, candidate, &next);
         let names: Vec<&str> = tests.iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names[..2], ["sum", "who"], "{names:?}");
         let failed = tests.iter().any(|t| t.failure.is_some());
-        assert_eq!(failed, decision == "regression", "{tests:?}");
+        assert_eq!(failed, decision != "pass", "{tests:?}");
         // The second time nothing is measured: the record is shown.
         let again = project.gate(&order).unwrap();
         assert_eq!(again.comparison, gated.comparison);

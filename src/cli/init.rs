@@ -9,11 +9,25 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file::{self, FileError};
 use crate::config::sample_toml;
 use crate::exit::Outcome;
+use crate::text::shell_word;
 
 use super::args::{InitArgs, OutputFormat};
 use super::demo::SAMPLE_DATA;
 use super::error::CliError;
 use super::output::Screen;
+
+/// What git is to leave alone.
+const IGNORED: &str = "\
+# Records, checkpoints, and adapters of qeval: made again by `qeval train`.
+/runs/
+# Answers that wait for a review.
+*.snap.new
+";
+/// Why the folder is there.
+const ACCEPTED: &str = "\
+Answers that a reviewer accepted, one file a probe. `qeval gate` compares with them and leaves what
+changed beside them as `*.snap.new`; `qeval snapshot` reviews it. Commit them.
+";
 
 /// What [`init()`] writes. Texts, so that this file knows neither suites nor configuration.
 #[derive(Debug, Clone, Copy)]
@@ -79,13 +93,24 @@ pub fn init(args: &InitArgs, screen: &Screen) -> Result<Outcome, CliError> {
         OutputFormat::Text => {
             let list: String = written.iter().map(|name| format!("  {name}\n")).collect();
             screen.print(&format!(
-                "wrote to {}:\n{list}next: `qeval train` trains on the sample data; name yours in \
-                 qeval.toml\n",
-                args.folder.display()
+                "wrote to {}:\n{list}next: `{}` trains on the sample data; name yours in qeval.toml\n",
+                args.folder.display(),
+                next(&args.folder)
             ))?;
         }
     }
     Ok(Outcome::Pass)
+}
+
+/// Trains there: what `qeval.toml` names lies beside it, but runs are kept where it is.
+fn next(folder: &Path) -> String {
+    match folder == Path::new(".") {
+        true => "qeval train".to_owned(),
+        false => {
+            let folder = shell_word(&folder.display().to_string());
+            format!("cd {folder} && qeval train")
+        }
+    }
 }
 
 /// Writes the files into a folder, which is created if need be, and returns their paths inside
@@ -102,11 +127,18 @@ fn write_files(folder: &Path, files: InitFiles<'_>) -> Result<Vec<String>, InitE
         .data
         .iter()
         .map(|(name, text)| (format!("data/{name}"), *text));
+    let taken = |name: &str| fs::symlink_metadata(folder.join(name)).is_ok();
+    // Runs are large and can be made again; accepted answers are reviewed, and belong to the project.
+    // A repository has files of these names itself, which are no reason to write nothing.
+    let beside = [
+        (".gitignore".to_owned(), IGNORED),
+        ("snapshots/answers/README.md".to_owned(), ACCEPTED),
+    ];
+    let beside = beside.into_iter().filter(|(name, _)| !taken(name));
     let config = ("qeval.toml".to_owned(), files.config);
-    let all: Vec<(String, &str)> = suites.chain(data).chain([config]).collect();
+    let all: Vec<(String, &str)> = suites.chain(data).chain(beside).chain([config]).collect();
 
     // `symlink_metadata` sees a dangling link too, which writing would replace.
-    let taken = |name: &str| fs::symlink_metadata(folder.join(name)).is_ok();
     let existing: Vec<String> = all
         .iter()
         .filter(|(name, _)| taken(name))
@@ -149,6 +181,8 @@ mod tests {
                 "suites/code.toml",
                 "suites/recursion.toml",
                 "data/examples.jsonl",
+                ".gitignore",
+                "snapshots/answers/README.md",
                 "qeval.toml"
             ]
         );

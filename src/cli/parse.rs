@@ -139,6 +139,8 @@ mod tests {
             "diff",
             "gate a b",
             "train a b",
+            "gate --margin 0",
+            "gate --margin 1.5",
             "gate --shard 0/4",
             "gate --shard 5/4",
             "gate --shard 4",
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn options_mean_what_they_say() {
         let cli = parsed(
-            "diff base ckpt-4 careful/ckpt-8@0.5 --config a.toml --model m.gguf --suite code \
+            "diff base ckpt-4 careful/ckpt-8@0.5 --all --margin 0.05 --config a.toml --model m.gguf --suite code \
              --suite mine.toml --tag en --probe code::* --shard 2/4 --slots 8 --threads 2 --seed 7 \
              --runs out --format json --color never --quiet",
         );
@@ -209,11 +211,14 @@ mod tests {
         let Command::Diff(DiffArgs {
             base,
             candidates,
+            all,
+            margin,
             measure,
         }) = cli.command
         else {
             panic!()
         };
+        assert_eq!((all, margin), (true, Some(0.05)));
         assert_eq!(
             (base.as_str(), candidates),
             ("base", vec!["ckpt-4".into(), "careful/ckpt-8@0.5".into()])
@@ -270,6 +275,7 @@ mod tests {
         assert_eq!(
             cli.command,
             Command::Gate(GateArgs {
+                margin: None,
                 junit: None,
                 markdown: None,
                 candidate: None,
@@ -353,6 +359,10 @@ mod tests {
 
         Options:
           -h, --help  Print help
+
+        Judging:
+              --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                            [default: that of the run or the configuration, else 0.03]
 
         Reports:
               --junit <FILE>     Also write the verdict as JUnit XML: a test a probe, one a suite, and one

@@ -3,11 +3,15 @@
 use crate::exit::Outcome;
 use crate::flow::Measurement;
 use crate::project::Order;
+use crate::report::failed_of;
 use crate::text::plural;
 
 use super::args::{OutputFormat, RunArgs};
 use super::error::CliError;
 use super::output::Screen;
+
+/// Answers without the whole point that are named of a subject; `qeval show` has all.
+const FAILED: usize = 20;
 
 /// Runs the command.
 ///
@@ -20,14 +24,17 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<Outcome, CliError> {
         noise: false,
         ..Order::new(&project, &args.subjects)?
     };
+    order.notes.iter().for_each(|note| screen.notice(note));
     let measured = project.measure(&order)?.measurements;
     match screen.format {
         OutputFormat::Text => {
-            let text: String = measured.iter().map(summary).collect();
-            screen.print(&text)?;
+            for measurement in &measured {
+                screen.print(&summary(measurement))?;
+                screen.print(&failed_of(measurement, FAILED, screen.style))?;
+            }
         }
         OutputFormat::Json => {
-            let subjects: Vec<_> = measured.iter().map(scores).collect();
+            let subjects: Vec<_> = measured.iter().map(answers).collect();
             screen.print_json(&serde_json::json!({ "version": 1, "subjects": subjects }))?;
         }
     }
@@ -37,8 +44,12 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<Outcome, CliError> {
 fn summary(measurement: &Measurement) -> String {
     let scores = &measurement.scores;
     let values: Vec<f64> = scores.values().filter_map(|s| s.value()).collect();
-    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     let (scored, unscored) = (values.len(), scores.len() - values.len());
+    // Nothing has no mean.
+    let mean = match scored {
+        0 => String::new(),
+        _ => format!(", mean {:.2}", values.iter().sum::<f64>() / scored as f64),
+    };
     let went_on = match measurement.continued() {
         0 => String::new(),
         count => format!(
@@ -47,16 +58,20 @@ fn summary(measurement: &Measurement) -> String {
         ),
     };
     format!(
-        "{}: {scored} scored, mean {mean:.2}, {unscored} unscored{went_on}\n",
+        "{}: {scored} scored{mean}, {unscored} unscored{went_on}\n",
         measurement.subject
     )
 }
 
-fn scores(measurement: &Measurement) -> serde_json::Value {
+/// What a subject answered and scored, for machines.
+pub(super) fn answers(measurement: &Measurement) -> serde_json::Value {
     let each = measurement.scores.iter().map(|((case, sample), score)| {
         let answer = measurement.answers.get(&(case.clone(), *sample));
         let mut line =
             serde_json::json!({ "case": case.to_string(), "sample": sample, "score": score });
+        if let Some(answer) = answer {
+            line["answer"] = answer.text.as_str().into();
+        }
         if answer.is_some_and(|a| a.continued) {
             line["continued"] = true.into();
         }
@@ -102,9 +117,15 @@ mod tests {
             summary(&measurement),
             "base: 2 scored, mean 1.00, 0 unscored; 1 answer went on beyond `max_new_tokens`\n"
         );
-        let json = scores(&measurement);
+        let json = answers(&measurement);
         assert_eq!(json["scores"][0]["continued"], true);
         assert_eq!(json["scores"][1].get("continued"), None);
+    }
+
+    #[test]
+    fn nothing_has_no_mean() {
+        let measurement = measured(vec![Score::unscored("no judge")]);
+        assert_eq!(summary(&measurement), "base: 0 scored, 1 unscored\n");
     }
 
     #[test]
@@ -118,7 +139,7 @@ mod tests {
             summary(&measurement),
             "base: 2 scored, mean 0.50, 1 unscored\n"
         );
-        let json = scores(&measurement);
+        let json = answers(&measurement);
         assert_eq!(json["scores"][2]["score"]["unscored"]["reason"], "no judge");
         assert_eq!(json["scores"][0]["case"], "s::a#0");
     }

@@ -14,10 +14,14 @@ use crate::flow::ProbeId;
 use crate::project::{Overrides, Project};
 use crate::report::{Style, Tone};
 use crate::snapshot::{Pending, SnapshotError, Snapshots};
+use crate::text::ellipsize;
 
 use super::args::{OutputFormat, SnapshotAction, SnapshotArgs};
 use super::error::CliError;
 use super::output::Screen;
+
+/// Longest description of a change in a list, in characters.
+const DESCRIBED: usize = 40;
 
 /// Runs the command. Exit code 0 when nothing is pending afterwards, 2 when something is.
 ///
@@ -152,7 +156,7 @@ fn listing(pending: &[Pending]) -> String {
         let what = match (&one.accepted, &one.description) {
             (None, _) => "new".to_owned(),
             (Some(_), None) => "changed".to_owned(),
-            (Some(_), Some(description)) => format!("changed {description}"),
+            (Some(_), Some(description)) => format!("changed {}", one_line(description)),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}  {what}", one.name);
@@ -161,6 +165,12 @@ fn listing(pending: &[Pending]) -> String {
         "show: qeval snapshot show; accept or reject: qeval snapshot, or cargo insta review\n",
     );
     text
+}
+
+/// A description in what is left of a terminal's line beside a name.
+fn one_line(description: &str) -> String {
+    let words: Vec<&str> = description.split_whitespace().collect();
+    ellipsize(&words.join(" "), DESCRIBED)
 }
 
 /// The pending changes that are named, else all.

@@ -10,7 +10,7 @@ use crate::import::{ImportSource, Imported, import as import_suite};
 use crate::project::{Order, Project};
 use crate::report::audit_text;
 use crate::run::{BuiltChecks, JUDGES, Judge, RunError, Session, audit, questions_of};
-use crate::text::plural;
+use crate::text::{plural, shell_word};
 use crate::train::{DataSection, Dataset, Source};
 
 use super::args::{OutputFormat, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs};
@@ -66,7 +66,11 @@ fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
     )?;
     project.pass_on_notices(&scoring);
     match screen.format {
-        OutputFormat::Text => screen.print(&audit_text(&audit, screen.style))?,
+        OutputFormat::Text => {
+            let left_out = project.left_out().map(|line| format!("note: {line}\n"));
+            let text = left_out.unwrap_or_default() + &audit_text(&audit, screen.style);
+            screen.print(&text)?;
+        }
         OutputFormat::Json => screen.print_json(&audit)?,
     }
     Ok(if audit.is_clean() {
@@ -119,7 +123,7 @@ fn imported_text(imported: &Imported, path: &Path) -> String {
     }
     lines.push(format!(
         "next: `qeval suite check --suite {}` tests its checks; write golden answers first\n",
-        path.display()
+        shell_word(&path.display().to_string())
     ));
     lines.join("\n")
 }

@@ -1,7 +1,7 @@
 //! `qeval train`: trains with the gate as stopping rule.
 
 use crate::exit::Outcome;
-use crate::project::PreparedTraining;
+use crate::project::{PreparedTraining, Project};
 use crate::report::{CheckpointRow, TrainReport, checkpoint_table, preview_lines, verdict_block};
 use crate::run::{TrainEntry, TrainOutcome, loss_cause};
 
@@ -34,7 +34,7 @@ pub fn trained(args: &TrainArgs, screen: &Screen) -> Result<(TrainOutcome, Outco
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let outcome = training.run(&command)?;
     if screen.format == OutputFormat::Text {
-        report(screen, &outcome)?;
+        report(screen, &project, &outcome)?;
     }
     let exit = exit_outcome(&outcome, project.suites()?.is_empty());
     Ok((outcome, exit))
@@ -90,7 +90,7 @@ pub fn report_json(outcome: &TrainOutcome) -> serde_json::Value {
     serde_json::json!(report)
 }
 
-fn report(screen: &Screen, outcome: &TrainOutcome) -> Result<(), CliError> {
+fn report(screen: &Screen, project: &Project, outcome: &TrainOutcome) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
     screen.print(&checkpoint_table(&rows, outcome.best, screen.style))?;
     let run = outcome.run.id();
@@ -111,7 +111,7 @@ fn report(screen: &Screen, outcome: &TrainOutcome) -> Result<(), CliError> {
         Some(_) => place.clone(),
         None => format!("none: do not ship ({place})"),
     };
-    let next = format!("qeval diff base {place}");
+    let next = project.next_of_run(&place).diff();
     let block = verdict_block(&name, shown.verdict, shown.causes, &next, screen.style);
     screen.print(&block)?;
     match &outcome.shipped {

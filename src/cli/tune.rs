@@ -8,11 +8,12 @@ use serde_json::json;
 use crate::atomic_file;
 use crate::exit::Outcome;
 use crate::flow::Tuning;
-use crate::project::{PreparedTraining, Tuned};
+use crate::project::{Overrides, PreparedTraining, Tuned};
 use crate::report::{
     frontier_svg, preview_lines, tune_plan, tune_summary, tune_table, unseen_lines,
 };
 use crate::run::TuneBudget;
+use crate::text::shell_word;
 
 use super::args::{OutputFormat, TrainArgs, TuneArgs};
 use super::error::CliError;
@@ -108,11 +109,22 @@ fn report(tuned: &Tuned, picture: &Path, args: &TuneArgs, screen: &Screen) -> Re
     screen.print(&format!("Picture: {}\n", picture.display()))?;
     match &tuned.file {
         Some(file) if args.confirm => screen.print(&format!("Confirming {}:\n\n", file.display())),
-        Some(file) => screen.print(&format!("Next:\n  qeval train {}\n", file.display())),
+        Some(file) => screen.print(&format!("Next:\n  {}\n", next(file, &args.train))),
         None => screen.print(
             "Next: lower rates or other modules under [tune], more rehearsal, or more rows.\n",
         ),
     }
+}
+
+/// Trains what was chosen, as it was asked here.
+fn next(file: &Path, args: &TrainArgs) -> String {
+    let overrides = Overrides {
+        config: None,
+        ..args.overrides()
+    };
+    let file = shell_word(&file.display().to_string());
+    let (probes, options) = (overrides.probe_options(), overrides.options());
+    format!("qeval train {file}{probes}{options}")
 }
 
 /// A full run of the written file through the ordinary gate, and what it comes to on the probes that

@@ -43,6 +43,13 @@ impl Calibration {
 
 impl std::fmt::Display for Calibration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.passes + self.fails == 0 {
+            return write!(
+                f,
+                "judge {}: no golden answer was judged, so every `llm-rubric` stays unscored",
+                self.judge
+            );
+        }
         write!(
             f,
             "judge {}: sensitivity {:.2}, specificity {:.2} on {} golden answers",
@@ -104,5 +111,6 @@ mod tests {
             ..judged(0, 0)
         };
         assert!(!unknown.is_accepted());
+        insta::assert_snapshot!(unknown, @"judge base: no golden answer was judged, so every `llm-rubric` stays unscored");
     }
 }

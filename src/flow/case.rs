@@ -118,6 +118,14 @@ pub struct CheckSpec {
     pub params: serde_json::Map<String, serde_json::Value>,
 }
 
+impl CheckSpec {
+    /// The kind as written in the suite, `not-` included.
+    pub fn written_kind(&self) -> String {
+        let not = if self.negated { "not-" } else { "" };
+        format!("{not}{}", self.kind)
+    }
+}
+
 /// An answer whose score is known, written beside the check to test it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Golden {

@@ -11,6 +11,7 @@ mod data;
 mod drift;
 mod event;
 mod measurement;
+mod next;
 mod noise;
 mod score;
 mod subject;
@@ -31,6 +32,7 @@ pub use data::{DataOverview, DataRow, DataSource, LeftOutRow, RehearsalRow, Side
 pub use drift::Drift;
 pub use event::{Phase, RunEvent};
 pub use measurement::Measurement;
+pub use next::Next;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use score::{CheckScore, Score};
 pub use subject::{AdapterRef, ScaledCheckpoint, Subject};

@@ -122,8 +122,10 @@ impl Comparison {
             && let Some(needed) = probes_to_prove(&self.differences, level)
         {
             let p = p_value(self.p_loss);
+            // Many suites share one budget of false alarms.
+            let level = p_value(level).replace('=', "<");
             format!(
-                "the observed loss is not proven ({p}); about {} like these would decide, \
+                "the observed loss is not proven ({p}, and {level} would prove it); about {} like these would decide, \
                  or more draws of each",
                 plural(round_up(needed), "probe")
             )

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::child_process::ends_with_this_thread;
 use crate::text::ellipsize;
 
 use super::OnBytes;
@@ -129,7 +130,8 @@ fn run_with(
         Ok(file) => file,
         Err(error) => return Ok(Err(error)),
     };
-    let child = Command::new(python)
+    let mut command = Command::new(python);
+    let child = ends_with_this_thread(&mut command)
         .args(arguments)
         // Unfinished downloads grow here, where they can be counted and end up on the same disk.
         .envs(["TMPDIR", "TEMP", "TMP"].map(|name| (name, scratch.as_os_str())))

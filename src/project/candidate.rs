@@ -1,16 +1,16 @@
 //! Who is judged when nobody is named.
 
 use crate::flow::{ScaledCheckpoint, Verdict};
-use crate::gate::select_leading;
-use crate::record::TrainLog;
+use crate::gate::{select_best, select_leading};
+use crate::record::{Checkpoint, Run, TrainLog};
 use crate::run::TrainEntry;
 
 use super::error::ProjectError;
 use super::open::Project;
 
 impl Project {
-    /// The subject that is judged: the one named, else the configured one, else the newest
-    /// checkpoint of the latest run that trained.
+    /// The subject that is judged: the one named, else the configured one, else of the latest run that
+    /// trained the best, which is what ships, else its newest checkpoint.
     ///
     /// # Errors
     /// There is none of them, or the records cannot be read.
@@ -23,9 +23,21 @@ impl Project {
         }
         self.tell_passed_over()?;
         for run in self.store.list()?.into_iter().rev() {
-            if let Some(newest) = run.checkpoints()?.last() {
-                return Ok(format!("{}/ckpt-{}", run.id(), newest.step));
+            let kept = run.checkpoints()?;
+            let Some(newest) = kept.last() else {
+                continue;
+            };
+            let judged = Judged::of(self, &run, &kept);
+            if let Some(best) = select_best(&judged.verdicts()) {
+                return Ok(format!("{}/{best}", run.id()));
             }
+            if !judged.0.is_empty() {
+                self.notice(format!(
+                    "{} named no best: none of its checkpoints may ship, and the newest is judged",
+                    run.id()
+                ));
+            }
+            return Ok(format!("{}/ckpt-{}", run.id(), newest.step));
         }
         Err(ProjectError::NoCandidate)
     }
@@ -46,25 +58,8 @@ impl Project {
             let Some(newest) = kept.last() else {
                 continue;
             };
-            // A log that cannot be read keeps nobody from asking.
-            let log: Result<Vec<TrainEntry>, _> = TrainLog::read(&run.train_log());
-            let entries = log.unwrap_or_else(|error| {
-                self.notice(format!(
-                    "the newest checkpoint is asked, since which is best is not known: {error}"
-                ));
-                Vec::new()
-            });
-            let judged: Vec<(ScaledCheckpoint, &Verdict)> = entries
-                .iter()
-                .filter_map(|entry| match entry {
-                    TrainEntry::Gate(gated) => Some(gated.each()),
-                    TrainEntry::Line(_) => None,
-                })
-                .flatten()
-                .map(|gated| (gated.at, gated.verdict))
-                .filter(|(at, _)| kept.iter().any(|c| c.step == at.step))
-                .collect();
-            let shown = select_leading(&judged).unwrap_or(ScaledCheckpoint {
+            let judged = Judged::of(self, &run, &kept);
+            let shown = select_leading(&judged.verdicts()).unwrap_or(ScaledCheckpoint {
                 step: newest.step,
                 scale: 1.0,
             });
@@ -96,6 +91,35 @@ impl Project {
             }
         }
         Some(name.clone())
+    }
+}
+
+/// What a run's gates came to, of checkpoints that are still there.
+struct Judged(Vec<TrainEntry>, Vec<usize>);
+
+impl Judged {
+    /// A log that cannot be read keeps nobody from asking; it is told.
+    fn of(project: &Project, run: &Run, kept: &[Checkpoint]) -> Self {
+        let log: Result<Vec<TrainEntry>, _> = TrainLog::read(&run.train_log());
+        let entries = log.unwrap_or_else(|error| {
+            project.notice(format!(
+                "the newest checkpoint is asked, since which is best is not known: {error}"
+            ));
+            Vec::new()
+        });
+        let gates = entries
+            .into_iter()
+            .filter(|e| matches!(e, TrainEntry::Gate(_)));
+        Judged(gates.collect(), kept.iter().map(|c| c.step).collect())
+    }
+
+    fn verdicts(&self) -> Vec<(ScaledCheckpoint, &Verdict)> {
+        let gates = self.0.iter().filter_map(|entry| match entry {
+            TrainEntry::Gate(gated) => Some(gated.each()),
+            TrainEntry::Line(_) => None,
+        });
+        let all = gates.flatten().map(|gated| (gated.at, gated.verdict));
+        all.filter(|(at, _)| self.1.contains(&at.step)).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::flow::{Exchange, RunEvent};
 use crate::lora::LoadedAdapter;
 use crate::record::{SubjectSource, SubjectSpec};
 use crate::run::{
-    AnswerSettings, Listening, Put, RunError, RunProvenance, Said, Session, answer,
+    AnswerSettings, Glances, Listening, Put, RunError, RunProvenance, Said, Session, answer,
     repeated_training_answer,
 };
 
@@ -185,6 +185,22 @@ impl Interview<'_> {
         )?;
         let by_question = said.chunks(self.subjects.len());
         Ok(by_question.map(<[Said]>::to_vec).collect())
+    }
+
+    /// Whether the process was asked to end.
+    ///
+    /// # Errors
+    /// As [`Interview::take_interrupt`].
+    pub fn is_end(&self) -> Result<bool, RunError> {
+        Ok(self.project.interrupt()?.is_end())
+    }
+
+    /// From now on the caller sees to the wish to stop ([`Interview::take_interrupt`]).
+    ///
+    /// # Errors
+    /// Ctrl-C cannot be heard.
+    pub fn glances(&self) -> Result<Glances, RunError> {
+        Ok(self.project.interrupt()?.glances())
     }
 
     /// Whether the user asked to stop since this was last asked.

@@ -4,6 +4,7 @@
 
 mod candidate;
 mod data;
+mod differences;
 mod error;
 mod gate_record;
 mod interview;

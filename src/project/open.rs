@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::chat::{ChatTemplate, Variables};
 use crate::config::{self, QevalConfig};
 use crate::exit::Outcome;
-use crate::flow::{RunEvent, Suite};
+use crate::flow::{Next, RunEvent, Suite};
 use crate::gate::Rules;
 use crate::lora::{Adapter, Inert, LoadedAdapter, same_base};
 use crate::model::Compute;
@@ -112,6 +112,36 @@ impl Project {
     /// Hears events.
     pub fn listener(&self) -> impl FnMut(RunEvent) + use<'_> {
         |event| (self.listener)(&event)
+    }
+
+    /// What to type about a candidate next, so that it is asked and judged as it was here.
+    pub fn next(&self, candidate: &str) -> Next {
+        let overrides = &self.overrides;
+        Next::new(candidate, overrides.options(), overrides.probe_options())
+    }
+
+    /// What to type next about a checkpoint of a run that was trained here. A run is judged by its own
+    /// settings, so that its folder is all that may have to be named; but where they stand in another
+    /// file than the one that is read by itself, what checks may use stands there too.
+    pub fn next_of_run(&self, checkpoint: &str) -> Next {
+        let (config, runs) = (&self.overrides.config, &self.overrides.runs);
+        let is_usual = |file: &PathBuf| file == Path::new(CONFIG);
+        let here = match config {
+            Some(file) => is_usual(file),
+            None => self.has_file || !Path::new(CONFIG).is_file(),
+        };
+        let own = Overrides {
+            runs: match here {
+                true => runs.clone(),
+                false => Some(self.store.root().to_owned()),
+            },
+            ..Overrides::default()
+        };
+        let options = match config.as_ref().is_some_and(|file| !is_usual(file)) {
+            true => self.overrides.options(),
+            false => own.options(),
+        };
+        Next::new(checkpoint, options, String::new())
     }
 
     /// Says something beside the progress.
@@ -343,7 +373,7 @@ impl Project {
     pub fn rules(&self) -> Rules {
         let gate = &self.config.gate;
         Rules {
-            margin: gate.margin,
+            margin: self.overrides.margin.unwrap_or(gate.margin),
             suite_margin: gate.suite_margin,
             max_unscored_share: gate.max_unscored,
             learn: gate.learn,

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{self, json};
 use crate::flow::{Comparison, Measurement, NoiseFloor, Preview, ProbeId, Suite};
-use crate::gate::{Look, Rules, preview};
+use crate::gate::{GateError, Look, Rules, preview};
 use crate::model::Compute;
 use crate::record::{Run, SubjectSource, SubjectSpec, read_kept};
 use crate::run::{
     BuiltChecks, CheckSettings, RunError, RunProvenance, SUITES_FILE, compare, leaked, looks,
 };
+use crate::text::plural;
 use crate::train::Dataset;
 
 use super::error::ProjectError;
@@ -49,11 +50,15 @@ pub struct Order {
     pub snapshots: PathBuf,
     /// The run that the candidates belong to.
     pub run: Option<Run>,
+    /// What a reader should know of what is asked, beside [`Order::preview`].
+    pub notes: Vec<String>,
 }
 
 impl Order {
-    /// Settings for some subjects: overrides first, then those of the run that a checkpoint belongs
-    /// to, then `qeval.toml`, then defaults. Reads neither model nor records of answers.
+    /// Settings for some subjects: overrides first, then those of a configuration that is named, then
+    /// those of the run that a checkpoint belongs to, then `qeval.toml`, then defaults. Where the run
+    /// is judged by its own and `qeval.toml` says something else, a note says what. Reads neither
+    /// model nor records of answers.
     ///
     /// # Errors
     /// Settings, suites, or subjects that are wrong.
@@ -87,17 +92,24 @@ impl Order {
             }
             _ => None,
         };
+        let mut notes: Vec<String> = project.left_out().into_iter().collect();
         let of_base = provenance.as_ref().map(|p| p.base.name.clone());
         let model = overrides.model.clone();
         let (model, system, template_kwargs, suites, rules, seed) = match as_trained {
-            Some((provenance, trained, all)) => (
-                model.unwrap_or_else(|| provenance.base.name.clone()),
-                trained.train.system.clone(),
-                provenance.base.template_kwargs.clone(),
-                project.asked_probes().apply(&all)?,
-                trained.rules.clone(),
-                overrides.seed.unwrap_or(provenance.seed),
-            ),
+            Some((provenance, trained, all)) => {
+                notes.extend(project.differences(run.as_ref(), provenance, trained, &all));
+                (
+                    model.unwrap_or_else(|| provenance.base.name.clone()),
+                    trained.train.system.clone(),
+                    provenance.base.template_kwargs.clone(),
+                    project.asked_probes().apply(&all)?,
+                    Rules {
+                        margin: overrides.margin.unwrap_or(trained.rules.margin),
+                        ..trained.rules.clone()
+                    },
+                    overrides.seed.unwrap_or(provenance.seed),
+                )
+            }
             None => {
                 let suites = project.suites()?.to_vec();
                 let rules = Rules {
@@ -129,6 +141,7 @@ impl Order {
             noise: config.gate.noise_floor,
             snapshots: config.resolve(&config.gate.snapshots),
             run,
+            notes,
         })
     }
 
@@ -143,7 +156,38 @@ impl Order {
             chosen_from: 1,
             ..self.rules.clone()
         };
-        preview(&self.suites, &rules).map_err(ProjectError::Gate)
+        let mut preview = preview(&self.suites, &rules).map_err(ProjectError::Gate)?;
+        preview.notes.extend(self.notes.iter().cloned());
+        Ok(preview)
+    }
+
+    /// As [`Order::preview`]; where the probes cannot reach a margin, only that, since somebody who
+    /// looks at answers asks for no verdict. The second value says whether the margins can be
+    /// reached.
+    ///
+    /// # Errors
+    /// A rule outside its range.
+    pub fn preview_of_a_look(&self) -> Result<(Preview, bool), ProjectError> {
+        let reach = |e: &GateError| matches!(e, GateError::MarginOutOfReach { .. });
+        match self.preview() {
+            Ok(preview) => Ok((preview, true)),
+            Err(ProjectError::Gate(errors)) if errors.iter().all(reach) => {
+                let probes = self.suites.iter().map(|suite| suite.probes.len()).sum();
+                let mut notes = vec![format!(
+                    "a look at {}, too few for a verdict by the margin of {}",
+                    plural(probes, "probe"),
+                    self.rules.margin
+                )];
+                notes.extend(self.notes.iter().cloned());
+                let preview = Preview {
+                    pooled: None,
+                    suites: Vec::new(),
+                    notes,
+                };
+                Ok((preview, false))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Judges what was measured, the first subject as the base.

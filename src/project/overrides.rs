@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::DeviceChoice;
 use crate::suite::Shard;
+use crate::text::shell_word;
 
 /// What replaces a configured value, and what no configuration says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +31,53 @@ pub struct Overrides {
     pub threads: Option<usize>,
     /// The seed of every random draw; `None` is that of the run or the configuration.
     pub seed: Option<u64>,
+    /// The largest tolerated loss over all `keep` probes; `None` is that of the run or the
+    /// configuration.
+    pub margin: Option<f64>,
     /// The folder of runs; `None` is `output_dir` of the configuration.
     pub runs: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// The arguments that a command needs to ask and judge as this one did, each with a blank in
+    /// front; without the patterns over probes, see [`Overrides::probe_options`]. What changes no
+    /// result is left out.
+    ///
+    /// ```
+    /// use qeval::project::Overrides;
+    ///
+    /// let overrides = Overrides {
+    ///     suites: vec!["my suites/five.toml".into()],
+    ///     runs: Some("out".into()),
+    ///     ..Overrides::default()
+    /// };
+    /// assert_eq!(overrides.options(), " --suite 'my suites/five.toml' --runs out");
+    /// ```
+    pub fn options(&self) -> String {
+        let path = |path: &PathBuf| path.display().to_string();
+        let mut given: Vec<(&str, String)> = Vec::new();
+        given.extend(self.config.as_ref().map(|file| ("config", path(file))));
+        given.extend(self.model.clone().map(|model| ("model", model)));
+        given.extend(self.suites.iter().map(|suite| ("suite", suite.clone())));
+        given.extend(self.tags.iter().map(|tag| ("tag", tag.clone())));
+        given.extend(self.prompts.map(|n| ("prompts", n.to_string())));
+        given.extend(self.shard.map(|shard| ("shard", shard.to_string())));
+        given.extend(self.margin.map(|margin| ("margin", margin.to_string())));
+        given.extend(self.seed.map(|seed| ("seed", seed.to_string())));
+        given.extend(self.runs.as_ref().map(|folder| ("runs", path(folder))));
+        written(&given)
+    }
+
+    /// The patterns over probes as arguments, each with a blank in front.
+    pub fn probe_options(&self) -> String {
+        let patterns = self.probes.iter().map(|pattern| ("probe", pattern.clone()));
+        written(&patterns.collect::<Vec<_>>())
+    }
+}
+
+fn written(options: &[(&str, String)]) -> String {
+    let each = options
+        .iter()
+        .map(|(name, value)| format!(" --{name} {}", shell_word(value)));
+    each.collect()
 }

@@ -1,13 +1,18 @@
 //! Which suites a project asks, and which of their probes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::QevalConfig;
 use crate::flow::Suite;
-use crate::suite::{self, Selection, SuiteSource};
+use crate::suite::{self, Selection, SuiteErrors, SuiteSource};
+use crate::text::all_of;
 
 use super::error::ProjectError;
 use super::open::Project;
+
+/// Suites that are named where they are left out.
+const NAMED: usize = 6;
 
 impl Project {
     /// The suites that arguments and configuration name, with the probes they select, read once.
@@ -18,7 +23,7 @@ impl Project {
         if let Some(suites) = self.loaded_suites.get() {
             return Ok(suites);
         }
-        let suites = suite::load(&self.suite_sources()?, &self.config.vars)?;
+        let suites = self.read_suites(suite::load)?;
         let suites = self.selected(&suites)?;
         Ok(self.loaded_suites.get_or_init(|| suites))
     }
@@ -28,7 +33,18 @@ impl Project {
     /// # Errors
     /// No such suite, or a wrong one.
     pub fn every_suite(&self) -> Result<Vec<Suite>, ProjectError> {
-        Ok(suite::load(&self.suite_sources()?, &self.config.vars)?)
+        self.read_suites(suite::load)
+    }
+
+    /// The suites and probes that the configuration asks for, whatever the overrides say.
+    ///
+    /// # Errors
+    /// As [`Project::suites`].
+    pub(super) fn configured_suites(&self) -> Result<Vec<Suite>, ProjectError> {
+        let suites = self.read_suites(suite::load)?;
+        Ok(self
+            .configured_selection(Selection::default())
+            .apply(&suites)?)
     }
 
     /// As [`Project::suites`], with golden answers that are judged otherwise than they expect.
@@ -36,8 +52,79 @@ impl Project {
     /// # Errors
     /// As [`Project::suites`], but for golden answers.
     pub fn unjudged_suites(&self) -> Result<Vec<Suite>, ProjectError> {
-        let suites = suite::load_unjudged(&self.suite_sources()?, &self.config.vars)?;
+        let suites = self.read_suites(suite::load_unjudged)?;
         self.selected(&suites)
+    }
+
+    /// One line on the suites that tags, languages, or a shard leave out whole; `None` where none
+    /// is. Suites that cannot be read are told of elsewhere.
+    pub fn left_out(&self) -> Option<String> {
+        let all = self.read_suites(suite::load_unjudged).ok()?;
+        let selection = self.selection();
+        let names = selection.leaves_out(&all);
+        if names.is_empty() {
+            return self.nameless();
+        }
+        let mut shown: Vec<String> = names.iter().take(NAMED).map(|n| format!("`{n}`")).collect();
+        if names.len() > NAMED {
+            shown.push(format!("{} more", names.len() - NAMED));
+        }
+        let asked = Selection {
+            patterns: Vec::new(),
+            ..selection
+        };
+        Some(format!(
+            "not asked: {}, no probe of which has {}",
+            all_of(&shown),
+            asked.asked().join(" and ")
+        ))
+    }
+
+    /// The suites of the sources. Without a configuration there are no names to put in: built-in suites
+    /// that ask for one are left out, see [`Project::nameless`].
+    fn read_suites(&self, load: Load) -> Result<Vec<Suite>, ProjectError> {
+        let sources = self.suite_sources()?;
+        if self.is_nameless() {
+            let sources: Vec<SuiteSource> = sources
+                .into_iter()
+                .filter(|source| !asks_for_names(source))
+                .collect();
+            return Ok(load(&sources, &stand_in("Aurora"))?);
+        }
+        Ok(load(&sources, &self.config.vars)?)
+    }
+
+    /// Whether the built-in suites are asked because nothing is configured or named.
+    fn is_nameless(&self) -> bool {
+        !self.has_file
+            && self.overrides.suites.is_empty()
+            && self.config.vars.is_empty()
+            && self.config.gate.suites == QevalConfig::default().gate.suites
+            && !self.config.resolve(&self.config.gate.suites[0]).exists()
+    }
+
+    /// One line on the built-in suites that are left out because nothing gives them a name.
+    fn nameless(&self) -> Option<String> {
+        if !self.is_nameless() {
+            return None;
+        }
+        let sources = self.suite_sources().ok()?;
+        let names: Vec<String> = sources
+            .iter()
+            .filter(|source| asks_for_names(source))
+            .map(|source| {
+                format!(
+                    "`{}`",
+                    stem(source.name.rsplit('/').next().unwrap_or_default())
+                )
+            })
+            .collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "not asked: {}, which need names under [vars] in qeval.toml (`qeval init` writes one)",
+                all_of(&names)
+            )
+        })
     }
 
     fn suite_sources(&self) -> Result<Vec<SuiteSource>, ProjectError> {
@@ -88,8 +175,17 @@ impl Project {
     /// # Errors
     /// A selection that selects nothing.
     pub fn selected(&self, suites: &[Suite]) -> Result<Vec<Suite>, ProjectError> {
+        Ok(self.selection().apply(suites)?)
+    }
+
+    /// What is asked for and what is configured, together.
+    fn selection(&self) -> Selection {
+        self.configured_selection(self.asked_probes())
+    }
+
+    /// A selection with what the configuration adds to it.
+    fn configured_selection(&self, mut selection: Selection) -> Selection {
         let gate = &self.config.gate;
-        let mut selection = self.asked_probes();
         if selection.tags.is_empty() {
             selection.tags.extend(
                 [&gate.tags, &gate.languages]
@@ -99,7 +195,7 @@ impl Project {
             );
         }
         selection.prompts = selection.prompts.or(gate.prompts_per_probe);
-        Ok(selection.apply(suites)?)
+        selection
     }
 
     /// The probes that the overrides ask for, whatever is configured.
@@ -112,6 +208,28 @@ impl Project {
             shard: overrides.shard,
         }
     }
+}
+
+/// How suites are read of their sources.
+type Load = fn(&[SuiteSource], &BTreeMap<String, String>) -> Result<Vec<Suite>, SuiteErrors>;
+
+/// Values for the names that built-in suites put into golden answers, where nobody gave any.
+fn stand_in(name: &str) -> BTreeMap<String, String> {
+    let values = [
+        ("name", name.to_owned()),
+        ("author", format!("{name} Labs")),
+    ];
+    values.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// Whether what a suite asks, or how it judges, depends on a name: golden answers test the checks
+/// alone and are no part of its digest.
+fn asks_for_names(source: &SuiteSource) -> bool {
+    let digests = ["Aurora", "Borealis"].map(|name| {
+        let suites = suite::load_unjudged(std::slice::from_ref(source), &stand_in(name));
+        suites.ok().map(|suites| suites[0].digest.clone())
+    });
+    digests[0] != digests[1]
 }
 
 /// A suite's name without the ending of its file.

@@ -32,7 +32,8 @@ impl<'p> PreparedTraining<'p> {
     pub fn prepare(project: &'p Project) -> Result<Self, ProjectError> {
         let suites = project.suites()?;
         let rules = project.rules();
-        let preview = preview(suites, &rules).map_err(ProjectError::Gate)?;
+        let mut preview = preview(suites, &rules).map_err(ProjectError::Gate)?;
+        preview.notes.extend(project.left_out());
         let examples = &project.dataset()?.examples;
         let config = &project.config;
         let files = rehearsal_files(config)?;

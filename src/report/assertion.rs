@@ -8,30 +8,63 @@ use super::junit::TestResult;
 use super::probe::probe_changes;
 use super::style::Style;
 use crate::flow::{
-    Candidate, Comparison, Decision, Goal, ProbeComparison, ProbeState, SuiteState, SuiteVerdict,
-    Verdict,
+    Candidate, Comparison, Decision, Goal, Next, ProbeComparison, ProbeState, SuiteState,
+    SuiteVerdict, Verdict,
 };
 
 /// Name in front of the tests of verdicts: `verdict::code`, `verdict::pooled`.
 pub const VERDICT: &str = "verdict";
 
 /// What a probe's test says when it fails: the probe is lost, in a suite or a whole that is a
-/// proven regression. A loss within the margin of a passing verdict is no failure.
+/// proven regression, or that was not shown to keep its margin. A loss within the margin of a passing
+/// verdict is no failure, see [`probe_remark`].
 pub fn probe_failure(
     candidate: &Candidate,
     probe: &ProbeComparison,
+    next: &Next,
     style: Style,
 ) -> Option<String> {
-    if probe.state() != ProbeState::Lost {
+    let kept = candidate.verdict.decision == Decision::Pass;
+    if probe.state() != ProbeState::Lost || !is_kept(candidate, probe) {
         return None;
     }
-    let of = whole(candidate, probe)?;
+    let why = match whole(candidate, probe) {
+        Some(of) => format!("lost, in a proven regression of {of}"),
+        None if kept => return None,
+        None => "lost, and nothing shows that the whole has lost less than its margin".to_owned(),
+    };
     Some(format!(
-        "lost, in a proven regression of {of}\n{}next: qeval diff base {} --probe {}\n",
+        "{why}\n{}next: {}\n",
         probe_changes(probe, ("base", "candidate"), style),
-        candidate.subject.name,
-        probe.id
+        next.probe(&probe.id)
     ))
+}
+
+/// What the test of a probe says beside its passing: a loss that the verdict allows is still one.
+pub fn probe_remark(
+    candidate: &Candidate,
+    probe: &ProbeComparison,
+    next: &Next,
+    style: Style,
+) -> Option<String> {
+    let fails = probe_failure(candidate, probe, next, style).is_some();
+    (probe.state() == ProbeState::Lost && !fails).then(|| {
+        let why = match is_kept(candidate, probe) {
+            true => "lost, within the margin of a verdict that passes",
+            false => "lost; its suite is to be learned, and only its target counts",
+        };
+        format!(
+            "{why}\n{}next: {}\n",
+            probe_changes(probe, ("base", "candidate"), style),
+            next.probe(&probe.id)
+        )
+    })
+}
+
+/// Whether the probe's suite is to be kept.
+fn is_kept(candidate: &Candidate, probe: &ProbeComparison) -> bool {
+    let mut suites = candidate.verdict.suites.iter();
+    suites.any(|s| s.suite == probe.id.suite && s.goal == Goal::Keep)
 }
 
 /// The regression that a probe is part of.
@@ -46,11 +79,7 @@ fn whole(candidate: &Candidate, probe: &ProbeComparison) -> Option<String> {
         .map(|s| s.suite.as_str())
         .collect();
     let own = &probe.id.suite;
-    let keep = candidate
-        .verdict
-        .suites
-        .iter()
-        .any(|s| s.suite == *own && s.goal == Goal::Keep);
+    let keep = is_kept(candidate, probe);
     if guilty.contains(own.as_str()) {
         Some(format!("`{own}`"))
     } else if guilty.contains(SuiteVerdict::POOLED) && keep {
@@ -72,7 +101,11 @@ pub fn suite_failure(verdict: &Verdict, suite: &SuiteVerdict) -> Option<String> 
 }
 
 /// What the test of the whole says when it fails: anything but a pass.
-pub fn verdict_failure(comparison: &Comparison, candidate: &Candidate) -> Option<String> {
+pub fn verdict_failure(
+    comparison: &Comparison,
+    candidate: &Candidate,
+    next: &Next,
+) -> Option<String> {
     let verdict = &candidate.verdict;
     let passes = verdict.decision == Decision::Pass && verdict.learned_enough();
     if passes && verdict.could_not_measure.is_empty() {
@@ -92,8 +125,8 @@ pub fn verdict_failure(comparison: &Comparison, candidate: &Candidate) -> Option
         text.push_str(line);
         text.push('\n');
     }
-    text.push_str("next: qeval diff base ");
-    text.push_str(&candidate.subject.name);
+    text.push_str("next: ");
+    text.push_str(&next.diff());
     text.push('\n');
     Some(text)
 }
@@ -127,23 +160,27 @@ pub fn suite_numbers(suite: &SuiteVerdict) -> Vec<(String, String)> {
 }
 
 /// Every test of a candidate, as `qeval gate --junit` writes them.
-pub fn all_tests(comparison: &Comparison, candidate: &Candidate) -> Vec<TestResult> {
+pub fn all_tests(comparison: &Comparison, candidate: &Candidate, next: &Next) -> Vec<TestResult> {
     let plain = Style::plain(100);
     let result = |suite: &str, name: &str, failure, properties| TestResult {
         suite: suite.to_owned(),
         name: name.to_owned(),
         failure,
+        output: None,
         properties,
         took: Duration::ZERO,
     };
     let probes = candidate.probes.iter().map(|probe| {
-        let failure = probe_failure(candidate, probe, plain);
-        result(
-            &probe.id.suite,
-            &probe.id.probe,
-            failure,
-            probe_numbers(probe),
-        )
+        let failure = probe_failure(candidate, probe, next, plain);
+        TestResult {
+            output: probe_remark(candidate, probe, next, plain),
+            ..result(
+                &probe.id.suite,
+                &probe.id.probe,
+                failure,
+                probe_numbers(probe),
+            )
+        }
     });
     let suites = candidate.verdict.suites.iter().map(|suite| {
         result(
@@ -156,7 +193,7 @@ pub fn all_tests(comparison: &Comparison, candidate: &Candidate) -> Vec<TestResu
     let pooled = result(
         VERDICT,
         SuiteVerdict::POOLED,
-        verdict_failure(comparison, candidate),
+        verdict_failure(comparison, candidate, next),
         suite_numbers(&candidate.verdict.pooled),
     );
     probes.chain(suites).chain([pooled]).collect()
@@ -174,7 +211,8 @@ mod tests {
         let mut comparison = one_candidate(0, "");
         comparison.candidates[0].verdict = too_little();
         let failures = |comparison: &Comparison| -> Vec<(String, Option<String>)> {
-            let tests = all_tests(comparison, &comparison.candidates[0]).into_iter();
+            let next = Next::new("run-0002/ckpt-4", String::new(), String::new());
+            let tests = all_tests(comparison, &comparison.candidates[0], &next).into_iter();
             tests.map(|test| (test.name, test.failure)).collect()
         };
         let failed = failures(&comparison);
@@ -188,7 +226,7 @@ mod tests {
           `identity`: 0.35 is below the target of 0.80, the base 0.00
           all `keep` suites: a loss of 0.10 is excluded (100 probes, difference -0.01, at worst -0.047)
           repeats a training answer in 61 of 100 answers
-        next: qeval diff base careless
+        next: qeval diff base run-0002/ckpt-4
         ");
         comparison.candidates[0].verdict.learn_rule = LearnRule::Warn;
         assert!(

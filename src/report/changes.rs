@@ -56,8 +56,8 @@ impl<'a> ChangedAnswer<'a> {
 const SCORE_CHANGE: f64 = 0.01;
 
 /// What changed, the largest loss first; changes without a score stand after the losses, gains
-/// come last.
-pub fn changes(candidate: &Candidate) -> Vec<ChangedAnswer<'_>> {
+/// come last. With `unchanged`, what did not change stands between losses and gains.
+pub fn changes(candidate: &Candidate, unchanged: bool) -> Vec<ChangedAnswer<'_>> {
     let mut changes = Vec::new();
     for probe in &candidate.probes {
         for (prompt, case) in probe.cases.iter().enumerate() {
@@ -68,7 +68,7 @@ pub fn changes(candidate: &Candidate) -> Vec<ChangedAnswer<'_>> {
                     prompt,
                 };
                 let change = ChangedAnswer::of(id, sample, &case.prompt, draw);
-                if change.is_change() {
+                if unchanged || change.is_change() {
                     changes.push(change);
                 }
             }
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn losses_come_first_and_gains_last() {
         let comparison = two_candidates();
-        let changes = changes(&comparison.candidates[0]);
+        let changes = changes(&comparison.candidates[0], false);
         let order: Vec<String> = changes.iter().map(|c| c.case.to_string()).collect();
         assert_eq!(
             order,
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn an_equal_answer_is_no_change() {
         let comparison = two_candidates();
-        let changes = changes(&comparison.candidates[1]);
+        let changes = changes(&comparison.candidates[1], false);
         assert!(
             changes
                 .iter()

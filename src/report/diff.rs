@@ -19,14 +19,16 @@ const LONGEST_SHOWN: usize = 1200;
 /// unlike texts cannot be read.
 const ALIKE: f64 = 0.4;
 
-/// The candidate's changed answers, at most `most`, and how many more there are.
+/// The candidate's changed answers, at most `most`, and how many more there are; with `unchanged`
+/// those that did not change too.
 pub fn changed_answers(
     comparison: &Comparison,
     candidate: &Candidate,
     most: usize,
+    unchanged: bool,
     style: Style,
 ) -> String {
-    let changes = changes(candidate);
+    let changes = changes(candidate, unchanged);
     let names = (
         comparison.base.name.as_str(),
         candidate.subject.name.as_str(),
@@ -46,7 +48,10 @@ pub fn changed_answers(
     if rest > 0 {
         let more = format!(
             "{}, none with a larger loss\n",
-            plural(rest, "more changed answer")
+            match unchanged {
+                true => plural(rest, "more answer"),
+                false => plural(rest, "more changed answer"),
+            }
         );
         text.push_str(&style.paint(Tone::Dim, &more));
     }
@@ -120,7 +125,7 @@ pub(super) fn one_change(
 }
 
 /// An answer by itself. Silence is an answer too, and has to be seen.
-fn answer(text: &str) -> String {
+pub(super) fn answer(text: &str) -> String {
     if text.trim().is_empty() {
         "(silent)".into()
     } else {
@@ -263,7 +268,7 @@ mod tests {
     /// Candidate 1 is the careless one, 2 the careful one.
     fn shown(comparison: &Comparison, candidate: usize, most: usize, style: Style) -> String {
         let candidate = &comparison.candidates[candidate - 1];
-        changed_answers(comparison, candidate, most, style)
+        changed_answers(comparison, candidate, most, false, style)
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Report {
                 adapter_digest: candidate.subject.adapter.as_ref().map(|a| a.digest.clone()),
                 verdict: candidate.verdict.clone(),
                 causes: candidate.causes.clone(),
-                changes: changes(candidate)
+                changes: changes(candidate, false)
                     .into_iter()
                     .map(|change| ChangeReport {
                         case: change.case.to_string(),

@@ -15,6 +15,8 @@ pub struct TestResult {
     pub name: String,
     /// The failure's text; `None` when it passed.
     pub failure: Option<String>,
+    /// What it says beside passing or failing; `None` when there is nothing to say.
+    pub output: Option<String>,
     /// Numbers beside it, such as the scores of base and candidate.
     pub properties: Vec<(String, String)>,
     /// How long it took.
@@ -39,6 +41,9 @@ pub fn junit(name: &str, results: &[TestResult]) -> Result<String, quick_junit::
         let mut case = TestCase::new(&*harmless(&result.name), status);
         case.set_classname(format!("{name}.{}", harmless(&result.suite)));
         case.set_time(result.took);
+        if let Some(output) = &result.output {
+            case.set_system_out(output.as_str());
+        }
         for (key, value) in &result.properties {
             case.add_property((&*harmless(key), &*harmless(value)));
         }

@@ -1,7 +1,7 @@
 //! The verdict as a comment on a pull request: what a reviewer wants to know first, the rest folded.
 //!
-//! GitHub refuses a comment of more than 65,536 characters, so what is folded is left out from its
-//! end, and said to be, until the comment is below 65,000.
+//! GitHub refuses a comment of more than 65,536 characters, so suites that pass, and then what is
+//! folded, are left out, and said to be, until the comment is below 65,000.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::style::{difference, interval, one_line, score};
 use crate::flow::{
-    Candidate, CaseComparison, Comparison, Decision, Goal, ProbeComparison, SuiteState,
+    Candidate, CaseComparison, Comparison, Decision, Goal, Next, ProbeComparison, SuiteState,
     SuiteVerdict, Verdict,
 };
 use crate::text::{ellipsize, harmless, plural};
@@ -28,16 +28,22 @@ const REASONS: usize = 10;
 const SENTENCE: usize = 400;
 /// Characters of an interval bar.
 const BAR: usize = 21;
+/// Characters that the rows of suites may take: the rest is for what was lost.
+const ROWS: usize = 40_000;
+/// Longest name of a suite.
+const NAME: usize = 100;
 
 /// The comment. `changed` names each probe whose answer is not the accepted one, with the reason;
-/// `None` where none was accepted yet.
+/// `None` where none was accepted yet. `next` shows the same comparison on one's own machine.
 pub fn markdown(
     comparison: &Comparison,
     candidate: &Candidate,
     changed: Option<&[(String, String)]>,
+    next: &Next,
 ) -> String {
     let mut text = head(comparison, candidate);
     text.push_str(&suites(comparison, candidate));
+    text.push_str(&legend(next));
     let mut folded: Vec<String> = worst(candidate).into_iter().map(folded_probe).collect();
     if !folded.is_empty() {
         folded.insert(0, "\n**Largest losses**\n".to_owned());
@@ -102,43 +108,81 @@ fn suites(comparison: &Comparison, candidate: &Candidate) -> String {
         "| suite | goal | probes | base | candidate | difference | −{scale:.1} … 0 … +{scale:.1} | noise | verdict |\n\
          |---|---|--:|--:|--:|--:|:-:|--:|---|\n"
     );
-    for row in rows {
-        let name = match row.suite.as_str() {
-            SuiteVerdict::POOLED => "**all keep**".to_owned(),
-            name => plain(name),
-        };
-        let goal = match (row.goal, row.margin, row.target) {
-            (Goal::Keep, Some(margin), _) => format!("keep −{margin:.2}"),
-            (Goal::Learn, _, Some(target)) => format!("learn {target:.2}"),
-            (Goal::Keep, ..) => "keep".into(),
-            (Goal::Learn, ..) => "learn".into(),
-        };
-        let noise = comparison
-            .noise_of(verdict, row)
-            .map_or_else(|| "–".into(), score);
-        let sign = match row.state {
-            SuiteState::Pass | SuiteState::Reached => "✅",
-            SuiteState::Regression => "❌",
-            _ => "⚠️",
-        };
-        let cells = match &row.estimate {
-            None => "– | – | – | – | –".to_owned(),
-            Some(e) => format!(
-                "{} | {} | {} | {} | `{}`",
-                e.probes,
-                score(e.base_mean),
-                score(e.candidate_mean),
-                interval(e),
-                bar(e.lower, e.difference, e.upper, row.margin, scale)
-            ),
-        };
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| line(comparison, verdict, row, scale))
+        .collect();
+    // What passes goes first where there is no room, the last suites before the first ones.
+    let passes = |row: &SuiteVerdict| matches!(row.state, SuiteState::Pass | SuiteState::Reached);
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&i| (passes(rows[i]) && !rows[i].is_pooled(), i));
+    let mut shown = vec![false; rows.len()];
+    let mut room = ROWS;
+    for i in order {
+        let length = lines[i].chars().count();
+        shown[i] = length <= room;
+        room -= length.min(room);
+    }
+    let of = |i: &usize| shown[*i];
+    (0..rows.len())
+        .filter(of)
+        .for_each(|i| text.push_str(&lines[i]));
+    let left: Vec<usize> = (0..rows.len()).filter(|i| !shown[*i]).collect();
+    if !left.is_empty() {
+        let passing = left.iter().filter(|&&i| passes(rows[i])).count();
         let _ = writeln!(
             text,
-            "| {name} | {goal} | {cells} | {noise} | {sign} {} |",
-            row.state
+            "\n{} left out, of which {passing} pass: the comment would be too long.",
+            plural(left.len(), "suite")
         );
     }
     text
+}
+
+/// What the bars mean, and how to see the comparison again.
+fn legend(next: &Next) -> String {
+    format!(
+        "\n<sub>`├─●─┤` the difference and its ends, each at 95 %; `┊` no difference; `!` the margin. \
+         Again, with the answers: <code>{}</code></sub>\n",
+        escape(&next.diff())
+    )
+}
+
+/// The row of a suite.
+fn line(comparison: &Comparison, verdict: &Verdict, row: &SuiteVerdict, scale: f64) -> String {
+    let name = match row.suite.as_str() {
+        SuiteVerdict::POOLED => "**all keep**".to_owned(),
+        name => plain(&ellipsize(name, NAME)),
+    };
+    let goal = match (row.goal, row.margin, row.target) {
+        (Goal::Keep, Some(margin), _) => format!("keep −{margin:.2}"),
+        (Goal::Learn, _, Some(target)) => format!("learn {target:.2}"),
+        (Goal::Keep, ..) => "keep".into(),
+        (Goal::Learn, ..) => "learn".into(),
+    };
+    let noise = comparison
+        .noise_of(verdict, row)
+        .map_or_else(|| "–".into(), score);
+    let sign = match row.state {
+        SuiteState::Pass | SuiteState::Reached => "✅",
+        SuiteState::Regression => "❌",
+        _ => "⚠️",
+    };
+    let cells = match &row.estimate {
+        None => "– | – | – | – | –".to_owned(),
+        Some(e) => format!(
+            "{} | {} | {} | {} | `{}`",
+            e.probes,
+            score(e.base_mean),
+            score(e.candidate_mean),
+            interval(e),
+            bar(e.lower, e.difference, e.upper, row.margin, scale)
+        ),
+    };
+    format!(
+        "| {name} | {goal} | {cells} | {noise} | {sign} {} |\n",
+        row.state
+    )
 }
 
 /// Half width of the bars: the largest end or margin, in tenths.
@@ -359,7 +403,8 @@ mod tests {
     use crate::report::testing::{one_candidate, too_little};
 
     fn shown(comparison: &Comparison, changed: Option<&[(String, String)]>) -> String {
-        markdown(comparison, &comparison.candidates[0], changed)
+        let next = Next::new("run-0002/ckpt-4", String::new(), String::new());
+        markdown(comparison, &comparison.candidates[0], changed, &next)
     }
 
     #[test]
@@ -399,6 +444,8 @@ mod tests {
         | identity | learn 0.80 | 8 | 0.00 | 1.00 | +1.00 [+0.20, +0.99] | `··········┊·├───────●` | – | ✅ reached |
         | code | keep −0.15 | 100 | 0.81 | 0.15 | -0.66 [-0.75, -0.55] | `···●─┤···!┊··········` | – | ❌ regression |
         | **all keep** | keep −0.10 | 100 | 0.81 | 0.15 | -0.66 [-0.75, -0.55] | `···●─┤···!┊··········` | – | ❌ regression |
+
+        <sub>`├─●─┤` the difference and its ends, each at 95 %; `┊` no difference; `!` the margin. Again, with the answers: <code>qeval diff base run-0002/ckpt-4</code></sub>
 
         **Largest losses**
 
@@ -483,6 +530,30 @@ mod tests {
             "{}",
             text.chars().count()
         );
+    }
+
+    #[test]
+    fn a_table_of_seven_hundred_suites_leaves_out_those_that_pass() {
+        let mut comparison = one_candidate(0, "");
+        let verdict = &mut comparison.candidates[0].verdict;
+        let one = verdict.suites[1].clone();
+        let named = |i: usize, state: SuiteState| SuiteVerdict {
+            suite: format!("suite-{i:03}-{}", "x".repeat(60)),
+            state,
+            ..one.clone()
+        };
+        verdict.suites = (0..699).map(|i| named(i, SuiteState::Pass)).collect();
+        verdict.suites.push(named(699, SuiteState::Regression));
+        let text = shown(&comparison, None);
+        assert!(text.chars().count() < MOST_CHARACTERS);
+        assert!(text.contains("suite-699"), "what is wrong is shown");
+        assert!(text.contains("suite-000") && text.contains("**all keep**"));
+        let told = text.lines().find(|line| line.contains("left out")).unwrap();
+        let shown = text.matches("| suite-").count();
+        let left = 700 - shown;
+        let of =
+            format!("{left} suites left out, of which {left} pass: the comment would be too long.");
+        assert_eq!(told, of);
     }
 
     #[test]

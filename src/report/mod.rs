@@ -19,9 +19,11 @@ mod markdown;
 mod print;
 mod probe;
 mod progress;
+mod said;
 mod scales;
 mod side_by_side;
 mod style;
+mod suite_list;
 mod terminal;
 #[cfg(test)]
 mod testing;
@@ -29,7 +31,8 @@ mod wrap;
 
 pub use answers::{AnswerEnd, LiveAnswers};
 pub use assertion::{
-    VERDICT, all_tests, probe_failure, probe_numbers, suite_failure, suite_numbers, verdict_failure,
+    VERDICT, all_tests, probe_failure, probe_numbers, probe_remark, suite_failure, suite_numbers,
+    verdict_failure,
 };
 pub use audit::audit_text;
 pub use changes::{ChangedAnswer, changes};
@@ -44,7 +47,9 @@ pub use markdown::{MOST_CHARACTERS, markdown};
 pub use print::print;
 pub use probe::probe_changes;
 pub use progress::Progress;
+pub use said::{failed_of, said_by};
 pub use scales::{ScaleLookReport, ScaleReport, ScaleRow, scale_table};
 pub use side_by_side::{AnswerCell, AnswerRow, side_by_side};
 pub use style::{Style, Tone};
+pub use suite_list::suite_list;
 pub use terminal::{preview_lines, suite_table, summary_lines, verdict_block};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::flow::{Phase, RunEvent};
-use crate::text::harmless;
+use crate::text::{display_width, ellipsize, harmless};
 
 /// How often the clock of a bar moves on while nothing finishes.
 const TICK: Duration = Duration::from_millis(500);
@@ -24,6 +24,8 @@ pub struct Progress {
     bars: MultiProgress,
     running: Mutex<Vec<Running>>,
     notices: bool,
+    /// Columns of the terminal, asked at every step: windows are made wider and narrower.
+    columns: fn() -> usize,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,7 @@ struct Running {
     here: u64,
     tokens: u64,
     note: String,
+    columns: fn() -> usize,
 }
 
 impl Progress {
@@ -44,15 +47,17 @@ impl Progress {
             true => ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ),
             false => ProgressDrawTarget::hidden(),
         };
-        Self::on(target, !quiet)
+        let columns = || usize::from(console::Term::stderr().size().1);
+        Self::on(target, !quiet, columns)
     }
 
-    fn on(target: ProgressDrawTarget, notices: bool) -> Self {
+    fn on(target: ProgressDrawTarget, notices: bool, columns: fn() -> usize) -> Self {
         let bars = MultiProgress::with_draw_target(target);
         Progress {
             bars,
             running: Mutex::default(),
             notices,
+            columns,
         }
     }
 
@@ -112,9 +117,11 @@ impl Progress {
 
     fn begin(&self, phase: Phase, total: u64, done: u64, label: &str) {
         self.clear(|one| one.phase == phase);
+        // A list of subjects may be longer than the line.
+        let label = ellipsize(&harmless(label), (self.columns)() / 3);
         let bar = ProgressBar::new(total)
             .with_style(style(phase))
-            .with_prefix(harmless(label).into_owned());
+            .with_prefix(label);
         let bar = self.bars.add(bar.with_position(done));
         bar.tick();
         if !self.bars.is_hidden() {
@@ -128,6 +135,7 @@ impl Progress {
             here: 0,
             tokens: 0,
             note,
+            columns: self.columns,
         });
     }
 
@@ -158,16 +166,60 @@ impl Running {
         let total = self.bar.length().unwrap_or(0);
         let left = total.saturating_sub(self.bar.position() + more);
         let elapsed = self.began.elapsed();
-        self.bar.set_message(message(
+        let parts = message(
             self.phase,
             self.here,
             left,
             self.tokens,
             elapsed,
             &self.note,
-        ));
+        );
+        let room = (self.columns)().saturating_sub(self.around());
+        self.bar.set_message(fitting(parts, room));
         self.bar.inc(more);
     }
+
+    /// Columns of a line that are not the message's: names, counts, and the least width of a bar.
+    fn around(&self) -> usize {
+        let total = self.bar.length().unwrap_or(0);
+        let counts = match self.phase {
+            Phase::Loading | Phase::Downloading => 2 * "999.99 MiB/".len(),
+            Phase::Training => "step /".len() + 2 * total.to_string().len(),
+            Phase::Answering | Phase::Judging => "/".len() + 2 * total.to_string().len(),
+        };
+        let label: usize = self.bar.prefix().chars().map(display_width).sum();
+        let name = template(self.phase).split(' ').next().unwrap_or_default();
+        name.len() + " ".len() + label + " [] ".len() + LEAST_BAR + counts + " ".len()
+    }
+}
+
+/// Least columns of a bar itself.
+const LEAST_BAR: usize = 10;
+
+/// As many parts of a message as there is room for, the least needed left out first: a line that is
+/// longer than the terminal wraps, and what wrapped stays behind.
+fn fitting(mut parts: Vec<(Need, String)>, room: usize) -> String {
+    let width = |parts: &[(Need, String)]| -> usize {
+        let text: usize = parts.iter().map(|(_, part)| part.chars().count()).sum();
+        text + 3 * parts.len().saturating_sub(1)
+    };
+    while width(&parts) > room {
+        let Some(least) = (0..parts.len()).max_by_key(|&i| parts[i].0) else {
+            break;
+        };
+        parts.remove(least);
+    }
+    let texts: Vec<String> = parts.into_iter().map(|(_, part)| part).collect();
+    texts.join(" · ")
+}
+
+/// How much a part of a message is needed, the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Left,
+    Note,
+    Rate,
+    Tokens,
 }
 
 /// What stands behind a bar: rates, time left, and the phase's own note. `here` is what this
@@ -180,28 +232,28 @@ fn message(
     tokens: u64,
     elapsed: Duration,
     note: &str,
-) -> String {
+) -> Vec<(Need, String)> {
     let mut parts = Vec::new();
     let seconds = elapsed.as_secs_f64();
     // A rate over less time than this is noise.
     if here > 0 && seconds >= 0.1 {
         let rate = here as f64 / seconds;
-        parts.push(match phase {
+        let shown = match phase {
             Phase::Loading | Phase::Downloading => format!("{}/s", HumanBytes(rate as u64)),
             Phase::Training | Phase::Answering | Phase::Judging => format!("{rate:.1}/s"),
-        });
+        };
+        parts.push((Need::Rate, shown));
         if tokens > 0 {
-            parts.push(format!("{:.0} tok/s", tokens as f64 / seconds));
+            let tokens = format!("{:.0} tok/s", tokens as f64 / seconds);
+            parts.push((Need::Tokens, tokens));
         }
-        parts.push(format!(
-            "{} left",
-            clock((left as f64 / rate).ceil() as u64)
-        ));
+        let left = clock((left as f64 / rate).ceil() as u64);
+        parts.push((Need::Left, format!("{left} left")));
     }
     if !note.is_empty() {
-        parts.push(note.to_owned());
+        parts.push((Need::Note, note.to_owned()));
     }
-    parts.join(" · ")
+    parts
 }
 
 /// `25s`, `3m05s`, `1h02m`.
@@ -304,7 +356,7 @@ mod tests {
     fn on_screen() -> (Screen, Progress) {
         let screen = Screen::default();
         let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
-        (screen, Progress::on(target, true))
+        (screen, Progress::on(target, true, || 100))
     }
 
     #[test]
@@ -386,14 +438,15 @@ mod tests {
     fn message_has_rates_time_left_and_note() {
         let after = Duration::from_secs;
         let answering = |here, left, tokens, seconds| {
-            message(
+            let parts = message(
                 Phase::Answering,
                 here,
                 left,
                 tokens,
                 after(seconds),
                 "ckpt-4",
-            )
+            );
+            fitting(parts, 80)
         };
         assert_eq!(
             answering(10, 50, 600, 4),
@@ -404,6 +457,45 @@ mod tests {
         assert_eq!(answering(0, 50, 0, 4), "ckpt-4");
         assert_eq!(answering(10, 50, 600, 0), "ckpt-4");
         let loading = message(Phase::Loading, 1 << 21, 1 << 20, 0, after(1), "");
-        assert_eq!(loading, "2.00 MiB/s · 1s left");
+        assert_eq!(fitting(loading, 80), "2.00 MiB/s · 1s left");
+    }
+
+    /// A line that wraps leaves what is beyond the width behind at every step.
+    #[test]
+    fn a_narrow_terminal_gets_what_fits_on_one_line() {
+        let parts = || {
+            let note = "validation loss 0.123";
+            message(Phase::Training, 10, 50, 600, Duration::from_secs(4), note)
+        };
+        let shown: Vec<String> = [60, 46, 40, 30, 10, 0]
+            .map(|room| fitting(parts(), room))
+            .into();
+        assert_eq!(
+            shown,
+            [
+                "2.5/s · 150 tok/s · 20s left · validation loss 0.123",
+                "2.5/s · 20s left · validation loss 0.123",
+                "2.5/s · 20s left · validation loss 0.123",
+                "20s left",
+                "20s left",
+                ""
+            ]
+        );
+        let screen = Screen::default();
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let progress = Progress::on(target, true, || 80);
+        let label = "base, ckpt-12, ckpt-12@0.5, ckpt-24, ckpt-24@0.5, ckpt-36";
+        progress.hear(&begin(Phase::Answering, 12_345, 0, label));
+        std::thread::sleep(Duration::from_millis(120));
+        progress.hear(&RunEvent::Progress {
+            phase: Phase::Answering,
+            more: 1,
+            tokens: 100_000,
+            note: Some("a note that would not fit on the line beside it".into()),
+        });
+        progress.running()[0].bar.tick();
+        let text = screen.text();
+        assert!(!text.contains("would not fit"), "{text}");
+        assert!(text.contains("left"), "{text}");
     }
 }

@@ -217,7 +217,9 @@ pub fn verdict_block(
     let notes: Vec<String> = verdict.notes.iter().cloned().chain(softened).collect();
     list("note", Tone::Dim, &notes);
     if !next_command.is_empty() {
-        list("next", Tone::Strong, &[next_command.to_string()]);
+        // On one line however long: a command that is broken into two cannot be copied.
+        let next = style.paint(Tone::Strong, next_command);
+        block.push_str(&format!("  {:<9}{next}\n", "next"));
     }
     block
 }

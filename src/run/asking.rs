@@ -164,6 +164,7 @@ impl Asking<'_> {
         if self.interrupt.is_set() {
             return Err(RunError::Interrupted);
         }
+        let _looks = self.interrupt.glances();
         let context = self.session.decoder.config().max_position_embeddings;
         let longest = requests.iter().map(Engine::positions).max().unwrap_or(0);
         if longest > context {

@@ -297,6 +297,19 @@ impl Gate<'_, '_> {
     }
 }
 
+/// What stands beside the bar: the first of these that a line has. A step of rehearsal alone has no
+/// loss.
+fn note_of(line: &TrainLine) -> Option<String> {
+    let numbers = [
+        ("loss", line.loss),
+        ("validation loss", line.eval_loss),
+        ("rehearsal loss", line.rehearsal_loss),
+        ("rehearsal drift", line.rehearsal_kl),
+    ];
+    let mut known = numbers.into_iter();
+    known.find_map(|(name, number)| Some(format!("{name} {:.3}", number?)))
+}
+
 /// What is said of a checkpoint when it was judged: its verdict as trained in full, at other scales
 /// in a word.
 fn told(trained: &Candidate, others: &[Candidate]) -> String {
@@ -328,17 +341,11 @@ impl CheckpointHook for Gate<'_, '_> {
     }
 
     fn at_line(&mut self, line: &TrainLine, _seconds: f64) -> ControlFlow<String> {
-        let loss = line.loss.or(line.eval_loss).unwrap_or_default();
-        let kind = if line.loss.is_some() {
-            "loss"
-        } else {
-            "validation loss"
-        };
         (self.on_event)(RunEvent::Progress {
             phase: Phase::Training,
-            more: u64::from(line.loss.is_some()),
+            more: u64::from(line.is_step()),
             tokens: line.tokens.unwrap_or(0),
-            note: Some(format!("{kind} {loss:.3}")),
+            note: note_of(line),
         });
         let logged =
             line.eval_loss.is_some() || line.step.is_multiple_of(self.logging_steps.max(1));
@@ -643,6 +650,7 @@ mod tests {
             // A validation is logged whenever it is made.
             let validated = TrainLine {
                 loss: None,
+                tokens: None,
                 eval_loss: Some(2.0),
                 ..line(4)
             };
@@ -652,6 +660,21 @@ mod tests {
         let logged: Vec<TrainEntry> = TrainLog::read(&path).unwrap();
         let steps: Vec<usize> = logged.iter().map(TrainEntry::step).collect();
         assert_eq!((steps, ground.heard.moved()), (vec![3, 4], 4));
+    }
+
+    #[test]
+    fn a_step_of_rehearsal_alone_moves_the_bar_and_has_no_loss() {
+        let ground = Ground::new();
+        let rehearsed = TrainLine {
+            loss: None,
+            rehearsal_kl: Some(0.25),
+            ..line(1)
+        };
+        assert_eq!(note_of(&rehearsed).unwrap(), "rehearsal drift 0.250");
+        ground.with(Vec::new(), |gate| {
+            assert!(gate.at_line(&rehearsed, 0.1).is_continue());
+        });
+        assert_eq!(ground.heard.moved(), 1);
     }
 
     #[test]

@@ -107,6 +107,10 @@ impl<'a> Judge<'a> {
             return Ok(judge);
         }
         judge.calibrate(&goldens, on_event)?;
+        // Silence says nothing of a judge: it is not remembered as one that is wrong.
+        if judge.server.as_ref().is_some_and(JudgeServer::has_missed) {
+            return Ok(judge);
+        }
         // Without a cache the next run asks again: no reason to fail.
         let _ = std::fs::create_dir_all(cache);
         if let Ok(bytes) = serde_json::to_vec_pretty(&judge.calibration) {
@@ -122,6 +126,9 @@ impl<'a> Judge<'a> {
     ) -> Result<(), RunError> {
         let asks: Vec<RubricQuestion> = goldens.iter().map(|g| g.ask.clone()).collect();
         let judgements = self.ask(&asks, on_event)?;
+        if self.server.as_ref().is_some_and(JudgeServer::is_given_up) {
+            return Ok(());
+        }
         let calibration = &mut self.calibration;
         for (golden, judgement) in goldens.iter().zip(&judgements) {
             let judgements: Judgements = judgement

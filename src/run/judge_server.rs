@@ -1,10 +1,14 @@
 //! A judge behind an OpenAI-compatible server (vLLM, llama.cpp, a hosted model): one chat
 //! completion of one token a question, read by its log-probabilities.
+//!
+//! A server may accept and never answer. Requests are therefore made by threads that nobody has to
+//! wait for: an interrupt is obeyed at once, and after a few requests in a row without a reply the
+//! server is given up for the rest of the run.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -19,8 +23,14 @@ use super::rubric::{RubricQuestion, SYSTEM};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
-/// Time for one request.
+/// Time for one request: a server may first have to load its model.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Time without any reply after which the user is told what is waited for.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Requests in a row without a reply after which the server is given up.
+const GIVE_UP: u32 = 4;
+/// How often the wish to stop is looked for.
+const GLANCE: Duration = Duration::from_millis(50);
 /// Tries of one request; a busy server is asked again after a pause that doubles.
 const TRIES: u32 = 4;
 /// The first pause.
@@ -31,11 +41,39 @@ const ALTERNATIVES: usize = 20;
 /// A server and one of its models.
 #[derive(Debug)]
 pub struct JudgeServer {
-    url: String,
     /// The model's name on the server.
     pub model: String,
+    connection: Arc<Connection>,
+}
+
+/// What requests are made through.
+#[derive(Debug)]
+struct Connection {
+    url: String,
+    model: String,
     key: Option<String>,
     agent: ureq::Agent,
+    timeout: Duration,
+    /// Requests without a reply since the last one that got one.
+    failed: AtomicU32,
+    /// Whether any request got none.
+    missed: AtomicBool,
+    /// The first problem of those that led to giving up.
+    given_up: Mutex<Option<String>>,
+}
+
+/// Questions that are shared out among threads.
+struct Round {
+    asks: Vec<RubricQuestion>,
+    next: AtomicUsize,
+    /// Nobody waits any more.
+    over: AtomicBool,
+}
+
+/// What came of one question.
+struct Judged {
+    place: usize,
+    judgement: Result<Option<Judgement>, String>,
 }
 
 #[derive(Deserialize)]
@@ -88,23 +126,50 @@ impl JudgeServer {
                 judge: address.to_owned(),
             });
         };
+        Ok(Self::with_timeout(
+            url,
+            model,
+            std::env::var(key_variable).ok(),
+            TIMEOUT,
+        ))
+    }
+
+    fn with_timeout(url: &str, model: &str, key: Option<String>, timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .build();
-        Ok(JudgeServer {
-            url: format!("{}/chat/completions", url.trim_end_matches('/')),
+        JudgeServer {
             model: model.to_owned(),
-            key: std::env::var(key_variable).ok().filter(|k| !k.is_empty()),
-            agent: config.into(),
-        })
+            connection: Arc::new(Connection {
+                url: format!("{}/chat/completions", url.trim_end_matches('/')),
+                model: model.to_owned(),
+                key: key.filter(|k| !k.is_empty()),
+                agent: config.into(),
+                timeout,
+                failed: AtomicU32::new(0),
+                missed: AtomicBool::new(false),
+                given_up: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether the server was given up: it is asked nothing more.
+    pub fn is_given_up(&self) -> bool {
+        self.connection.given_up().is_some()
+    }
+
+    /// Whether any question got no reply, so that what was not said tells nothing of a judgement.
+    pub fn has_missed(&self) -> bool {
+        self.connection.missed.load(Ordering::Relaxed)
     }
 
     /// What the server says of each answer; `None` where it did not reply, or neither with yes
-    /// nor with no. The first problem becomes a notice.
+    /// nor with no. The first problem becomes a notice. A server that is given up is asked nothing
+    /// more.
     ///
     /// # Errors
-    /// An interrupt: no further question is asked, and those under way are waited for.
+    /// An interrupt: no further question is asked, and those under way are not waited for.
     pub fn ask(
         &self,
         asks: &[RubricQuestion],
@@ -112,6 +177,13 @@ impl JudgeServer {
         interrupt: &Interrupt,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Option<Judgement>>, RunError> {
+        let mut said = vec![None; asks.len()];
+        let url = &self.connection.url;
+        // Said when it was given up.
+        if self.is_given_up() {
+            return Ok(said);
+        }
+        let _looks = interrupt.glances();
         let phase = bar.phase;
         on_event(RunEvent::Begin {
             phase,
@@ -119,58 +191,102 @@ impl JudgeServer {
             done: bar.done,
             label: bar.label,
         });
-        let next = AtomicUsize::new(0);
-        let said = Mutex::new(vec![None; asks.len()]);
-        let problem = Mutex::new(None);
-        let (done, finished) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(asks.len()) {
-                let (next, said, problem, done) = (&next, &said, &problem, done.clone());
-                scope.spawn(move || {
-                    loop {
-                        let place = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(ask) = asks.get(place).filter(|_| !interrupt.is_set()) else {
-                            return;
-                        };
-                        let judged = self.judge(ask);
-                        match judged {
-                            Ok(judgement) => {
-                                said.lock().unwrap_or_else(PoisonError::into_inner)[place] =
-                                    judgement;
-                            }
-                            Err(what) => {
-                                problem
-                                    .lock()
-                                    .unwrap_or_else(PoisonError::into_inner)
-                                    .get_or_insert(what);
-                            }
-                        }
-                        // The receiver outlives the threads.
-                        let _ = done.send(());
-                    }
-                });
-            }
-            drop(done);
-            for () in finished {
-                on_event(RunEvent::Progress {
-                    phase,
-                    more: 1,
-                    tokens: 0,
-                    note: None,
-                });
-            }
+        let round = Arc::new(Round {
+            asks: asks.to_vec(),
+            next: AtomicUsize::new(0),
+            over: interrupt.is_set().into(),
         });
-        if let Some(what) = problem.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let (tell, told) = channel();
+        for _ in 0..AT_ONCE.min(asks.len()) {
+            let (connection, round, tell) = (self.connection.clone(), round.clone(), tell.clone());
+            std::thread::spawn(move || connection.work(&round, &tell));
+        }
+        drop(tell);
+        let (mut judged, mut problem) = (0, None);
+        let mut silent_since = Some(Instant::now());
+        loop {
+            if interrupt.is_set() {
+                round.over.store(true, Ordering::Relaxed);
+                on_event(RunEvent::End { phase });
+                return Err(RunError::Interrupted);
+            }
+            match told.recv_timeout(GLANCE) {
+                Ok(Judged { place, judgement }) => {
+                    silent_since = None;
+                    match judgement {
+                        Ok(judgement) => {
+                            said[place] = judgement;
+                            judged += 1;
+                        }
+                        Err(what) => _ = problem.get_or_insert(what),
+                    }
+                    on_event(RunEvent::Progress {
+                        phase,
+                        more: 1,
+                        tokens: 0,
+                        note: None,
+                    });
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    if silent_since.is_some_and(|since| since.elapsed() >= SILENCE) {
+                        silent_since = None;
+                        on_event(RunEvent::Notice(format!(
+                            "{url} accepts questions and has not replied for {} s; it is given up \
+                             after {} s",
+                            SILENCE.as_secs(),
+                            self.connection.timeout.as_secs()
+                        )));
+                    }
+                }
+            }
+        }
+        if let Some(what) = self.connection.given_up() {
             on_event(RunEvent::Notice(format!(
-                "{} did not judge every answer, and those stay unscored: {what}",
-                self.url
+                "{url} was given up after {GIVE_UP} requests in a row without a reply ({what}): \
+                 {judged} of {} answers were judged, the others stay unscored; when it replies \
+                 again, the same command judges them",
+                asks.len()
+            )));
+        } else if let Some(what) = problem {
+            on_event(RunEvent::Notice(format!(
+                "{url} did not judge every answer, and those stay unscored: {what}"
             )));
         }
         on_event(RunEvent::End { phase });
-        match interrupt.is_set() {
-            true => Err(RunError::Interrupted),
-            false => Ok(said.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        Ok(said)
+    }
+}
+
+impl Connection {
+    /// Asks what is left of a round, until nothing is, nobody waits, or the server is given up.
+    fn work(&self, round: &Round, tell: &Sender<Judged>) {
+        while !round.over.load(Ordering::Relaxed) && self.given_up().is_none() {
+            let place = round.next.fetch_add(1, Ordering::Relaxed);
+            let Some(ask) = round.asks.get(place) else {
+                return;
+            };
+            let judgement = self.judge(ask);
+            if tell.send(Judged { place, judgement }).is_err() {
+                return;
+            }
         }
+    }
+
+    fn given_up(&self) -> Option<String> {
+        let given_up = self.given_up.lock();
+        given_up.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a request without a reply.
+    fn failed(&self, what: String) -> String {
+        self.missed.store(true, Ordering::Relaxed);
+        if self.failed.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP {
+            let given_up = self.given_up.lock();
+            let mut given_up = given_up.unwrap_or_else(PoisonError::into_inner);
+            given_up.get_or_insert_with(|| what.clone());
+        }
+        what
     }
 
     fn judge(&self, ask: &RubricQuestion) -> Result<Option<Judgement>, String> {
@@ -203,33 +319,45 @@ impl JudgeServer {
             if let Some(key) = &self.key {
                 request = request.header("Authorization", format!("Bearer {key}"));
             }
-            let problem = match request.send_json(&body) {
+            let (problem, again) = match request.send_json(&body) {
                 Ok(mut response) if response.status().is_success() => {
-                    let reply: Reply = response
-                        .body_mut()
-                        .read_json()
-                        .map_err(|e| format!("a reply that is no chat completion: {e}"))?;
-                    return Ok(reply.choices.first().and_then(share_of_yes));
+                    match response.body_mut().read_json::<Reply>() {
+                        Ok(reply) => {
+                            self.failed.store(0, Ordering::Relaxed);
+                            return Ok(reply.choices.first().and_then(share_of_yes));
+                        }
+                        Err(error) => {
+                            let timed_out = matches!(error, ureq::Error::Timeout(_));
+                            let what = match timed_out {
+                                true => self.no_reply(),
+                                false => format!("a reply that is no chat completion: {error}"),
+                            };
+                            (what, false)
+                        }
+                    }
                 }
                 Ok(mut response) => {
                     let status = response.status();
                     let text = response.body_mut().read_to_string().unwrap_or_default();
                     let said = crate::text::ellipsize(text.trim(), 200);
-                    let problem = format!("{status} {said}");
-                    if !(status.is_server_error() || status.as_u16() == 429) {
-                        return Err(problem);
-                    }
-                    problem
+                    let again = status.is_server_error() || status.as_u16() == 429;
+                    (format!("{status} {said}"), again)
                 }
-                Err(error) => error.to_string(),
+                // What was waited for so long is not waited for once more.
+                Err(ureq::Error::Timeout(_)) => (self.no_reply(), false),
+                Err(error) => (error.to_string(), true),
             };
-            if last == 0 {
-                return Err(problem);
+            if last == 0 || !again || self.given_up().is_some() {
+                return Err(self.failed(problem));
             }
             std::thread::sleep(pause);
             pause *= 2;
         }
         Ok(None)
+    }
+
+    fn no_reply(&self) -> String {
+        format!("no reply within {} s", self.timeout.as_secs_f32())
     }
 }
 
@@ -304,7 +432,10 @@ mod tests {
             assert!(JudgeServer::new(wrong, "NONE").is_err(), "{wrong}");
         }
         let server = JudgeServer::new("http://host:8000/v1/#m", "NONE").unwrap();
-        assert_eq!(server.url, "http://host:8000/v1/chat/completions");
+        assert_eq!(
+            server.connection.url,
+            "http://host:8000/v1/chat/completions"
+        );
     }
 
     /// Serves what `reply` says to each request body, one connection after another.
@@ -357,6 +488,67 @@ mod tests {
     ) -> Result<Vec<Option<Judgement>>, RunError> {
         let bar = Bar::new(Phase::Judging, "judge", 2);
         server.ask(&[ask("4"), ask("5")], bar, interrupt, on_event)
+    }
+
+    /// A server that accepts connections and says nothing, and how many it has accepted.
+    fn silent() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = accepted.clone();
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                count.fetch_add(1, Ordering::Relaxed);
+                open.push(stream.unwrap());
+            }
+        });
+        (url, accepted)
+    }
+
+    #[test]
+    fn a_server_that_accepts_and_never_answers_is_given_up() {
+        let (url, accepted) = silent();
+        let timeout = Duration::from_millis(200);
+        let server = JudgeServer::with_timeout(&url, "m", None, timeout);
+        let mut notices = Vec::new();
+        let mut hear = |event| {
+            if let RunEvent::Notice(text) = event {
+                notices.push(text);
+            }
+        };
+        let started = Instant::now();
+        for _ in 0..2 {
+            let asks = vec![ask("4"); 100];
+            let bar = Bar::new(Phase::Judging, "judge", 100);
+            let said = server.ask(&asks, bar, &Interrupt::default(), &mut hear);
+            assert_eq!(said.unwrap(), vec![None; 100]);
+        }
+        assert!(server.is_given_up());
+        assert!(started.elapsed() < Duration::from_secs(10));
+        // Those that were under way beside each other, and no more.
+        let accepted = accepted.load(Ordering::Relaxed);
+        assert!(accepted <= 2 * AT_ONCE, "{accepted}");
+        let notice = notices.join("\n").replace(&url, "[url]");
+        insta::assert_snapshot!(notice, @"[url]/chat/completions was given up after 4 requests in a row without a reply (no reply within 0.2 s): 0 of 100 answers were judged, the others stay unscored; when it replies again, the same command judges them");
+    }
+
+    #[test]
+    fn an_interrupt_does_not_wait_for_a_server_that_is_silent() {
+        let (url, accepted) = silent();
+        let server = JudgeServer::with_timeout(&url, "m", None, TIMEOUT);
+        let interrupt = Interrupt::default();
+        let user = interrupt.clone();
+        std::thread::spawn(move || {
+            while accepted.load(Ordering::Relaxed) == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            user.set();
+        });
+        let started = Instant::now();
+        let said = put(&server, &interrupt, &mut |_| {});
+        assert!(matches!(said, Err(RunError::Interrupted)));
+        assert!(started.elapsed() < TIMEOUT / 4);
     }
 
     #[test]

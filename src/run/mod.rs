@@ -59,7 +59,7 @@ pub use error::RunError;
 pub use evaluate::{Evaluation, LoadedSubject};
 pub use gating::{GateResult, GatedCheckpoint, GatedScale, TrainEntry, looks};
 pub use golden::{GoldenOutcome, judge_goldens};
-pub use interrupt::Interrupt;
+pub use interrupt::{Glances, Interrupt};
 pub use judge::{JUDGES, Judge, JudgeSettings};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use paraphrase::{

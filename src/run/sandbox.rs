@@ -21,8 +21,8 @@ use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::check::{
-    ALL_CASES_SECONDS, CaseResult, PYTHON_VARIABLE, Program, ProgramOutcome, WORKER_CODE,
-    WORKER_MEMORY_MIB, WORKER_PYTHON, WORKER_VARIABLE, python_outcome,
+    ALL_CASES_SECONDS, CaseResult, PARENT_VARIABLE, PYTHON_VARIABLE, Program, ProgramOutcome,
+    WORKER_CODE, WORKER_MEMORY_MIB, WORKER_PYTHON, WORKER_VARIABLE, python_outcome,
 };
 use crate::text::ellipsize;
 
@@ -179,6 +179,7 @@ impl Sandbox {
                 KEPT.iter()
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
             )
+            .env(PARENT_VARIABLE, std::process::id().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

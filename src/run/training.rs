@@ -162,7 +162,9 @@ impl TrainingJob<'_> {
             comparisons: Vec::new(),
             failure: None,
         };
+        let looks = self.asking.interrupt.glances();
         let end = training.run(&mut gate);
+        drop(looks);
         let (best, failure) = (gate.best(), gate.failure.take());
         let Gate {
             entries,

@@ -1,7 +1,7 @@
 //! Which probes of the suites take part: by name, by tag, by shard.
 
 use crate::digest;
-use crate::flow::{ProbeId, Suite};
+use crate::flow::{Probe, ProbeId, Suite};
 use crate::text::nearest;
 
 use super::error::SelectError;
@@ -47,6 +47,12 @@ impl std::str::FromStr for Shard {
     }
 }
 
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.part, self.parts)
+    }
+}
+
 impl Shard {
     fn holds(&self, probe: &ProbeId) -> bool {
         let digest = digest::bytes(probe.to_string());
@@ -71,22 +77,9 @@ impl Selection {
             }
         }
         let mut selected = Vec::new();
-        for suite in suites {
-            let mut suite = suite.clone();
-            let name = suite.name.clone();
-            suite.probes.retain(|probe| {
-                let id = ProbeId {
-                    suite: name.clone(),
-                    probe: probe.id.clone(),
-                };
-                let named =
-                    self.patterns.is_empty() || self.patterns.iter().any(|p| matches(p, &id));
-                let tagged = self.tags.iter().all(|tags| {
-                    tags.split(',')
-                        .any(|tag| is_tagged(&probe.tags, tag.trim()))
-                });
-                named && tagged && self.shard.is_none_or(|shard| shard.holds(&id))
-            });
+        for whole in suites {
+            let mut suite = whole.clone();
+            suite.probes.retain(|probe| self.takes(whole, probe));
             if let Some(most) = self.prompts {
                 for probe in &mut suite.probes {
                     probe.prompts.truncate(most.max(1));
@@ -106,8 +99,35 @@ impl Selection {
         Ok(selected)
     }
 
+    /// The suites of which a tag or a shard leaves no probe, whatever the patterns are: who asks
+    /// for a name has said what is not wanted, but a tag may stand in a file that somebody else
+    /// wrote.
+    pub fn leaves_out(&self, suites: &[Suite]) -> Vec<String> {
+        let selection = Selection {
+            patterns: Vec::new(),
+            ..self.clone()
+        };
+        let left = |suite: &&Suite| {
+            let kept = |probe| selection.takes(suite, probe);
+            !suite.probes.iter().any(kept)
+        };
+        let names = suites.iter().filter(left).map(|suite| suite.name.clone());
+        names.collect()
+    }
+
+    fn takes(&self, suite: &Suite, probe: &Probe) -> bool {
+        let id = suite.id_of(probe);
+        let named = self.patterns.is_empty() || self.patterns.iter().any(|p| matches(p, &id));
+        let mut tags = self.tags.iter();
+        let tagged = tags.all(|tags| {
+            let mut either = tags.split(',');
+            either.any(|tag| is_tagged(&probe.tags, tag.trim()))
+        });
+        named && tagged && self.shard.is_none_or(|shard| shard.holds(&id))
+    }
+
     /// What a probe has to be, in words.
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         let mut asked = Vec::new();
         if !self.patterns.is_empty() {
             let patterns: Vec<String> = self.patterns.iter().map(|p| format!("`{p}`")).collect();

@@ -35,10 +35,21 @@ impl fmt::Display for Explanation<'_> {
     }
 }
 
-/// All explanations, and how many there are in `files`.
+/// Explanations that are told of one loading: whoever made more mends these first.
+const MOST: usize = 50;
+
+/// The first explanations, and how many there are in `files`.
 pub fn list(explanations: &[String], files: &str) -> String {
     let count = plural(explanations.len(), "error");
-    format!("{}\n\n{count} in {files}", explanations.join("\n\n"))
+    let shown = explanations.len().min(MOST);
+    let rest = match explanations.len() - shown {
+        0 => String::new(),
+        _ => format!("; the first {shown} are shown"),
+    };
+    format!(
+        "{}\n\n{count} in {files}{rest}",
+        explanations[..shown].join("\n\n")
+    )
 }
 
 #[cfg(test)]

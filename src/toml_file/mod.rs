@@ -14,7 +14,7 @@ mod value;
 
 pub use explanation::{Explanation, list};
 pub use mistake::{Issue, Mistake};
-pub use place::Place;
+pub use place::{Lines, Place};
 pub use read::{Read, in_order, read, text};
 pub use table::{Broken, Table};
 pub use value::{describe, json, number, whole};

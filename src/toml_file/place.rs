@@ -35,20 +35,25 @@ impl Place {
     /// The place of a byte range of the file's text. What is missing at the end of the file is
     /// missing after its last line with text.
     pub fn at(file: &str, text: &str, span: &Range<usize>) -> Self {
+        Self::among(&Lines::of(text), file, text, span)
+    }
+
+    /// As [`Place::at`], for one of many places of a text.
+    pub fn among(lines: &Lines, file: &str, text: &str, span: &Range<usize>) -> Self {
         let start = floor(text, span.start);
-        let start = match text.get(line_start(text, start)..) {
+        let start = match text.get(lines.start_of(start)..) {
             Some(last) if last.trim().is_empty() && !text.trim().is_empty() => {
                 start.min(text.trim_end().len())
             }
             _ => start,
         };
-        let line_start = line_start(text, start);
+        let line_start = lines.start_of(start);
         let source = text[line_start..].lines().next().unwrap_or_default();
         let line_end = line_start + source.len();
         let end = floor(text, span.end).min(line_end).max(start);
         Place {
             file: file.to_owned(),
-            line: text[..start].matches('\n').count() + 1,
+            line: lines.number_of(start),
             column: text[line_start..start].chars().count() + 1,
             source: source.to_owned(),
             length: text[start..end].chars().count().max(1),
@@ -98,8 +103,26 @@ fn floor(text: &str, offset: usize) -> usize {
     offset
 }
 
-fn line_start(text: &str, offset: usize) -> usize {
-    text[..offset].rfind('\n').map_or(0, |i| i + 1)
+/// Where the lines of a text begin, so that the place of each of many mistakes is found without
+/// reading the text again.
+#[derive(Debug)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// Those of a text.
+    pub fn of(text: &str) -> Self {
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Lines(std::iter::once(0).chain(breaks).collect())
+    }
+
+    /// The number, from 1, of the line that an offset is in.
+    fn number_of(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+
+    fn start_of(&self, offset: usize) -> usize {
+        self.0[self.number_of(offset) - 1]
+    }
 }
 
 /// A character as a line of a terminal can show it: what would move the cursor or turn the

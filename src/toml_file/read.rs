@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use crate::file_text::{NotTextKind, decode};
 
 use super::mistake::{Issue, Mistake};
-use super::place::Place;
+use super::place::{Lines, Place};
 use super::table::{Notes, Table};
 
 /// What was read of a file.
@@ -74,9 +74,10 @@ pub fn in_order<K>(
     mut issues: Vec<Issue<K>>,
 ) -> impl Iterator<Item = (Place, K)> {
     issues.sort_by_key(|(span, _)| span.start);
+    let lines = Lines::of(text);
     issues
         .into_iter()
-        .map(move |(span, kind)| (Place::at(file, text, &span), kind))
+        .map(move |(span, kind)| (Place::among(&lines, file, text, &span), kind))
 }
 
 #[cfg(test)]

@@ -53,6 +53,13 @@ pub struct TrainLine {
     pub tokens: Option<u64>,
 }
 
+impl TrainLine {
+    /// Whether it is of a step, not of a validation. A step of rehearsal alone has no loss.
+    pub fn is_step(&self) -> bool {
+        self.tokens.is_some()
+    }
+}
+
 /// A checkpoint as the hook sees it.
 pub struct CheckpointView<'a> {
     /// Optimizer steps taken.

@@ -31,6 +31,8 @@ mod gradients;
 mod invariance;
 /// The CPU with little memory.
 mod limited;
+/// What is printed to be typed next.
+mod next;
 /// Logits against transformers and peft.
 mod parity;
 /// Throw-away projects.
@@ -45,6 +47,9 @@ mod resume;
 mod review;
 /// Hostile programs.
 mod sandbox;
+/// Commands that are asked to end, or are killed.
+#[cfg(unix)]
+mod signals;
 /// What the others share.
 mod support;
 /// When training ends, and what it keeps.

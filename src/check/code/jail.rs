@@ -10,6 +10,7 @@
 //! | what root may do | no capabilities, no new privileges |
 //! | more memory, processor time, or open files than its share | resource limits |
 //! | more wall time and output than its share | who started the worker |
+//! | a life beyond that of who started it | the signal of its parent's end, limits of time |
 //! | the environment, standard streams, and whatever else was open | nothing is handed on |
 //! | the values that it has to return | compared elsewhere, see [`super::reply`] |
 //!

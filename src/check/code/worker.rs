@@ -25,6 +25,7 @@ use monty_types::{
 use regex::Regex;
 
 use crate::check::evidence::{CaseResult, Program, ProgramCase, ProgramOutcome};
+use crate::child_process::end_with_parent;
 use crate::text::ellipsize;
 
 use super::jail::{self, WORKER_PYTHON};
@@ -33,6 +34,8 @@ use super::value::{SHOWN, equal, shown, to_python};
 
 /// The environment variable that turns the program into a worker.
 pub const WORKER_VARIABLE: &str = "QEVAL_WORKER";
+/// The environment variable with the id of the process that a worker does not outlive.
+pub const PARENT_VARIABLE: &str = "QEVAL_WORKER_PARENT";
 /// The variable's value for this worker.
 pub const WORKER_CODE: &str = "code";
 /// Address space that a worker may add to what it has at its start, in MiB.
@@ -64,6 +67,13 @@ const MARK: &str = "__qeval__";
 /// ```
 pub fn run_worker_if_asked() -> Option<ExitCode> {
     let mode = std::env::var_os(WORKER_VARIABLE)?;
+    // Whoever is killed cannot end its workers, and nobody else does.
+    let parent = std::env::var(PARENT_VARIABLE).ok();
+    if let Some(parent) = parent.and_then(|id| id.parse().ok())
+        && !end_with_parent(parent)
+    {
+        return Some(ExitCode::FAILURE);
+    }
     let input = std::io::stdin().lock();
     let outcome = if mode == WORKER_CODE {
         work(input)

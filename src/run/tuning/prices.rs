@@ -71,6 +71,7 @@ impl TuningJob<'_> {
             seconds: Vec::new(),
             interrupted: &interrupted,
         };
+        let _looks = job.asking.interrupt.glances();
         training.run(&mut watch)?;
         if interrupted() {
             return Err(RunError::Interrupted);

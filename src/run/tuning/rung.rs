@@ -152,7 +152,9 @@ impl RungWork<'_> {
             interrupt: job.asking.interrupt,
             on_event,
         };
+        let looks = job.asking.interrupt.glances();
         let end = training.run(&mut hook);
+        drop(looks);
         let (steps, seconds) = (hook.steps, hook.seconds);
         let late = hook.losses.split_off(hook.losses.len() / 2);
         on_event(RunEvent::End { phase });
@@ -315,12 +317,12 @@ impl CheckpointHook for RungHook<'_> {
     }
 
     fn at_line(&mut self, line: &TrainLine, seconds: f64) -> ControlFlow<String> {
-        self.steps += 1;
+        self.steps += usize::from(line.is_step());
         self.seconds += seconds;
         self.losses.extend(line.loss);
         (self.on_event)(RunEvent::Progress {
             phase: Phase::Training,
-            more: 1,
+            more: u64::from(line.is_step()),
             tokens: line.tokens.unwrap_or(0),
             note: line.loss.map(|loss| format!("loss {loss:.3}")),
         });

@@ -9,7 +9,7 @@ use crate::flow::{Goal, Suite};
 use crate::suite::error::SuiteErrorKind;
 use crate::suite::file::{SuiteFile, SuiteTable};
 use crate::text::plural;
-use crate::toml_file::Place;
+use crate::toml_file::{Lines, Place};
 
 use super::validator::Validator;
 
@@ -53,6 +53,7 @@ impl Validator<'_> {
         }
         let mut first: HashMap<&str, Range<usize>> = HashMap::new();
         let mut probes = Vec::new();
+        let lines = Lines::of(self.source);
         for table in &read.probes {
             if let Some(id) = &table.get_ref().id
                 && let Some(taken) = first.insert(id.get_ref(), id.span())
@@ -61,7 +62,7 @@ impl Validator<'_> {
                 let kind = SuiteErrorKind::Duplicate {
                     what: "probe",
                     name: id.get_ref().clone(),
-                    first: Place::at(self.file, self.source, &taken).to_string(),
+                    first: Place::among(&lines, self.file, self.source, &taken).to_string(),
                     rule: "a probe's `id` is unique within its suite: snapshots and records are \
                            named by it",
                 };

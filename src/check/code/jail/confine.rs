@@ -23,6 +23,7 @@ use landlock::{
 use serde_json::json;
 
 use crate::check::evidence::Program;
+use crate::child_process::ends_with_this_thread;
 use crate::text::ellipsize;
 
 use super::super::worker::{ALL_CASES_SECONDS, CASE_TIME, RECURSION, WORKER_MEMORY_MIB};
@@ -122,7 +123,8 @@ struct Installation {
 impl Installation {
     /// Asks a command, which runs unconfined: it is what the user configured.
     fn find(command: &str) -> Result<Self, String> {
-        let said = Command::new(command)
+        let mut asked = Command::new(command);
+        let said = ends_with_this_thread(&mut asked)
             .args(["-I", "-S", "-c", WHERE])
             .stdin(Stdio::null())
             .output()
@@ -241,7 +243,7 @@ fn drop_capabilities() -> Result<(), Error> {
 
 fn limit() -> Result<(), Error> {
     // A program may ignore the signal of the first limit of time, but lives no longer than its
-    // wall time allows; the second is never reached.
+    // wall time allows; the second is reached where nobody is left to end it.
     let time = ALL_CASES_SECONDS + 2;
     let limits = [
         (libc::RLIMIT_CORE, 0, 0),
@@ -249,7 +251,7 @@ fn limit() -> Result<(), Error> {
         (libc::RLIMIT_NPROC, 0, 0),
         (libc::RLIMIT_MEMLOCK, 0, 0),
         (libc::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES),
-        (libc::RLIMIT_CPU, time, 10 * time),
+        (libc::RLIMIT_CPU, time, time + 10),
         // Less than this process may have already: from here on it asks for nothing large.
         (
             libc::RLIMIT_AS,

@@ -105,6 +105,9 @@ fn rules(path: &CStr) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let address = path.as_ptr().addr() as u64;
     let executed = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, address);
     rules.insert(libc::SYS_execve, any([executed])?);
+    // The signal by which it ends with whoever started it.
+    let ends = int(0, SeccompCmpOp::Eq, libc::PR_SET_PDEATHSIG as u64);
+    rules.insert(libc::SYS_prctl, any([ends])?);
     // The limits of other processes.
     rules.insert(libc::SYS_prlimit64, any([int(0, SeccompCmpOp::Ne, 0)])?);
     let owned = OWNED.map(|set| int(1, SeccompCmpOp::Eq, set));

@@ -1,0 +1,65 @@
+//! What to type next: one mechanism, so that every command that is printed asks and judges as the one
+//! that printed it.
+
+use crate::text::shell_word;
+
+use super::ProbeId;
+
+/// The commands that go on with a candidate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Next {
+    candidate: String,
+    options: String,
+    probes: String,
+}
+
+impl Next {
+    /// About a candidate as the user named it. `options` are what was typed beside it, and `probes`
+    /// the patterns over probes among it, each with a blank in front.
+    pub fn new(candidate: &str, options: String, probes: String) -> Self {
+        Next {
+            candidate: shell_word(candidate),
+            options,
+            probes,
+        }
+    }
+
+    /// Shows what changed.
+    ///
+    /// ```
+    /// use qeval::flow::Next;
+    ///
+    /// let next = Next::new("run-0001/ckpt-4", " --runs out".into(), " --probe 'code::*'".into());
+    /// assert_eq!(
+    ///     next.diff(),
+    ///     "qeval diff base run-0001/ckpt-4 --probe 'code::*' --runs out",
+    /// );
+    /// ```
+    pub fn diff(&self) -> String {
+        let Next {
+            candidate,
+            options,
+            probes,
+        } = self;
+        format!("qeval diff base {candidate}{probes}{options}")
+    }
+
+    /// Judges it.
+    pub fn gate(&self) -> String {
+        let Next {
+            candidate,
+            options,
+            probes,
+        } = self;
+        format!("qeval gate {candidate}{probes}{options}")
+    }
+
+    /// Shows one probe.
+    pub fn probe(&self, probe: &ProbeId) -> String {
+        let Next {
+            candidate, options, ..
+        } = self;
+        let probe = shell_word(&probe.to_string());
+        format!("qeval diff base {candidate} --probe {probe}{options}")
+    }
+}
