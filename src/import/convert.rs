@@ -8,7 +8,8 @@ use super::draft::{Draft, slug};
 use super::error::{ImportError, ImportErrorKind};
 use super::notes::{NotCarried, Notes};
 use super::source::{ImportSource, read_yaml};
-use super::{lm_eval, promptfoo, write};
+use super::yaml::Dialect;
+use super::{lm_eval, promptfoo, template, write};
 
 /// A suite made of another program's file.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,13 +30,19 @@ pub struct Imported {
 /// A file cannot be read, is of neither program, or has nothing that could be carried over.
 pub fn import(source: &ImportSource) -> Result<Imported, ImportError> {
     let place = source.file.display().to_string();
-    let Value::Object(config) = read_yaml(&source.file)? else {
-        return Err(ImportErrorKind::UnknownFormat.at(place));
+    template::begin();
+    // The keys are the same in either dialect, the values are not.
+    let table = |dialect| match read_yaml(&source.file, dialect)? {
+        Value::Object(config) => Ok(config),
+        _ => Err(ImportErrorKind::UnknownFormat.at(&place)),
     };
     let mut notes = Notes::default();
+    let config = table(Dialect::Python)?;
     let mut draft = match Format::of(&config) {
-        Some(Format::Promptfoo) => promptfoo::read(source, &config, &mut notes)?,
         Some(Format::LmEval) => lm_eval::read(source, config, &mut notes)?,
+        Some(Format::Promptfoo) => {
+            promptfoo::read(source, &table(Dialect::JavaScript)?, &mut notes)?
+        }
         None => return Err(ImportErrorKind::UnknownFormat.at(place)),
     };
     if let Some(name) = source.name.as_deref().and_then(slug) {

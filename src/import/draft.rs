@@ -1,7 +1,7 @@
 //! The suite that an import is making: probes and checks that are known to load. What would be
 //! refused at load time is refused here, where the reason can still be told with its place.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub(super) generation: Map<String, Value>,
     pub(super) probes: Vec<DraftProbe>,
     pub(super) ids: HashSet<String>,
+    /// The last number that was put behind an id.
+    pub(super) numbers: HashMap<String, usize>,
 }
 
 /// A probe in the making.
@@ -70,9 +72,10 @@ impl Draft {
 
     fn free_id(&mut self, wanted: &str) -> String {
         let mut id = wanted.to_owned();
-        let mut n = 1;
+        // Ids alike are numbered from where the last one of them ended.
+        let n = self.numbers.entry(wanted.to_owned()).or_insert(1);
         while !self.ids.insert(id.clone()) {
-            n += 1;
+            *n += 1;
             id = format!("{wanted}-{n}");
         }
         id
@@ -103,6 +106,16 @@ pub(super) fn accept(
             Err(problems.collect::<Vec<_>>().join("; "))
         }
     }
+}
+
+/// A number as a suite writes it: `5` rather than `5.0`.
+pub(super) fn whole(number: f64) -> Value {
+    // Below 2^53 every whole number is exact.
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
+        return Value::from(number as i64);
+    }
+    Value::from(number)
 }
 
 /// Why a text cannot stand in a suite.

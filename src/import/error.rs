@@ -32,12 +32,23 @@ pub enum ImportErrorKind {
     /// A list of tasks instead of a task.
     #[error("is a group of tasks")]
     Group,
-    /// Files that include each other.
-    #[error("is included by a file that it includes")]
+    /// Files that include each other, or too many.
+    #[error("is one include too many")]
     IncludeLoop,
     /// An lm-evaluation-harness task without documents on this machine.
     #[error("its documents are not here: {0}")]
     NoDocuments(String),
+    /// A task whose documents a program makes: its name, the folder that it stands in, and the
+    /// setting.
+    #[error("its documents are made by a program: {setting}")]
+    MadeDocuments {
+        /// The task's name.
+        task: String,
+        /// The folder of its file.
+        folder: String,
+        /// The setting that names the program.
+        setting: String,
+    },
     /// Documents that cannot be read.
     #[error("holds no documents: {0}")]
     Documents(String),
@@ -61,28 +72,32 @@ impl ImportErrorKind {
     fn rule(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "every file that an import needs has to be readable UTF-8 text",
-            Self::Yaml(_) => "both formats are YAML 1.2 (https://yaml.org)",
+            Self::Yaml(_) => "both formats are YAML of some size and depth (https://yaml.org)",
             Self::UnknownFormat => {
                 "a promptfoo configuration has `prompts` and `tests`, a task has `doc_to_text`"
             }
             Self::Group => "a suite is made of one task",
-            Self::IncludeLoop => "`include` names a file that does not lead back to this one",
+            Self::IncludeLoop => {
+                "an included file does not lead back to itself, and a task has at most 64"
+            }
             Self::NoDocuments(_) => {
                 "a task's templates are filled from documents: JSON objects, one a line"
             }
+            Self::MadeDocuments { .. } => "an import runs no program that a file names",
             Self::Documents(_) => "documents are JSON objects, one a line, or a JSON list of them",
             Self::Nothing(_) => "a suite has at least one probe with a prompt and a check",
             Self::DoesNotLoad(_) => "what is imported loads",
         }
     }
 
-    fn way_out(&self) -> &'static str {
-        match self {
+    fn way_out(&self) -> String {
+        let fixed = match self {
+            Self::MadeDocuments { task, folder, .. } => return made_documents(task, folder),
             Self::Unreadable(_) => "name another file, or change its permissions",
             Self::Yaml(_) => "mend the file at that place",
             Self::UnknownFormat => "name a promptfooconfig.yaml or the YAML of a single task",
             Self::Group => "import the YAML of each task by itself",
-            Self::IncludeLoop => "take one of the two `include` lines out",
+            Self::IncludeLoop => "take one of the `include` lines out",
             Self::NoDocuments(_) => {
                 "write them with Python's `datasets` \
                  (load_dataset(PATH, NAME, split=SPLIT).to_json(\"docs.jsonl\")) and add \
@@ -93,8 +108,21 @@ impl ImportErrorKind {
                 "write the probes by hand: `qeval init` leaves suites to start from"
             }
             Self::DoesNotLoad(_) => "this is a bug in qeval: report it with the file",
-        }
+        };
+        fixed.into()
     }
+}
+
+/// How the harness writes the documents as its program leaves them.
+fn made_documents(task: &str, folder: &str) -> String {
+    let quoted = |text: &str| format!("{text:?}").replace('\'', "'\\''");
+    let (task, folder) = (quoted(task), quoted(folder));
+    format!(
+        "let the harness write them: python -c 'import json; from lm_eval.tasks import \
+         TaskManager; task = TaskManager(include_path={folder}).load([{task}])[\"tasks\"][{task}]; \
+         print(*(json.dumps(dict(doc)) for doc in task.eval_docs), sep=\"\\n\")' > docs.jsonl; \
+         then add `--docs docs.jsonl`"
+    )
 }
 
 fn listed(notes: &[NotCarried]) -> String {
@@ -122,6 +150,12 @@ mod tests {
             ImportErrorKind::UnknownFormat.at("a.yaml"),
             ImportErrorKind::Nothing(vec![note]).at("b.yaml"),
             ImportErrorKind::NoDocuments("`dataset_path` is \"x\"".into()).at("c.yaml"),
+            ImportErrorKind::MadeDocuments {
+                task: "quiz".into(),
+                folder: "tasks".into(),
+                setting: "`process_docs: !function utils.f`".into(),
+            }
+            .at("d.yaml"),
         ]
         .iter()
         .map(ToString::to_string)
@@ -139,6 +173,10 @@ mod tests {
         c.yaml: its documents are not here: `dataset_path` is "x"
           rule: a task's templates are filled from documents: JSON objects, one a line
           way out: write them with Python's `datasets` (load_dataset(PATH, NAME, split=SPLIT).to_json("docs.jsonl")) and add `--docs docs.jsonl`
+
+        d.yaml: its documents are made by a program: `process_docs: !function utils.f`
+          rule: an import runs no program that a file names
+          way out: let the harness write them: python -c 'import json; from lm_eval.tasks import TaskManager; task = TaskManager(include_path="tasks").load(["quiz"])["tasks"]["quiz"]; print(*(json.dumps(dict(doc)) for doc in task.eval_docs), sep="\n")' > docs.jsonl; then add `--docs docs.jsonl`
         "#);
     }
 }

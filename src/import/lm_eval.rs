@@ -1,9 +1,19 @@
 //! A task of lm-evaluation-harness: every document becomes a probe, and the templates fill it.
 //!
-//! The harness continues a text, here a chat is answered: what stands between question and answer
-//! there (`target_delimiter`) is the turn's end here, and so it is in the harness when it applies
-//! a chat template. Few-shot examples are not carried: a suite asks the model, not its context.
+//! The harness continues a text, here a chat is answered. So a task is read as the harness reads
+//! it with `--apply_chat_template` and no few-shot examples: `description` is the system turn,
+//! `doc_to_text` the user's, and what stands between question and answer (`target_delimiter`) is
+//! left out. Which key gives the right answer, and of which type it is, depends on the output type
+//! and on `doc_to_choice`: [`formats`] gives what each key gives there, [`gold`] what the harness
+//! makes of it. Read from `lm_eval/api/task.py` and `lm_eval/config/task.py` of version 0.4.13.
 
+mod documents;
+mod formats;
+mod gold;
+mod reading;
+mod scoring;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -11,37 +21,86 @@ use serde_json::{Map, Value};
 use super::draft::{Draft, DraftProbe, slug};
 use super::error::{ImportError, ImportErrorKind};
 use super::notes::Notes;
-use super::reasons::{self, name_unread};
-use super::render::Renderer;
-use super::scoring::Scoring;
-use super::source::{Folder, ImportSource, read_documents, read_yaml};
-use super::yaml;
+use super::settings::{Fate, Settings, name_unread, shown};
+use super::source::{Folder, ImportSource, read_yaml};
+use super::yaml::{self, Dialect};
 
-/// Most files that include one another.
-const DEEPEST_INCLUDE: usize = 16;
-/// Keys that are read, here and in [`super::scoring`]. Those of the data set say where the
-/// documents come from, which `--docs` replaces.
-const READ: &[&str] = &[
-    "task",
-    "include",
-    "dataset_path",
-    "dataset_name",
-    "dataset_kwargs",
-    "training_split",
-    "validation_split",
-    "test_split",
-    "doc_to_text",
-    "doc_to_target",
-    "doc_to_choice",
-    "description",
-    "target_delimiter",
-    "output_type",
-    "generation_kwargs",
-    "metric_list",
-    "filter_list",
-    "process_docs",
-    "num_fewshot",
-    "repeats",
+use documents::Documents;
+use formats::Formats;
+use scoring::Scoring;
+
+/// Most files that a task is made of.
+const MOST_INCLUDED: usize = 64;
+const PLACE: &str = "the task";
+const FEW_SHOT: &str = "a probe is asked without examples before it";
+
+/// Every key of a task. Those of the data set say where the documents come from, which `--docs`
+/// replaces.
+const SETTINGS: Settings = &[
+    ("task", Fate::Read),
+    ("include", Fate::Read),
+    ("dataset_path", Fate::Read),
+    ("dataset_name", Fate::Read),
+    ("dataset_kwargs", Fate::Read),
+    ("training_split", Fate::Read),
+    ("validation_split", Fate::Read),
+    ("test_split", Fate::Read),
+    ("process_docs", Fate::Read),
+    ("custom_dataset", Fate::Read),
+    ("doc_to_text", Fate::Read),
+    ("doc_to_target", Fate::Read),
+    ("doc_to_choice", Fate::Read),
+    ("description", Fate::Read),
+    ("target_delimiter", Fate::Read),
+    ("output_type", Fate::Read),
+    ("generation_kwargs", Fate::Read),
+    ("metric_list", Fate::Read),
+    ("filter_list", Fate::Read),
+    ("num_fewshot", Fate::Read),
+    ("repeats", Fate::Read),
+    ("fewshot_config", Fate::Left(FEW_SHOT)),
+    ("fewshot_split", Fate::Left(FEW_SHOT)),
+    ("fewshot_delimiter", Fate::Left(FEW_SHOT)),
+    (
+        "gen_prefix",
+        Fate::Left("an answer begins where the chat template lets it begin"),
+    ),
+    (
+        "should_decontaminate",
+        Fate::Left("`qeval suite check --data` looks for probes in the training data"),
+    ),
+    (
+        "doc_to_decontamination_query",
+        Fate::Left("`qeval suite check --data` looks for probes in the training data"),
+    ),
+    ("task_alias", Fate::Harmless),
+    ("tag", Fate::Harmless),
+    // Until version 0.4.4 the name of `tag`.
+    ("group", Fate::Harmless),
+    ("group_alias", Fate::Harmless),
+    ("metadata", Fate::Harmless),
+    ("unsafe_code", Fate::Harmless),
+    ("recipe", Fate::Harmless),
+    (
+        "doc_to_image",
+        Fate::Decides("its prompts have images, and a probe is text"),
+    ),
+    (
+        "doc_to_audio",
+        Fate::Decides("its prompts have sounds, and a probe is text"),
+    ),
+    (
+        "process_results",
+        Fate::Decides("a program scores the answers, and an import runs none"),
+    ),
+    (
+        "use_prompt",
+        Fate::Decides("its prompts are kept by promptsource"),
+    ),
+    (
+        "class",
+        Fate::Decides("a program is the task, and an import runs none"),
+    ),
 ];
 
 /// Reads a task with its documents.
@@ -50,231 +109,138 @@ pub(super) fn read(
     config: Map<String, Value>,
     notes: &mut Notes,
 ) -> Result<Draft, ImportError> {
-    let config = with_includes(&source.file, config, 0)?;
     let place = source.file.display().to_string();
-    if config.contains_key("group") || config.get("task").is_some_and(Value::is_array) {
+    let mut including = Including {
+        files: 0,
+        open: HashSet::new(),
+    };
+    let config = including.whole(&source.file, config)?;
+    if config.get("task").is_some_and(|task| !task.is_string())
+        || config.contains_key("task_list")
+        || (config.contains_key("group") && !config.contains_key("task"))
+    {
         return Err(ImportErrorKind::Group.at(place));
     }
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     let stem = source.file.file_stem().map(|stem| stem.to_string_lossy());
-    let task = text("task")
-        .map(str::to_owned)
-        .or(stem.map(Into::into))
-        .unwrap_or_default();
-
-    name_unread(&config, READ, "the task", reasons::task_key, notes);
-    if let Some(program) = config.get("process_docs") {
-        let shown = yaml::tagged(program).unwrap_or_else(|| program.to_string());
-        let why = "it runs a program on every document: give documents that are processed already";
-        notes.add("the task", format!("`process_docs: {shown}`"), why);
-    }
-    if let Some(shots) = config
-        .get("num_fewshot")
-        .filter(|n| n.as_u64() != Some(0) && !n.is_null())
-    {
-        let why = "a probe is asked without examples before it";
-        notes.add("the task", format!("`num_fewshot: {shots}`"), why);
-    }
-    if let Some(times) = config
-        .get("repeats")
-        .filter(|n| n.as_u64() != Some(1) && !n.is_null())
-    {
-        let why = "write `samples` and a temperature under [generation]";
-        notes.add("the task", format!("`repeats: {times}`"), why);
-    }
+    let task = text("task").map(str::to_owned);
+    let task = task.or(stem.map(Into::into)).unwrap_or_default();
     let mut draft = Draft {
         name: slug(&task).unwrap_or_else(|| "task".into()),
         description: None,
         origin: format!("the lm-evaluation-harness task {task}"),
         ..Draft::default()
     };
-    let Some(scoring) = Scoring::of(&config, notes) else {
+    let readable = name_unread(&config, SETTINGS, PLACE, notes);
+    name_runtime(&config, source, notes);
+    let scoring = Scoring::of(&config, notes);
+    let (Some(()), Some(scoring)) = (readable, scoring) else {
         return Ok(draft);
     };
     draft.generation = scoring.generation(&config, notes);
-    let documents = documents(source, &config, &place)?;
-    let templates = Templates {
-        config: &config,
-        renderer: Renderer::new(),
+    let documents = Documents::of(source, &config, &place, notes)?;
+    let formats = match Formats::of(&config, &documents) {
+        Ok(formats) => formats,
+        Err(why) => {
+            notes.add(PLACE, "the task", why);
+            return Ok(draft);
+        }
     };
-    for (document, n) in documents.into_iter().zip(1..) {
-        let place = format!("document {n}");
+    if let Some(delimiter) = text("target_delimiter").filter(|text| !text.trim().is_empty()) {
+        notes.add(
+            PLACE,
+            format!("`target_delimiter: {delimiter}`"),
+            "with a chat template the harness leaves it out too",
+        );
+    }
+    for (n, document) in documents.iter().enumerate() {
+        let place = format!("document {}", n + 1);
         let id = ["id", "doc_id", "_id"]
             .iter()
             .find_map(|key| document.get(*key));
-        let id = id.and_then(yaml::scalar_text).and_then(|id| slug(&id));
-        let id = id.unwrap_or_else(|| format!("{}-{n}", draft.name));
-        let document = Value::Object(document);
-        let prompt = templates.prompt(&document);
-        let check = prompt.and_then(|prompt| {
-            let target = templates.target(&document, scoring.has_choices())?;
-            let options = match scoring.has_choices() {
-                true => templates.options(&document)?,
-                false => Vec::new(),
-            };
-            Ok((prompt, scoring.check(&target, options)?))
+        let id = id.and_then(yaml::shown).and_then(|id| slug(&id));
+        let id = id.unwrap_or_else(|| format!("{}-{}", draft.name, n + 1));
+        let asked = formats.document(document);
+        let probe = asked.prompt().and_then(|(system, prompt)| {
+            let check = scoring.check(&asked, &place, notes)?;
+            Ok(DraftProbe {
+                id,
+                system,
+                prompts: vec![prompt],
+                checks: vec![check],
+                ..DraftProbe::default()
+            })
         });
-        match check {
-            Ok((prompt, check)) => {
-                let probe = DraftProbe {
-                    id,
-                    prompts: vec![prompt],
-                    checks: vec![check],
-                    ..DraftProbe::default()
-                };
-                draft.admit(probe, &place, notes);
-            }
+        match probe {
+            Ok(probe) => draft.admit(probe, &place, notes),
             Err(why) => notes.add(place, "the document", why),
         }
     }
     Ok(draft)
 }
 
+/// Settings that are read and still lose something.
+fn name_runtime(config: &Map<String, Value>, source: &ImportSource, notes: &mut Notes) {
+    let mut name = |key: &str, harmless: u64, why: &str| {
+        if let Some(value) = config.get(key)
+            && !value.is_null()
+            && value.as_u64() != Some(harmless)
+        {
+            notes.add(PLACE, shown(key, value), why);
+        }
+    };
+    name("num_fewshot", 0, FEW_SHOT);
+    name(
+        "repeats",
+        1,
+        "write `samples` and a temperature under [generation]",
+    );
+    if source.docs.is_some() {
+        for key in ["process_docs", "custom_dataset"] {
+            name(
+                key,
+                0,
+                "a program makes the documents: those of `--docs` are taken as it has left them",
+            );
+        }
+    }
+}
+
 /// A task with the files that it includes: its own keys win.
-fn with_includes(
-    file: &Path,
-    config: Map<String, Value>,
-    depth: usize,
-) -> Result<Map<String, Value>, ImportError> {
-    let included = match config.get("include") {
-        Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(all)) => all.iter().filter_map(yaml::scalar_text).collect(),
-        _ => return Ok(config),
-    };
-    let mut whole = Map::new();
-    for name in included {
-        let path = Folder::of(file).path(&name);
-        if depth >= DEEPEST_INCLUDE {
-            return Err(ImportErrorKind::IncludeLoop.at(path.display().to_string()));
-        }
-        if let Value::Object(base) = read_yaml(&path)? {
-            whole.extend(with_includes(&path, base, depth + 1)?);
-        }
-    }
-    whole.extend(config);
-    Ok(whole)
+struct Including {
+    files: usize,
+    open: HashSet<PathBuf>,
 }
 
-/// The documents that `--docs` names, else those that the task has in files.
-fn documents(
-    source: &ImportSource,
-    config: &Map<String, Value>,
-    place: &str,
-) -> Result<Vec<Map<String, Value>>, ImportError> {
-    if let Some(docs) = &source.docs {
-        return read_documents(docs, None);
-    }
-    let kwargs = config.get("dataset_kwargs");
-    let named = kwargs.and_then(|kwargs| kwargs.get("data_files"));
-    let split = ["test_split", "validation_split", "training_split"]
-        .iter()
-        .find_map(|key| config.get(*key)?.as_str());
-    let files = match named {
-        Some(Value::Object(splits)) => split
-            .and_then(|split| splits.get(split))
-            .or_else(|| splits.values().next()),
-        other => other,
-    };
-    let files: Vec<String> = match files {
-        Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(all)) => all.iter().filter_map(yaml::scalar_text).collect(),
-        _ => Vec::new(),
-    };
-    if files.is_empty() {
-        let path = config.get("dataset_path").and_then(yaml::scalar_text);
-        let why = match path {
-            Some(path) => format!("`dataset_path` is \"{path}\""),
-            None => "it names none".into(),
+impl Including {
+    fn whole(
+        &mut self,
+        file: &Path,
+        mut config: Map<String, Value>,
+    ) -> Result<Map<String, Value>, ImportError> {
+        let included = match config.remove("include") {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(all)) => all.iter().filter_map(yaml::shown).collect(),
+            _ => return Ok(config),
         };
-        return Err(ImportErrorKind::NoDocuments(why).at(place));
-    }
-    let field = kwargs.and_then(|kwargs| kwargs.get("field")?.as_str());
-    let folder = Folder::of(&source.file);
-    let mut documents = Vec::new();
-    for file in &files {
-        let path: PathBuf = folder.path(file);
-        if !path.is_file() {
-            let why = format!("there is no file {}", path.display());
-            return Err(ImportErrorKind::NoDocuments(why).at(place));
-        }
-        documents.extend(read_documents(&path, field)?);
-    }
-    Ok(documents)
-}
-
-struct Templates<'a> {
-    config: &'a Map<String, Value>,
-    renderer: Renderer,
-}
-
-impl Templates<'_> {
-    /// The question with the description before it.
-    fn prompt(&self, document: &Value) -> Result<String, String> {
-        let question = match self.value("doc_to_text", document)? {
-            Value::Number(_) => {
-                return Err(
-                    "`doc_to_text` gives a number: of several contexts the best is chosen, \
-                            and a probe has one"
-                        .into(),
-                );
+        let mut whole = Map::new();
+        for name in included {
+            let path = Folder::of(file).path(&name);
+            let known = path.canonicalize().unwrap_or_else(|_| path.clone());
+            self.files += 1;
+            if self.files > MOST_INCLUDED || !self.open.insert(known.clone()) {
+                return Err(ImportErrorKind::IncludeLoop.at(path.display().to_string()));
             }
-            other => yaml::scalar_text(&other).ok_or("`doc_to_text` gives no text")?,
-        };
-        let part = |key: &str| match self.config.get(key) {
-            Some(Value::String(template)) => {
-                let text = self.renderer.text(template, document);
-                text.map_err(|why| format!("`{key}`: {why}"))
+            if let Value::Object(base) = read_yaml(&path, Dialect::Python)? {
+                let mut base = self.whole(&path, base)?;
+                // It defines tasks of the included file only.
+                base.remove("task_list");
+                whole.extend(base);
             }
-            Some(other) if !other.is_null() => Err(format!("`{key}` is no text: {other}")),
-            _ => Ok(String::new()),
-        };
-        // Blanks between question and answer are the turn's end; words belong to the question.
-        let delimiter = part("target_delimiter")?;
-        Ok(format!(
-            "{}{question}{}",
-            part("description")?,
-            delimiter.trim_end()
-        ))
-    }
-
-    /// The right answer. Where there are options its digits are the number of one.
-    fn target(&self, document: &Value, choices: bool) -> Result<Value, String> {
-        let target = self.value("doc_to_target", document)?;
-        let digits = |text: &str| text.trim().parse::<u64>().ok().filter(|_| choices);
-        Ok(match &target {
-            Value::String(text) => digits(text).map_or(target.clone(), Value::from),
-            _ => target,
-        })
-    }
-
-    fn options(&self, document: &Value) -> Result<Vec<String>, String> {
-        let options = match self.value("doc_to_choice", document)? {
-            Value::Array(items) => items,
-            Value::Object(map) => map.into_iter().map(|(_, value)| value).collect(),
-            other => return Err(format!("`doc_to_choice` gives no list: {other}")),
-        };
-        let texts = options.iter().map(yaml::scalar_text);
-        let texts: Option<Vec<String>> = texts.collect();
-        texts.ok_or("`doc_to_choice` gives a list with more than texts".into())
-    }
-
-    /// What a template, the name of a field, or a fixed value gives for a document.
-    fn value(&self, key: &str, document: &Value) -> Result<Value, String> {
-        let template = self.config.get(key).unwrap_or(&Value::Null);
-        if let Some(tagged) = yaml::tagged(template) {
-            return Err(format!("`{key}: {tagged}` runs a program"));
+            self.open.remove(&known);
         }
-        match template {
-            Value::Null => Err(format!("the task has no `{key}`")),
-            Value::String(written) => match document.get(written) {
-                Some(value) => Ok(value.clone()),
-                None => {
-                    let value = self.renderer.value(written, document);
-                    value.map_err(|why| format!("`{key}`: {why}"))
-                }
-            },
-            other => Ok(other.clone()),
-        }
+        whole.extend(config);
+        Ok(whole)
     }
 }
 

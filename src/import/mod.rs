@@ -6,22 +6,23 @@
 //! and all the rest is named, with its place and the reason: in the report, and as comments in
 //! the file. Programs (`!function`, `javascript`) are never run.
 //!
-//! [`import()`] reads (`source`, `yaml`), translates (`promptfoo`, `lm_eval`) into a draft
-//! that is known to load (`draft`), and writes it as TOML (`write`).
+//! [`import()`] reads (`source`, `yaml`, `csv`, `glob`), follows the program whose file it is
+//! (`promptfoo`, `lm_eval`, each with a table of its settings, and `template` and `pattern` for
+//! their languages), makes a draft that is known to load (`draft`), and writes it as TOML
+//! (`write`). Whatever a file may hold, it is read within limits.
 
-mod assertion;
 mod convert;
+mod csv;
 mod draft;
 mod error;
+mod glob;
 mod lm_eval;
 mod notes;
-mod prompt;
+mod pattern;
 mod promptfoo;
-mod reading;
-mod reasons;
-mod render;
-mod scoring;
+mod settings;
 mod source;
+mod template;
 #[cfg(test)]
 mod tests;
 mod write;

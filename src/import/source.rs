@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use crate::file_text::decode;
 
 use super::error::{ImportError, ImportErrorKind};
-use super::yaml;
+use super::glob;
+use super::yaml::{self, Dialect};
 
 /// Largest file that is read, in bytes: a suite made of more would not load.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -37,10 +38,26 @@ impl Folder {
         }
     }
 
+    /// The folder as a message names it.
+    pub(super) fn shown(&self) -> String {
+        match self.root.as_os_str().is_empty() {
+            true => ".".into(),
+            false => self.root.display().to_string(),
+        }
+    }
+
     /// A path as the file names it, `file://` in front or not.
     pub(super) fn path(&self, written: &str) -> PathBuf {
         self.root
             .join(written.strip_prefix("file://").unwrap_or(written))
+    }
+
+    /// The files that a name or a pattern of names stands for, in the order of their names.
+    ///
+    /// # Errors
+    /// The pattern is not read, or names too many.
+    pub(super) fn files(&self, written: &str) -> Result<Vec<PathBuf>, String> {
+        glob::files(&self.root, written)
     }
 
     /// The text of a file.
@@ -67,10 +84,10 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// A YAML file.
-pub(super) fn read_yaml(path: &Path) -> Result<Value, ImportError> {
+pub(super) fn read_yaml(path: &Path, dialect: Dialect) -> Result<Value, ImportError> {
     let name = path.display().to_string();
     let text = read(path).map_err(|why| ImportErrorKind::Unreadable(why).at(&name))?;
-    yaml::parse(&name, &text)
+    yaml::parse(&name, &text, dialect)
 }
 
 /// Documents of a JSONL file, or of a JSON file with a list of them, at `field` if one is named.

@@ -137,7 +137,7 @@ fn promptfoo_configuration_becomes_a_suite() {
         own,
         [
             r#"contains-any {"value":["10 am","10:00","ten"]}"#,
-            r#"regex {"value":"(?:€|EUR)\\s?\\d+"}"#,
+            r#"regex {"value":"(?:€|EUR)\\s?[0-9]+"}"#,
             r#"word-count {"min":3,"max":40}"#,
             r#"is-json {"schema":{"type":"object","required":["cause","advice"],"properties":{"cause":{"type":"string"},"advice":{"type":"string"}}}}"#,
             r#"all {"checks":[{"type":"llm-rubric","value":"The answer greets the customer in German.","weight":1.0},{"type":"icontains-any","value":["hallo","guten tag","bonjour","salut"],"weight":0.5}],"min":0.5}"#,
@@ -154,14 +154,24 @@ fn promptfoo_configuration_becomes_a_suite() {
             ("prompt 4", "the prompt", "a program makes it"),
             (
                 "test 1, test 2, test 3, and 3 more",
+                "`not-icontains`",
+                "are folded first",
+            ),
+            (
+                "test 1, test 2, test 3, and 3 more",
                 "`latency`",
                 "the provider and not the answer",
             ),
+            ("test 1", "`contains-any`", "are folded first"),
             (
                 "test 1",
                 "`similar`",
                 "write `similar` with texts that are `accepted`",
             ),
+            ("test 2", "`word-count`", "a run of letters and digits"),
+            ("test 3", "`is-json`", "a fence around the JSON"),
+            ("test 4.1, test 4.2", "`llm-rubric`", "another judge"),
+            ("test 4.1, test 4.2", "`icontains-any`", "are folded first"),
             ("test 5", "`javascript`", "it runs a program"),
         ],
     );
@@ -183,9 +193,11 @@ fn multiple_choice_task_becomes_choices() {
     # - the task: `doc_to_decontamination_query: Question: {{question}} Answer:`: `qeval suite check
     #   --data` looks for probes in the training data
     # - the task: `metadata`: it changes neither prompts nor checks
+    # - the task: `metric: acc`: here the probability of the right option among all is the score, there
+    #   it is whether that option is the likeliest
     # - the task: `metric: acc_norm`: a probe has one score, here that of `acc`; `normalize = "bytes"`
     #   is its like
-    # - document 3: the document: `doc_to_target`: invalid operation: 'E' is not in the list
+    # - document 3: the document: `doc_to_target`: "E" is not in the list
 
     [suite]
     name = "arc_style"
@@ -258,9 +270,14 @@ fn generating_task_becomes_numbers() {
             (
                 "the task",
                 "`metric: !function utils.steps_match`",
-                "it runs a program",
+                "a program computes it",
             ),
             ("the task", "the filter `strict-match`", "in one way"),
+            (
+                "the task",
+                "the filter `flexible-extract`",
+                "compared by its value",
+            ),
             (
                 "the task",
                 "`until: [\"Question:\",\"</s>\"]`",
@@ -310,7 +327,12 @@ fn loglikelihood_task_becomes_likelihoods() {
                 "`metric: acc`",
                 "not whether it is the likeliest",
             ),
-            ("document 3", "the document", "(`text` is undefined)"),
+            (
+                "document 1, document 2",
+                "what the answer is",
+                "blanks around it are cut",
+            ),
+            ("document 3", "the document", "`split` of null is not read"),
         ],
     );
 }
@@ -372,7 +394,7 @@ fn what_cannot_be_imported_says_why() {
             "task: t\ninclude: config.yaml",
             "config.yaml",
             "IncludeLoop",
-            "one of the two",
+            "one of the `include` lines",
         ),
         (
             "task: t\ninclude: none.yaml",

@@ -27,6 +27,8 @@ mod fuzzed;
 mod goldens;
 /// Gradients and optimizer against PyTorch.
 mod gradients;
+/// Other programs' files beside the programs themselves.
+mod imports;
 /// What must not change a bit.
 mod invariance;
 /// The CPU with little memory.

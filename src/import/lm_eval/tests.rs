@@ -12,7 +12,7 @@ fn probes(task: &str, documents: &str) -> String {
         docs: Some(docs),
         name: None,
     };
-    let Value::Object(config) = yaml::parse("quiz.yaml", task).unwrap() else {
+    let Value::Object(config) = yaml::parse("quiz.yaml", task, Dialect::Python).unwrap() else {
         panic!("no table");
     };
     let mut notes = Notes::default();
@@ -20,8 +20,15 @@ fn probes(task: &str, documents: &str) -> String {
     let probes = draft.probes.iter().map(|probe| {
         let params = Value::Object(probe.checks[0].params.clone());
         format!(
-            "{}: {:?}, {} {params}",
-            probe.id, probe.prompts[0], probe.checks[0].kind
+            "{}: {}{:?}, {} {params}",
+            probe.id,
+            probe
+                .system
+                .as_deref()
+                .map(|s| format!("({s:?}) "))
+                .unwrap_or_default(),
+            probe.prompts[0],
+            probe.checks[0].kind
         )
     });
     let notes = notes.into_list();
@@ -31,18 +38,21 @@ fn probes(task: &str, documents: &str) -> String {
 
 #[test]
 fn templates_may_be_fields_and_fixed_values() {
-    let documents = r#"{"id": 7, "q": "Is ice cold?", "right": "1"}
-{"doc_id": "B 2", "q": "Is fire cold?", "right": "0"}
-{"q": "Is it?", "right": "no"}"#;
+    let documents = r#"{"id": "7", "q": "Is ice cold?", "right": "yes"}
+{"doc_id": "B 2", "q": "Is fire cold?", "right": "no"}
+{"q": "Is it?", "right": "1"}"#;
     insta::assert_snapshot!(probes(
         "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_target: right\n\
          doc_to_choice: ['no', 'yes']\ndescription: \"Answer yes or no.\\n\"\n\
          target_delimiter: \" -> \"",
         documents
     ), @r#"
-    7: "Answer yes or no.\nIs ice cold? ->", choice {"options":["no","yes"],"answer":"yes"}
-    b-2: "Answer yes or no.\nIs fire cold? ->", choice {"options":["no","yes"],"answer":"no"}
-    quiz-3: "Answer yes or no.\nIs it? ->", choice {"options":["no","yes"],"answer":"no"}
+    7: ("Answer yes or no.\n") "Is ice cold?", choice {"options":["no","yes"],"answer":"yes"}
+    quiz-2: ("Answer yes or no.\n") "Is fire cold?", choice {"options":["no","yes"],"answer":"no"}
+    the task: `metric: acc`: here the probability of the right option among all is the score, there it is whether that option is the likeliest
+    the task: `metric: acc_norm`: a probe has one score, here that of `acc`; `normalize = "bytes"` is its like
+    the task: `target_delimiter: -> `: with a chat template the harness leaves it out too
+    document 3: the document: "1" is none of its options: the harness counts every answer as wrong
     "#);
 }
 
@@ -61,10 +71,12 @@ fn documents_that_give_nothing_are_named() {
         documents
     ), @r#"
     quiz-1: "One?", choice {"options":["x","y"],"answer":"x"}
+    the task: `metric: acc`: here the probability of the right option among all is the score, there it is whether that option is the likeliest
+    the task: `metric: acc_norm`: a probe has one score, here that of `acc`; `normalize = "bytes"` is its like
     document 2: the document: `options` has "x" twice
-    document 3: the document: `answer` is "z", which is not among the options; "x" is
+    document 3: the document: "z" is none of its options: the harness counts every answer as wrong
     document 4: the document: `doc_to_choice` gives no list: "x or y"
-    document 5: the document: `doc_to_target`: there is no value for `a`
+    document 5: the document: "None" is none of its options: the harness counts every answer as wrong
     document 6: the probe: its text has `{{braces}}`, which a suite would fill from [vars]
     document 7: the probe: its prompt is empty
     "#);
@@ -77,12 +89,12 @@ fn programs_are_named_and_not_run() {
          doc_to_target: a\nnum_fewshot: 3\nuse_prompt: all\ngen_prefix: So\nrepeats: 4",
         r#"{"a": "x"}"#
     ), @"
-    the task: `use_prompt: all`: it names a prompt of promptsource, which is not read
+    the task: `use_prompt: all`: its prompts are kept by promptsource
     the task: `gen_prefix: So`: an answer begins where the chat template lets it begin
-    the task: `process_docs: !function utils.process`: it runs a program on every document: give documents that are processed already
     the task: `num_fewshot: 3`: a probe is asked without examples before it
     the task: `repeats: 4`: write `samples` and a temperature under [generation]
-    document 1: the document: `doc_to_text: !function utils.text` runs a program
+    the task: `process_docs: !function utils.process`: a program makes the documents: those of `--docs` are taken as it has left them
+    the task: `metric: exact_match`: blanks around the answer, quotes, dashes, and widths of letters are folded before `equals` compares, there every character counts
     ");
 }
 
@@ -92,5 +104,31 @@ fn choice_of_contexts_is_named() {
         "output_type: multiple_choice\ndoc_to_text: '{{n}}'\ndoc_to_target: a\n\
          doc_to_choice: [a, b]",
         r#"{"n": 1, "a": "a"}"#
-    ), @"document 1: the document: `doc_to_text` gives a number: of several contexts the best is chosen, and a probe has one");
+    ), @r#"
+    the task: `metric: acc`: here the probability of the right option among all is the score, there it is whether that option is the likeliest
+    the task: `metric: acc_norm`: a probe has one score, here that of `acc`; `normalize = "bytes"` is its like
+    the task: the task: `doc_to_text` gives a number: of several contexts the best is chosen, and a probe has one
+    "#);
+}
+
+#[test]
+fn documents_of_a_program_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("quiz.yaml");
+    std::fs::write(folder.path().join("d.jsonl"), "{\"a\": \"x\"}").unwrap();
+    let task = "process_docs: !function utils.f\ndoc_to_text: q\ndoc_to_target: a\n\
+                dataset_kwargs: {data_files: d.jsonl}";
+    let Value::Object(config) = yaml::parse("quiz.yaml", task, Dialect::Python).unwrap() else {
+        panic!("no table");
+    };
+    let source = ImportSource {
+        file,
+        ..ImportSource::default()
+    };
+    let error = read(&source, config, &mut Notes::default()).unwrap_err();
+    insta::assert_snapshot!(error.to_string().replace(&folder.path().display().to_string(), "FOLDER"), @r#"
+    FOLDER/quiz.yaml: its documents are made by a program: `process_docs: !function utils.f`
+      rule: an import runs no program that a file names
+      way out: let the harness write them: python -c 'import json; from lm_eval.tasks import TaskManager; task = TaskManager(include_path="FOLDER").load(["TASK"])["tasks"]["TASK"]; print(*(json.dumps(dict(doc)) for doc in task.eval_docs), sep="\n")' > docs.jsonl; then add `--docs docs.jsonl`
+    "#);
 }
