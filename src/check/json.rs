@@ -12,6 +12,7 @@ use crate::text::{ellipsize, fold};
 use super::error::CheckError;
 use super::evidence::{Check, Evidence, Needs};
 use super::params::Params;
+use super::schema_size::too_large;
 
 /// `is-json` and `contains-json`.
 ///
@@ -28,7 +29,17 @@ struct Json {
 
 /// Builds the kind that `kind` names.
 pub(super) fn build(kind: &str, mut params: Params<'_>) -> Result<Box<dyn Check>, CheckError> {
-    let schema = params.opt_table("schema");
+    let schema = params.opt_table("schema").filter(|schema| {
+        let problem = too_large(schema);
+        if let Some(what) = &problem {
+            params.refuse(
+                "schema",
+                what,
+                "`schema` wants a JSON Schema that can be followed; name each part once",
+            );
+        }
+        problem.is_none()
+    });
     let schema = schema.and_then(|schema| match jsonschema::validator_for(&schema) {
         Ok(validator) => Some(validator),
         Err(error) => {

@@ -52,6 +52,7 @@ mod refusal;
 pub mod registry;
 mod rouge;
 mod rubric;
+mod schema_size;
 mod similarity;
 
 pub use code::{
