@@ -72,8 +72,7 @@ impl SentenceEncoder {
             path: path.clone(),
             problem,
         };
-        let mut tokenizer =
-            Tokenizer::from_bytes(&bytes).map_err(|error| tokenizer_error(error.to_string()))?;
+        let mut tokenizer = super::tokenizer_file::parse(&bytes).map_err(tokenizer_error)?;
         let max_length = MAX_TOKENS.min(config.max_position_embeddings);
         tokenizer
             .with_truncation(Some(TruncationParams {

@@ -11,7 +11,10 @@ use tokenizers::Tokenizer;
 use super::config::ConfigTokens;
 use super::gguf::GgufFile;
 use super::json::Keys;
-use super::{GenerationDefaults, ModelConfig, ModelError, Weights, gguf_model, gguf_tokenizer};
+use super::{
+    GenerationDefaults, ModelConfig, ModelError, Weights, gguf_model, gguf_tokenizer,
+    tokenizer_file,
+};
 use crate::digest;
 
 /// Everything that a model consists of.
@@ -43,6 +46,8 @@ pub struct ModelFiles {
     pub tokenizer_digest: String,
     /// What the user should read before trusting the model; nothing that stops it.
     pub notices: Vec<String>,
+    /// Names that the files have for the model themselves; often none.
+    pub own_names: Vec<String>,
 }
 
 impl ModelFiles {
@@ -87,6 +92,7 @@ struct Parts {
     eos_token_ids: Vec<u32>,
     generation: GenerationDefaults,
     notices: Vec<String>,
+    own_names: Vec<String>,
 }
 
 impl Parts {
@@ -139,6 +145,13 @@ impl Parts {
             eos_token_ids,
             generation,
             notices,
+            own_names: keys
+                .get("_name_or_path")
+                .and_then(Value::as_str)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -158,14 +171,25 @@ impl Parts {
             .int("tokenizer.ggml.eos_token_id")
             .and_then(|id| u32::try_from(id).ok());
         let canonical = found.tokenizer.to_string(false).unwrap_or_default();
+        let mut notices = found.notices;
+        let embedded = file.text("tokenizer.chat_template").map(str::to_owned);
+        let chat_template = template_beside(path, embedded, &mut notices)?;
+        let names = [
+            "general.name",
+            "general.basename",
+            "general.base_model.0.name",
+        ];
+        let names = names.into_iter().filter_map(|key| file.text(key));
+        let own_names = names.map(str::to_owned).collect();
         Ok(Parts {
             config,
-            chat_template: file.text("tokenizer.chat_template").map(str::to_owned),
+            chat_template,
+            own_names,
             bos_token: text(found.bos),
             eos_token: text(eos),
             eos_token_ids: found.eos,
             generation: GenerationDefaults::default(),
-            notices: found.notices,
+            notices,
             tokenizer_path: path.to_path_buf(),
             tokenizer_digest: digest::bytes(canonical),
             tokenizer: found.tokenizer,
@@ -219,12 +243,6 @@ impl Parts {
             }
             known
         });
-        if eos_token_ids.is_empty() {
-            notices.push(format!(
-                "{}: no token ends an answer; every answer runs to max_new_tokens",
-                path.display()
-            ));
-        }
         Ok(ModelFiles {
             path: path.to_path_buf(),
             digest: weights_digest(&self.weights),
@@ -239,6 +257,7 @@ impl Parts {
             usable_vocab,
             tokenizer_digest: self.tokenizer_digest,
             notices,
+            own_names: self.own_names,
         })
     }
 }
@@ -265,7 +284,7 @@ fn read_tokenizer(path: &Path) -> Result<(Tokenizer, String), ModelError> {
         }
     };
     let tokenizer =
-        Tokenizer::from_bytes(&bytes).map_err(|e| wrong(format!("{e}; download it again")))?;
+        tokenizer_file::parse(&bytes).map_err(|e| wrong(format!("{e}; download it again")))?;
     Ok((tokenizer, digest::bytes(&bytes)))
 }
 
@@ -342,6 +361,33 @@ fn chat_template(folder: &Path, notices: &mut Vec<String>) -> Result<Option<Stri
             Ok(default.map(|(_, template)| template.clone()))
         }
         Some(_) => Err(keys.wrong("chat_template", "must be a string or a list of named ones")),
+    }
+}
+
+/// The template of a GGUF file: NAME.jinja beside NAME.gguf, else its own, else the
+/// chat_template.jinja of its folder, which may be meant for another file there and is told of.
+fn template_beside(
+    path: &Path,
+    embedded: Option<String>,
+    notices: &mut Vec<String>,
+) -> Result<Option<String>, ModelError> {
+    let mut read = |beside: PathBuf| match std::fs::read_to_string(&beside) {
+        Ok(text) => {
+            notices.push(format!("chat template: {}", beside.display()));
+            Ok(Some(text))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ModelError::Io {
+            path: beside,
+            source,
+        }),
+    };
+    if let Some(own) = read(path.with_extension("jinja"))? {
+        return Ok(Some(own));
+    }
+    match embedded {
+        Some(text) => Ok(Some(text)),
+        None => read(path.with_file_name("chat_template.jinja")),
     }
 }
 
@@ -513,10 +559,7 @@ mod tests {
             .notices
             .join("\n")
             .replace(&copy.0.path().display().to_string(), "[model]");
-        insta::assert_snapshot!(text, @r"
-        [model]: end-of-text id 5000 is not in the tokenizer and is ignored
-        [model]: no token ends an answer; every answer runs to max_new_tokens
-        ");
+        insta::assert_snapshot!(text, @"[model]: end-of-text id 5000 is not in the tokenizer and is ignored");
     }
 
     /// Leaves out the tokens from an id on, with their merges.

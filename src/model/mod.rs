@@ -31,6 +31,7 @@ mod rope;
 mod shapes;
 mod stored;
 mod tensor_file;
+mod tokenizer_file;
 mod weights;
 
 pub use any::{Compute, DeviceChoice, MayLoad, Model, ModelRef};
