@@ -4,7 +4,7 @@
 //! lists of parts run together into the same bytes (`"ab" + "c"` against `"a" + "bc"`).
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -42,6 +42,76 @@ pub fn adapter_folder(folder: &Path) -> io::Result<String> {
         parts = parts.part(name, file(&folder.join(name))?);
     }
     Ok(parts.finish())
+}
+
+/// Why a path is no adapter's folder, and what to do instead.
+pub fn why_no_adapter(path: &Path) -> String {
+    let shown = path.display();
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+    if !path.exists() {
+        return "there is no such folder".into();
+    }
+    if !path.is_dir() {
+        return match path
+            .parent()
+            .filter(|folder| folder.join(ADAPTER_FILES[0]).is_file())
+        {
+            Some(folder) if !folder.as_os_str().is_empty() => {
+                format!("it is a file; name its folder: {}", folder.display())
+            }
+            _ => "it is a file".into(),
+        };
+    }
+    let inside: Vec<String> = fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| name(&entry.ok()?.path()))
+        .collect();
+    let has = |name: &str| path.join(name).is_file();
+    let weights =
+        |name: &&String| name.starts_with("adapter_model-") && name.ends_with(".safetensors");
+    if has(ADAPTER_FILES[0]) && has("adapter_model.bin") {
+        return format!(
+            "its weights are in adapter_model.bin, a format that can hold programs and is not read; \
+             write them as safetensors, in Python in that folder: import torch; from \
+             safetensors.torch import save_file; save_file({{k: v.contiguous() for k, v in \
+             torch.load(\"adapter_model.bin\", map_location=\"cpu\", weights_only=True).items()}}, \
+             \"{}\")",
+            ADAPTER_FILES[1]
+        );
+    }
+    if has(ADAPTER_FILES[0]) && inside.iter().any(|name| weights(&name)) {
+        return format!(
+            "its weights are in parts (adapter_model-*.safetensors); join them, in Python in that \
+             folder: import glob; from safetensors.torch import load_file, save_file; \
+             save_file({{k: v for f in glob.glob(\"adapter_model-*.safetensors\") for k, v in \
+             load_file(f).items()}}, \"{}\")",
+            ADAPTER_FILES[1]
+        );
+    }
+    if has(ADAPTER_FILES[0]) {
+        return format!("{} is missing", ADAPTER_FILES[1]);
+    }
+    if has("config.json") {
+        return format!(
+            "it is a whole model, no adapter; ask it by itself: `--model {shown}`, with the subject \
+             `base`"
+        );
+    }
+    let step = |name: &String| {
+        let step = name.strip_prefix("checkpoint-")?.parse::<usize>().ok()?;
+        path.join(name)
+            .join(ADAPTER_FILES[0])
+            .is_file()
+            .then_some(step)
+    };
+    if let Some(newest) = inside.iter().filter_map(step).max() {
+        return format!(
+            "it holds checkpoints, of which one has to be named, such as {}, the newest",
+            path.join(format!("checkpoint-{newest}")).display()
+        );
+    }
+    format!("{} is missing", ADAPTER_FILES[0])
 }
 
 /// The first 12 characters of a digest, for people. A shorter text is returned whole.

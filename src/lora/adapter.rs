@@ -13,6 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
+use super::reading::{BaseTensor, Reader};
 use super::{LoraConfig, LoraError};
 use crate::digest;
 use crate::model::{ModelConfig, ModuleId, TensorFile};
@@ -74,13 +75,27 @@ impl Adapter {
         }
     }
 
-    /// Reads a PEFT folder for a base.
+    /// Reads a PEFT folder for a base of which nothing but the configuration is known.
     ///
     /// # Errors
     /// What [`LoraConfig::read`] refuses; a file that is missing or damaged; matrices of another
     /// base, without their partner, of another rank than the configuration says; a targeted module
     /// without matrices; tensors beside them; values that are not finite.
     pub fn read(folder: &Path, model: &ModelConfig) -> Result<Adapter, LoraError> {
+        Ok(Self::read_on(folder, model, &|_, _| None)?.0)
+    }
+
+    /// Reads a PEFT folder for a base whose tensors can be looked at by name and shape: an embedding
+    /// or a head that is saved beside the matrices, and equal to the base's, is left out, and named
+    /// second.
+    ///
+    /// # Errors
+    /// As [`Adapter::read`], and an embedding or a head that differs from the base's.
+    pub fn read_on(
+        folder: &Path,
+        model: &ModelConfig,
+        base: BaseTensor<'_>,
+    ) -> Result<(Adapter, Vec<String>), LoraError> {
         let config_path = folder.join(CONFIG);
         if !config_path.exists() {
             return Err(not_an_adapter(folder));
@@ -90,13 +105,9 @@ impl Adapter {
         if !path.exists() {
             return Err(not_an_adapter(folder));
         }
-        let file = TensorFile::open(&path)?;
-        let reader = Reader {
-            file,
-            config: &config,
-            model,
-        };
-        let found = reader.modules_in_file()?;
+        let reader = Reader::new(TensorFile::open(&path)?, &config, model)?;
+        let dropped = reader.saved_as_in(base)?;
+        let found = reader.modules();
         let targets = match config.targets(model, false) {
             // The expression is Python's and was matched there; the file shows the result.
             Err(LoraError::Pattern {
@@ -130,7 +141,7 @@ impl Adapter {
             .collect::<Result<BTreeMap<_, _>, LoraError>>()?;
         let mut adapter = Adapter::new(config, modules);
         adapter.trained_on = TrainedOn::read(folder)?;
-        Ok(adapter)
+        Ok((adapter, dropped))
     }
 
     /// Writes `adapter_config.json` and `adapter_model.safetensors` (F32) into a folder, which is
@@ -242,11 +253,11 @@ impl TrainedOn {
     }
 }
 
-fn a_name(module: ModuleId) -> String {
+pub(super) fn a_name(module: ModuleId) -> String {
     format!("{PREFIX}{module}.lora_A.weight")
 }
 
-fn b_name(module: ModuleId) -> String {
+pub(super) fn b_name(module: ModuleId) -> String {
     format!("{PREFIX}{module}.lora_B.weight")
 }
 
@@ -264,22 +275,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), LoraError> {
 }
 
 fn not_an_adapter(folder: &Path) -> LoraError {
-    let has = |name: &str| folder.join(name).exists();
-    let problem = if !folder.exists() {
-        "there is no such folder"
-    } else if has(CONFIG) && has("adapter_model.bin") {
-        "it holds adapter_model.bin, but no safetensors: load it with PEFT and \
-         `save_pretrained(folder)`"
-    } else if has(CONFIG) {
-        "it has no adapter_model.safetensors"
-    } else if has("config.json") {
-        "it is a whole model"
-    } else {
-        "it has no adapter_config.json"
-    };
     LoraError::NotAnAdapter {
         path: folder.to_path_buf(),
-        problem: problem.to_owned(),
+        problem: digest::why_no_adapter(folder),
     }
 }
 
@@ -298,113 +296,6 @@ fn modules_digest(modules: &BTreeMap<ModuleId, LowRankPair>) -> String {
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
-}
-
-struct Reader<'a> {
-    file: TensorFile,
-    config: &'a LoraConfig,
-    model: &'a ModelConfig,
-}
-
-impl Reader<'_> {
-    /// Modules that have at least one matrix; every tensor must be one of theirs.
-    fn modules_in_file(&self) -> Result<Vec<ModuleId>, LoraError> {
-        let mut found = Vec::new();
-        for name in self.file.names() {
-            let end = |end| {
-                name.strip_prefix(PREFIX)?
-                    .strip_suffix(end)
-                    .and_then(ModuleId::parse)
-            };
-            let module = end(".lora_A.weight").or_else(|| end(".lora_B.weight"));
-            let Some(module) = module else {
-                return Err(self.extra_tensor(name));
-            };
-            if module.layer >= self.model.num_hidden_layers {
-                return Err(self.other_base(format!(
-                    "tensor `{name}` is of layer {}, this base has {} layers",
-                    module.layer, self.model.num_hidden_layers
-                )));
-            }
-            found.push(module);
-        }
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
-    }
-
-    fn low_rank(&self, module: ModuleId) -> Result<LowRankPair, LoraError> {
-        let (rank, scale) = self.config.rank_and_scale(module)?;
-        let (a_name, b_name) = (a_name(module), b_name(module));
-        let shapes = (self.file.shape(&a_name), self.file.shape(&b_name));
-        let (a_shape, b_shape) = match shapes {
-            (Some(&[a0, a1]), Some(&[b0, b1])) => ([a0, a1], [b0, b1]),
-            (Some(a), Some(b)) => {
-                return Err(self.mismatch(format!(
-                    "`{a_name}` and `{b_name}` have shapes {a:?} and {b:?}, and are no matrices"
-                )));
-            }
-            (Some(_), None) => {
-                return Err(self.mismatch(format!("`{a_name}` is there without `{b_name}`")));
-            }
-            (None, _) => {
-                return Err(self.mismatch(format!("`{b_name}` is there without `{a_name}`")));
-            }
-        };
-        let inputs = module.projection.in_features(self.model);
-        let outputs = module.projection.out_features(self.model);
-        for (name, shape, expected) in [
-            (&a_name, a_shape, [a_shape[0], inputs]),
-            (&b_name, b_shape, [outputs, b_shape[1]]),
-        ] {
-            if shape != expected {
-                return Err(self.other_base(format!(
-                    "tensor `{name}` has shape {shape:?}, this base asks for {expected:?}"
-                )));
-            }
-        }
-        if (a_shape[0], b_shape[1]) != (rank, rank) {
-            return Err(self.mismatch(format!(
-                "`{a_name}` has rank {} and its lora_B {}, the config says {rank}",
-                a_shape[0], b_shape[1]
-            )));
-        }
-        let (_, a) = self.file.get(&a_name)?;
-        let (_, b) = self.file.get(&b_name)?;
-        Ok(LowRankPair { rank, scale, a, b })
-    }
-
-    fn extra_tensor(&self, name: &str) -> LoraError {
-        let rule = if name.contains("lora_magnitude_vector") {
-            "it belongs to DoRA; merge the adapter with PEFT and give the merged folder as a model"
-        } else if name.contains("lora_embedding") || name.contains("lm_head") {
-            "adapters on the embedding or the head are not supported"
-        } else if name.contains("lora_A.") || name.contains("lora_B.") {
-            "its module is no linear layer of this decoder, so the adapter belongs to another base"
-        } else {
-            "a PEFT file of LoRA holds `base_model.model.<module>.lora_A.weight` and `lora_B` only"
-        };
-        LoraError::ExtraTensor {
-            path: self.file.path().to_path_buf(),
-            name: name.to_owned(),
-            rule: rule.to_owned(),
-        }
-    }
-
-    fn other_base(&self, problem: String) -> LoraError {
-        LoraError::OtherBase {
-            path: self.file.path().to_path_buf(),
-            problem,
-            base: self.config.base_model.clone(),
-        }
-    }
-
-    fn mismatch(&self, problem: String) -> LoraError {
-        LoraError::Mismatch {
-            path: self.file.path().to_path_buf(),
-            problem,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -674,11 +565,11 @@ mod tests {
         all.push(refused(whole.path(), "tiny-llama"));
         all.push(refused(&folder.path().join("nothing"), "tiny-llama"));
         insta::assert_snapshot!(all.join("\n"), @r#"
-        [adapter] is not an adapter: it has no adapter_config.json; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
-        [adapter] is not an adapter: it is a whole model; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: adapter_config.json is missing; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: it is a whole model, no adapter; ask it by itself: `--model [adapter]`, with the subject `base`; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
         [adapter]/adapter_config.json: `peft_type` is missing; it must be "LORA"
-        [adapter] is not an adapter: it has no adapter_model.safetensors; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
-        [adapter] is not an adapter: it holds adapter_model.bin, but no safetensors: load it with PEFT and `save_pretrained(folder)`; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: adapter_model.safetensors is missing; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
+        [adapter] is not an adapter: its weights are in adapter_model.bin, a format that can hold programs and is not read; write them as safetensors, in Python in that folder: import torch; from safetensors.torch import save_file; save_file({k: v.contiguous() for k, v in torch.load("adapter_model.bin", map_location="cpu", weights_only=True).items()}, "adapter_model.safetensors"); give a PEFT folder (adapter_config.json, adapter_model.safetensors)
         [adapter] is not an adapter: there is no such folder; give a PEFT folder (adapter_config.json, adapter_model.safetensors)
         "#);
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::adapter::{CONFIG, WEIGHTS};
+use super::tensor_names::TensorRole;
 use super::{LoraConfig, LoraError};
 use crate::model::TensorFile;
 
@@ -35,9 +36,13 @@ impl Inert {
             return Ok(Some(Inert::Scale));
         }
         let file = TensorFile::open(&folder.join(WEIGHTS))?;
-        for (end, inert) in [(".lora_B.weight", Inert::B), (".lora_A.weight", Inert::A)] {
+        let is_b = |role: &Option<TensorRole>| matches!(role, Some(TensorRole::B(_)));
+        let is_a = |role: &Option<TensorRole>| matches!(role, Some(TensorRole::A(_)));
+        let sides: [(&dyn Fn(&Option<TensorRole>) -> bool, Inert); 2] =
+            [(&is_b, Inert::B), (&is_a, Inert::A)];
+        for (side, inert) in sides {
             let mut all_zero = true;
-            for name in file.names().filter(|name| name.ends_with(end)) {
+            for name in file.names().filter(|name| side(&TensorRole::of(name))) {
                 let (_, values) = file.get(name)?;
                 all_zero &= values.iter().all(|value| *value == 0.0);
                 if !all_zero {

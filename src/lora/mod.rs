@@ -2,17 +2,21 @@
 //! batch need them, and as matrices that are trained.
 
 mod adapter;
+mod base_name;
 mod config;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod inert;
 mod loaded;
+mod reading;
 mod scaled;
 mod targets;
+mod tensor_names;
 mod trainable;
 
 pub use adapter::{Adapter, LowRankPair, TrainedOn};
+pub use base_name::same_base;
 pub use config::LoraConfig;
 pub use error::LoraError;
 #[cfg(feature = "gpu")]
@@ -21,6 +25,7 @@ pub(crate) use gpu::Lists;
 pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
 pub use inert::Inert;
 pub use loaded::{BatchAdapters, LoadedAdapter};
+pub use reading::BaseTensor;
 pub use scaled::write_scaled;
 pub use targets::TargetModules;
 pub use trainable::{DropoutKey, Trainable, TrainableModule, TrainedMatrix};

@@ -208,19 +208,16 @@ fn checkpoint_of(
 }
 
 fn adapter_folder(spec: &str, path: &Path) -> Result<SubjectSource, RecordError> {
-    let reason = if !path.is_dir() {
-        "it is a file"
-    } else if !path.join("adapter_config.json").is_file() {
-        "adapter_config.json is missing"
-    } else {
+    let has = |name: &str| path.join(name).is_file();
+    if has("adapter_config.json") && has("adapter_model.safetensors") {
         return Ok(SubjectSource::Folder {
             folder: path.to_path_buf(),
         });
-    };
+    }
     Err(RecordError::NotAnAdapter {
         spec: spec.to_owned(),
         path: path.to_path_buf(),
-        reason: reason.to_owned(),
+        reason: digest::why_no_adapter(path),
     })
 }
 
