@@ -28,16 +28,20 @@ pub enum ChatError {
         reason: String,
     },
     /// A text could not be encoded.
-    #[error("cannot encode a text of {chars} characters: {reason}")]
+    #[error("{origin}: cannot encode a text of {chars} characters: {reason}")]
     Encode {
+        /// The tokenizer's file.
+        origin: String,
         /// Its length.
         chars: usize,
         /// What the library says.
         reason: String,
     },
     /// Ids could not be decoded.
-    #[error("cannot decode {tokens} token ids: {reason}")]
+    #[error("{origin}: cannot decode {tokens} token ids: {reason}")]
     Decode {
+        /// The tokenizer's file.
+        origin: String,
         /// How many.
         tokens: usize,
         /// What the library says.
@@ -91,7 +95,7 @@ pub enum ChatError {
     #[error(
         "chat template: line {line}: {reason}\n\
          (the model's own template fails on this conversation; put a corrected \
-         chat_template.jinja into its folder)"
+         chat_template.jinja into its folder, or FILE.jinja beside a FILE.gguf)"
     )]
     TemplateRender {
         /// Line in the template.
@@ -99,6 +103,32 @@ pub enum ChatError {
         /// What minijinja says.
         reason: String,
     },
+    /// The template loops, or writes, beyond every need.
+    #[error(
+        "chat template: line {line}: one conversation took more than {steps} steps, an instruction \
+         or 64 bytes of text each: it loops or grows without end\n\
+         (put a corrected chat_template.jinja into the model's folder, or FILE.jinja beside a \
+         FILE.gguf)"
+    )]
+    TemplateWithoutEnd {
+        /// Line in the template.
+        line: usize,
+        /// The limit.
+        steps: u64,
+    },
+    /// The template leaves the question out.
+    #[error(
+        "the chat template does not write the user's question: all that it renders is {written:?}\n\
+         (it is empty, or damaged; put the model's own as chat_template.jinja into its folder, or as \
+         FILE.jinja beside a FILE.gguf)"
+    )]
+    QuestionIgnored {
+        /// What it writes.
+        written: String,
+    },
+    /// Variables that the template does not read, or may not be given.
+    #[error("[model] template_kwargs: {0}")]
+    Variables(String),
     /// The template called `raise_exception`.
     #[error(
         "the chat template refuses this conversation ({roles}): {message}\n\

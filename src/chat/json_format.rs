@@ -6,11 +6,16 @@
 use std::fmt::Write;
 
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 use serde_json::Value as Json;
 
+/// Deepest value that is written; `json.dumps` has Python's own limit near 1000.
+const MOST_DEPTH: usize = 128;
+
 /// The filter with Python's keyword arguments.
-pub(super) fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
+///
+/// What it writes is paid for with fuel before it is written: a value may hold another many times.
+pub(super) fn tojson(state: &State<'_, '_>, value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<Value> = options.get("indent")?;
     let ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
     let sort_keys: Option<bool> = options.get("sort_keys")?;
@@ -21,7 +26,10 @@ pub(super) fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
         Some(v) if v.is_none() => None,
         Some(v) => match (v.as_str(), usize::try_from(v.clone())) {
             (Some(text), _) => Some(text.to_string()),
-            (None, Ok(blanks)) => Some(" ".repeat(blanks)),
+            (None, Ok(blanks)) => {
+                state.consume_fuel(blanks as u64 / 64)?;
+                Some(" ".repeat(blanks))
+            }
             (None, Err(e)) => return Err(e),
         },
     };
@@ -36,7 +44,8 @@ pub(super) fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
         None if indent.is_some() => (",".into(), ": ".into()),
         None => (", ".into(), ": ".into()),
     };
-    let json = json_of(&value)?;
+    let line = indent.as_ref().map_or(0, String::len) + item.len().max(key.len());
+    let json = Reading { state, line }.json_of(&value, 0)?;
     let format = Format {
         indent,
         item,
@@ -49,33 +58,53 @@ pub(super) fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
     Ok(Value::from_safe_string(out))
 }
 
-fn json_of(value: &Value) -> Result<Json, Error> {
-    Ok(match value.kind() {
-        ValueKind::Undefined | ValueKind::None => Json::Null,
-        ValueKind::Bool => Json::Bool(value.is_true()),
-        ValueKind::Number if value.is_integer() => match i64::try_from(value.clone()) {
-            Ok(number) => number.into(),
-            Err(_) => u64::try_from(value.clone())?.into(),
-        },
-        ValueKind::Number => f64::try_from(value.clone())?.into(),
-        ValueKind::String => value.to_string().into(),
-        ValueKind::Seq | ValueKind::Iterable => value
-            .try_iter()?
-            .map(|item| json_of(&item))
-            .collect::<Result<Vec<_>, _>>()?
-            .into(),
-        ValueKind::Map => {
-            let mut map = serde_json::Map::new();
-            for key in value.try_iter()? {
-                map.insert(key.to_string(), json_of(&value.get_item(&key)?)?);
+struct Reading<'a, 'v, 'e> {
+    state: &'a State<'v, 'e>,
+    /// Bytes that one item's indentation and separators take, by depth.
+    line: usize,
+}
+
+impl Reading<'_, '_, '_> {
+    fn json_of(&self, value: &Value, depth: usize) -> Result<Json, Error> {
+        if depth > MOST_DEPTH {
+            return Err(Error::new(
+                ErrorKind::BadSerialization,
+                format!("tojson: a value is nested more than {MOST_DEPTH} deep"),
+            ));
+        }
+        // A character becomes six at most: `\u0000`.
+        let text = value.as_str().map_or(0, str::len).saturating_mul(6);
+        let line = self.line.saturating_mul(depth + 1);
+        self.state
+            .consume_fuel(1 + text.saturating_add(line) as u64 / 64)?;
+        let inner = |item: &Value| self.json_of(item, depth + 1);
+        Ok(match value.kind() {
+            ValueKind::Undefined | ValueKind::None => Json::Null,
+            ValueKind::Bool => Json::Bool(value.is_true()),
+            ValueKind::Number if value.is_integer() => match i64::try_from(value.clone()) {
+                Ok(number) => number.into(),
+                Err(_) => u64::try_from(value.clone())?.into(),
+            },
+            ValueKind::Number => f64::try_from(value.clone())?.into(),
+            ValueKind::String => value.to_string().into(),
+            ValueKind::Seq | ValueKind::Iterable => value
+                .try_iter()?
+                .map(|item| inner(&item))
+                .collect::<Result<Vec<_>, _>>()?
+                .into(),
+            ValueKind::Map => {
+                let mut map = serde_json::Map::new();
+                for key in value.try_iter()? {
+                    map.insert(key.to_string(), inner(&value.get_item(&key)?)?);
+                }
+                map.into()
             }
-            map.into()
-        }
-        kind => {
-            let message = format!("tojson: a value of type {kind} is not JSON");
-            return Err(Error::new(ErrorKind::BadSerialization, message));
-        }
-    })
+            kind => {
+                let message = format!("tojson: a value of type {kind} is not JSON");
+                return Err(Error::new(ErrorKind::BadSerialization, message));
+            }
+        })
+    }
 }
 
 struct Format {

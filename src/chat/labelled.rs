@@ -4,8 +4,13 @@
 //! on no answer that its row leaves out ([`Message::learned`](super::Message::learned)).
 //! Where an answer begins is not guessed from special tokens: the conversation up to it is
 //! rendered with a generation prompt, as a probe's prompt is, and what follows is the answer.
+//!
+//! A template that opens a block of thinking at the end of a prompt (QwQ, the distills of R1) leaves
+//! it out of a conversation with the answer. The answer is then learned as it has to be given: after
+//! the thoughts that the row brings, else after an empty block, as ms-swift's
+//! `add_non_thinking_prefix` has it.
 
-use super::{ChatError, ChatTemplate, Conversation, Role, Tokenizer};
+use super::{ChatError, ChatTemplate, Conversation, Message, Role, Thinking, Tokenizer};
 
 /// Token ids of a rendered conversation with a label mask of the same length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +62,8 @@ impl ChatTemplate {
                 return Err(ChatError::NoAnswer { last });
             }
         }
-        let whole = self.render_turns(turns, false)?;
-        let mut spans = Vec::new();
+        let mut whole = self.render_turns(turns, false)?;
+        let mut spans: Vec<Span> = Vec::new();
         let mut unlabelled_answers = 0;
         for (i, _) in turns
             .iter()
@@ -78,7 +83,17 @@ impl ChatTemplate {
                     end: through.len(),
                 });
             } else if is_last {
-                return Err(not_prefix_stable(&whole, &prompt));
+                let Some(thought) = self.after_thinking(&whole, &prompt, turns, tokenizer) else {
+                    return Err(not_prefix_stable(&whole, &prompt));
+                };
+                let before = spans.len();
+                spans.retain(|span| thought.starts_with(&whole[..span.end]));
+                unlabelled_answers += before - spans.len();
+                spans.push(Span {
+                    start: prompt.len(),
+                    end: thought.len(),
+                });
+                whole = thought;
             } else {
                 unlabelled_answers += 1;
             }
@@ -86,6 +101,26 @@ impl ChatTemplate {
         let mut labelled = self.encode_spans(&whole, &spans, tokenizer)?;
         labelled.unlabelled_answers = unlabelled_answers;
         Ok(labelled)
+    }
+
+    /// The conversation `whole` with its last answer after the block that `prompt` opens; `None`
+    /// where that is not what parts them.
+    fn after_thinking(
+        &self,
+        whole: &str,
+        prompt: &str,
+        turns: &[Message],
+        tokenizer: &Tokenizer,
+    ) -> Option<String> {
+        let thinking = Thinking::of(self, tokenizer);
+        let opened = thinking.opened_by(prompt)?;
+        let answer = whole.strip_prefix(&prompt[..prompt.len() - opened.len()])?;
+        if answer.trim_start().starts_with(opened.trim_end()) {
+            return None;
+        }
+        let thoughts = thinking.thoughts_in(&turns.last()?.content);
+        let closing = thinking.closing(opened, thoughts);
+        Some(format!("{prompt}{closing}{answer}"))
     }
 
     fn encode_spans(
@@ -305,11 +340,52 @@ mod tests {
         ");
         let turning = CHATML.replace(
             "'<|im_start|>assistant\\n'",
-            "'<|im_start|>assistant\\n<think>'",
+            "'<|im_start|>assistant\\nSure: '",
         );
         insta::assert_snapshot!(error(&turning, &rounds(&[("a?", "答案A")])), @r#"
-        the chat template does not keep what comes before the last answer: with the answer it renders "答案A<|im_end|>\n" where the prompt alone ends with "<think>"
+        the chat template does not keep what comes before the last answer: with the answer it renders "答案A<|im_end|>\n" where the prompt alone ends with "Sure: "
         (labels are the text after the generation prompt, so the prompt must be the beginning of the rendered conversation; train on a template that keeps it)
         "#);
+    }
+
+    /// A template of QwQ's kind: it opens a block at the end of a prompt, and drops what stands
+    /// before `</think>` from every answer.
+    #[test]
+    fn an_answer_is_learned_after_the_block_that_the_prompt_opens() {
+        let opening = CHATML
+            .replace(
+                "'<|im_start|>assistant\\n'",
+                "'<|im_start|>assistant\\n<think>\\n'",
+            )
+            .replace("message.content", "message.content.split('</think>')[-1]");
+        let template = template(&opening);
+        let learned = |rows: &[(&str, &str)]| {
+            let conversation = rounds(rows);
+            let labelled = template.render_for_training(&conversation, &tokenizer());
+            let labelled = labelled.unwrap();
+            assert!(labelled.ends_turn);
+            (labels(&labelled), labelled.unlabelled_answers)
+        };
+        assert_eq!(
+            learned(&[("a?", "答案A")]),
+            (vec!["\n</think>\n\n答案A<|im_end|>".into()], 0)
+        );
+        assert_eq!(
+            learned(&[("a?", "<think>\nHm.\n</think>A")]),
+            (vec!["Hm.\n</think>\n\nA<|im_end|>".into()], 0)
+        );
+        // Earlier answers are not shown as they were given, so they carry no loss.
+        assert_eq!(
+            learned(&[("a?", "A"), ("b?", "B")]),
+            (vec!["\n</think>\n\nB<|im_end|>".into()], 1)
+        );
+        let prompt = template
+            .render(&Conversation::prompt(None, "a?"), true)
+            .unwrap();
+        let labelled = template.render_for_training(&rounds(&[("a?", "A")]), &tokenizer());
+        let whole = tokenizer()
+            .decode_with_special(&labelled.unwrap().ids)
+            .unwrap();
+        assert!(whole.starts_with(&prompt), "{whole}");
     }
 }

@@ -12,10 +12,17 @@ mod message;
 mod template;
 mod template_clock;
 mod template_folder;
+mod template_limits;
+mod template_variables;
+mod thinking;
 mod tokenizer;
+mod turn_end;
 
 pub use error::ChatError;
 pub use labelled::Labelled;
 pub use message::{Conversation, Message, Role};
 pub use template::{ChatTemplate, EffectiveSystem, SystemOrigin};
+pub use template_variables::Variables;
+pub use thinking::{Spoken, Thinking};
 pub use tokenizer::{TextStream, Tokenizer};
+pub use turn_end::TurnEnd;

@@ -20,6 +20,8 @@ use crate::file_text::unix_lines;
 
 use super::json_format::tojson;
 use super::template_clock::strftime;
+use super::template_limits::{self, with_room};
+use super::template_variables::Variables;
 use super::{ChatError, Conversation, Message};
 
 const NAME: &str = "chat";
@@ -34,6 +36,7 @@ static GENERATION_TAG: LazyLock<Regex> = LazyLock::new(|| {
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     special_tokens: BTreeMap<String, String>,
+    variables: Variables,
     source: String,
     /// In seconds since 1970.
     now: u64,
@@ -90,32 +93,15 @@ impl ChatTemplate {
         special_tokens: BTreeMap<String, String>,
         now: u64,
     ) -> Result<Self, ChatError> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
-        environment.set_syntax(syntax.map_err(|e| syntax_error(&e))?);
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_filter("tojson", tojson);
-        environment.add_function("raise_exception", |message: String| {
-            Err::<Value, _>(
-                Error::new(ErrorKind::InvalidOperation, message.clone())
-                    .with_source(RaisedByTemplate(message)),
-            )
-        });
-        environment.add_function("strftime_now", move |format: String| strftime(now, &format));
-        // A block with a scope of its own, like the `generation` block that it stands for.
         let source = unix_lines(source);
-        let tolerated = GENERATION_TAG.replace_all(&source, "{%$1 ${2}with $3%}");
-        environment
-            .add_template_owned(NAME, tolerated.into_owned())
+        let own = source.clone().into_owned();
+        let environment = with_room(move || compiled(&own, now))
+            .and_then(|compiled| compiled)
             .map_err(|e| syntax_error(&e))?;
         Ok(ChatTemplate {
             environment: Arc::new(environment),
             special_tokens,
+            variables: Variables::default(),
             source: source.into_owned(),
             now,
         })
@@ -136,7 +122,35 @@ impl ChatTemplate {
     /// # Errors
     /// None that a template can cause that was compiled before.
     pub fn at(&self, now: u64) -> Result<Self, ChatError> {
-        Self::new_at(&self.source, self.special_tokens.clone(), now)
+        let template = Self::new_at(&self.source, self.special_tokens.clone(), now)?;
+        Ok(template.with_variables(self.variables.clone()))
+    }
+
+    /// The same template with variables of its own set; see [`Variables`].
+    pub fn with_variables(self, variables: Variables) -> Self {
+        ChatTemplate { variables, ..self }
+    }
+
+    /// The variables that are set.
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// Names that it reads without setting them itself, functions included.
+    pub(super) fn names_read(&self) -> Vec<String> {
+        let environment = self.environment.clone();
+        let names = with_room(move || {
+            let template = environment.get_template(NAME)?;
+            Ok::<_, Error>(template.undeclared_variables(false))
+        });
+        // A template that was compiled before has its names.
+        let mut names: Vec<String> = names
+            .and_then(|names| names)
+            .into_iter()
+            .flatten()
+            .collect();
+        names.sort();
+        names
     }
 
     /// The template's text as the model brings it.
@@ -159,25 +173,21 @@ impl ChatTemplate {
         turns: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, ChatError> {
-        let refused = |e: Error| render_error(&e, turns);
-        let template = self.environment.get_template(NAME).map_err(refused)?;
-        let messages: Vec<Value> = turns
+        let messages = turns
             .iter()
-            .map(|t| Value::from_pairs([("role", t.role.name()), ("content", &t.content)]))
-            .collect();
-        let special = self
-            .special_tokens
-            .iter()
-            .map(|(k, v)| (k.as_str(), Value::from(v.as_str())));
-        let variables = special.chain([
-            ("messages", Value::from(messages)),
+            .map(|t| Value::from_pairs([("role", t.role.name()), ("content", &t.content)]));
+        let special = self.special_tokens.iter();
+        let special = special.map(|(k, v)| (k.as_str(), Value::from(v.as_str())));
+        let given = Value::from_pairs(special.chain(self.variables.values()).chain([
+            ("messages", Value::from(messages.collect::<Vec<_>>())),
             ("tools", Value::from(())),
             ("documents", Value::from(())),
             ("add_generation_prompt", Value::from(add_generation_prompt)),
-        ]);
-        template
-            .render(Value::from_pairs(variables))
-            .map_err(refused)
+        ]));
+        let environment = self.environment.clone();
+        with_room(move || environment.get_template(NAME)?.render(given))
+            .and_then(|rendered| rendered)
+            .map_err(|e| render_error(&e, turns))
     }
 
     /// The system prompt that a conversation without its own gets: the configured one, else what
@@ -192,6 +202,9 @@ impl ChatTemplate {
         let before_question = |text: &str| text.split(QUESTION).next().unwrap_or("").to_string();
         if let Some(system) = configured {
             let rendered = render(configured)?;
+            if !rendered.contains(QUESTION) {
+                return Err(ChatError::QuestionIgnored { written: rendered });
+            }
             if system.is_empty() && rendered == render(None)? {
                 // An empty system turn is the same as none, so the template's own is put in.
                 let own = self.effective_system(None)?;
@@ -211,6 +224,9 @@ impl ChatTemplate {
             });
         }
         let plain = render(None)?;
+        if !plain.contains(QUESTION) {
+            return Err(ChatError::QuestionIgnored { written: plain });
+        }
         let preamble = before_question(&plain);
         // A template without a system role refuses this rendering; then it adds none either.
         let text = match render(Some(SYSTEM)) {
@@ -233,6 +249,31 @@ impl ChatTemplate {
             preamble,
         })
     }
+}
+
+fn compiled(source: &str, now: u64) -> Result<Environment<'static>, Error> {
+    template_limits::check(source)?;
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build();
+    environment.set_syntax(syntax?);
+    template_limits::limit(&mut environment);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_filter("tojson", tojson);
+    environment.add_function("raise_exception", |message: String| {
+        Err::<Value, _>(
+            Error::new(ErrorKind::InvalidOperation, message.clone())
+                .with_source(RaisedByTemplate(message)),
+        )
+    });
+    environment.add_function("strftime_now", move |format: String| strftime(now, &format));
+    // A block with a scope of its own, like the `generation` block that it stands for.
+    let tolerated = GENERATION_TAG.replace_all(source, "{%$1 ${2}with $3%}");
+    environment.add_template_owned(NAME, tolerated.into_owned())?;
+    Ok(environment)
 }
 
 /// Marks the errors that a template makes itself, so that its words reach the user unadorned.
@@ -273,8 +314,15 @@ fn render_error(error: &Error, turns: &[Message]) -> ChatError {
         }
         cause = inner.source();
     }
+    let line = error.line().unwrap_or(1);
+    if error.kind() == ErrorKind::OutOfFuel {
+        return ChatError::TemplateWithoutEnd {
+            line,
+            steps: template_limits::FUEL,
+        };
+    }
     ChatError::TemplateRender {
-        line: error.line().unwrap_or(1),
+        line,
         reason: plain_reason(error),
     }
 }
@@ -451,7 +499,7 @@ mod tests {
         ");
         insta::assert_snapshot!(refused("a\n{{ messages[0].content.nosuch() }}"), @r"
         chat template: line 2: unknown method: string has no method named nosuch
-        (the model's own template fails on this conversation; put a corrected chat_template.jinja into its folder)
+        (the model's own template fails on this conversation; put a corrected chat_template.jinja into its folder, or FILE.jinja beside a FILE.gguf)
         ");
         insta::assert_snapshot!(refused("a\n{% if %}"), @r"
         chat template: line 2: syntax error: unexpected end of block
@@ -521,6 +569,118 @@ mod tests {
         insta::assert_snapshot!(dropping.effective_system(Some("Be kind.")).unwrap_err(), @r#"
         the chat template ignores a system prompt: "Be kind." does not appear in what it renders
         (this model knows no system role; leave `system` out of [train] and of the suites)
+        "#);
+    }
+
+    /// What a template can do to whoever runs it; each of these took all time or memory, or ended
+    /// the process.
+    #[test]
+    fn a_template_without_end_is_stopped() {
+        let looping =
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x";
+        insta::assert_snapshot!(refused(looping), @r"
+        chat template: line 1: one conversation took more than 4000000 steps, an instruction or 64 bytes of text each: it loops or grows without end
+        (put a corrected chat_template.jinja into the model's folder, or FILE.jinja beside a FILE.gguf)
+        ");
+        let growing = |step: &str| {
+            format!(
+                "{{% set ns = namespace(s='xxxxxxxx', l=['x']) %}}{{% for i in range(60) %}}{step}{{% endfor %}}x"
+            )
+        };
+        for step in [
+            "{% set ns.s = ns.s + ns.s %}",
+            "{% set ns.s = ns.s ~ ns.s %}",
+            "{% set ns.s = ns.s * 9 %}",
+            "{% set ns.s = ns.s.replace('x', ns.s) %}",
+            "{% set ns.s = ns.s | replace('x', ns.s) %}",
+            "{% set ns.s = ns.s.join(ns.s) %}",
+            "{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}",
+            "{% set ns.l = ns.l * 9 %}",
+            "{% set ns.s = ns.s | indent(999999999) %}",
+            "{% set ns.s = ns.s | tojson | tojson | tojson | tojson %}",
+            "{% set ns.l = [ns.l, ns.l] %}{{ ns.l | tojson | length }}",
+            "{% set ns.l = [ns.l, ns.l] %}{{ ns.l }}",
+            "{% set ns.s = '%999999999s' | format('x') %}",
+            "{% set ns.s = '{:999999999}'.format('x') %}",
+            "{% set ns.s = ns.s | list | batch(999999999, 'x') | list %}",
+            "{{ [ns.l] | tojson(indent=999999999) }}",
+        ] {
+            let said = refused(&growing(step));
+            assert!(
+                said.contains("without end") || said.contains("line 1"),
+                "{step}: {said}"
+            );
+        }
+        let called = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+        assert!(
+            refused(called).contains("recursion limit"),
+            "{}",
+            refused(called)
+        );
+    }
+
+    #[test]
+    fn an_expression_is_refused_before_it_overflows_the_stack() {
+        let n = 50_000;
+        for (head, sign, tail) in [
+            ("", "not ", "1"),
+            ("", "-", "1"),
+            ("m", ".a", ""),
+            ("m", "|upper", ""),
+            ("1", "+1", ""),
+            ("", "(", ""),
+            ("", "[", ""),
+            ("1", " if 1 else 1", ""),
+        ] {
+            let source = format!("{{{{ {head}{}{tail} }}}}", sign.repeat(n));
+            let said = refused(&source);
+            assert!(
+                said.contains("words and signs") || said.contains("bytes; at most"),
+                "{sign}: {said}"
+            );
+        }
+        insta::assert_snapshot!(refused(&format!("x\n{{{{ {}1 }}}}", "not ".repeat(n))), @r"
+        chat template: line 1: syntax error: the expression in line 2 has 50002 words and signs; at most 4000 are read
+        (templates are Jinja as Hugging Face transformers renders it)
+        ");
+        // As deep as is read.
+        for sign in ["not ", "-"] {
+            let source = format!("{{{{ {}1 }}}}", sign.repeat(3990));
+            let _ = ChatTemplate::new(&source, BTreeMap::new()).map(|t| t.names_read());
+        }
+        let _ = refused(&format!(
+            "{{% if 0 %}}{}{{% endif %}}",
+            "{%elif 0%}".repeat(20_000)
+        ));
+        let deep = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+        let rendered = |end: &str| {
+            let template = ChatTemplate::new(&format!("{deep}{end}"), BTreeMap::new()).unwrap();
+            let rendered = template.render(&Conversation::prompt(None, "hi"), true);
+            rendered.map_err(|e| e.to_string())
+        };
+        assert_eq!(rendered("x").unwrap(), "x");
+        for end in ["{{ ns.x }}", "{{ ns.x | tojson }}", "{{ ns.x == [ns.x] }}"] {
+            let _ = rendered(end);
+        }
+    }
+
+    /// An empty template was taken for a bug of ours.
+    #[test]
+    fn a_template_that_leaves_the_question_out_is_refused() {
+        for (source, system) in [
+            ("", None),
+            ("Hello.", Some("Be kind.")),
+            ("{{ tools }}", None),
+        ] {
+            let refused = template(source).effective_system(system).unwrap_err();
+            assert!(
+                matches!(refused, ChatError::QuestionIgnored { .. }),
+                "{refused}"
+            );
+        }
+        insta::assert_snapshot!(template("Hello.").effective_system(None).unwrap_err(), @r#"
+        the chat template does not write the user's question: all that it renders is "Hello."
+        (it is empty, or damaged; put the model's own as chat_template.jinja into its folder, or as FILE.jinja beside a FILE.gguf)
         "#);
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::ChatError;
+use crate::exit::caught;
 
 /// A model's tokenizer with the ids that end its turn.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    origin: String,
     end_of_turn: BTreeSet<u32>,
     largest_id: u32,
 }
@@ -51,6 +53,7 @@ impl Tokenizer {
         let largest_id = largest_id.ok_or_else(|| failed("its vocabulary is empty".into()))?;
         Ok(Tokenizer {
             inner,
+            origin: origin.to_owned(),
             end_of_turn: BTreeSet::new(),
             largest_id,
         })
@@ -87,14 +90,19 @@ impl Tokenizer {
     /// Ids of a text. Special tokens written in the text are taken as such; none is added, since
     /// the chat template writes them.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ChatError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|e| ChatError::Encode {
+        let encoded = caught(|| {
+            self.inner
+                .encode_fast(text, false)
+                .map_err(|e| e.to_string())
+        });
+        match encoded.and_then(|encoded| encoded) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(reason) => Err(ChatError::Encode {
+                origin: self.origin.clone(),
                 chars: text.chars().count(),
-                reason: e.to_string(),
-            })?;
-        Ok(encoding.get_ids().to_vec())
+                reason,
+            }),
+        }
     }
 
     /// Text of ids, special tokens left out. Bytes that are no UTF-8 become U+FFFD.
@@ -108,17 +116,28 @@ impl Tokenizer {
     }
 
     fn decode_with(&self, ids: &[u32], skip_special: bool) -> Result<String, ChatError> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|e| ChatError::Decode {
+        let decoded = caught(|| {
+            let decoded = self.inner.decode(ids, skip_special);
+            decoded.map_err(|e| e.to_string())
+        });
+        decoded
+            .and_then(|decoded| decoded)
+            .map_err(|reason| ChatError::Decode {
+                origin: self.origin.clone(),
                 tokens: ids.len(),
-                reason: e.to_string(),
+                reason,
             })
     }
 
     /// The id of one token as the vocabulary writes it.
     pub fn id_of(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// Whether a token was put into the vocabulary by name (`added_tokens`), as every special one
+    /// is: ordinary text is not cut into it by the model of the tokenizer.
+    pub fn is_named(&self, id: u32) -> bool {
+        self.inner.get_added_tokens_decoder().contains_key(&id)
     }
 
     /// One token as the vocabulary writes it.

@@ -222,6 +222,7 @@ mod tests {
             seed: 0,
             prompt_tokens: 0,
             continued: false,
+            thinking: None,
         }
     }
 

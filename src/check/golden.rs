@@ -150,6 +150,7 @@ fn plain_answer(text: &str) -> Answer {
         seed: 0,
         prompt_tokens: 0,
         continued: false,
+        thinking: None,
     }
 }
 

@@ -37,11 +37,12 @@ impl Check for Perplexity {
         let Some(answer) = evidence.answer else {
             return Score::unscored("no answer");
         };
-        if answer.logprobs.is_empty() {
+        let logprobs = answer.said_logprobs();
+        if logprobs.is_empty() {
             return Score::unscored("the answer has no tokens");
         }
-        let total: f64 = answer.logprobs.iter().map(|&l| f64::from(l)).sum();
-        let perplexity = (-total / answer.logprobs.len() as f64).exp();
+        let total: f64 = logprobs.iter().map(|&l| f64::from(l)).sum();
+        let perplexity = (-total / logprobs.len() as f64).exp();
         if perplexity.is_nan() {
             return Score::unscored("a token's log-probability is not a number");
         }

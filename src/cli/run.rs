@@ -60,6 +60,9 @@ fn scores(measurement: &Measurement) -> serde_json::Value {
         if answer.is_some_and(|a| a.continued) {
             line["continued"] = true.into();
         }
+        if let Some(thought) = answer.and_then(|a| a.thinking.as_ref()) {
+            line["thinking"] = thought.text.as_str().into();
+        }
         line
     });
     serde_json::json!({

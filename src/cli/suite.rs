@@ -149,7 +149,7 @@ fn ask_base(project: &Project) -> Result<(Measurement, Session), CliError> {
     let mut measured = project.measure(&order)?;
     let session = match measured.session {
         Some(session) => session,
-        None => project.session(&order.model, order.system.clone())?,
+        None => project.session_of(&order)?,
     };
     Ok((measured.measurements.swap_remove(0), session))
 }

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use crate::flow::LearnRule;
 use crate::model::Dtype;
-use crate::toml_file::{Table, number, whole};
+use crate::toml_file::{Table, json, number, whole};
 use crate::train::{
     BadRows, DataSection, Every, Language, LoraSection, Recompute, RehearsalTarget, RowFormat,
     SchedulerType, Source, StopOnRegression, TargetSelection, TrainSection,
@@ -83,6 +83,16 @@ pub(super) fn read_model(mut table: Table<'_, '_>) -> ModelSection {
     let mut model = ModelSection::default();
     set(&mut model.path, table.filled_string("path"));
     set(&mut model.dtype, table.word("dtype", &Dtype::WORDS));
+    let kwargs = table.map(
+        "template_kwargs",
+        "text, a number, true, false, or a list",
+        |value| json(value).ok(),
+    );
+    model.template_kwargs = kwargs.unwrap_or_default().into_iter().collect();
+    set_optional(
+        &mut model.thinking_budget,
+        table.count("thinking_budget", 1..),
+    );
     table.finish();
     model
 }

@@ -16,6 +16,14 @@ pub struct ModelSection {
     /// What a GPU computes in: `"auto"`, `"bfloat16"`, or `"float16"`. A CPU computes in F32.
     /// Default `"auto"`: float16 for weights stored as F16 or quantized, else bfloat16.
     pub dtype: Dtype,
+    /// Variables of the model's chat template, such as `{ enable_thinking = false }` of Qwen3. One
+    /// that the template does not read is refused. Default: none.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub template_kwargs: serde_json::Map<String, serde_json::Value>,
+    /// Most tokens that a model may think before its answer; these do not count as the answer's,
+    /// and are not judged. Default: 2048 where template or vocabulary know thinking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking_budget: Option<usize>,
 }
 
 impl Default for ModelSection {
@@ -23,6 +31,8 @@ impl Default for ModelSection {
         ModelSection {
             path: "smollm2-135m".into(),
             dtype: Dtype::Auto,
+            template_kwargs: serde_json::Map::new(),
+            thinking_budget: None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Answer {
     pub case: CaseId,
     /// Which of the case's samples, from 0.
     pub sample: usize,
-    /// Decoded text without special tokens.
+    /// Decoded text without special tokens, and without [`Answer::thinking`].
     pub text: String,
     /// Generated ids, the end-of-turn token left out.
     pub token_ids: Vec<u32>,
@@ -38,6 +38,34 @@ pub struct Answer {
     /// was cut. Older records do not say; what they hold was never continued.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
+    /// What the model thought before it answered; its tokens are the first of `token_ids`. Older
+    /// records left it in `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<Thought>,
+}
+
+/// What a model thought before it answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thought {
+    /// Its text, without the marks around it.
+    pub text: String,
+    /// Its tokens, the marks included.
+    pub tokens: usize,
+    /// It was ended by its closing mark; else there is no answer.
+    pub ended: bool,
+}
+
+impl Answer {
+    /// Whether the budget of thinking cut it before there was an answer: nothing can be said of it.
+    pub fn is_cut_in_thought(&self) -> bool {
+        self.finish == Finish::Length && self.thinking.as_ref().is_some_and(|t| !t.ended)
+    }
+
+    /// Log-probabilities of the answer's tokens, those of its thinking left out.
+    pub fn said_logprobs(&self) -> &[f32] {
+        let thought = self.thinking.as_ref().map_or(0, |t| t.tokens);
+        self.logprobs.get(thought..).unwrap_or_default()
+    }
 }
 
 /// How likely a subject finds a given text as the answer to a case.

@@ -103,6 +103,12 @@ pub struct SampleComparison {
     /// judge it where it was cut.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
+    /// What the base thought before its answer, which is no part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_thinking: Option<String>,
+    /// What the candidate thought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate_thinking: Option<String>,
 }
 
 /// One check's scores of both answers.
@@ -227,6 +233,8 @@ mod tests {
                 candidate: score(candidate),
             }],
             continued: false,
+            base_thinking: None,
+            candidate_thinking: None,
         }
     }
 

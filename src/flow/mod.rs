@@ -17,7 +17,7 @@ mod subject;
 mod tuning;
 mod verdict;
 
-pub use answer::{Answer, Finish, Likelihood};
+pub use answer::{Answer, Finish, Likelihood, Thought};
 pub use audit::{BaseLine, Finding, FindingKind, KindLine, Misjudged, SuiteAudit, SuiteLine};
 pub use calibration::Calibration;
 pub use case::{

@@ -129,7 +129,7 @@ impl Project {
         let session = match session {
             Some(session) => session,
             None => {
-                let mut session = self.session(&order.model, order.system.clone())?;
+                let mut session = self.session_of(order)?;
                 if let Some(run) = &order.run {
                     self.keep_moment(&mut session, run)?;
                 }
@@ -324,6 +324,8 @@ impl From<Version1> for Comparison {
                 candidate: case.candidate,
                 checks: case.checks,
                 continued: false,
+                base_thinking: None,
+                candidate_thinking: None,
             }],
             drift: case.drift,
         };

@@ -64,7 +64,9 @@ impl Project {
             .then(|| asked_again(&order.suites, &order.built));
         let again = again.as_deref();
         let mut whole = None;
-        if let Some(run) = &order.run {
+        if let Some(run) = &order.run
+            && asked_alike(run, order)
+        {
             let stored = self.all_recorded(run, &subjects, order)?;
             let second = match again {
                 Some(again) => {
@@ -84,7 +86,7 @@ impl Project {
         }
         let session = match session {
             Some(session) => Ok(session),
-            None => self.session(&order.model, order.system.clone()),
+            None => self.session_of(order),
         };
         let mut session = match (session, whole) {
             (Ok(session), _) => session,
@@ -199,6 +201,15 @@ impl Project {
         self.pass_on_notices(&scoring);
         Ok((measurements, second))
     }
+}
+
+/// Whether the answers of a run were put to its base as the order wants it. Of a run that cannot be
+/// read nothing else is known.
+fn asked_alike(run: &Run, order: &Order) -> bool {
+    let kept: Result<Provenance, _> = run.provenance();
+    kept.map_or(true, |kept| {
+        kept.base.template_kwargs == order.template_kwargs
+    })
 }
 
 /// The noise floor, when the base was asked twice.

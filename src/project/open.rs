@@ -4,19 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::chat::{ChatTemplate, Variables};
 use crate::config::{self, QevalConfig};
 use crate::exit::Outcome;
 use crate::flow::{RunEvent, Suite};
 use crate::gate::Rules;
-use crate::lora::{Adapter, Inert, LoadedAdapter};
+use crate::lora::{Adapter, Inert, LoadedAdapter, same_base};
 use crate::model::Compute;
 use crate::record::{Store, SubjectSpec};
 use crate::run::{
-    Asking, CheckSettings, Demand, Interrupt, JudgeSettings, RunError, Scoring, Session,
+    Asking, CheckSettings, Demand, Interrupt, JudgeSettings, Prompting, RunError, Scoring, Session,
 };
 use crate::train::Dataset;
 
 use super::error::ProjectError;
+use super::order::Order;
 use super::overrides::Overrides;
 
 /// The file that is read when no other is named.
@@ -182,7 +184,25 @@ impl Project {
     /// # Errors
     /// It cannot be found, fetched, or loaded.
     pub fn session(&self, model: &str, system: Option<String>) -> Result<Session, ProjectError> {
-        self.loaded(model, system, self.demand())
+        self.loaded(model, self.prompting(system), self.demand())
+    }
+
+    /// As [`Project::session`], with conversations put to it as for an order.
+    ///
+    /// # Errors
+    /// As [`Project::session`].
+    pub fn session_of(&self, order: &Order) -> Result<Session, ProjectError> {
+        let prompting = Prompting {
+            variables: Variables::new(order.template_kwargs.clone()),
+            ..self.prompting(order.system.clone())
+        };
+        self.loaded(&order.model, prompting, self.demand())
+    }
+
+    /// How conversations are put to a base as configured, under this system prompt.
+    pub fn prompting(&self, system: Option<String>) -> Prompting {
+        let model = &self.config.model;
+        Prompting::new(system, &model.template_kwargs, model.thinking_budget)
     }
 
     /// As [`Project::session`], of a base that an adapter is trained on as the settings say: there
@@ -199,7 +219,7 @@ impl Project {
             training: Some((&self.config.lora, &self.config.train)),
             ..self.demand()
         };
-        self.loaded(model, system, demand)
+        self.loaded(model, self.prompting(system), demand)
     }
 
     fn demand(&self) -> Demand<'_> {
@@ -212,20 +232,20 @@ impl Project {
     fn loaded(
         &self,
         model: &str,
-        system: Option<String>,
+        prompting: Prompting,
         demand: Demand<'_>,
     ) -> Result<Session, ProjectError> {
         // Ctrl-C is heard while a model is fetched or loaded too.
         self.interrupt()?;
         let mut listener = self.listener();
-        let session = Session::open_for(model, system, self.compute(), demand, &mut listener)?;
+        let session = Session::open_for(model, prompting, self.compute(), demand, &mut listener)?;
         session.notices.iter().for_each(|n| self.notice(n.as_str()));
         self.notice(format!("system prompt: {}", session.effective_system));
         Ok(session)
     }
 
-    /// Reads a subject's adapter for a loaded base; tells when it was trained on another. `None` is
-    /// the base.
+    /// Reads a subject's adapter for a loaded base; tells when it was trained on another, or names
+    /// another. `None` is the base.
     ///
     /// # Errors
     /// It cannot be read, or does not fit the base.
@@ -238,7 +258,26 @@ impl Project {
             return Ok(None);
         };
         let config = session.decoder.config();
-        let adapter = Adapter::read(folder, config).map_err(RunError::from)?;
+        let (adapter, dropped) =
+            Adapter::read_on(folder, config, &|name, shape| session.stored(name, shape))
+                .map_err(RunError::from)?;
+        if !dropped.is_empty() {
+            self.notice(format!(
+                "{}: {} beside the adapter as the base has it, and is left out",
+                spec.name,
+                dropped.join(" and "),
+            ));
+        }
+        if let (None, Some(named)) = (&adapter.trained_on, &adapter.config.base_model)
+            && !same_base(named, &session.known_as)
+        {
+            self.notice(format!(
+                "{} says that it was trained on `{named}` (`base_model_name_or_path`), and is asked \
+                 on {}: if these are not the same weights, its answers and the verdict mean nothing; \
+                 `--model` names another base",
+                spec.name, session.base.name,
+            ));
+        }
         if let Some(home) = adapter
             .trained_on
             .as_ref()
@@ -251,6 +290,15 @@ impl Project {
                 crate::digest::short(&home.base_digest),
                 session.base.name,
                 crate::digest::short(&session.base.digest),
+            ));
+        }
+        if let Ok(own) = ChatTemplate::from_folder(folder)
+            && !same_text(own.source(), session.template.source())
+        {
+            self.notice(format!(
+                "{} brings another chat template than {}: it is asked with that of the base; where it \
+                 was trained with its own, copy it over the base's",
+                spec.name, session.base.name,
             ));
         }
         if let Some(inert) = Inert::of(folder, spec.scale).map_err(RunError::from)? {
@@ -302,6 +350,12 @@ impl Project {
             ..Rules::default()
         }
     }
+}
+
+/// Whether two templates are one, whatever their line ends and the blanks around them.
+fn same_text(a: &str, b: &str) -> bool {
+    let lines = |text: &str| text.trim().replace("\r\n", "\n");
+    lines(a) == lines(b)
 }
 
 #[cfg(test)]

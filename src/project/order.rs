@@ -27,6 +27,8 @@ pub struct Order {
     pub compute: Compute,
     /// The configured system prompt.
     pub system: Option<String>,
+    /// Variables of the base's chat template.
+    pub template_kwargs: serde_json::Map<String, serde_json::Value>,
     /// Who answers, the control arm first.
     pub subjects: Vec<SubjectSpec>,
     /// What is asked.
@@ -87,10 +89,11 @@ impl Order {
         };
         let of_base = provenance.as_ref().map(|p| p.base.name.clone());
         let model = overrides.model.clone();
-        let (model, system, suites, rules, seed) = match as_trained {
+        let (model, system, template_kwargs, suites, rules, seed) = match as_trained {
             Some((provenance, trained, all)) => (
                 model.unwrap_or_else(|| provenance.base.name.clone()),
                 trained.train.system.clone(),
+                provenance.base.template_kwargs.clone(),
                 project.asked_probes().apply(&all)?,
                 trained.rules.clone(),
                 overrides.seed.unwrap_or(provenance.seed),
@@ -107,13 +110,15 @@ impl Order {
                 };
                 let system = config.train.system.clone();
                 let model = model.unwrap_or_else(configured);
-                (model, system, suites, rules, config.train.seed)
+                let kwargs = config.model.template_kwargs.clone();
+                (model, system, kwargs, suites, rules, config.train.seed)
             }
         };
         Ok(Order {
             model,
             compute: project.compute(),
             system,
+            template_kwargs,
             subjects,
             built: BuiltChecks::of(&suites).map_err(RunError::from)?,
             suites,
@@ -173,6 +178,9 @@ impl Order {
             .part("encoder files", files(Path::new(&self.checks.encoder)))
             .part("noise", [u8::from(self.noise)])
             .part("seed", self.seed.to_le_bytes());
+        if !self.template_kwargs.is_empty() {
+            parts = parts.part("template", json(&self.template_kwargs));
+        }
         for suite in &self.suites {
             parts = parts.part("suite", json(suite));
         }

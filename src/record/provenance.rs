@@ -54,6 +54,9 @@ pub struct BaseProvenance {
     pub tokenizer: String,
     /// Digest of the chat template's text.
     pub template: String,
+    /// Variables that the template was given, besides the conversation.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub template_kwargs: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A suite of a run.

@@ -44,6 +44,7 @@ pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
         seed: u64::MAX - 1,
         prompt_tokens: 31,
         continued: false,
+        thinking: None,
     };
     Answered {
         key: format!("key-{prompt}-{sample}"),

@@ -19,6 +19,8 @@ pub struct ChangedAnswer<'a> {
     pub base_text: Option<&'a str>,
     /// The candidate's answer.
     pub candidate_text: Option<&'a str>,
+    /// What each thought before its answer, the base first.
+    pub thinking: [Option<&'a str>; 2],
 }
 
 impl<'a> ChangedAnswer<'a> {
@@ -32,6 +34,7 @@ impl<'a> ChangedAnswer<'a> {
             candidate_score: draw.candidate_score(),
             base_text: draw.base.as_deref(),
             candidate_text: draw.candidate.as_deref(),
+            thinking: [&draw.base_thinking, &draw.candidate_thinking].map(|t| t.as_deref()),
         }
     }
 

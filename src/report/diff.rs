@@ -106,6 +106,12 @@ pub(super) fn one_change(
             }
         }
     }
+    for (name, thought) in [base, candidate].into_iter().zip(change.thinking) {
+        if let Some(thought) = thought {
+            let thought = format!("{name} thought: {}", one_line(thought, 200));
+            part("thinking", &[(Tone::Dim, thought)]);
+        }
+    }
     let why = change.candidate_score.explanation();
     if moved != Some(0.0) && !why.is_empty() {
         part("why", &[(tone, one_line(why, 300))]);

@@ -64,9 +64,11 @@ impl AnswerSettings {
 /// What a subject said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said {
-    /// The answer.
+    /// The answer, without what was thought before it.
     pub text: String,
-    /// Tokens of it.
+    /// What was thought before it; `None` when nothing was.
+    pub thinking: Option<String>,
+    /// Tokens of both.
     pub tokens: usize,
     /// Most that it could have had.
     pub budget: usize,
@@ -101,13 +103,16 @@ pub fn answer(
 ) -> Result<Vec<Said>, RunError> {
     let session = asking.session;
     let mut said = vec![Said::default(); puts.len()];
+    let mut opened = vec![false; puts.len()];
     let mut requests = Vec::new();
     for (id, put) in puts.iter().enumerate() {
         let prompt = session.prompt(None, put.history, put.question)?;
         let context = session.decoder.config().max_position_embeddings;
         // Without room for one token the request is beyond the context, which is told as such.
         let room = context.saturating_sub(prompt.len()).max(1);
-        said[id].budget = settings.max_new_tokens.min(room);
+        let thinking = session.thinking_budget(&prompt)?;
+        said[id].budget = (settings.max_new_tokens + thinking).min(room);
+        opened[id] = session.opens_thinking(&prompt)?;
         requests.push(Request {
             adapter: put.adapter,
             prompt,
@@ -161,7 +166,8 @@ pub fn answer(
                     }
                 }
                 let one = &mut said[id];
-                one.text = session.tokenizer.decode(&tokens)?;
+                let spoken = session.spoken(&tokens, opened[id])?;
+                (one.text, one.thinking) = (spoken.text, spoken.thinking);
                 (one.tokens, one.finish) = (tokens.len(), Some(finish));
                 tell(Heard::Ended(id, one));
                 Ok(1)

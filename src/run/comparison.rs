@@ -183,12 +183,18 @@ fn sample_comparison(
         }
     });
     let text = |m: &Measurement| m.answers.get(place).map(|a| a.text.clone());
+    let thinking = |m: &Measurement| {
+        let thought = m.answers.get(place)?.thinking.as_ref()?;
+        Some(thought.text.clone())
+    };
     let continued = |m: &Measurement| m.answers.get(place).is_some_and(|a| a.continued);
     SampleComparison {
         base: text(base),
         candidate: text(candidate),
         checks: checks.collect(),
         continued: continued(base) || continued(candidate),
+        base_thinking: thinking(base),
+        candidate_thinking: thinking(candidate),
     }
 }
 

@@ -7,11 +7,12 @@
 //! budgets. That depends on the answer and its checks alone: whose answer it is does not matter,
 //! nor what else is in the batch, nor whether it was generated now or stands in a record.
 
-use crate::chat::{ChatError, Tokenizer};
-use crate::flow::{Answer, Finish};
+use crate::chat::ChatError;
+use crate::flow::{Answer, Finish, Thought};
 
 use super::built_checks::ProbeChecks;
 use super::questions::Question;
+use super::session::Session;
 
 /// Most tokens of an answer, in budgets (`max_new_tokens`).
 pub const MOST_BUDGETS: usize = 4;
@@ -21,25 +22,44 @@ pub(super) fn most_tokens(budget: usize, room: usize) -> usize {
     budget.saturating_mul(MOST_BUDGETS).min(room).max(budget)
 }
 
-/// Whether an answer that has these tokens, and has not ended, goes on.
+/// Whether an answer that has these tokens, and has not ended, goes on. Thinking has a budget of its
+/// own; that of the answer begins after it.
 pub(super) fn goes_on(
     question: &Question,
     checks: &ProbeChecks,
-    tokenizer: &Tokenizer,
+    session: &Session,
     tokens: &[u32],
 ) -> bool {
-    let budget = question.generation.max_new_tokens;
-    if !tokens.len().is_multiple_of(budget) {
-        return true;
+    // Where no thinking is expected, it is looked for at the budget alone: this runs at each token.
+    if !question.opened
+        && question.thinking_tokens == 0
+        && !tokens
+            .len()
+            .is_multiple_of(question.generation.max_new_tokens)
+    {
+        return tokens.len() < question.most_tokens;
     }
     // What cannot be decoded is told when the answer is written down.
-    let text = tokenizer.decode(tokens).unwrap_or_default();
-    tokens.len() < question.most_tokens && checks.is_cut(&text)
+    let thought = session.thought_length(tokens, question.opened);
+    let (thought, open) = thought.unwrap_or_default();
+    if open {
+        return tokens.len() < question.most_thinking();
+    }
+    let said = tokens.len() - thought;
+    if said >= question.most_tokens {
+        return false;
+    }
+    if said == 0 || !said.is_multiple_of(question.generation.max_new_tokens) {
+        return true;
+    }
+    let text = session.tokenizer.decode(&tokens[thought..]);
+    checks.is_cut(&text.unwrap_or_default())
 }
 
 /// What a recorded answer is under the question's checks as they are now: the answer as it stands,
 /// its beginning where these checks can judge that, or `None` where they want more than there is
-/// and it has to be asked again. So an answer is the same whichever checks an earlier run had.
+/// and it has to be asked again. So an answer is the same whichever checks an earlier run had, and
+/// whichever budget for thinking.
 ///
 /// # Errors
 /// Tokens that the tokenizer does not know.
@@ -47,27 +67,76 @@ pub(super) fn settled(
     answer: Answer,
     question: &Question,
     checks: &ProbeChecks,
-    tokenizer: &Tokenizer,
+    session: &Session,
 ) -> Result<Option<Answer>, ChatError> {
+    let cut_at = |length: usize, answer: Answer| {
+        let tokens = answer.token_ids[..length].to_vec();
+        let logprobs = answer.logprobs.iter().copied().take(length).collect();
+        let cut = Answer {
+            logprobs,
+            finish: Finish::Length,
+            ..answer
+        };
+        told(cut, tokens, question, session).map(Some)
+    };
+    let (thought, open) = session.thought_length(&answer.token_ids, question.opened)?;
+    let most = question.most_thinking();
+    if thought > most || open && answer.token_ids.len() >= most {
+        return cut_at(most, answer);
+    }
+    if open && answer.finish == Finish::Length {
+        return Ok(None);
+    }
     let budget = question.generation.max_new_tokens;
+    let said = answer.token_ids.len() - thought;
     let mut length = budget;
-    while length <= answer.token_ids.len() {
-        let tokens = &answer.token_ids[..length];
-        let text = tokenizer.decode(tokens)?;
+    while length <= said {
+        let text = session
+            .tokenizer
+            .decode(&answer.token_ids[thought..][..length])?;
         if length >= question.most_tokens || !checks.is_cut(&text) {
-            return Ok(Some(Answer {
-                text,
-                token_ids: tokens.to_vec(),
-                logprobs: answer.logprobs.iter().copied().take(length).collect(),
-                finish: Finish::Length,
-                continued: length > budget,
-                ..answer
-            }));
+            return cut_at(thought + length, answer);
         }
         length += budget;
     }
-    let whole = answer.finish == Finish::Stop || answer.token_ids.len() >= question.most_tokens;
-    Ok(whole.then_some(answer))
+    let whole = answer.finish == Finish::Stop || said >= question.most_tokens;
+    if !whole {
+        return Ok(None);
+    }
+    let (tokens, continued) = (answer.token_ids.clone(), answer.continued);
+    let answer = told(answer, tokens, question, session)?;
+    Ok(Some(Answer {
+        continued,
+        ..answer
+    }))
+}
+
+/// The answer of these tokens: its text, what was thought before it, and whether it went on beyond
+/// its budget.
+///
+/// # Errors
+/// Tokens that the tokenizer does not know.
+pub(super) fn told(
+    answer: Answer,
+    tokens: Vec<u32>,
+    question: &Question,
+    session: &Session,
+) -> Result<Answer, ChatError> {
+    let budget = question.generation.max_new_tokens;
+    let spoken = session.spoken(&tokens, question.opened)?;
+    let said = tokens.len() - spoken.thinking_tokens;
+    Ok(Answer {
+        text: spoken.text,
+        thinking: spoken.thinking.map(|text| Thought {
+            text,
+            tokens: spoken.thinking_tokens,
+            ended: !spoken.open,
+        }),
+        // An answer that ends by itself at its budget was asked about there.
+        continued: said > budget || said == budget && answer.finish == Finish::Stop,
+        token_ids: tokens,
+        ..answer
+    })
 }
 
 #[cfg(test)]
@@ -201,6 +270,7 @@ mod tests {
             logprobs: whole.logprobs[..3].to_vec(),
             finish: Finish::Length,
             continued: false,
+            thinking: None,
             ..whole.clone()
         };
         let line = serde_json::json!({"answered": Answered { key, answer: old }});

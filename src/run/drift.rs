@@ -50,7 +50,7 @@ pub fn drifts(
             let question = &change.probe.prompts[change.prompt];
             requests.push(Request {
                 adapter: (!adapters.is_empty()).then_some(0),
-                prompt: session.prompt(system.as_deref(), history, question)?,
+                prompt: session.prompt_past_thinking(system.as_deref(), history, question)?,
                 work: vec![Work::Score {
                     id,
                     text: ids.clone(),
@@ -78,7 +78,9 @@ fn one(
     accepted: &[u32],
     logprobs: &[f32],
 ) -> Result<Option<Drift>, RunError> {
-    let new = &change.answer.token_ids;
+    // Thinking is no part of what was accepted.
+    let thought = change.answer.thinking.as_ref().map_or(0, |t| t.tokens);
+    let new = &change.answer.token_ids[thought..];
     let Some(token) = (0..accepted.len().max(new.len())).find(|&i| accepted.get(i) != new.get(i))
     else {
         return Ok(None);
@@ -90,7 +92,7 @@ fn one(
     // Where one of the two ended, the other token is the end of the turn, which is not measured.
     let gap = change
         .answer
-        .logprobs
+        .said_logprobs()
         .get(token)
         .zip(logprobs.get(token))
         .map(|(new, old)| f64::from(*new) - f64::from(*old));

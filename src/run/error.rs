@@ -54,10 +54,23 @@ pub enum RunError {
     Preflight(Vec<String>),
     /// The model has no chat template.
     #[error(
-        "{} has no chat template, so prompts cannot be put to it as its authors trained it; place a \
-         chat_template.jinja beside its config.json", path.display()
+        "{} has no chat template, so prompts cannot be put to it as its authors trained it; write \
+         one, or copy that of the model which it was made from, to {}",
+        path.display(),
+        if path.is_dir() { path.join("chat_template.jinja") } else { path.with_extension("jinja") }
+            .display()
     )]
     NoTemplate {
+        /// The model.
+        path: PathBuf,
+    },
+    /// Nothing ends an answer.
+    #[error(
+        "{}: no token ends an answer: neither its files nor its chat template name one, so every \
+         answer would run to `max_new_tokens`; write `eos_token_id` into generation_config.json \
+         beside it, or take a model whose chat template ends its turns", path.display()
+    )]
+    NoEnd {
         /// The model.
         path: PathBuf,
     },

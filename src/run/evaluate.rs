@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::{
-    Answer, AnswerTable, Calibration, Finish, Likelihood, Measurement, Phase, RunEvent, Subject,
+    Answer, AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject,
 };
 use crate::generate::{Finished, Request, Work};
 use crate::lora::LoadedAdapter;
@@ -15,7 +15,7 @@ use crate::record::{
 
 use super::asking::{Asking, Bar};
 use super::calibration::write_calibration;
-use super::continuing::{goes_on, settled};
+use super::continuing::{goes_on, settled, told};
 use super::error::RunError;
 use super::judge::{JUDGES, Judge};
 use super::questions::Questions;
@@ -102,7 +102,6 @@ impl Evaluation<'_> {
             })
             .collect();
         let session = self.asking.session;
-        let tokenizer = &session.tokenizer;
         let subjects: Vec<Subject> = subjects.into_iter().map(|s| s.subject).collect();
         let digests = scored_suites(
             &self.questions.suites,
@@ -152,7 +151,7 @@ impl Evaluation<'_> {
                             None => cache.answer(&key, &question.case, sample),
                         };
                         let found = match found {
-                            Some(answer) => settled(answer, question, checks, tokenizer)?,
+                            Some(answer) => settled(answer, question, checks, session)?,
                             None => None,
                         };
                         if let Some(answer) = found {
@@ -170,7 +169,7 @@ impl Evaluation<'_> {
                         work.push(Work::Generate {
                             id: pieces.len(),
                             sampling: sampling(&question.generation),
-                            max_new_tokens: question.most_tokens,
+                            max_new_tokens: question.thinking_tokens + question.most_tokens,
                             seed,
                         });
                         pieces.push(Piece::Answer {
@@ -183,7 +182,7 @@ impl Evaluation<'_> {
                     }
                 }
                 for (t, text) in checks.continuations.iter().enumerate() {
-                    let key = likelihood_key(&header.digest, &question.ids, text);
+                    let key = likelihood_key(&header.digest, &question.ids_to_weigh(), text);
                     let place = (question.case.clone(), text.clone());
                     let recorded = finished
                         .likelihoods
@@ -247,7 +246,7 @@ impl Evaluation<'_> {
                 Piece::Answer { question, .. } => {
                     let question = &self.questions.all[*question];
                     let checks = &self.questions.checks[question.checks];
-                    goes_on(question, checks, tokenizer, tokens)
+                    goes_on(question, checks, session, tokens)
                 }
                 Piece::Text { .. } => true,
             },
@@ -342,21 +341,19 @@ impl Evaluation<'_> {
                 },
             ) => {
                 let asked = &self.questions.all[*question];
-                let text = self.asking.session.tokenizer.decode(&tokens)?;
-                let budget = asked.generation.max_new_tokens;
                 let answer = Answer {
                     case: asked.case.clone(),
                     sample: *sample,
-                    text,
-                    // An answer that ends by itself at its budget was asked about there.
-                    continued: tokens.len() > budget
-                        || tokens.len() == budget && finish == Finish::Stop,
-                    token_ids: tokens,
+                    text: String::new(),
+                    token_ids: Vec::new(),
                     logprobs,
                     finish,
                     seed: *seed,
                     prompt_tokens: asked.ids.len(),
+                    continued: false,
+                    thinking: None,
                 };
+                let answer = told(answer, tokens, asked, self.asking.session)?;
                 writers[*subject].answered(Answered {
                     key: key.clone(),
                     answer: answer.clone(),
@@ -380,7 +377,7 @@ impl Evaluation<'_> {
                 let likelihood = Likelihood {
                     case: asked.case.clone(),
                     text: text_of,
-                    logprobs,
+                    logprobs: logprobs.into_iter().skip(asked.skipped.len()).collect(),
                 };
                 writers[*subject].measured(MeasuredText {
                     key: key.clone(),

@@ -200,7 +200,8 @@ impl<'a> Judge<'a> {
         let mut requests = Vec::new();
         for (a, ask) in asks.iter().enumerate() {
             for order in 0..2 {
-                let prompt = session.prompt(Some(SYSTEM), &[], &ask.question(order == 0))?;
+                let prompt =
+                    session.prompt_past_thinking(Some(SYSTEM), &[], &ask.question(order == 0))?;
                 // What does not fit cannot be judged.
                 if prompt.len() + longest > context {
                     continue;

@@ -17,6 +17,7 @@ mod drift;
 pub mod embed;
 mod error;
 mod evaluate;
+mod findings;
 mod gating;
 mod golden;
 mod interrupt;
@@ -26,6 +27,7 @@ mod lora_settings;
 mod memory;
 mod noise;
 mod paraphrase;
+mod prompting;
 mod questions;
 mod rehearsal;
 mod rehearsal_choice;
@@ -63,6 +65,7 @@ pub use noise::{asked_again, noise_floor, second_base};
 pub use paraphrase::{
     PARAPHRASES, Paraphrase, ParaphrasePlan, ParaphraseTally, Paraphrases, paraphrase,
 };
+pub use prompting::{Prompting, USUAL_THINKING};
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
 pub use rehearsal_choice::{RehearsalChoice, RehearsalFile, choose_rehearsal};

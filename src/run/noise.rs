@@ -141,6 +141,7 @@ mod tests {
                 seed: 0,
                 prompt_tokens: 0,
                 continued: false,
+                thinking: None,
             };
             measurement.answers.insert(place.clone(), answer);
             let score = Score::Scored {

@@ -20,12 +20,34 @@ pub struct Question {
     pub ids: Arc<[u32]>,
     /// With every default filled in.
     pub generation: Generation,
-    /// Most tokens of an answer that goes on, at least the `max_new_tokens` of `generation`.
+    /// Most tokens of an answer that goes on, at least the `max_new_tokens` of `generation`; those
+    /// of its thinking do not count.
     pub most_tokens: usize,
+    /// Whether the prompt opens a block of thinking.
+    pub opened: bool,
+    /// Room for thinking before the answer, in tokens; 0 where none is expected.
+    pub thinking_tokens: usize,
+    /// Put after the prompt where texts are weighed as the answer: the end of thinking.
+    pub skipped: Arc<[u32]>,
     /// Place in [`Questions::checks`].
     pub checks: usize,
-    /// Token ids of each continuation.
+    /// Token ids of each continuation, after those of `skipped`.
     pub continuation_ids: Vec<Arc<[u32]>>,
+}
+
+impl Question {
+    /// Most tokens of thinking. Where none is expected, as much as an answer may have at first.
+    pub fn most_thinking(&self) -> usize {
+        match self.thinking_tokens {
+            0 => self.generation.max_new_tokens,
+            tokens => tokens,
+        }
+    }
+
+    /// The prompt as texts are weighed after it.
+    pub fn ids_to_weigh(&self) -> Vec<u32> {
+        [&self.ids[..], &self.skipped].concat()
+    }
 }
 
 /// Everything that a set of suites asks.
@@ -124,19 +146,24 @@ fn question(
     checks: usize,
 ) -> Result<Question, RunError> {
     let ids = session.prompt(probe.system.as_deref(), &probe.history, text)?;
+    let skipped = match built.continuations.is_empty() {
+        true => Arc::default(),
+        false => session.skipped_thinking(probe.system.as_deref(), &probe.history, text)?,
+    };
     let mut continuation_ids = Vec::new();
     for continuation in &built.continuations {
-        let tokens: Arc<[u32]> = session.tokenizer.encode(continuation)?.into();
+        let tokens = session.tokenizer.encode(continuation)?;
         if tokens.is_empty() {
             return Err(RunError::NoTokens {
                 case,
                 text: continuation.clone(),
             });
         }
-        continuation_ids.push(tokens);
+        continuation_ids.push([&skipped[..], &tokens].concat().into());
     }
     let generation = session.resolve(&probe.generation);
-    let longest = continuation_ids.iter().map(|c| c.len()).max().unwrap_or(0);
+    let lengths = continuation_ids.iter().map(|c: &Arc<[u32]>| c.len());
+    let longest = lengths.max().unwrap_or(0);
     let answer = longest.max(if built.answer {
         generation.max_new_tokens
     } else {
@@ -151,10 +178,20 @@ fn question(
             context,
         });
     }
+    let room = context - ids.len();
+    let thinking_tokens = match built.answer {
+        true => session
+            .thinking_budget(&ids)?
+            .min(room - generation.max_new_tokens),
+        false => 0,
+    };
     Ok(Question {
         case,
         prompt: text.to_owned(),
-        most_tokens: most_tokens(generation.max_new_tokens, context - ids.len()),
+        most_tokens: most_tokens(generation.max_new_tokens, room - thinking_tokens),
+        opened: session.opens_thinking(&ids)?,
+        thinking_tokens,
+        skipped,
         ids,
         generation,
         checks,

@@ -3,6 +3,9 @@
 //! The answers are the base's own greedy ones. What is learned of them stands with each prompt: at
 //! each token the base's whole next-token distribution, in which there is nothing but to stay, or
 //! the text, which pulls towards certainty as well, or both.
+//!
+//! A model that thinks answers without it here: what a template shows of an earlier answer, and what
+//! rows teach, are answers.
 
 use crate::chat::{Conversation, Message};
 use crate::flow::{Finish, Phase, RunEvent};
@@ -33,7 +36,7 @@ pub fn rehearse(
         }];
         requests.push(Request {
             adapter: None,
-            prompt: session.prompt(None, &[], &prompt.text)?,
+            prompt: session.prompt_past_thinking(None, &[], &prompt.text)?,
             work,
         });
     }

@@ -132,6 +132,9 @@ impl<'a> Scorer<'a> {
     /// Hears an answer, and starts its programs.
     pub fn answered(&mut self, subject: usize, question: usize, answer: &Answer) {
         let checks = &self.questions.checks[self.questions.all[question].checks];
+        if answer.is_cut_in_thought() {
+            return;
+        }
         for (c, rule) in checks.rules.iter().enumerate() {
             let Some(program) = rule.program(&answer.text) else {
                 continue;
@@ -153,7 +156,8 @@ impl<'a> Scorer<'a> {
                 .flat_map(|(c, all)| all.iter().map(move |r| (c, r)));
             for (c, rubric) in wanted {
                 for sample in 0..self.questions.samples(question) {
-                    let Some(answer) = answers.get(&(question.case.clone(), sample)) else {
+                    let answer = answers.get(&(question.case.clone(), sample));
+                    let Some(answer) = answer.filter(|a| !a.is_cut_in_thought()) else {
                         continue;
                     };
                     let ask = RubricQuestion {
@@ -203,7 +207,8 @@ impl<'a> Scorer<'a> {
                 if checks.answer && answer.is_none() {
                     continue;
                 }
-                let siblings = self.siblings(q, sample, answers);
+                let (siblings, sibling_cut) = self.siblings(q, sample, answers);
+                let cut = answer.filter(|a| a.is_cut_in_thought());
                 let mut scores = Vec::new();
                 for (c, rule) in checks.rules.iter().enumerate() {
                     let wanted = rule.needs().continuations;
@@ -230,9 +235,18 @@ impl<'a> Scorer<'a> {
                         judgements: self.judged.get(&(subject, q, sample, c)),
                         program: outcome.as_ref(),
                     };
+                    let needs = rule.needs();
+                    let cut = match (cut, sibling_cut && needs.siblings) {
+                        (Some(answer), _) if needs.generates() => Some(answer.token_ids.len()),
+                        (_, true) => Some(question.most_thinking()),
+                        _ => None,
+                    };
                     scores.push(CheckScore {
                         kind: checks.kinds[c].clone(),
-                        score: rule.score(&evidence),
+                        score: match cut {
+                            Some(tokens) => Score::unscored(cut_in_thought(tokens)),
+                            None => rule.score(&evidence),
+                        },
                     });
                 }
                 let score = Score::lowest(scores.iter().map(|s| &s.score));
@@ -247,26 +261,28 @@ impl<'a> Scorer<'a> {
         scored
     }
 
-    /// What the subject answered to the other wordings of a question's probe.
+    /// What the subject answered to the other wordings of a question's probe, and whether the
+    /// thinking before one of them was cut.
     fn siblings<'t>(
         &self,
         question: usize,
         sample: usize,
         answers: &'t AnswerTable,
-    ) -> Vec<&'t str> {
+    ) -> (Vec<&'t str>, bool) {
         let own = &self.questions.all[question];
         if !self.questions.checks[own.checks].siblings {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let others = self
             .questions
             .all
             .iter()
             .filter(|other| other.checks == own.checks && other.case.prompt != own.case.prompt);
-        others
+        let said: Vec<&Answer> = others
             .filter_map(|other| answers.get(&(other.case.clone(), sample)))
-            .map(|answer| answer.text.as_str())
-            .collect()
+            .collect();
+        let cut = said.iter().any(|answer| answer.is_cut_in_thought());
+        (said.iter().map(|a| a.text.as_str()).collect(), cut)
     }
 
     fn wait(&self, task: JoinHandle<ProgramOutcome>) -> ProgramOutcome {
@@ -301,6 +317,14 @@ impl<'a> Scorer<'a> {
         }
         self.scoring.embed(&texts)
     }
+}
+
+/// Why an answer cannot be judged whose thinking took all tokens that it was given.
+fn cut_in_thought(tokens: usize) -> String {
+    format!(
+        "its thinking was cut at {tokens} tokens, before there was an answer; a larger \
+         `thinking_budget` under [model] lets it end"
+    )
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! A base model that is loaded and ready: decoder, tokenizer, chat template, system prompt.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::chat::{ChatTemplate, Conversation, EffectiveSystem, Message, Tokenizer};
+use crate::chat::{
+    ChatError, ChatTemplate, Conversation, EffectiveSystem, Message, Thinking, Tokenizer,
+};
 use crate::digest;
 use crate::flow::{Exchange, Generation, Phase, RunEvent};
 use crate::generate::{EngineOptions, Sampling};
@@ -12,6 +15,8 @@ use crate::model::{Compute, GenerationDefaults, Model, ModelFiles};
 use crate::record::BaseProvenance;
 
 use super::error::RunError;
+use super::findings;
+use super::prompting::Prompting;
 use super::room::{self, Demand};
 
 /// A loaded base.
@@ -30,8 +35,18 @@ pub struct Session {
     pub base: BaseProvenance,
     /// The model's repository on the hub, when it is known.
     pub hub_id: Option<String>,
-    /// Ids that end a turn.
+    /// Ids that end a turn: those of the model's files, and what the template writes there.
     pub end_of_turn: Vec<u32>,
+    /// The one of them that the template adds, where the files do not name it.
+    pub template_end: Option<u32>,
+    /// How the model thinks, if it does.
+    pub thinking: Thinking,
+    /// Most tokens of thinking as configured; `None` is [`USUAL_THINKING`] where a model thinks.
+    pub thinking_budget: Option<usize>,
+    /// The folder or GGUF file.
+    pub path: PathBuf,
+    /// Names that the base is known under, for adapters that say what they were trained on.
+    pub known_as: Vec<String>,
     /// Ids from here on stand for no token.
     pub usable_vocab: usize,
     /// How the model's authors want it sampled.
@@ -52,7 +67,8 @@ impl Session {
         compute: Compute,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
-        Self::open_for(model, system, compute, Demand::default(), on_event)
+        let prompting = Prompting::with_system(system);
+        Self::open_for(model, prompting, compute, Demand::default(), on_event)
     }
 
     /// As [`Session::open`], with what will be asked of it, so that memory is known to do.
@@ -61,11 +77,16 @@ impl Session {
     /// As there, and a model that takes more memory than there is.
     pub fn open_for(
         model: &str,
-        system: Option<String>,
+        prompting: Prompting,
         compute: Compute,
         demand: Demand<'_>,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Self, RunError> {
+        let Prompting {
+            system,
+            variables,
+            thinking_budget,
+        } = prompting;
         let ModelPath {
             path,
             hub_id,
@@ -85,16 +106,19 @@ impl Session {
             .into_iter()
             .filter_map(|(k, v)| Some((k.to_owned(), v.clone()?)))
             .collect();
-        let template = ChatTemplate::new(&source, special)?;
+        let template =
+            ChatTemplate::new(&source, special)?.with_checked_variables(variables.clone())?;
         let tokenizer =
-            Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?
-                .with_end_of_turn(files.eos_token_ids.iter().copied())?;
+            Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?;
+        let ends = findings::ends(&path, &template, &tokenizer, &files.eos_token_ids)?;
+        let tokenizer = tokenizer.with_end_of_turn(ends.ids.iter().copied())?;
+        files.notices.extend(ends.notice);
         let effective_system = template.effective_system(system.as_deref())?;
         let (decoder, passed_over) = load(&mut files, model, compute, demand, on_event)?;
         files.notices.extend(passed_over);
+        let hub_name = hub_id.clone();
         Ok(Session {
             decoder,
-            tokenizer,
             hub_id,
             system,
             effective_system,
@@ -103,9 +127,16 @@ impl Session {
                 digest: files.digest,
                 tokenizer: files.tokenizer_digest,
                 template: digest::bytes(template.source()),
+                template_kwargs: variables.into_map(),
             },
+            known_as: findings::names(model, &path, hub_name, files.own_names),
+            path,
+            thinking: Thinking::of(&template, &tokenizer),
+            thinking_budget,
             template,
-            end_of_turn: files.eos_token_ids,
+            tokenizer,
+            end_of_turn: ends.ids,
+            template_end: ends.of_template,
             usable_vocab: files.usable_vocab,
             generation: files.generation,
             notices: files.notices,
@@ -165,6 +196,23 @@ impl Session {
         history: &[Exchange],
         question: &str,
     ) -> Result<Arc<[u32]>, RunError> {
+        let conversation = self.conversation(system, history, question);
+        let text = self.template.render(&conversation, true)?;
+        let ids = self.tokenizer.encode(&text)?;
+        if ids.is_empty() {
+            // Engines begin with a token.
+            return Err(ChatError::QuestionIgnored { written: text }.into());
+        }
+        Ok(ids.into())
+    }
+
+    /// The turns of a question after the exchanges of `history`.
+    pub(super) fn conversation(
+        &self,
+        system: Option<&str>,
+        history: &[Exchange],
+        question: &str,
+    ) -> Conversation {
         let mut conversation = Conversation::prompt(system.or(self.system.as_deref()), question);
         let turns = history.iter().flat_map(|exchange| {
             [
@@ -176,8 +224,7 @@ impl Session {
         conversation
             .messages
             .splice(before_question..before_question, turns);
-        let text = self.template.render(&conversation, true)?;
-        Ok(self.tokenizer.encode(&text)?.into())
+        conversation
     }
 
     /// A probe's generation with every default filled in: the probe's, else the model's, else
@@ -204,6 +251,20 @@ impl Session {
         }
     }
 
+    /// A tensor of the base as its files have it, for comparison; `None` where it is not there in
+    /// this shape, or cannot be read.
+    pub fn stored(&self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+        let files = ModelFiles::open(&self.path).ok()?;
+        // A head that is the embedding is stored once.
+        let tied = name == "lm_head.weight" && files.config.tie_word_embeddings;
+        let name = if tied {
+            "model.embed_tokens.weight"
+        } else {
+            name
+        };
+        files.weights.get(name, shape).ok()
+    }
+
     /// What an adapter trained here says of its base.
     pub fn trained_on(&self) -> TrainedOn {
         TrainedOn::new(self.base.digest.clone(), self.base.name.clone())
@@ -213,7 +274,13 @@ impl Session {
     /// build.
     pub fn engine_name(&self) -> String {
         let device = self.decoder.as_ref().device_name();
-        format!("qeval {} {device}", env!("CARGO_PKG_VERSION"))
+        let name = format!("qeval {} {device}", env!("CARGO_PKG_VERSION"));
+        // Versions that did not stop there have other answers.
+        let end = self.template_end.and_then(|id| self.tokenizer.token_of(id));
+        match end {
+            Some(end) => format!("{name}, stopping at {end}"),
+            None => name,
+        }
     }
 }
 

@@ -139,6 +139,10 @@ fn take_case(
 /// away left them so.
 fn may_go_on(answer: &Answer, probe: &Probe, checks: Option<&Arc<ProbeChecks>>) -> bool {
     let most = probe.generation.max_new_tokens.saturating_mul(MOST_BUDGETS);
+    // How long thinking may be stands with the model.
+    if answer.is_cut_in_thought() {
+        return true;
+    }
     answer.finish == Finish::Length
         && answer.token_ids.len() < most
         && checks.is_some_and(|c| c.is_cut(&answer.text))
@@ -199,6 +203,7 @@ mod tests {
                 seed: 0,
                 prompt_tokens: 1,
                 continued: false,
+                thinking: None,
             };
             let key = sample.to_string();
             writer.answered(Answered { key, answer }).unwrap();

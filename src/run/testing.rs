@@ -100,6 +100,7 @@ pub(crate) fn answer(case: CaseId, sample: usize, text: &str) -> Answer {
         seed: 0,
         prompt_tokens: 0,
         continued: false,
+        thinking: None,
     }
 }
 

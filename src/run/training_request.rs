@@ -44,6 +44,9 @@ impl TrainingRequest<'_> {
             .part("rules", json(self.rules))
             .part("scales", json(&self.scales))
             .part("prompts", json(&self.prompts));
+        if !session.base.template_kwargs.is_empty() {
+            parts = parts.part("template", json(&session.base.template_kwargs));
+        }
         for example in self.examples {
             parts = parts.part("example", json(&example.conversation.messages));
         }

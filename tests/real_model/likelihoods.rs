@@ -230,6 +230,7 @@ fn value(kind: &str, params: serde_json::Value, texts: &[(&str, &[f32])]) -> f64
         seed: 0,
         prompt_tokens: 1,
         continued: false,
+        thinking: None,
     };
     let evidence = Evidence {
         answer: Some(&answer),

@@ -93,6 +93,8 @@ fn answered(probe: &Probe, text: &str, base: &str, embeddings: &Embeddings) -> P
                 candidate: Some(text.into()),
                 checks: checks.collect(),
                 continued: false,
+                base_thinking: None,
+                candidate_thinking: None,
             }],
             drift: None,
         }],

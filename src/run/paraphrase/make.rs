@@ -388,7 +388,7 @@ impl<'a> Maker<'a, '_> {
             let text = session.tokenizer.encode(text)?.into();
             requests.push(Request {
                 adapter: None,
-                prompt: session.prompt(None, before, asked)?,
+                prompt: session.prompt_past_thinking(None, before, asked)?,
                 work: vec![Work::Score { id, text }],
             });
         }
@@ -427,7 +427,7 @@ impl<'a> Maker<'a, '_> {
             };
             requests.push(Request {
                 adapter: None,
-                prompt: session.prompt(None, &ask.before, &ask.text)?,
+                prompt: session.prompt_past_thinking(None, &ask.before, &ask.text)?,
                 work: vec![Work::Generate {
                     id,
                     sampling,
