@@ -334,7 +334,10 @@ mod tests {
             ("<think> Not green. </think> Blue.", "Blue."),
             (" <think>\n\n</think>\n\nBlue.", "Blue."),
             ("[THINK]Hm.[/THINK]Blue.", "Blue."),
-            (" Blue, not <think>green</think>.", " Blue, not <think>green</think>."),
+            (
+                " Blue, not <think>green</think>.",
+                " Blue, not <think>green</think>.",
+            ),
             ("<think> never ended", "<think> never ended"),
         ] {
             assert_eq!(after_thinking(text), answer);
