@@ -202,6 +202,6 @@ fn a_variable_of_the_template_is_set_or_refused() {
     let asked = project.record("run-0001", "base").answers;
     with("");
     project.qeval("run base").exits(0);
-    let plain = project.record("run-0001", "base").answers;
+    let plain = project.record("run-0002", "base").answers;
     assert_ne!(asked, plain, "other prompts are asked anew");
 }
