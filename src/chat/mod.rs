@@ -23,6 +23,6 @@ pub use labelled::Labelled;
 pub use message::{Conversation, Message, Role};
 pub use template::{ChatTemplate, EffectiveSystem, SystemOrigin};
 pub use template_variables::Variables;
-pub use thinking::{Spoken, Thinking};
+pub use thinking::{Spoken, Thinking, after_thinking};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use turn_end::TurnEnd;

@@ -93,8 +93,8 @@ impl ChatTemplate {
         special_tokens: BTreeMap<String, String>,
         now: u64,
     ) -> Result<Self, ChatError> {
-        let source = unix_lines(source).into_owned();
-        let own = source.clone();
+        let source = unix_lines(source);
+        let own = source.clone().into_owned();
         let environment = with_room(move || compiled(&own, now))
             .and_then(|compiled| compiled)
             .map_err(|e| syntax_error(&e))?;
@@ -102,7 +102,7 @@ impl ChatTemplate {
             environment: Arc::new(environment),
             special_tokens,
             variables: Variables::default(),
-            source,
+            source: source.into_owned(),
             now,
         })
     }

@@ -30,10 +30,10 @@ const STACK: usize = 512 << 20;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Most time of one rendering: fuel is gone long before.
-const MOST_TIME: Duration = Duration::from_secs(60);
+const MOST_TIME: Duration = Duration::from_secs(10);
 
 /// Most bytes by which the process may grow meanwhile.
-const MOST_GROWTH: usize = 1 << 30;
+const MOST_GROWTH: usize = 1 << 29;
 
 /// Refuses a template that is too long, or has too deep an expression.
 pub(super) fn check(source: &str) -> Result<(), Error> {

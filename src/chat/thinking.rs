@@ -211,6 +211,15 @@ impl Thinking {
     }
 }
 
+/// An answer that is given as text, without the block of thinking that it begins with.
+pub fn after_thinking(text: &str) -> &str {
+    let closed = MARKS.iter().find_map(|(open, close)| {
+        let thoughts = text.trim_start().strip_prefix(open)?;
+        Some(thoughts.split_once(close)?.1)
+    });
+    closed.map_or(text, str::trim_start)
+}
+
 fn tail(prompt: &[u32], tokenizer: &Tokenizer) -> Result<String, ChatError> {
     let tail = &prompt[prompt.len().saturating_sub(TAIL)..];
     let text = tokenizer.decode_with_special(tail)?;
@@ -317,6 +326,22 @@ mod tests {
             (Some("2 + 2?".into()), false, "4.".into())
         );
         assert_eq!(split("a </think> b", false, false).2, "a </think> b");
+    }
+
+    #[test]
+    fn a_text_is_the_answer_after_its_thinking() {
+        for (text, answer) in [
+            ("<think> Not green. </think> Blue.", "Blue."),
+            (" <think>\n\n</think>\n\nBlue.", "Blue."),
+            ("[THINK]Hm.[/THINK]Blue.", "Blue."),
+            (
+                " Blue, not <think>green</think>.",
+                " Blue, not <think>green</think>.",
+            ),
+            ("<think> never ended", "<think> never ended"),
+        ] {
+            assert_eq!(after_thinking(text), answer);
+        }
     }
 
     #[test]

@@ -118,17 +118,21 @@ impl Project {
         Ok(each.collect::<Result<Option<Vec<_>>, _>>()?)
     }
 
-    /// The run that answers go to: that of the checkpoint, else one per base and system prompt. The
-    /// session then renders prompts as at the run's own moment.
+    /// The run that answers go to: that of the checkpoint, else one per base, system prompt, and
+    /// variables of the template. The session then renders prompts as at the run's own moment.
     fn run_of(&self, order: &Order, session: &mut Session) -> Result<Run, ProjectError> {
         if let Some(run) = &order.run {
             self.keep_moment(session, run)?;
             return Ok(run.clone());
         }
-        let identity = crate::digest::Parts::new("evaluation")
+        let mut identity = crate::digest::Parts::new("evaluation")
             .part("base", &session.base.digest)
-            .part("system", session.dateless_system()?)
-            .finish();
+            .part("system", session.dateless_system()?);
+        if !session.base.template_kwargs.is_empty() {
+            let kwargs = crate::digest::json(&session.base.template_kwargs);
+            identity = identity.part("template", kwargs);
+        }
+        let identity = identity.finish();
         if let Some(run) = evaluation_run(&self.store, &identity)? {
             self.keep_moment(session, &run)?;
             return Ok(run);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::chat::after_thinking;
 use crate::check::{Check, Evidence, Judgements, ProgramOutcome, registry};
 use crate::flow::{Expect, Golden, KindLine, Misjudged, ProbeId, RunEvent, Score, Suite};
 
@@ -27,7 +28,7 @@ pub struct GoldenOutcome {
 struct Put<'a> {
     probe: ProbeId,
     prompt: &'a str,
-    golden: &'a Golden,
+    golden: Golden,
     kinds: Vec<&'a str>,
     checks: Vec<Box<dyn Check>>,
 }
@@ -58,7 +59,11 @@ pub fn judge_goldens(
                 puts.push(Put {
                     probe: suite.id_of(probe),
                     prompt: probe.prompts.first().map_or("", String::as_str),
-                    golden,
+                    // Written as a model writes it, with what it thinks before: as that is judged.
+                    golden: Golden {
+                        answer: after_thinking(&golden.answer).to_owned(),
+                        ..golden.clone()
+                    },
                     kinds,
                     checks,
                 });
@@ -78,7 +83,7 @@ pub fn judge_goldens(
                 program: programs.get(&(p, c)),
                 ..Evidence::default()
             };
-            registry::score_golden(check.as_ref(), put.golden, measured)
+            registry::score_golden(check.as_ref(), &put.golden, measured)
         });
         let scores: Vec<Score> = scores.collect();
         let lacks = put.checks.iter().any(|check| {

@@ -19,6 +19,8 @@ mod commands;
 mod documents;
 /// What real people's files hold.
 mod files;
+/// What models and adapters of other trainers do.
+mod foreign_models;
 /// A device whose memory is full.
 mod full_memory;
 /// What files can contain.
