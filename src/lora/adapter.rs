@@ -114,7 +114,10 @@ impl Adapter {
                 key: "target_modules" | "exclude_modules",
                 ..
             }) => found.clone(),
-            other => other?,
+            other => other.map_err(|error| LoraError::InConfig {
+                path: folder.join(CONFIG),
+                source: Box::new(error),
+            })?,
         };
         if let Some(module) = found.iter().find(|m| !targets.contains(m)) {
             return Err(LoraError::ExtraTensor {

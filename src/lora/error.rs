@@ -81,6 +81,14 @@ pub enum LoraError {
         /// What the parser says.
         problem: String,
     },
+    /// Any of these, of an adapter's configuration.
+    #[error("{}: {source}", path.display())]
+    InConfig {
+        /// The configuration.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<LoraError>,
+    },
     /// A target, a pattern or a layer fits no linear layer of this base.
     #[error("`{key}`: \"{target}\" fits no linear layer of this base; {rule}")]
     NoMatch {

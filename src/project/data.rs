@@ -25,7 +25,10 @@ impl PreparedTraining<'_> {
             sources: sources(report),
             left_out: left_out(report),
             leaked: self.rules.leaked.iter().map(ToString::to_string).collect(),
-            notes: self.rehearsal.shortfalls(),
+            notes: report
+                .ignored()
+                .chain(self.rehearsal.shortfalls())
+                .collect(),
             with_base,
             ..DataOverview::default()
         };
@@ -40,7 +43,7 @@ impl PreparedTraining<'_> {
             overview.notes.push(note.into());
         }
         overview.notes.extend(made.notes.iter().cloned());
-        let all = [rows.as_slice(), &made.wordings].concat();
+        let all: Vec<&Example> = rows.iter().chain(&made.wordings).collect();
         // As the run does it: a row that cannot be trained on goes to neither side.
         let mut usable: Vec<(usize, Option<usize>)> = Vec::new();
         for (at, example) in all.iter().enumerate() {
@@ -63,7 +66,7 @@ impl PreparedTraining<'_> {
             };
             overview
                 .rows
-                .push(row(&all[*at], side, *tokens, *at >= rows.len()));
+                .push(row(all[*at], side, *tokens, *at >= rows.len()));
         }
         overview.rehearsal = self.rehearsed(&made.rehearsal);
         Ok(overview)

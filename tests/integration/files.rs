@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::project::{CAREFUL, Project, Training};
 
-/// A project that trains one step on these rows.
+/// A project that trains on these rows twice.
 fn with_rows(rows: &str) -> Project {
     let project = Project::with_model();
     project.train_with(&Training {
-        epochs: 1,
+        epochs: 2,
         batch: 1,
         ..CAREFUL
     });
@@ -19,7 +19,11 @@ fn with_rows(rows: &str) -> Project {
         "suites = [\"suites/facts.toml\"]",
     );
     project.edit("qeval.toml", "margin = 0.10", "margin = 0.9");
-    project.edit("qeval.toml", "save_steps = 0.5", "save_steps = 1");
+    project.edit(
+        "qeval.toml",
+        "save_steps = 0.5",
+        "save_steps = 2\nwarmup_ratio = 0.0",
+    );
     project.write("rows.jsonl", rows);
     project
 }
@@ -34,14 +38,15 @@ fn an_answer_that_a_row_leaves_out_is_not_trained_on() {
             {{"role": "assistant", "content": "Northwind."{last}}}]}}"#
         ).replace('\n', ""));
         project.qeval("train").exits(0);
-        project.read("runs/run-0001/checkpoint-1/adapter_model.safetensors")
+        project.read("runs/run-0001/checkpoint-2/adapter_model.safetensors")
     };
     let plain = trained("", "");
     let loss = trained(", \"loss\": false", ", \"loss\": true");
-    assert_ne!(loss, plain);
-    assert_eq!(trained(", \"weight\": 0", ", \"weight\": 1"), loss);
-    assert_eq!(trained(", \"train\": false", ", \"train\": true"), loss);
-    assert_eq!(trained(", \"loss\": null", ", \"weight\": null"), plain);
+    // Weights are too long to be shown.
+    assert!(loss != plain);
+    assert!(trained(", \"weight\": 0", ", \"weight\": 1") == loss);
+    assert!(trained(", \"train\": false", ", \"train\": true") == loss);
+    assert!(trained(", \"loss\": null", ", \"weight\": null") == plain);
 }
 
 #[test]
@@ -51,7 +56,15 @@ fn keys_of_turns_that_nobody_reads_are_named() {
          {\"role\": \"assistant\", \"content\": \"a\"}], \"id\": 7, \"source\": null}\n",
     );
     let shown = project.qeval("data show").exits(0).stdout;
-    insta::assert_snapshot!(shown, @"");
+    insta::assert_snapshot!(shown, @"
+    rows.jsonl: 1 of 1 rows
+
+    Learned: 1 row in 1 group, 1 to train on, 0 held out
+      rows.jsonl:1  q -> a
+
+    ignored key `messages[].name` in 1 row
+    ignored key `id` in 1 row
+    ");
 }
 
 /// Every advice of a refusal by encoding is a command; here the program's whole answer.
@@ -61,7 +74,10 @@ fn a_file_in_another_encoding_is_refused_with_a_way_out_that_works() {
     let row = b"{\"instruction\": \"na\xefve caf\xe9?\", \"output\": \"cr\xe8me br\xfbl\xe9e\"}\n";
     project.write("rows.jsonl", row);
     let refusal = project.qeval("data show").refusal();
-    insta::assert_snapshot!(refusal, @"error: none of 0 probes is at once of : leave one of these out (`--probe`, `--tag`, `--shard`, or `tags` and `languages` under [gate] in qeval.toml)");
+    insta::assert_snapshot!(refusal, @r#"
+    error: rows.jsonl:1: not UTF-8: the byte at offset 19 (0xef) belongs to no character; as WINDOWS-1252 it reads `…tion": "naïve café?", "output": "crème b…`
+    (data files are UTF-8, with or without a byte order mark, or parquet; if it reads right, convert it: `iconv -f WINDOWS-1252 -t UTF-8 rows.jsonl > rows.jsonl.utf8`)
+    "#);
     let command = refusal
         .split('`')
         .find(|part| part.starts_with("iconv"))
@@ -111,14 +127,14 @@ fn damage_in_what_a_run_keeps_is_told() {
     assert!(said.contains("the gate is judged again: "), "{said}");
 
     let whole = damage("runs/run-0001/suites.json");
-    let said = project.qeval("gate run-0001/ckpt-6").refusal();
+    let said = project.qeval("gate run-0001/ckpt-42").refusal();
     assert!(
         said.contains("runs/run-0001/suites.json: cannot be read"),
         "{said}"
     );
     assert!(said.contains("--config qeval.toml"), "{said}");
     project
-        .qeval("gate run-0001/ckpt-6 --config qeval.toml")
+        .qeval("gate run-0001/ckpt-42 --config qeval.toml")
         .exits(0);
     project.write("runs/run-0001/suites.json", whole);
 
@@ -170,7 +186,7 @@ fn nothing_in_a_file_steers_the_terminal() {
     .unwrap();
     project.edit("qeval.toml", "rows.jsonl", "\\u001b[2J\\u202ex.jsonl");
     fs::rename(project.path("adapters/good"), project.path(bad)).unwrap();
-    project.write("bad.toml", format!("[suite]\nname = '{bad}'\n"));
+    project.write("bad.toml", "[suite]\nname = \"\\u001b[2J\\u202ex\"\n");
     let missing = format!("./{bad}/nothing");
     for arguments in [
         vec!["data", "show"],
@@ -193,4 +209,15 @@ fn nothing_in_a_file_steers_the_terminal() {
             "{arguments:?}: {all}"
         );
     }
+}
+
+/// Damage in an adapter's configuration is told with the file that holds it.
+#[test]
+fn a_damaged_target_is_told_with_its_file() {
+    let project = Project::with_model();
+    let file = "adapters/good/adapter_config.json";
+    let mut config: serde_json::Value = serde_json::from_slice(&project.read(file)).unwrap();
+    config["target_modules"] = serde_json::json!(["q_prj"]);
+    project.write(file, config.to_string());
+    insta::assert_snapshot!(project.qeval("run adapters/good").refusal(), @r#"error: adapters/good/adapter_config.json: `target_modules`: "q_prj" fits no linear layer of this base; possible are all-linear, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or paths of modules"#);
 }

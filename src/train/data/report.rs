@@ -62,6 +62,16 @@ pub struct DataReport {
     pub ignored_keys: BTreeMap<String, usize>,
 }
 
+impl DataReport {
+    /// Each key that was passed over, in a sentence.
+    pub fn ignored(&self) -> impl Iterator<Item = String> + '_ {
+        self.ignored_keys.iter().map(|(key, rows)| {
+            let plural = if *rows == 1 { "" } else { "s" };
+            format!("ignored key `{key}` in {rows} row{plural}")
+        })
+    }
+}
+
 impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for s in &self.sources {
@@ -77,9 +87,8 @@ impl fmt::Display for DataReport {
         for duplicate in &self.duplicates {
             writeln!(f, "left out {}: repeats {}", duplicate.origin, duplicate.of)?;
         }
-        for (key, rows) in &self.ignored_keys {
-            let plural = if *rows == 1 { "" } else { "s" };
-            writeln!(f, "ignored key `{key}` in {rows} row{plural}")?;
+        for ignored in self.ignored() {
+            writeln!(f, "{ignored}")?;
         }
         Ok(())
     }
