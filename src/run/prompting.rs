@@ -129,7 +129,6 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::chat::{ChatTemplate, Thinking};
     use crate::flow::{Answer, AnswerTable, Finish, Likelihood, Suite};
     use crate::run::continuing::{goes_on, settled, told};
