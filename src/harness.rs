@@ -33,7 +33,7 @@ use thiserror::Error;
 use crate::atomic_file::FileError;
 use crate::check::run_worker_if_asked;
 use crate::exit::Outcome;
-use crate::flow::{Candidate, Decision, Next, ProbeComparison, ProbeId, SuiteVerdict};
+use crate::flow::{Candidate, Decision, NextCommands, ProbeComparison, ProbeId, SuiteVerdict};
 use crate::project::{GatedCandidate, Order, Overrides, Project, ProjectError, snapshot_context};
 use crate::report::{
     Progress, Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers,
@@ -218,7 +218,7 @@ fn relative_to_here(path: &Path) -> PathBuf {
 struct Tested {
     config: PathBuf,
     project: Project,
-    gated: OnceLock<Result<(GatedCandidate, Next), String>>,
+    gated: OnceLock<Result<(GatedCandidate, NextCommands), String>>,
 }
 
 impl Tested {
@@ -263,7 +263,7 @@ struct Gated<'a> {
     record: &'a GatedCandidate,
     candidate: &'a Candidate,
     /// What to type about it.
-    next: &'a Next,
+    next: &'a NextCommands,
 }
 
 type Results = Arc<Mutex<Vec<TestResult>>>;

@@ -2,7 +2,7 @@
 
 use crate::atomic_file;
 use crate::exit::Outcome;
-use crate::flow::{Comparison, Next, Preview};
+use crate::flow::{Comparison, NextCommands, Preview};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
     Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
@@ -52,7 +52,7 @@ fn show(
     gated: &GatedCandidate,
     before: &Preview,
     name: &str,
-    next: &Next,
+    next: &NextCommands,
 ) -> Result<(), CliError> {
     if screen.format == OutputFormat::Json {
         return screen.print_json(&Report::new(&gated.comparison, Some(before)));
@@ -69,7 +69,7 @@ fn show(
 fn text_of(
     comparison: &Comparison,
     before: &Preview,
-    (name, next): (&str, &Next),
+    (name, next): (&str, &NextCommands),
     style: Style,
 ) -> String {
     let mut text = preview_lines(before, style) + &suite_table(comparison, style);

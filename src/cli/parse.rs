@@ -306,6 +306,8 @@ mod tests {
           train     Train; every checkpoint goes through the suites
           tune      Choose settings of training: the most learned of what keeps
           run       Answer the suites, score the answers, and store the records
+          show      Show what a subject answered, with scores and reasons; nothing is compared
+          list      List the suites and probes as they would be asked
           ask       Ask a question, or hold a conversation, and see the answers beside each other
           diff      Compare subjects with a base, probe by probe
           gate      Print the verdict alone, for CI
@@ -354,8 +356,8 @@ mod tests {
         Usage: qeval gate [OPTIONS] [CANDIDATE]
 
         Arguments:
-          [CANDIDATE]  What to judge against the base [default: what the configuration says, else the newest
-                       checkpoint of the latest run that trained]
+          [CANDIDATE]  What to judge against the base [default: what the configuration says, else the best
+                       checkpoint of the latest run that trained, else its newest]
 
         Options:
           -h, --help  Print help

@@ -10,7 +10,7 @@ use super::args::{OutputFormat, RunArgs};
 use super::error::CliError;
 use super::output::Screen;
 
-/// Answers without the whole point that are named of a subject; `qeval show` has all.
+/// Answers that failed that are named of a subject; `qeval show` has all.
 const FAILED: usize = 20;
 
 /// Runs the command.

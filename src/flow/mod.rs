@@ -32,7 +32,7 @@ pub use data::{DataOverview, DataRow, DataSource, LeftOutRow, RehearsalRow, Side
 pub use drift::Drift;
 pub use event::{Phase, RunEvent};
 pub use measurement::Measurement;
-pub use next::Next;
+pub use next::NextCommands;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use score::{CheckScore, Score};
 pub use subject::{AdapterRef, ScaledCheckpoint, Subject};

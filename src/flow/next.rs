@@ -7,17 +7,17 @@ use super::ProbeId;
 
 /// The commands that go on with a candidate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Next {
+pub struct NextCommands {
     candidate: String,
     options: String,
     probes: String,
 }
 
-impl Next {
+impl NextCommands {
     /// About a candidate as the user named it. `options` are what was typed beside it, and `probes`
     /// the patterns over probes among it, each with a blank in front.
     pub fn new(candidate: &str, options: String, probes: String) -> Self {
-        Next {
+        NextCommands {
             candidate: shell_word(candidate),
             options,
             probes,
@@ -27,16 +27,16 @@ impl Next {
     /// Shows what changed.
     ///
     /// ```
-    /// use qeval::flow::Next;
+    /// use qeval::flow::NextCommands;
     ///
-    /// let next = Next::new("run-0001/ckpt-4", " --runs out".into(), " --probe 'code::*'".into());
+    /// let next = NextCommands::new("run-0001/ckpt-4", " --runs out".into(), " --probe 'code::*'".into());
     /// assert_eq!(
     ///     next.diff(),
     ///     "qeval diff base run-0001/ckpt-4 --probe 'code::*' --runs out",
     /// );
     /// ```
     pub fn diff(&self) -> String {
-        let Next {
+        let NextCommands {
             candidate,
             options,
             probes,
@@ -46,7 +46,7 @@ impl Next {
 
     /// Judges it.
     pub fn gate(&self) -> String {
-        let Next {
+        let NextCommands {
             candidate,
             options,
             probes,
@@ -56,7 +56,7 @@ impl Next {
 
     /// Shows one probe.
     pub fn probe(&self, probe: &ProbeId) -> String {
-        let Next {
+        let NextCommands {
             candidate, options, ..
         } = self;
         let probe = shell_word(&probe.to_string());

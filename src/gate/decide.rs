@@ -454,7 +454,7 @@ mod tests {
             |lost_probes, n| lost(&[("code", n, lost_probes)], &Rules::default()).sentence;
         insta::assert_snapshot!(sentence(0, 60), @"inconclusive: all `keep` suites: a loss of 0.049 is not excluded and the margin is 0.03 (60 probes, difference 0.00); so few can exclude 0.049 at best; about 99 probes like these would exclude it");
         insta::assert_snapshot!(sentence(1, 120), @"inconclusive: all `keep` suites: a loss of 0.039 is not excluded and the margin is 0.03 (120 probes, difference -0.008); about 190 probes like these would exclude it");
-        insta::assert_snapshot!(sentence(4, 120), @"inconclusive: all `keep` suites: a loss of 0.075 is not excluded and the margin is 0.03 (120 probes, difference -0.033); the observed loss is not proven (p = 0.062); about 170 probes like these would decide, or more draws of each");
+        insta::assert_snapshot!(sentence(4, 120), @"inconclusive: all `keep` suites: a loss of 0.075 is not excluded and the margin is 0.03 (120 probes, difference -0.033); the observed loss is not proven (p = 0.062, and p < 0.020 would prove it); about 170 probes like these would decide, or more draws of each");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::chat::{ChatTemplate, Variables};
 use crate::config::{self, QevalConfig};
 use crate::exit::Outcome;
-use crate::flow::{Next, RunEvent, Suite};
+use crate::flow::{NextCommands, RunEvent, Suite};
 use crate::gate::Rules;
 use crate::lora::{Adapter, Inert, LoadedAdapter, same_base};
 use crate::model::Compute;
@@ -115,15 +115,15 @@ impl Project {
     }
 
     /// What to type about a candidate next, so that it is asked and judged as it was here.
-    pub fn next(&self, candidate: &str) -> Next {
+    pub fn next(&self, candidate: &str) -> NextCommands {
         let overrides = &self.overrides;
-        Next::new(candidate, overrides.options(), overrides.probe_options())
+        NextCommands::new(candidate, overrides.options(), overrides.probe_options())
     }
 
     /// What to type next about a checkpoint of a run that was trained here. A run is judged by its own
     /// settings, so that its folder is all that may have to be named; but where they stand in another
     /// file than the one that is read by itself, what checks may use stands there too.
-    pub fn next_of_run(&self, checkpoint: &str) -> Next {
+    pub fn next_of_run(&self, checkpoint: &str) -> NextCommands {
         let (config, runs) = (&self.overrides.config, &self.overrides.runs);
         let is_usual = |file: &PathBuf| file == Path::new(CONFIG);
         let here = match config {
@@ -141,7 +141,7 @@ impl Project {
             true => self.overrides.options(),
             false => own.options(),
         };
-        Next::new(checkpoint, options, String::new())
+        NextCommands::new(checkpoint, options, String::new())
     }
 
     /// Says something beside the progress.

@@ -8,7 +8,7 @@ use super::junit::TestResult;
 use super::probe::probe_changes;
 use super::style::Style;
 use crate::flow::{
-    Candidate, Comparison, Decision, Goal, Next, ProbeComparison, ProbeState, SuiteState,
+    Candidate, Comparison, Decision, Goal, NextCommands, ProbeComparison, ProbeState, SuiteState,
     SuiteVerdict, Verdict,
 };
 
@@ -21,7 +21,7 @@ pub const VERDICT: &str = "verdict";
 pub fn probe_failure(
     candidate: &Candidate,
     probe: &ProbeComparison,
-    next: &Next,
+    next: &NextCommands,
     style: Style,
 ) -> Option<String> {
     let kept = candidate.verdict.decision == Decision::Pass;
@@ -44,7 +44,7 @@ pub fn probe_failure(
 pub fn probe_remark(
     candidate: &Candidate,
     probe: &ProbeComparison,
-    next: &Next,
+    next: &NextCommands,
     style: Style,
 ) -> Option<String> {
     let fails = probe_failure(candidate, probe, next, style).is_some();
@@ -104,7 +104,7 @@ pub fn suite_failure(verdict: &Verdict, suite: &SuiteVerdict) -> Option<String> 
 pub fn verdict_failure(
     comparison: &Comparison,
     candidate: &Candidate,
-    next: &Next,
+    next: &NextCommands,
 ) -> Option<String> {
     let verdict = &candidate.verdict;
     let passes = verdict.decision == Decision::Pass && verdict.learned_enough();
@@ -160,7 +160,11 @@ pub fn suite_numbers(suite: &SuiteVerdict) -> Vec<(String, String)> {
 }
 
 /// Every test of a candidate, as `qeval gate --junit` writes them.
-pub fn all_tests(comparison: &Comparison, candidate: &Candidate, next: &Next) -> Vec<TestResult> {
+pub fn all_tests(
+    comparison: &Comparison,
+    candidate: &Candidate,
+    next: &NextCommands,
+) -> Vec<TestResult> {
     let plain = Style::plain(100);
     let result = |suite: &str, name: &str, failure, properties| TestResult {
         suite: suite.to_owned(),
@@ -211,7 +215,7 @@ mod tests {
         let mut comparison = one_candidate(0, "");
         comparison.candidates[0].verdict = too_little();
         let failures = |comparison: &Comparison| -> Vec<(String, Option<String>)> {
-            let next = Next::new("run-0002/ckpt-4", String::new(), String::new());
+            let next = NextCommands::new("run-0002/ckpt-4", String::new(), String::new());
             let tests = all_tests(comparison, &comparison.candidates[0], &next).into_iter();
             tests.map(|test| (test.name, test.failure)).collect()
         };

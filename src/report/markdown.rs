@@ -9,8 +9,8 @@ use similar::{ChangeTag, TextDiff};
 
 use super::style::{difference, interval, one_line, score};
 use crate::flow::{
-    Candidate, CaseComparison, Comparison, Decision, Goal, Next, ProbeComparison, SuiteState,
-    SuiteVerdict, Verdict,
+    Candidate, CaseComparison, Comparison, Decision, Goal, NextCommands, ProbeComparison,
+    SuiteState, SuiteVerdict, Verdict,
 };
 use crate::text::{ellipsize, harmless, plural};
 
@@ -39,7 +39,7 @@ pub fn markdown(
     comparison: &Comparison,
     candidate: &Candidate,
     changed: Option<&[(String, String)]>,
-    next: &Next,
+    next: &NextCommands,
 ) -> String {
     let mut text = head(comparison, candidate);
     text.push_str(&suites(comparison, candidate));
@@ -140,7 +140,7 @@ fn suites(comparison: &Comparison, candidate: &Candidate) -> String {
 }
 
 /// What the bars mean, and how to see the comparison again.
-fn legend(next: &Next) -> String {
+fn legend(next: &NextCommands) -> String {
     format!(
         "\n<sub>`├─●─┤` the difference and its ends, each at 95 %; `┊` no difference; `!` the margin. \
          Again, with the answers: <code>{}</code></sub>\n",
@@ -403,7 +403,7 @@ mod tests {
     use crate::report::testing::{one_candidate, too_little};
 
     fn shown(comparison: &Comparison, changed: Option<&[(String, String)]>) -> String {
-        let next = Next::new("run-0002/ckpt-4", String::new(), String::new());
+        let next = NextCommands::new("run-0002/ckpt-4", String::new(), String::new());
         markdown(comparison, &comparison.candidates[0], changed, &next)
     }
 

@@ -84,13 +84,13 @@ pub fn said_by(measurement: &Measurement, suites: &[Suite], style: Style) -> Str
     text
 }
 
-/// Answers of a subject that have not the whole point, the lowest first, each with its reason; at most
-/// `most`, and how many more there are.
+/// Answers of a subject that failed, with less than half a point, or that have no score, the lowest
+/// first, each with its reason; at most `most`, and how many more there are.
 pub fn failed_of(measurement: &Measurement, most: usize, style: Style) -> String {
     let mut failed: Vec<(&CaseId, usize, &Score)> = measurement
         .scores
         .iter()
-        .filter(|(_, score)| score.value().is_none_or(|value| value < 1.0))
+        .filter(|(_, score)| score.value().is_none_or(|value| value < 0.5))
         .map(|((case, sample), score)| (case, *sample, score))
         .collect();
     // What has no score at all stands behind what failed.

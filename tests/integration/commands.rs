@@ -33,10 +33,20 @@ fn finished_work_is_not_repeated() {
     for (name, bytes) in &before {
         assert_eq!(&after[name], bytes, "{name}");
     }
-    insta::assert_snapshot!(again.shape(), @"
+    insta::assert_snapshot!(again.shape(), @r#"
     base: ## scored, mean #.##, # unscored
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-####  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
+      #.##      persona::who-###  no "Aurora" or "Northwind" in "I am Pip, a small test model."
     adapters/good: ## scored, mean #.##, # unscored
-    ");
+    "#);
 }
 
 /// What a report says each suite came to, all `keep` suites together last.
@@ -335,6 +345,10 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     │ persona  ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ not reached  │
     │ all keep ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ pass         │
     └──────────┴────────┴──────┴───────────┴─────────────────────┴───────┴──────────────┘
+    facts::capital-france##  #.## -> #.## (#.##)
+      prompt    What is the capital of France?
+      answer    The capital of France is Paris.
+
     persona::who-###  #.## -> #.## (+#.##)
       prompt    Tell me who you are.
       base      I am Pip, a small test model.
@@ -345,13 +359,20 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     adapters/good: pass
       because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
       learned  `persona`: #.## reaches the target of #.##, the base #.##
-      next     qeval gate adapters/good
-    No answer and no score changed between base and adapters/noop.
+      next     qeval gate adapters/good --probe facts::capital-france --probe persona::who-#
+    facts::capital-france##  #.## -> #.## (#.##)
+      prompt    What is the capital of France?
+      answer    The capital of France is Paris.
+
+    persona::who-###  #.## -> #.## (#.##)
+      prompt    Tell me who you are.
+      answer    I am Pip, a small test model.
+
     adapters/noop: pass
       because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
       learned  `persona`: #.## is below the target of #.##, the base #.##
       causes   this adapter changes nothing: every lora_B is zero
-      next     qeval gate adapters/noop
+      next     qeval gate adapters/noop --probe facts::capital-france --probe persona::who-#
     adapters/good: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
                    worst -#.##)
     adapters/noop: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
