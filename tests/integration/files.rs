@@ -61,9 +61,8 @@ fn keys_of_turns_that_nobody_reads_are_named() {
 
     Learned: 1 row in 1 group, 1 to train on, 0 held out
       rows.jsonl:1  q -> a
-
-    ignored key `messages[].name` in 1 row
     ignored key `id` in 1 row
+    ignored key `messages[].name` in 1 row
     ");
 }
 
