@@ -158,13 +158,34 @@ mod tests {
     #[test]
     fn an_answer_has_its_prompt_its_score_and_its_reason() {
         let (measurement, suites) = measured();
-        insta::assert_snapshot!(said_by(&measurement, &suites, Style::plain(80)), @"");
+        insta::assert_snapshot!(said_by(&measurement, &suites, Style::plain(80)), @r#"
+        facts::peru#0  1.00
+          prompt    What is the capital of Peru?
+          answer    none: judged by likelihoods
+          contains  contains "Lima"
+
+        facts::peru#0 sample 1  0.00
+          prompt    What is the capital of Peru?
+          answer    none: judged by likelihoods
+          contains  "Quito" has no "Lima"
+
+        facts::peru#0 sample 2  unscored
+          prompt    What is the capital of Peru?
+          answer    none: judged by likelihoods
+          contains  no judge
+        "#);
     }
 
     #[test]
     fn what_failed_stands_before_what_has_no_score() {
         let (measurement, _) = measured();
-        insta::assert_snapshot!(failed_of(&measurement, 1, Style::plain(80)), @"");
-        insta::assert_snapshot!(failed_of(&measurement, 9, Style::plain(80)), @"");
+        insta::assert_snapshot!(failed_of(&measurement, 1, Style::plain(80)), @r#"
+        0.00      facts::peru#0 sample 1  "Quito" has no "Lima"
+        and 1 more answer
+        "#);
+        insta::assert_snapshot!(failed_of(&measurement, 9, Style::plain(80)), @r#"
+          0.00      facts::peru#0 sample 1  "Quito" has no "Lima"
+          unscored  facts::peru#0 sample 2  no judge
+        "#);
     }
 }
