@@ -184,8 +184,8 @@ mod tests {
         and 1 more answer
         "#);
         insta::assert_snapshot!(failed_of(&measurement, 9, Style::plain(80)), @r#"
-          0.00      facts::peru#0 sample 1  "Quito" has no "Lima"
-          unscored  facts::peru#0 sample 2  no judge
+        0.00      facts::peru#0 sample 1  "Quito" has no "Lima"
+        unscored  facts::peru#0 sample 2  no judge
         "#);
     }
 }
