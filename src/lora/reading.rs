@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
                 );
                 return Err(self.saved_tensor(name, &problem));
             }
-            equal.push(format!("`{of_base}` is saved"));
+            equal.push(format!("`{of_base}`"));
         }
         Ok(equal)
     }
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             path: self.file.path().to_path_buf(),
             name: name.to_owned(),
             rule: format!(
-                "{problem}, so it was trained beside the adapter; merge both into the base with PEFT's \
+                "{problem}; where it was trained beside the adapter, merge both into the base with PEFT's \
                  `merge_and_unload()` and give the merged folder as a model"
             ),
         }
@@ -291,6 +291,11 @@ mod tests {
             refused("embedding-saved", &|_, _| None),
             refused("two-adapters", &base),
         ];
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.embed_tokens.weight` is not supported; 19200 of its 19200 numbers differ from this base's; where it was trained beside the adapter, merge both into the base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.embed_tokens.weight` is not supported; it has shape [600, 64], this base's [300, 64]; where it was trained beside the adapter, merge both into the base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.lm_head.weight` is not supported; it cannot be compared with this base's; where it was trained beside the adapter, merge both into the base with PEFT's `merge_and_unload()` and give the merged folder as a model
+        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` is not supported; it is the same matrix as `base_model.model.model.layers.0.self_attn.q_proj.lora_A.other.weight`: two adapters are in one file; save one of them alone, with PEFT's `save_pretrained(folder, selected_adapters=["default"])`
+        "#);
     }
 }

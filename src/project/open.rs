@@ -293,7 +293,7 @@ impl Project {
                 .map_err(RunError::from)?;
         if !dropped.is_empty() {
             self.notice(format!(
-                "{}: {} beside the adapter as the base has it, and is left out",
+                "{}: beside the adapter it holds {} as the base has it, left out",
                 spec.name,
                 dropped.join(" and "),
             ));
