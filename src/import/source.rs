@@ -52,12 +52,18 @@ impl Folder {
             .join(written.strip_prefix("file://").unwrap_or(written))
     }
 
-    /// The files that a name or a pattern of names stands for, in the order of their names.
+    /// The files that a name or a pattern of names stands for, as names in this folder, in their
+    /// order.
     ///
     /// # Errors
     /// The pattern is not read, or names too many.
     pub(super) fn files(&self, written: &str) -> Result<Vec<PathBuf>, String> {
-        glob::files(&self.root, written)
+        let found = glob::files(&self.root, written)?.into_iter();
+        let named = found.map(|path| match path.strip_prefix(&self.root) {
+            Ok(name) => name.to_owned(),
+            Err(_) => path,
+        });
+        Ok(named.collect())
     }
 
     /// The text of a file.
@@ -140,6 +146,19 @@ fn at_field(value: Value, field: Option<&str>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The trap: a file below a folder that is named from the working directory.
+    #[test]
+    fn files_of_a_pattern_are_named_from_their_folder() {
+        // Tests run in the package's folder.
+        let folder = Folder::of(Path::new("fixtures/import/promptfoo/patterns.yaml"));
+        let found = folder.files("cases/*.yaml").unwrap();
+        assert_eq!(found, [Path::new("cases/a.yaml")]);
+        assert!(folder.text("cases/a.yaml").unwrap().starts_with("- vars"));
+        let absolute = folder.root.canonicalize().unwrap().join("cases/a.yaml");
+        let found = folder.files(&absolute.display().to_string()).unwrap();
+        assert_eq!(found, [absolute]);
+    }
 
     #[test]
     fn documents_are_lines_or_a_list() {

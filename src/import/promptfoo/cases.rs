@@ -10,6 +10,8 @@
 //! A file of tests in CSV is a table with `__expected` columns, in YAML, JSON, and JSONL it holds
 //! tests. `file://` in such a file is replaced by what the file holds, but in `vars`.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value};
 
 use crate::import::csv::{self, Blanks};
@@ -290,7 +292,7 @@ impl<'a> Reader<'a> {
         }
         let found = match glob::is_pattern(name) {
             true => self.folder.files(name)?,
-            false => vec![self.folder.path(name)],
+            false => vec![PathBuf::from(name)],
         };
         if found.is_empty() {
             return Err("there is no such file".into());
