@@ -219,8 +219,8 @@ pub fn first_question(json: &Json) -> Option<String> {
             Some(parts.join("\n"))
         }
     };
-    let questions = FORMS.iter().filter_map(of);
-    questions.filter(|text| !text.trim().is_empty()).next()
+    let mut questions = FORMS.iter().filter_map(of);
+    questions.find(|text| !text.trim().is_empty())
 }
 
 fn keys(row: &Map<String, Json>) -> String {
