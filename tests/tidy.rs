@@ -63,7 +63,8 @@ const EDGES: [(&str, &[&str]); 19] = [
     (
         "project",
         &[
-            "config", "gate", "lora", "model", "record", "run", "snapshot", "suite", "train",
+            "chat", "config", "gate", "lora", "model", "record", "run", "snapshot", "suite",
+            "train",
         ],
     ),
 ];

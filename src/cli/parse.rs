@@ -502,6 +502,9 @@ mod tests {
           <BASE>          What to compare with, mostly `base`
           <CANDIDATE>...  What to compare
 
+        Answers:
+              --all  Show every answer that changed, not the ten largest losses alone [default: no]
+
         Prints a table per suite, the changed answers with what changed in them, and the verdict.
         ");
     }

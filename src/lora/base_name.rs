@@ -68,9 +68,9 @@ mod tests {
         let base = "/data/models/Qwen2.5-7B-Instruct";
         for named in [
             "Qwen/Qwen2.5-7B-Instruct",
-            "/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-7B-Instruct",
-            "/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-7B-Instruct/master/",
-            "/root/.cache/huggingface/hub/models--Qwen--Qwen2.5-7B-Instruct/snapshots/a09a35458c702b33eeacc393d103063234e8bc28",
+            "/home/me/.cache/modelscope/hub/models/Qwen/Qwen2___5-7B-Instruct",
+            "/home/me/.cache/modelscope/hub/models/Qwen/Qwen2___5-7B-Instruct/master/",
+            "/home/me/.cache/huggingface/hub/models--Qwen--Qwen2.5-7B-Instruct/snapshots/a09a35458c702b33eeacc393d103063234e8bc28",
             "unsloth/Qwen2.5-7B-Instruct-bnb-4bit",
             "unsloth/qwen2.5-7b-instruct-unsloth-bnb-4bit",
             "Qwen/Qwen2.5-7B-Instruct-AWQ",
