@@ -196,6 +196,7 @@ fn an_adapter_that_learned_too_little_does_not_ship_unless_that_only_warns() {
     "#);
     insta::assert_snapshot!(said.stderr, @"
     system prompt: none
+    adapters/noop says that it was trained on `fixture` (`base_model_name_or_path`), and is asked on model: if these are not the same weights, its answers and the verdict mean nothing; `--model` names another base
     adapters/noop changes nothing: every lora_B is zero
     ");
     let said = project.qeval("diff base adapters/noop").exits(0);
@@ -607,7 +608,10 @@ fn output_that_is_no_terminal_is_plain_and_quiet() {
     let project = Project::with_model();
     let said = project.qeval("diff base adapters/harmful").exits(1);
     assert!(is_plain(&said), "{said:?}");
-    insta::assert_snapshot!(said.stderr, @"system prompt: none");
+    insta::assert_snapshot!(said.stderr, @"
+    system prompt: none
+    adapters/harmful says that it was trained on `fixture` (`base_model_name_or_path`), and is asked on model: if these are not the same weights, its answers and the verdict mean nothing; `--model` names another base
+    ");
     let silent = project.qeval("gate adapters/noop --quiet").exits(1);
     assert_eq!(silent.stderr, "");
     let machine = project.qeval("gate adapters/good --format json").exits(0);
