@@ -124,14 +124,14 @@ impl NotText {
                 byte,
                 readings,
             } => {
-                let mut problem = format!(
+                let problem = format!(
                     "not UTF-8: the byte at offset {offset} ({byte:#04x}) belongs to no character"
                 );
-                for (i, (name, reading)) in readings.iter().enumerate() {
+                let read = readings.iter().enumerate().map(|(i, (name, reading))| {
                     let says = if i == 0 { "; as" } else { ", as" };
-                    problem += &format!("{says} {name} it reads `{reading}`");
-                }
-                problem
+                    format!("{says} {name} it reads `{reading}`")
+                });
+                std::iter::once(problem).chain(read).collect()
             }
         }
     }

@@ -80,7 +80,8 @@ fn signs(tag: &str) -> (usize, usize) {
             return (signs, at + 1);
         }
         let word = c.is_alphanumeric() || c == '_';
-        if !c.is_whitespace() && !(word && in_word) {
+        let goes_on = word && in_word;
+        if !c.is_whitespace() && !goes_on {
             signs += 1;
         }
         if matches!(c, '"' | '\'') {

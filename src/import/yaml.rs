@@ -362,11 +362,14 @@ mod tests {
     #[test]
     fn bombs_are_told_of() {
         let deep = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
-        for n in 1..12 {
-            let before = vec![format!("*a{}", n - 1); 9].join(", ");
-            laughs.push_str(&format!("a{n}: &a{n} [{before}]\n"));
-        }
+        let level = |n: usize| {
+            let before = match n.checked_sub(1) {
+                None => "lol".to_owned(),
+                Some(before) => format!("*a{before}"),
+            };
+            format!("a{n}: &a{n} [{}]\n", vec![before; 9].join(", "))
+        };
+        let laughs: String = (0..12).map(level).collect();
         let long = format!(
             "a: &a \"{}\"\nb: [{}]",
             "x".repeat(1 << 20),

@@ -36,13 +36,14 @@ impl Inert {
             return Ok(Some(Inert::Scale));
         }
         let file = TensorFile::open(&folder.join(WEIGHTS))?;
-        let is_b = |role: &Option<TensorRole>| matches!(role, Some(TensorRole::B(_)));
-        let is_a = |role: &Option<TensorRole>| matches!(role, Some(TensorRole::A(_)));
-        let sides: [(&dyn Fn(&Option<TensorRole>) -> bool, Inert); 2] =
-            [(&is_b, Inert::B), (&is_a, Inert::A)];
-        for (side, inert) in sides {
+        let side_of = |name: &str| match TensorRole::of(name) {
+            Some(TensorRole::B(_)) => Some(Inert::B),
+            Some(TensorRole::A(_)) => Some(Inert::A),
+            _ => None,
+        };
+        for inert in [Inert::B, Inert::A] {
             let mut all_zero = true;
-            for name in file.names().filter(|name| side(&TensorRole::of(name))) {
+            for name in file.names().filter(|name| side_of(name) == Some(inert)) {
                 let (_, values) = file.get(name)?;
                 all_zero &= values.iter().all(|value| *value == 0.0);
                 if !all_zero {

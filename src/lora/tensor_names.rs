@@ -81,9 +81,8 @@ mod tests {
             format!("base_model.model._orig_mod.model.{path}.lora_A.weight"),
             format!("_orig_mod.base_model.model.model.{path}.lora_A.default.weight"),
             format!("module.base_model.model.model.{path}.lora_A.weight"),
-            format!(
-                "base_model.model.model.layers.1._fsdp_wrapped_module.self_attn.q_proj.lora_A.weight"
-            ),
+            "base_model.model.model.layers.1._fsdp_wrapped_module.self_attn.q_proj.lora_A.weight"
+                .to_owned(),
         ] {
             assert_eq!(TensorRole::of(&name), Some(TensorRole::A(module)), "{name}");
             let b = name.replace("lora_A", "lora_B");

@@ -110,7 +110,9 @@ pub fn failed_of(measurement: &Measurement, most: usize, style: Style) -> String
     }
     let rest = failed.len().saturating_sub(most);
     if rest > 0 {
-        text.push_str(&format!("  and {}\n", plural(rest, "more answer")));
+        text += "  and ";
+        text += &plural(rest, "more answer");
+        text.push('\n');
     }
     text
 }

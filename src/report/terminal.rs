@@ -219,7 +219,9 @@ pub fn verdict_block(
     if !next_command.is_empty() {
         // On one line however long: a command that is broken into two cannot be copied.
         let next = style.paint(Tone::Strong, next_command);
-        block.push_str(&format!("  {:<9}{next}\n", "next"));
+        for part in ["  next     ", &next, "\n"] {
+            block.push_str(part);
+        }
     }
     block
 }

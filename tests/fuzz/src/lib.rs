@@ -10,8 +10,11 @@ use qeval::check::{Evidence, registry};
 use qeval::flow::{CheckSpec, Expect, Golden};
 use qeval::train::{DataSection, Dataset, Source};
 
-/// The name and the function of every target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// Does with an input what qeval would.
+pub type Target = fn(&[u8]);
+
+/// Every target, by its name.
+pub const TARGETS: &[(&str, Target)] = &[
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("tokenizer", tokenizer),
