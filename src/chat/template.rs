@@ -185,9 +185,16 @@ impl ChatTemplate {
             ("add_generation_prompt", Value::from(add_generation_prompt)),
         ]));
         let environment = self.environment.clone();
-        with_room(move || environment.get_template(NAME)?.render(given))
-            .and_then(|rendered| rendered)
-            .map_err(|e| render_error(&e, turns))
+        let roles: Vec<&str> = turns.iter().map(|t| t.role.name()).collect();
+        let roles = roles.join(", ");
+        let heard = roles.clone();
+        // An error holds what the template made, however deep: it is told of and dropped in there.
+        let rendered = with_room(move || {
+            let template = environment.get_template(NAME);
+            let rendered = template.and_then(|template| template.render(given));
+            rendered.map_err(|e| render_error(&e, &heard))
+        });
+        rendered.unwrap_or_else(|e| Err(render_error(&e, &roles)))
     }
 
     /// The system prompt that a conversation without its own gets: the configured one, else what
@@ -302,14 +309,13 @@ fn syntax_error(error: &Error) -> ChatError {
     }
 }
 
-fn render_error(error: &Error, turns: &[Message]) -> ChatError {
+fn render_error(error: &Error, roles: &str) -> ChatError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
     while let Some(inner) = cause {
         if let Some(raised) = inner.downcast_ref::<RaisedByTemplate>() {
-            let roles: Vec<&str> = turns.iter().map(|t| t.role.name()).collect();
             return ChatError::TemplateRefuses {
                 message: raised.0.clone(),
-                roles: roles.join(", "),
+                roles: roles.to_owned(),
             };
         }
         cause = inner.source();
