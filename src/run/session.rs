@@ -41,7 +41,8 @@ pub struct Session {
     pub template_end: Option<u32>,
     /// How the model thinks, if it does.
     pub thinking: Thinking,
-    /// Most tokens of thinking as configured; `None` is [`USUAL_THINKING`] where a model thinks.
+    /// Most tokens of thinking as configured; `None` is [`USUAL_THINKING`](super::USUAL_THINKING)
+    /// where a model thinks.
     pub thinking_budget: Option<usize>,
     /// The folder or GGUF file.
     pub path: PathBuf,
