@@ -63,18 +63,24 @@ impl StepPlan {
 
     /// Each kind in an order of its own, member `i` of `n` at the part `(i + 1/2) / n` of the epoch.
     fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut places = Vec::new();
-        for (kind, members) in self.kinds.iter().enumerate() {
-            let twice = 2 * members.len() as u64;
+        let [learned, rehearsal] = self.kinds.each_ref().map(|members| {
             let order = shuffled(members.len(), self.seed, Purpose::Order, epoch);
-            let at = |i: usize| 2 * i as u64 + 1;
-            places.extend((0..members.len()).map(|i| (at(i), twice, kind, members[order[i]])));
-        }
-        // By the parts, as fractions; at one part what is to be learned comes first.
-        places.sort_by_key(|&(part, whole, kind, _)| {
-            (u128::from(part) * (1 << 64) / u128::from(whole), kind)
+            order.into_iter().map(|i| members[i]).collect::<Vec<_>>()
         });
-        places.into_iter().map(|(.., place)| place).collect()
+        let all = learned.len() + rehearsal.len();
+        let (mut order, mut i, mut j) = (Vec::with_capacity(all), 0, 0);
+        while order.len() < all {
+            // The parts as fractions; at one part what is to be learned comes first.
+            let learns = (2 * i + 1) * rehearsal.len() <= (2 * j + 1) * learned.len();
+            if i < learned.len() && (learns || j == rehearsal.len()) {
+                order.push(learned[i]);
+                i += 1;
+            } else {
+                order.push(rehearsal[j]);
+                j += 1;
+            }
+        }
+        order
     }
 }
 
