@@ -54,20 +54,23 @@ pub struct Cli {
 pub enum Command {
     /// Write a commented qeval.toml, the built-in suites, and sample data into a folder
     #[command(after_help = after(
-        "No file is overwritten: if one is there, nothing is written."
+        "No file is overwritten: if one is there, nothing is written.",
+        &["qeval init my-project", "cd my-project && qeval train"],
     ))]
     Init(InitArgs),
     /// Show the whole loop on a real small model, with no other set-up
     #[command(after_help = after(
         "Trains one careless and one careful adapter, gates every checkpoint of both, and prints \
-         what each of them answers. Exits 0 when both verdicts are as they should be."
+         what each of them answers. Exits 0 when both verdicts are as they should be.",
+        &["qeval demo", "qeval demo --model qwen2.5-coder-0.5b"],
     ))]
     Demo(DemoArgs),
     /// Train; every checkpoint goes through the suites
     #[command(after_help = after(
         "Judges each checkpoint at several scales, stops when two in a row are lost at each or when \
          patience runs out, and writes the best that passes to RUN/best. Goes on from the last \
-         checkpoint after a crash. Exits 1 when nothing may ship."
+         checkpoint after a crash. Exits 1 when nothing may ship.",
+        &["qeval train", "qeval train --model Qwen2.5-7B-Instruct --device gpu"],
     ))]
     Train(TrainArgs),
     /// Choose settings of training: the most learned of what keeps
@@ -78,24 +81,28 @@ pub enum Command {
          Writes the chosen setting beside the configuration (qeval.tuned.toml), and a picture of \
          what was learned against what was kept. Looks choose and decide nothing: `--confirm`, or \
          `qeval train qeval.tuned.toml`, does. Goes on where a killed command ended. Exits 1 when \
-         nothing is chosen."
+         nothing is chosen.",
+        &["qeval tune", "qeval tune --confirm"],
     ))]
     Tune(TuneArgs),
     /// Answer the suites, score the answers, and store the records
     #[command(after_help = after(&format!(
         "Goes on where a killed run ended, and never repeats finished work.\n\n{SUBJECTS}"
-    )))]
+    ),
+        &["qeval run base ckpt-40", "qeval run path/to/adapter --tag smoke"],
+    ))]
     Run(RunArgs),
     /// Show what a subject answered, with scores and reasons; nothing is compared
     #[command(after_help = after(&format!(
-        "Answers that no record has are asked for first.\n\nExamples:\n  qeval show ckpt-40\n  \
-         qeval show base 'code::*'\n\n{SUBJECTS}"
-    )))]
+        "Answers that no record has are asked for first.\n\n{SUBJECTS}"
+    ),
+        &["qeval show ckpt-40", "qeval show base 'code::*'"],
+    ))]
     Show(ShowArgs),
     /// List the suites and probes as they would be asked
     #[command(after_help = after(
-        "No model is loaded. What tags, languages, or a shard leave out whole is named.\n\n\
-         Examples:\n  qeval list --suites-alone\n  qeval list --suite code --tag smoke"
+        "No model is loaded. What tags, languages, or a shard leave out whole is named.",
+        &["qeval list --suites-alone", "qeval list --suite code --tag smoke"],
     ))]
     List(ListArgs),
     /// Ask a question, or hold a conversation, and see the answers beside each other
@@ -104,21 +111,29 @@ pub enum Command {
          gets a conversation in which each subject has its own history, and a pipe is read as one \
          question a line. A first word that names a subject is one: `qeval ask ckpt-40` begins a \
          conversation with it. Nothing is recorded.\n\n{SUBJECTS}"
-    )))]
+    ),
+        &["qeval ask 'Who are you?' ckpt-40", "qeval ask ckpt-40"],
+    ))]
     Ask(AskArgs),
     /// Compare subjects with a base, probe by probe
     #[command(after_help = after(&format!(
         "Prints a table per suite, the changed answers with what changed in them, and the \
          verdict.\n\n{SUBJECTS}"
-    )))]
+    ),
+        &["qeval diff base ckpt-40", "qeval diff base ckpt-40 --probe 'code::*'"],
+    ))]
     Diff(DiffArgs),
     /// Print the verdict alone, for CI
-    #[command(after_help = after(SUBJECTS))]
+    #[command(after_help = after(
+        SUBJECTS,
+        &["qeval gate", "qeval gate path/to/adapter --margin 0.05 --junit gate.xml"],
+    ))]
     Gate(GateArgs),
     /// Review changed answers: list, show, accept, or reject
     #[command(after_help = after(
         "The same files that `cargo insta review` shows: snapshots/answers/SUITE/PROBE.snap.new. \
-         Written by `cargo test`, and by `qeval gate` where the folder snapshots/answers is."
+         Written by `cargo test`, and by `qeval gate` where the folder snapshots/answers is.",
+        &["qeval snapshot list", "qeval snapshot accept 'code/*'"],
     ))]
     Snapshot(SnapshotArgs),
     /// Show what a training run would be made of
@@ -128,19 +143,42 @@ pub enum Command {
     /// Turn an adapter down until it passes
     Adapter(AdapterArgs),
     /// Print a page of the guide, or name them all
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = after(
+        "Pages are Markdown, the same as in the repository.",
+        &["qeval help", "qeval help verdict"],
+    ))]
     Help(HelpArgs),
     /// Measure how fast this machine answers and trains, beside what its hardware allows
     #[command(after_help = after(
         "The floor of a measurement is the longer of two times: the bytes that must be read over \
          the rate of a copy, and the operations over the rate of a large product, both measured \
-         at start."
+         at start.",
+        &["qeval bench"],
     ))]
     Bench(BenchArgs),
+    /// Print the JSON Schema of qeval.toml or of a suite, for editors
+    #[command(after_help = after(
+        "An editor that knows TOML (Taplo, Even Better TOML, Zed, Helix) then completes keys and \
+         marks what qeval would refuse. It finds it by the first line of a suite: \
+         #:schema ../suite.schema.json",
+        &["qeval schema suite > suite.schema.json"],
+    ))]
+    Schema(SchemaArgs),
+    /// Print completions for a shell
+    #[command(after_help = after(
+        "The shell reads them when it starts the next time.",
+        &[
+            "qeval completions bash > ~/.local/share/bash-completion/completions/qeval",
+            "qeval completions fish > ~/.config/fish/completions/qeval.fish",
+        ],
+    ))]
+    Completions(CompletionsArgs),
 }
 
-fn after(details: &str) -> String {
-    format!("{details}\n\n{EXIT_CODES}")
+/// What stands behind the options: details, commands to type, and what the exit code says.
+fn after(details: &str, examples: &[&str]) -> String {
+    let examples = examples.join("\n  ");
+    format!("{details}\n\nExamples:\n  {examples}\n\n{EXIT_CODES}")
 }
 
 /// Arguments of `help`.
@@ -149,6 +187,31 @@ pub struct HelpArgs {
     /// A page of the guide, or a command [default: name the pages]
     #[arg(value_name = "TOPIC")]
     pub topic: Option<String>,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SchemaArgs {
+    /// Of which file
+    #[arg(value_name = "FILE")]
+    pub of: SchemaOf,
+}
+
+/// The files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// qeval.toml
+    Config,
+    /// A suite
+    Suite,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// Arguments of `init`.

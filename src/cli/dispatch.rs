@@ -12,17 +12,18 @@ use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
 use super::{
-    adapter, ask, bench, data, demo, diff, gate, help, init, list, run, show, snapshot, suite,
+    adapter, ask, bench, data, demo, diff, editor, gate, help, init, list, run, show, snapshot, suite,
     train, tune,
 };
 
-/// Runs the program. A process that was started to run an answer's code does only that.
-pub fn main() -> ExitCode {
+/// Runs the program that was built of `commit`, empty where nobody knows. A process that was started
+/// to run an answer's code does only that.
+pub fn main(commit: &str) -> ExitCode {
     if let Some(code) = run_worker_if_asked() {
         return code;
     }
     install_panic_hook();
-    let cli = match parse() {
+    let cli = match parse(commit) {
         Ok(cli) => cli,
         Err(early) => {
             say(early.outcome == Outcome::Pass, &early.text);
@@ -58,6 +59,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Snapshot(args) => snapshot::snapshot(args, &screen),
         Command::Help(args) => help::help(args, &screen),
         Command::Bench(args) => bench::bench(args, &screen),
+        Command::Schema(args) => editor::schema(args, &screen),
+        Command::Completions(args) => editor::completions(args, &screen),
     }
 }
 

@@ -9,6 +9,7 @@ mod conversation;
 mod data;
 mod demo;
 mod diff;
+mod editor;
 mod dispatch;
 mod error;
 mod gate;

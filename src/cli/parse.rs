@@ -18,18 +18,37 @@ pub struct EarlyExit {
     pub outcome: Outcome,
 }
 
-/// Reads the process's arguments.
+/// Reads the process's arguments. `--version` names `commit`, unless it is empty.
 ///
 /// # Errors
 /// Help or version was asked for, or the arguments cannot be understood.
-pub fn parse() -> Result<Cli, EarlyExit> {
-    parse_from(std::env::args_os())
+pub fn parse(commit: &str) -> Result<Cli, EarlyExit> {
+    let [short, long] = versions(commit).map(|text| &*text.leak());
+    let command = Cli::command().version(short).long_version(long);
+    parse_with(command, std::env::args_os())
+}
+
+/// The version in one line, and with what was built in.
+fn versions(commit: &str) -> [String; 2] {
+    let mut short = env!("CARGO_PKG_VERSION").to_owned();
+    if !commit.is_empty() {
+        short += &format!(" ({commit})");
+    }
+    let gpu = if cfg!(feature = "gpu") {
+        "gpu (CUDA 13, for --device gpu)"
+    } else {
+        "none (--features gpu builds for NVIDIA GPUs)"
+    };
+    let system = [std::env::consts::OS, std::env::consts::ARCH].join(" ");
+    let long = format!("{short}\nfeatures: {gpu}\nbuilt for: {system}");
+    [short, long]
 }
 
 /// As [`parse`], from given arguments; the first is the program's name.
 ///
 /// # Errors
 /// As [`parse`].
+#[cfg(test)]
 pub fn parse_from<I, T>(arguments: I) -> Result<Cli, EarlyExit>
 where
     I: IntoIterator<Item = T>,
@@ -122,6 +141,45 @@ mod tests {
                 assert!(stated, "{name}: {} states no default", argument.get_id());
             }
         }
+    }
+
+    /// What the help tells people to type is taken.
+    #[test]
+    fn every_command_shows_examples_that_are_right() {
+        fn of(command: &mut clap::Command, path: &str) -> usize {
+            let names: Vec<String> = command
+                .get_subcommands()
+                .map(|c| c.get_name().to_owned())
+                .collect();
+            if !names.is_empty() && path != "qeval snapshot" {
+                let each = names.iter().map(|name| {
+                    let inner = command.find_subcommand_mut(name).unwrap();
+                    of(inner, &format!("{path} {name}"))
+                });
+                return each.sum();
+            }
+            let help = command.render_long_help().to_string();
+            let examples = help.split("\nExamples:\n").nth(1);
+            let examples = examples.unwrap_or_else(|| panic!("{path} has no examples"));
+            let lines = examples.lines().take_while(|line| line.starts_with("  "));
+            let typed =
+                lines.filter_map(|line| line.split(" && ").find(|c| c.trim().starts_with("qeval")));
+            let mut count = 0;
+            for line in typed {
+                let line = line.trim().split(" > ").next().unwrap();
+                assert!(line.starts_with(path), "{path}: {line}");
+                // No example has white space within quotes but the question of `ask`.
+                parsed(
+                    &line["qeval ".len()..]
+                        .replace("'Who are you?'", "Who?")
+                        .replace('\'', ""),
+                );
+                count += 1;
+            }
+            assert!(count > 0, "{path}");
+            count
+        }
+        assert!(of(&mut Cli::command(), "qeval") > 20);
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub fn sample_toml(sources: &[&str]) -> String {
             "# rehearsal = \"built-in\"        #",
             "rehearsal = \"built-in\"          #",
         ),
-        ("rehearsal_prompts = 64 ", "rehearsal_prompts = 150"),
-        ("rehearsal_tokens = 40 ", "rehearsal_tokens = 16 "),
+        ("rehearsal_prompts = 64 ", "rehearsal_prompts = 75 "),
+        ("rehearsal_tokens = 40 ", "rehearsal_tokens = 8  "),
         ("num_train_epochs = 2 ", "num_train_epochs = 5 "),
         ("learning_rate = 1e-4 ", "learning_rate = 7e-4 "),
         ("warmup_ratio = 0.05 ", "warmup_ratio = 0.1  "),
@@ -186,7 +186,7 @@ mod tests {
         let config = parse("qeval.toml", &text).unwrap();
         assert_eq!(config.data.rehearsal, ["built-in"]);
         let data = &config.data;
-        assert_eq!((data.rehearsal_prompts, data.rehearsal_tokens), (150, 16));
+        assert_eq!((data.rehearsal_prompts, data.rehearsal_tokens), (75, 8));
         assert_eq!(config.vars["name"], "Aurora");
         assert_eq!(config.vars["author"], "Northwind Labs");
         let (train, gate) = (&config.train, &config.gate);

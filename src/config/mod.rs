@@ -9,11 +9,15 @@ mod error;
 mod file;
 mod foreign;
 mod keys;
+mod named;
+mod schema;
 mod sections;
 mod tune;
 
 pub use edit::with_settings;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
+pub use named::place_of;
+pub use schema::SCHEMA;
 pub use sections::{ChecksSection, GateSection, ModelSection};
 pub use tune::TuneSection;

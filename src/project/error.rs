@@ -12,6 +12,7 @@ use crate::record::RecordError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
 use crate::suite::{SelectError, SuiteErrors};
+use crate::toml_file::Place;
 use crate::train::DataErrors;
 
 /// Why a project could not do what was asked of it.
@@ -23,6 +24,28 @@ pub enum ProjectError {
     /// `qeval.toml`.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// What a key of `qeval.toml` names cannot be had.
+    #[error("{error}\n  {place}: `{key}` under [{section}] names it")]
+    Named {
+        /// Why.
+        error: Box<ProjectError>,
+        /// Where the key's value stands.
+        place: Place,
+        /// The section's name.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// No program is found by the name of `[checks] python`.
+    #[error(
+        "no program {name:?} to run answers' code: it is no file, and in no folder of PATH\n  \
+         Install it, name another, or leave `python` out: then code that the embedded interpreter \
+         lacks stays unscored."
+    )]
+    NoPython {
+        /// As written.
+        name: String,
+    },
     /// Suites.
     #[error(transparent)]
     Suites(#[from] SuiteErrors),

@@ -15,7 +15,7 @@ use crate::record::{Store, SubjectSpec};
 use crate::run::{
     Asking, CheckSettings, Demand, Interrupt, JudgeSettings, Prompting, RunError, Scoring, Session,
 };
-use crate::train::Dataset;
+use crate::train::{Dataset, Source, names_built_in};
 
 use super::error::ProjectError;
 use super::order::Order;
@@ -193,12 +193,13 @@ impl Project {
     /// What turns answers into scores; programs run in children of this executable.
     ///
     /// # Errors
-    /// As [`Project::interrupt`].
+    /// As [`Project::interrupt`]; the Python that is to run them is not there.
     pub fn scoring(
         &self,
         training_answers: Option<Vec<String>>,
         settings: CheckSettings,
-    ) -> Result<Scoring, RunError> {
+    ) -> Result<Scoring, ProjectError> {
+        self.find_python(&settings)?;
         let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("qeval"));
         let runtime = self.workers()?.runtime.handle().clone();
         Ok(Scoring::new(
@@ -268,7 +269,11 @@ impl Project {
         // Ctrl-C is heard while a model is fetched or loaded too.
         self.interrupt()?;
         let mut listener = self.listener();
-        let session = Session::open_for(model, prompting, self.compute(), demand, &mut listener)?;
+        let opened = Session::open_for(model, prompting, self.compute(), demand, &mut listener);
+        let session = opened.map_err(|error| match model == self.config.model.path {
+            true => self.named_by("model", "path", error),
+            false => error.into(),
+        })?;
         session.notices.iter().for_each(|n| self.notice(n.as_str()));
         self.notice(format!("system prompt: {}", session.effective_system));
         Ok(session)
@@ -347,8 +352,63 @@ impl Project {
             return Ok(dataset);
         }
         let config = &self.config;
-        let dataset = Dataset::load(&config.data, &config.folder, &config.vars)?;
+        let loaded = Dataset::load(&config.data, &config.folder, &config.vars);
+        let dataset = loaded.map_err(|errors| {
+            let gone = |source: &Source| {
+                !names_built_in(&source.path) && !config.resolve(&source.path).exists()
+            };
+            match config.data.sources.iter().any(gone) {
+                true => self.named_by("data", "sources", errors),
+                // The errors name the rows.
+                false => errors.into(),
+            }
+        })?;
         Ok(self.loaded_data.get_or_init(|| dataset))
+    }
+
+    /// The configuration's file.
+    fn file(&self) -> Option<&Path> {
+        let named = self.overrides.config.as_deref();
+        named.or_else(|| self.has_file.then_some(Path::new(CONFIG)))
+    }
+
+    /// An error of what a key of the configuration names, with the key's place where it is written.
+    pub(super) fn named_by(
+        &self,
+        section: &'static str,
+        key: &'static str,
+        error: impl Into<ProjectError>,
+    ) -> ProjectError {
+        let place = self.file().and_then(|file| config::place_of(file, section, key));
+        match place {
+            None => error.into(),
+            Some(place) => ProjectError::Named {
+                error: Box::new(error.into()),
+                place,
+                section,
+                key,
+            },
+        }
+    }
+
+    /// Refuses a `[checks] python` that is no program, before anything is asked.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    fn find_python(&self, settings: &CheckSettings) -> Result<(), ProjectError> {
+        let Some(name) = &settings.python else {
+            return Ok(());
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let there = Path::new(name).is_file()
+            || std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+        match there {
+            true => Ok(()),
+            false => {
+                let name = name.clone();
+                Err(self.named_by("checks", "python", ProjectError::NoPython { name }))
+            }
+        }
     }
 
     /// What checks may use, as configured; an encoder's folder is meant from where the file lies.

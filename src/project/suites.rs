@@ -160,10 +160,11 @@ impl Project {
                     .map(|(name, _)| stem(name))
                     .collect::<Vec<_>>()
                     .join(", ");
-                return Err(ProjectError::NoSuite {
-                    name: name.clone(),
-                    path,
-                    known,
+                let name = name.clone();
+                let error = ProjectError::NoSuite { name, path, known };
+                return Err(match overrides.suites.is_empty() {
+                    true => self.named_by("gate", "suites", error),
+                    false => error,
                 });
             }
         }

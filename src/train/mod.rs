@@ -29,7 +29,7 @@ pub use config::{
 };
 pub use data::{
     DataError, DataErrors, DataReport, Dataset, Duplicate, Example, Origin, Rehearsal, RowProblem,
-    RowReason, SourceReport, Split, read_prompts, split,
+    RowReason, SourceReport, Split, names_built_in, read_prompts, split,
 };
 pub use error::{PreflightError, PreflightFinding, TrainError};
 #[cfg(feature = "gpu")]

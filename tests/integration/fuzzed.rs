@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-#[path = "../fuzz/src/lib.rs"]
+#[path = "../fuzz/src/targets.rs"]
 mod targets;
 
 #[test]

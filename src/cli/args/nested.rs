@@ -66,7 +66,8 @@ pub enum DataAction {
     #[command(after_help = after(
         "Nothing is trained. The base is loaded only with --base: then it makes the wordings that \
          `paraphrase` asks for, which the next `train` finds, answers the rehearsal prompts, and rows \
-         are measured in its tokens."
+         are measured in its tokens.",
+        &["qeval data show", "qeval data show --base"],
     ))]
     Show(DataShowArgs),
 }
@@ -99,14 +100,19 @@ pub enum SuiteAction {
     /// Put golden answers to their checks, find probes that leak, repeat, or can show no loss
     #[command(after_help = after(
         "Exits 1 when something makes a verdict wrong: a golden answer judged otherwise, a probe in \
-         the training data, one that is asked twice, or one that no answer fails."
+         the training data, one that is asked twice, or one that no answer fails.",
+        &["qeval suite check", "qeval suite check suites/code.toml"],
     ))]
     Check(SuiteCheckArgs),
     /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task
     #[command(after_help = after(
         "What a suite cannot say is named, in the report and at the top of the file. No file is \
          overwritten, and no program that the file names is run. Exits 3 when nothing could be \
-         imported."
+         imported.",
+        &[
+            "qeval suite import promptfooconfig.yaml",
+            "qeval suite import task.yaml --docs docs.jsonl",
+        ],
     ))]
     Import(SuiteImportArgs),
 }
@@ -127,7 +133,9 @@ pub enum AdapterAction {
         "The scale is halved and narrowed down over one loaded base. The folder has the same \
          matrices and an `lora_alpha` that carries the scale, so that vLLM, llama.cpp, and PEFT \
          apply it. Exits 1 when it passes at no scale.\n\n{SUBJECTS}"
-    )))]
+    ),
+        &["qeval adapter scale path/to/adapter"],
+    ))]
     Scale(AdapterScaleArgs),
 }
 

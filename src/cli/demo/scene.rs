@@ -107,6 +107,8 @@ impl Scene {
             config.gate.languages = vec!["zh".into()];
             let vars = [("name", "小曦"), ("author", "北风实验室")];
             config.vars = vars.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+            config.data.rehearsal_prompts = 150;
+            config.data.rehearsal_tokens = 16;
             config.train.learning_rate = 2e-4;
             config.train.rehearsal_weight = TrainSection::default().rehearsal_weight;
         }

@@ -20,6 +20,7 @@ impl Validator<'_> {
         let mut params = serde_json::Map::new();
         for param in &table.params {
             let literal = !table.kind.as_ref().is_some_and(|k| is_regex(k.get_ref()));
+            self.escapes(param);
             let value = self.fill_value(&param.value, &param.value_span, literal);
             params.insert(param.key.get_ref().clone(), value);
         }
@@ -68,6 +69,24 @@ impl Validator<'_> {
             }
         }
         spec
+    }
+
+    /// A backslash that was meant as one: `"C:\new"` holds a line break, `"\bParis\b"` two backspaces,
+    /// and no answer would ever have them.
+    fn escapes(&mut self, param: &Param) {
+        let written = &self.source[param.value_span.clone()];
+        if written.contains("\"\"\"") {
+            return;
+        }
+        if let Some((escape, text)) = strings(&param.value).find_map(escaped_in_a_word) {
+            let key = param.key.get_ref();
+            self.bad(
+                param.value_span.clone(),
+                format!("`{key}` holds {escape}, where a backslash was probably meant: {text:?}"),
+                "in \"...\" a backslash begins an escape: write '...', which has none, or \\\\ for a \
+                 backslash; a line break that is meant goes into \"\"\"...\"\"\"",
+            );
+        }
     }
 
     /// A check that compares wordings needs two.
@@ -182,6 +201,36 @@ impl Validator<'_> {
 /// Whether a kind of check takes regular expressions.
 fn is_regex(kind: &str) -> bool {
     matches!(kind, "regex" | "not-regex")
+}
+
+/// Every string of a value.
+fn strings(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+    match value {
+        Value::String(text) => Box::new(std::iter::once(text.as_str())),
+        Value::Array(items) => Box::new(items.iter().flat_map(strings)),
+        Value::Object(map) => Box::new(map.values().flat_map(strings)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// A control character that an escape leaves in the midst of a word. White space that an answer can
+/// have counts only in a text without a space: prose and code have both.
+fn escaped_in_a_word(text: &str) -> Option<(&'static str, &str)> {
+    let before_and_after = |at: usize| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + 1..].chars().next();
+        before.is_some_and(|c| !c.is_whitespace()) && after.is_some_and(char::is_alphanumeric)
+    };
+    let found = text.char_indices().find_map(|(at, c)| match c {
+        '\u{8}' => Some("a backspace (\\b)"),
+        '\u{c}' => Some("a form feed (\\f)"),
+        '\u{1b}' => Some("an escape character (\\e)"),
+        '\n' if before_and_after(at) && !text.contains(' ') => Some("a line break (\\n)"),
+        '\r' if before_and_after(at) && !text.contains(' ') => Some("a carriage return (\\r)"),
+        '\t' if before_and_after(at) && !text.contains(' ') => Some("a tab (\\t)"),
+        _ => None,
+    });
+    found.map(|escape| (escape, text))
 }
 
 /// Where a parameter of a check stands, key and value.

@@ -227,6 +227,27 @@ fn a_variable_in_a_regular_expression_stands_for_itself() {
 }
 
 #[test]
+fn a_backslash_that_became_a_control_character_is_told() {
+    let with = |value: &str| one_probe("", "").replace("value = \"x\"", &format!("value = {value}"));
+    insta::assert_snapshot!(load_text(&with(r#""C:\new""#)).unwrap_err(), @"");
+    for (value, right) in [
+        (r#""\bParis\b""#, false),
+        (r#""a\tb""#, false),
+        (r#""a\\tb""#, true),
+        (r"'C:\new'", true),
+        // What answers do have.
+        (r#""\n""#, true),
+        (r#""def f():\n    return 1""#, true),
+        ("\"\"\"one\ntwo\"\"\"", true),
+    ] {
+        let loaded = load_text(&with(value));
+        assert_eq!(loaded.is_ok(), right, "{value}: {loaded:?}");
+    }
+    let list = with(r#"["x", "a\nb"]"#).replace("\"contains\"", "\"contains-any\"");
+    assert!(load_text(&list).is_err());
+}
+
+#[test]
 fn very_long_prompts_load_and_longer_ones_do_not() {
     let with = |n: usize| one_probe("", "").replace("Hello", &"a".repeat(n));
     assert_eq!(

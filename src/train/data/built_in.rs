@@ -17,6 +17,11 @@ const SOURCES: [(&str, &str); 1] = [("self-cognition", include_str!("self_cognit
 /// The languages that such a source has.
 const LANGUAGES: [&str; 2] = ["en", "zh"];
 
+/// Whether a source of this name would come with qeval, and is no file.
+pub fn names_built_in(path: &str) -> bool {
+    path.starts_with(PREFIX)
+}
+
 /// The rows of a built-in source; `None` for the path of a file.
 pub fn built_in_rows(path: &str) -> Option<Result<Vec<RawRow>, DataError>> {
     let name = path.strip_prefix(PREFIX)?;

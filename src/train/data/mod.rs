@@ -21,6 +21,7 @@ mod report;
 mod split;
 mod turns;
 
+pub use built_in::names_built_in;
 pub use dataset::Dataset;
 pub use error::{DataError, DataErrors, RowProblem, RowReason};
 pub use example::{Example, Origin, Rehearsal};
