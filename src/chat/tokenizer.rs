@@ -27,9 +27,12 @@ impl Tokenizer {
 
     /// Parses the bytes of a `tokenizer.json`; `origin` names them in errors.
     pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self, ChatError> {
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| ChatError::Tokenizer {
+        // Where a decoder or a normalizer in it is damaged, the dependency panics.
+        let read = caught(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
+        let inner = read.and_then(|read| read);
+        let inner = inner.map_err(|reason| ChatError::Tokenizer {
             origin: origin.to_string(),
-            reason: e.to_string(),
+            reason,
         })?;
         Self::from_tokenizer(inner, origin)
     }
@@ -234,6 +237,15 @@ mod tests {
                 text
             );
         }
+    }
+
+    /// The dependency panics where a decoder is no JSON.
+    #[test]
+    fn a_file_that_ends_within_its_decoder_is_refused() {
+        let text =
+            r#"{"version": "1.0", "added_tokens": [], "decoder": {"type": "ByteLevel", "add_pre"#;
+        let error = Tokenizer::from_bytes(text.as_bytes(), "tokenizer.json").unwrap_err();
+        assert!(error.to_string().contains("tokenizer.json"), "{error}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub enum Command {
     /// Write a commented qeval.toml, the built-in suites, and sample data into a folder
     #[command(after_help = after(
         "No file is overwritten: if one is there, nothing is written.",
-        &["qeval init my-project", "cd my-project && qeval train"],
+        &["qeval init", "qeval init my-project"],
     ))]
     Init(InitArgs),
     /// Show the whole loop on a real small model, with no other set-up

@@ -12,8 +12,8 @@ use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
 use super::{
-    adapter, ask, bench, data, demo, diff, editor, gate, help, init, list, run, show, snapshot, suite,
-    train, tune,
+    adapter, ask, bench, data, demo, diff, editor, gate, help, init, list, run, show, snapshot,
+    suite, train, tune,
 };
 
 /// Runs the program that was built of `commit`, empty where nobody knows. A process that was started

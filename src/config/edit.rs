@@ -159,7 +159,7 @@ mod tests {
         target_modules = ["gate_proj", "up_proj"] # or a list: ["q_proj", "v_proj"]; fewer modules change less
         num_train_epochs = 4          # passes over the examples; small data is memorised after 3
         learning_rate = 2.31e-4          # highest rate
-        rehearsal_weight = 0.3        # staying at the base's answers to rehearsal prompts, against learning
+        rehearsal_weight = 0.3       # staying at the base's answers to rehearsal prompts, against learning
         "#);
         assert_eq!(DEFAULT_TOML.lines().count(), changed.lines().count());
     }

@@ -27,7 +27,11 @@ mod tests {
     fn a_key_has_a_place_where_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("qeval.toml");
-        std::fs::write(&file, "[model]\npath = \"gone\"\n[gate]\nsuites = [\n  \"x\",\n]\n").unwrap();
+        std::fs::write(
+            &file,
+            "[model]\npath = \"gone\"\n[gate]\nsuites = [\n  \"x\",\n]\n",
+        )
+        .unwrap();
         let of = |section, key| {
             let place = place_of(&file, section, key)?;
             let file = format!("{}:", file.display());

@@ -18,7 +18,9 @@ mod tests {
 
     fn takes(text: &str) -> bool {
         let json: Value = toml::from_str(text).unwrap();
-        jsonschema::validator_for(&schema()).unwrap().is_valid(&json)
+        jsonschema::validator_for(&schema())
+            .unwrap()
+            .is_valid(&json)
     }
 
     /// The keys that the parser names where it refuses one that it does not know.
@@ -46,7 +48,11 @@ mod tests {
         for (name, section) in sections.iter().filter(|(name, _)| *name != "vars") {
             let keys = section["properties"].as_object().unwrap();
             let parsed = known(&format!("[{name}]\nqqqqqq = 1\n"));
-            assert_eq!(sorted(keys.keys().map(String::as_str)), sorted(parsed), "{name}");
+            assert_eq!(
+                sorted(keys.keys().map(String::as_str)),
+                sorted(parsed),
+                "{name}"
+            );
         }
     }
 
@@ -70,7 +76,10 @@ mod tests {
             ("[lora]\ntarget_modules = \"q_proj\"", false),
             ("[lora]\ntarget_modules = [\"q_proj\"]", true),
             ("[lora]\ntarget_modules = []", false),
-            ("[data]\nsources = [\"a.jsonl#3\", { path = \"b\", take = 2 }]", true),
+            (
+                "[data]\nsources = [\"a.jsonl#3\", { path = \"b\", take = 2 }]",
+                true,
+            ),
             ("[data]\nsources = [{ take = 2 }]", false),
             ("[data]\nrehearsal = \"built-in\"", true),
             ("[data]\nrehearsal = [\"a\", \"a\"]", false),
@@ -89,7 +98,11 @@ mod tests {
             ("[vars]\nname = 3", false),
             ("[modle]\npath = \"x\"", false),
         ] {
-            assert_eq!(parse("qeval.toml", text).is_ok(), right, "the parser: {text}");
+            assert_eq!(
+                parse("qeval.toml", text).is_ok(),
+                right,
+                "the parser: {text}"
+            );
             assert_eq!(takes(text), right, "the schema: {text}");
         }
     }

@@ -217,7 +217,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             (near.place.as_str(), near.target.as_str()),
-            ("near miss of rows.jsonl:1", "text")
+            ("near miss of rows.jsonl:1", "distribution")
         );
         assert!(asked.rehearsal.iter().any(|row| row.answer.is_some()));
         let not_asked = overview(more, false);

@@ -379,7 +379,9 @@ impl Project {
         key: &'static str,
         error: impl Into<ProjectError>,
     ) -> ProjectError {
-        let place = self.file().and_then(|file| config::place_of(file, section, key));
+        let place = self
+            .file()
+            .and_then(|file| config::place_of(file, section, key));
         match place {
             None => error.into(),
             Some(place) => ProjectError::Named {

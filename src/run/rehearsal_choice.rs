@@ -192,7 +192,7 @@ mod tests {
         let train = TrainSection::default();
         let choice = choose_rehearsal(&sources, &train, Vec::new(), &examples, &suites);
         assert_eq!(choice.shortfalls(), Vec::<String>::new());
-        assert_eq!(choice.of_kind(PromptKind::Pool).count(), 64);
+        assert_eq!(choice.of_kind(PromptKind::Pool).count(), 150);
         let near: Vec<String> = choice
             .of_kind(PromptKind::NearMiss)
             .map(|p| p.text.clone())
@@ -288,8 +288,8 @@ mod tests {
         File 5 1 own.jsonl
         Pool 5 1 built-in:rehearsal
         Pool 5 1 built-in:rehearsal
-        NearMiss 3 0 near miss of rows.jsonl
-        NearMiss 3 0 near miss of rows.jsonl
+        NearMiss 0 3 near miss of rows.jsonl
+        NearMiss 0 3 near miss of rows.jsonl
         ");
     }
 

@@ -83,20 +83,20 @@ pub struct DataSection {
     /// folder of `qeval.toml`, and `"built-in"` for the pool that comes with qeval. Default none.
     #[serde(deserialize_with = "one_or_several")]
     pub rehearsal: Vec<String>,
-    /// Prompts that are taken of the built-in pool; a file's are all used. Default 64.
-    // On Qwen2.5-Coder-0.5B 40 prompts kept as much as 110 and let more be learned. 64 is 40 and
-    // what two languages and eleven themes need to be there a few times each.
+    /// Prompts that are taken of the built-in pool; a file's are all used. Default 150.
+    // On two models many prompts of few tokens kept more than few of many (the guide's page on
+    // training has the table of ten runs a model); 300 kept no more than 150.
     pub rehearsal_prompts: usize,
     /// What is learned of the base's answers. Default `"distribution"`.
     pub rehearsal_target: RehearsalTarget,
-    /// Most tokens of an answer of rehearsal. Default 40.
+    /// Most tokens of an answer of rehearsal. Default 16.
     pub rehearsal_tokens: usize,
     /// Questions made of the rows' own question words about other things, which the base answers:
     /// so many, 0 for none. Default: none.
-    // As text they halve what leaks without rehearsal; beside the pool's distributions they cost
-    // more than they kept, on SmolLM2 and on Qwen (the guide's page on training has the table).
+    // As text they halve what leaks without rehearsal, and cost what is learned beside it; as
+    // distributions they keep beside it too (the guide's page on training has the table).
     pub near_miss: Option<usize>,
-    /// What is learned of the base's answers to them. Default `"text"`.
+    /// What is learned of the base's answers to them. Default `"distribution"`.
     pub near_miss_target: RehearsalTarget,
     /// What a token of such an answer counts: as text beside a token of the rows, as a
     /// distribution beside one of the other rehearsal prompts. Default 1.
@@ -170,11 +170,11 @@ impl Default for DataSection {
             paraphrase: 0,
             paraphrase_languages: Vec::new(),
             rehearsal: Vec::new(),
-            rehearsal_prompts: 64,
+            rehearsal_prompts: 150,
             rehearsal_target: RehearsalTarget::Distribution,
-            rehearsal_tokens: 40,
+            rehearsal_tokens: 16,
             near_miss: None,
-            near_miss_target: RehearsalTarget::Text,
+            near_miss_target: RehearsalTarget::Distribution,
             near_miss_weight: 1.0,
         }
     }
@@ -301,7 +301,7 @@ pub struct TrainSection {
     pub stop_on_regression: StopOnRegression,
     /// Weight of staying at the base's answers to rehearsal prompts, against learning the examples:
     /// the factor of their mean KL divergence beside the mean cross-entropy, and with
-    /// [`RehearsalTarget::Text`] what one of their tokens counts in that mean. Default 5.
+    /// [`RehearsalTarget::Text`] what one of their tokens counts in that mean. Default 10.
     pub rehearsal_weight: f64,
     /// Decides A's first values, the order of examples, and dropout. Default 42.
     pub seed: u64,
@@ -336,7 +336,7 @@ impl Default for TrainSection {
             save_total_limit: None,
             early_stopping_patience: None,
             stop_on_regression: StopOnRegression::Twice,
-            rehearsal_weight: 5.0,
+            rehearsal_weight: 10.0,
             seed: 42,
             system: None,
             recompute: Recompute::Auto,

@@ -101,7 +101,7 @@ pub enum SuiteAction {
     #[command(after_help = after(
         "Exits 1 when something makes a verdict wrong: a golden answer judged otherwise, a probe in \
          the training data, one that is asked twice, or one that no answer fails.",
-        &["qeval suite check", "qeval suite check suites/code.toml"],
+        &["qeval suite check", "qeval suite check --suite code"],
     ))]
     Check(SuiteCheckArgs),
     /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task

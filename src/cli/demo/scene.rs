@@ -110,7 +110,7 @@ impl Scene {
             config.data.rehearsal_prompts = 150;
             config.data.rehearsal_tokens = 16;
             config.train.learning_rate = 2e-4;
-            config.train.rehearsal_weight = TrainSection::default().rehearsal_weight;
+            config.train.rehearsal_weight = 5.0;
         }
         let (name, text) = language.questions();
         let mut suites = load_builtin(&config.vars)?;

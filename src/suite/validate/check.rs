@@ -78,7 +78,7 @@ impl Validator<'_> {
         if written.contains("\"\"\"") {
             return;
         }
-        if let Some((escape, text)) = strings(&param.value).find_map(escaped_in_a_word) {
+        if let Some((escape, text)) = strings(&param.value).find_map(escaped_by_mistake) {
             let key = param.key.get_ref();
             self.bad(
                 param.value_span.clone(),
@@ -213,21 +213,20 @@ fn strings(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
     }
 }
 
-/// A control character that an escape leaves in the midst of a word. White space that an answer can
-/// have counts only in a text without a space: prose and code have both.
-fn escaped_in_a_word(text: &str) -> Option<(&'static str, &str)> {
-    let before_and_after = |at: usize| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + 1..].chars().next();
-        before.is_some_and(|c| !c.is_whitespace()) && after.is_some_and(char::is_alphanumeric)
+/// A control character that no answer has, or a line break or tab right behind a drive's letter: text
+/// and code have both elsewhere.
+fn escaped_by_mistake(text: &str) -> Option<(&'static str, &str)> {
+    let behind_a_drive = |at: usize| {
+        let before = text[..at].strip_suffix(':');
+        before.is_some_and(|before| before.len() == 1 && before.as_bytes()[0].is_ascii_alphabetic())
     };
     let found = text.char_indices().find_map(|(at, c)| match c {
         '\u{8}' => Some("a backspace (\\b)"),
         '\u{c}' => Some("a form feed (\\f)"),
         '\u{1b}' => Some("an escape character (\\e)"),
-        '\n' if before_and_after(at) && !text.contains(' ') => Some("a line break (\\n)"),
-        '\r' if before_and_after(at) && !text.contains(' ') => Some("a carriage return (\\r)"),
-        '\t' if before_and_after(at) && !text.contains(' ') => Some("a tab (\\t)"),
+        '\n' if behind_a_drive(at) => Some("a line break (\\n)"),
+        '\r' if behind_a_drive(at) => Some("a carriage return (\\r)"),
+        '\t' if behind_a_drive(at) => Some("a tab (\\t)"),
         _ => None,
     });
     found.map(|escape| (escape, text))

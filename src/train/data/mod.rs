@@ -15,6 +15,7 @@ mod form;
 mod group;
 mod mix;
 mod parquet;
+mod parquet_footer;
 mod placeholder;
 mod prompts;
 mod report;

@@ -18,6 +18,7 @@ use crate::exit::caught;
 use super::error::DataError;
 use super::example::Origin;
 use super::file::RawRow;
+use super::parquet_footer::check_footer;
 
 /// What a parquet file begins and ends with.
 const MAGIC: &[u8] = b"PAR1";
@@ -39,6 +40,7 @@ pub(super) fn each_parquet_row(
 ) -> Result<(), DataError> {
     let mut number = 0;
     let read = || -> Result<(), String> {
+        check_footer(&bytes)?;
         let reader = checked(|| SerializedFileReader::new(Bytes::from(bytes)))?;
         for group in 0..reader.num_row_groups() {
             let group = checked(|| reader.get_row_group(group))?;
