@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 /// Characters of [`short`]: 48 bits, plenty to tell apart what one project holds.
@@ -20,6 +22,17 @@ const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetens
 /// Digest of some bytes: 64 hex characters.
 pub fn bytes(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes.as_ref()))
+}
+
+/// Digest of a text as a Content-Security-Policy names it: `sha256-` and base64.
+///
+/// ```
+/// let policy = qeval::digest::policy_source("");
+/// assert_eq!(policy, "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+/// ```
+pub fn policy_source(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    format!("sha256-{}", BASE64_STANDARD.encode(digest))
 }
 
 /// Digest of a file's bytes, read in pieces: a file larger than memory is fine.

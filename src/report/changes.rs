@@ -42,14 +42,16 @@ impl<'a> ChangedAnswer<'a> {
     pub fn difference(&self) -> Option<f64> {
         Some(self.candidate_score.value()? - self.base_score.value()?)
     }
+}
 
-    fn is_change(&self) -> bool {
-        let moved = match self.difference() {
-            Some(difference) => difference.abs() >= SCORE_CHANGE,
-            None => self.base_score.value() != self.candidate_score.value(),
-        };
-        moved || self.base_text != self.candidate_text
-    }
+/// Whether a draw's text or score is another than the base's.
+pub(super) fn is_change(draw: &SampleComparison) -> bool {
+    let (base, candidate) = (draw.base_score().value(), draw.candidate_score().value());
+    let moved = match (base, candidate) {
+        (Some(base), Some(candidate)) => (candidate - base).abs() >= SCORE_CHANGE,
+        (base, candidate) => base != candidate,
+    };
+    moved || draw.base != draw.candidate
 }
 
 /// Scores by likelihood move a little with every weight; less than this is no change to look at.
@@ -67,9 +69,8 @@ pub fn changes(candidate: &Candidate, unchanged: bool) -> Vec<ChangedAnswer<'_>>
                     probe: probe.id.probe.clone(),
                     prompt,
                 };
-                let change = ChangedAnswer::of(id, sample, &case.prompt, draw);
-                if unchanged || change.is_change() {
-                    changes.push(change);
+                if unchanged || is_change(draw) {
+                    changes.push(ChangedAnswer::of(id, sample, &case.prompt, draw));
                 }
             }
         }

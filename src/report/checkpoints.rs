@@ -67,17 +67,8 @@ pub fn checkpoint_table(
             ));
         }
         let mark = if best == Some(row.at) { " (best)" } else { "" };
-        let said = format!(
-            "{}{}{mark}",
-            row.verdict.headline(),
-            lost_suites(row.verdict)
-        );
-        // Learning less early in training is no alarm.
-        let tone = match row.verdict.learned_enough() {
-            false if row.verdict.decision == Decision::Pass => Tone::Open,
-            _ => decision_tone(row.verdict.decision),
-        };
-        cells.push((tone, said));
+        let (tone, said) = said_of(row.verdict);
+        cells.push((tone, said + mark));
         table.add_row(cells.iter().map(|(tone, text)| style.cell(*tone, text)));
     }
     let mut text = style.rendered(&table);
@@ -95,8 +86,18 @@ pub fn checkpoint_table(
     text
 }
 
+/// A checkpoint's verdict in a few words.
+pub(super) fn said_of(verdict: &Verdict) -> (Tone, String) {
+    // Learning less early in training is no alarm.
+    let tone = match verdict.learned_enough() {
+        false if verdict.decision == Decision::Pass => Tone::Open,
+        _ => decision_tone(verdict.decision),
+    };
+    (tone, verdict.headline().to_owned() + &lost_suites(verdict))
+}
+
 /// `40`, `40@0.7`.
-fn place(at: ScaledCheckpoint) -> String {
+pub(super) fn place(at: ScaledCheckpoint) -> String {
     match at.scale {
         1.0 => at.step.to_string(),
         scale => format!("{}@{scale}", at.step),

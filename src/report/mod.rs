@@ -13,6 +13,7 @@ mod diff;
 mod flowing;
 mod frontier;
 mod frontier_svg;
+mod html;
 mod json;
 mod junit;
 mod markdown;
@@ -41,6 +42,11 @@ pub use data::data_text;
 pub use diff::changed_answers;
 pub use frontier::{tune_plan, tune_summary, tune_table, unseen_lines};
 pub use frontier_svg::frontier_svg;
+pub use html::{
+    PAGE_VERSION, Page, PageBase, PageCandidate, PageCase, PageCheck, PageCheckpoint, PageDraw,
+    PageDrift, PageLine, PageNumbers, PageOf, PageParts, PageProbe, PageRow, PageRun, PageSubject,
+    PageSuite, RunLosses, html, page,
+};
 pub use json::{CandidateReport, ChangeReport, CheckpointReport, Report, TrainReport, VERSION};
 pub use junit::{TestResult, junit};
 pub use markdown::{MOST_CHARACTERS, markdown};

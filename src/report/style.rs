@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, TableStyle, presets};
+use serde::{Deserialize, Serialize};
 
 use crate::flow::Estimate;
 use crate::text::harmless;
@@ -22,7 +23,8 @@ pub struct Style {
 }
 
 /// What a colour says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tone {
     /// As it is.
     Plain,

@@ -3,7 +3,8 @@
 use super::style::{ROWS, Style, Tone, interval, one_line, score};
 use super::wrap::wrapped;
 use crate::flow::{
-    Candidate, Comparison, Decision, Goal, Preview, PreviewLine, SuiteState, SuiteVerdict, Verdict,
+    Candidate, Comparison, Decision, Estimate, Goal, Preview, PreviewLine, SuiteState,
+    SuiteVerdict, Verdict,
 };
 
 /// The tone of a decision.
@@ -16,7 +17,7 @@ pub(super) fn decision_tone(decision: Decision) -> Tone {
 }
 
 /// The tone of a verdict's headline.
-fn verdict_tone(verdict: &Verdict) -> Tone {
+pub(super) fn verdict_tone(verdict: &Verdict) -> Tone {
     match verdict.learned_enough() {
         true => decision_tone(verdict.decision),
         false => Tone::Bad,
@@ -27,7 +28,7 @@ fn verdict_tone(verdict: &Verdict) -> Tone {
 const SOFTEN: &str = "`learn = \"warn\"` under [gate] lets it ship all the same; for a checkpoint of a \
     run add `--config qeval.toml`";
 
-fn state_tone(state: SuiteState) -> Tone {
+pub(super) fn state_tone(state: SuiteState) -> Tone {
     match state {
         SuiteState::Pass | SuiteState::Reached => Tone::Good,
         SuiteState::Regression => Tone::Bad,
@@ -126,28 +127,12 @@ fn suite_cells(
     } else {
         &suite.suite
     };
-    let goal = match (suite.goal, suite.margin, suite.target) {
-        (Goal::Keep, Some(margin), _) => format!("keep -{margin:.2}"),
-        (Goal::Learn, _, Some(target)) => format!("learn {target:.2}"),
-        (Goal::Keep, ..) => "keep".into(),
-        (Goal::Learn, ..) => "learn".into(),
-    };
+    let goal = aim(suite);
     let numbers = suite.estimate.as_ref();
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-    let probes = numbers.map(|e| match e.unscored {
-        0 => e.probes.to_string(),
-        unscored => format!("{} + {unscored} unscored", e.probes),
-    });
+    let probes = numbers.map(asked);
     let change = numbers.map(interval);
-    let state = match suite
-        .p_loss
-        .filter(|_| suite.state == SuiteState::Regression)
-    {
-        Some(p) if p < 1e-4 => "regression, p < 0.0001".into(),
-        Some(p) if p < 1e-3 => format!("regression, p = {p:.4}"),
-        Some(p) => format!("regression, p = {p:.3}"),
-        None => suite.state.to_string(),
-    };
+    let state = came_to(suite);
     let mut cells = vec![
         (Tone::Plain, name.to_string()),
         (Tone::Dim, goal),
@@ -170,6 +155,35 @@ fn suite_cells(
     cells
 }
 
+/// What a suite wants: `keep -0.10`, `learn 0.80`.
+pub(super) fn aim(suite: &SuiteVerdict) -> String {
+    match (suite.goal, suite.margin, suite.target) {
+        (Goal::Keep, Some(margin), _) => format!("keep -{margin:.2}"),
+        (Goal::Learn, _, Some(target)) => format!("learn {target:.2}"),
+        (Goal::Keep, ..) => "keep".into(),
+        (Goal::Learn, ..) => "learn".into(),
+    }
+}
+
+/// Probes in the means, and those that were left out of them.
+pub(super) fn asked(estimate: &Estimate) -> String {
+    match estimate.unscored {
+        0 => estimate.probes.to_string(),
+        unscored => format!("{} + {unscored} unscored", estimate.probes),
+    }
+}
+
+/// What a suite came to, with the p-value of a regression.
+pub(super) fn came_to(suite: &SuiteVerdict) -> String {
+    let lost = suite.state == SuiteState::Regression;
+    match suite.p_loss.filter(|_| lost) {
+        Some(p) if p < 1e-4 => "regression, p < 0.0001".into(),
+        Some(p) if p < 1e-3 => format!("regression, p = {p:.4}"),
+        Some(p) => format!("regression, p = {p:.3}"),
+        None => suite.state.to_string(),
+    }
+}
+
 /// The verdict in one line, then its reasons, what the `learn` suites say, causes, notes, and the
 /// command to type next.
 pub fn verdict_block(
@@ -179,18 +193,52 @@ pub fn verdict_block(
     next_command: &str,
     style: Style,
 ) -> String {
-    let tone = verdict_tone(verdict);
-    let headline = verdict.headline();
-    let mut block = format!("{candidate}: {}\n", style.paint(tone, headline));
-    let mut list = |head: &str, tone: Tone, items: &[String]| {
-        for (i, item) in items.iter().enumerate() {
-            let head = if i == 0 { head } else { "" };
-            let lead = format!("  {head:<9}");
-            block.push_str(&wrapped(&lead, &[(tone, one_line(item, 2000))], style));
+    let headline = style.paint(verdict_tone(verdict), verdict.headline());
+    let mut block = format!("{candidate}: {headline}\n");
+    let mut above = "";
+    for line in verdict_lines(verdict, causes) {
+        let head = if line.head == above { "" } else { line.head };
+        above = line.head;
+        let text = one_line(&line.text, 2000);
+        block.push_str(&wrapped(
+            &format!("  {head:<9}"),
+            &[(line.tone, text)],
+            style,
+        ));
+    }
+    if !next_command.is_empty() {
+        // On one line however long: a command that is broken into two cannot be copied.
+        let next = style.paint(Tone::Strong, next_command);
+        for part in ["  next     ", &next, "\n"] {
+            block.push_str(part);
         }
-    };
+    }
+    block
+}
+
+/// A sentence beside a verdict.
+pub(super) struct VerdictLine {
+    /// What it is: `because`, `learned`, `note`.
+    pub head: &'static str,
+    /// How it is meant.
+    pub tone: Tone,
+    /// The sentence.
+    pub text: String,
+}
+
+/// The reasons of a verdict, what the `learn` suites say, what is missing, causes, and notes.
+pub(super) fn verdict_lines(verdict: &Verdict, causes: &[String]) -> Vec<VerdictLine> {
+    let tone = verdict_tone(verdict);
     let decided = decision_tone(verdict.decision);
-    let too_little = headline != verdict.decision.to_string();
+    let too_little = verdict.headline() != verdict.decision.to_string();
+    let mut lines = Vec::new();
+    let mut list = |head: &'static str, tone: Tone, items: &[String]| {
+        lines.extend(items.iter().map(|item| VerdictLine {
+            head,
+            tone,
+            text: item.clone(),
+        }));
+    };
     if too_little {
         let missed: Vec<String> = verdict.missed().map(SuiteVerdict::explained).collect();
         list("because", tone, &missed);
@@ -216,14 +264,7 @@ pub fn verdict_block(
     let softened = (too_little && passes).then(|| SOFTEN.to_owned());
     let notes: Vec<String> = verdict.notes.iter().cloned().chain(softened).collect();
     list("note", Tone::Dim, &notes);
-    if !next_command.is_empty() {
-        // On one line however long: a command that is broken into two cannot be copied.
-        let next = style.paint(Tone::Strong, next_command);
-        for part in ["  next     ", &next, "\n"] {
-            block.push_str(part);
-        }
-    }
-    block
+    lines
 }
 
 /// What the probes can prove, before anything is asked.
