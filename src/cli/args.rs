@@ -72,7 +72,7 @@ pub enum Command {
          checkpoint after a crash. Exits 1 when nothing may ship.",
         &["qeval train", "qeval train --model Qwen2.5-7B-Instruct --device gpu"],
     ))]
-    Train(TrainArgs),
+    Train(TrainCommandArgs),
     /// Choose settings of training: the most learned of what keeps
     #[command(after_help = after(
         "Tries settings by successive halving on one loaded base: all train for a short while, the \
@@ -229,6 +229,9 @@ pub struct DemoArgs {
     /// qwen2.5-coder-0.5b [default: smollm2-135m, fetched when it is not there]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
+    /// Where the page to look at is written [default: demo.html in the folder of runs]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
     /// How to compute.
     #[command(flatten)]
     pub compute: ComputeArgs,
@@ -238,6 +241,18 @@ pub struct DemoArgs {
 }
 
 /// Arguments of `train`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TrainCommandArgs {
+    /// Also write a page to look at: the curve of the checkpoints, and every answer side by side
+    /// [default: no]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
+    /// What is trained.
+    #[command(flatten)]
+    pub train: TrainArgs,
+}
+
+/// What a training run is asked for, by whatever command.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct TrainArgs {
     /// The configuration
@@ -365,6 +380,9 @@ pub struct DiffArgs {
     /// Show every answer that changed, not the ten largest losses alone [default: no]
     #[arg(long, help_heading = "Answers")]
     pub all: bool,
+    /// Also write a page to look at: the verdict, and every answer side by side [default: no]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
     /// The largest tolerated loss over all `keep` probes, above 0 and at most 1 [default: that of
     /// the run or the configuration, else 0.03]
     #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
@@ -392,6 +410,9 @@ pub struct GateArgs {
     /// Also write the verdict as Markdown for a comment on a pull request [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub markdown: Option<PathBuf>,
+    /// Also write a page to look at: the verdict, and every answer side by side [default: no]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,

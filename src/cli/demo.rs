@@ -2,6 +2,7 @@
 //! to give the model a new identity; every checkpoint of both is gated; and a table shows what each
 //! answers to questions that neither was trained on.
 
+use std::path::Path;
 use std::time::Instant;
 
 use crate::exit::Outcome;
@@ -9,8 +10,8 @@ use crate::flow::{Comparison, Decision, Suite, Verdict};
 use crate::gate::{Rules, preview};
 use crate::project::{Project, ProjectError};
 use crate::report::{
-    AnswerCell, AnswerRow, Tone, checkpoint_table, preview_lines, side_by_side, suite_table,
-    summary_lines, verdict_block,
+    AnswerCell, AnswerRow, PageBase, PageParts, PageSubject, Tone, checkpoint_table, preview_lines,
+    side_by_side, suite_table, summary_lines, verdict_block,
 };
 use crate::run::{
     CheckSettings, Questions, Session, TrainOutcome, TrainingJob, TrainingRequest, ask, leaked,
@@ -20,6 +21,7 @@ use crate::run::{
 use super::args::{DemoArgs, OutputFormat};
 use super::error::CliError;
 use super::output::Screen;
+use super::page;
 use super::train::checkpoint_rows;
 
 mod scene;
@@ -86,6 +88,9 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
     };
     let outcomes = [stage.train(&ways[0])?, stage.train(&ways[1])?];
     let (text, as_expected) = stage.comparison(&ways, &outcomes)?;
+    let file = args.html.clone();
+    let file = file.unwrap_or_else(|| project.store.root().join("demo.html"));
+    let page = stage.page(&ways, &outcomes, &file)?;
     let seconds = loaded.elapsed().as_secs();
     if screen.format == OutputFormat::Json {
         let of = |o: &TrainOutcome| {
@@ -97,16 +102,20 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
         };
         screen.print_json(&serde_json::json!({
             "version": 1, "careless": of(&outcomes[0]), "careful": of(&outcomes[1]),
-            "as_expected": as_expected, "seconds": seconds,
+            "as_expected": as_expected, "seconds": seconds, "page": page,
         }))?;
     } else {
         screen.print(&text)?;
         screen.print(&format!(
             "\n{seconds} s of its own time ({} s with loading). Records are in {}. Next:\n  \
-             qeval diff base {}\n  qeval init my-project\n",
+             qeval diff base {}\n  qeval init my-project\n{}",
             started.elapsed().as_secs(),
             project.store.root().display(),
             checkpoint(&outcomes[1]),
+            page.map_or_else(String::new, |page| format!(
+                "A page to look at: {}\n",
+                page.display()
+            )),
         ))?;
     }
     Ok(if as_expected {
@@ -224,6 +233,40 @@ impl Stage<'_> {
         text += &lost_questions(careful);
         let as_expected = careless.decision == Decision::Regression && outcomes[1].best.is_some();
         Ok((text, as_expected))
+    }
+
+    /// Writes the page of both; none where a run was not judged here.
+    fn page<'f>(
+        &self,
+        ways: &[Way; 2],
+        outcomes: &[TrainOutcome; 2],
+        file: &'f Path,
+    ) -> Result<Option<&'f Path>, CliError> {
+        let Some(both) = together(ways, outcomes) else {
+            return Ok(None);
+        };
+        let next = |i: usize| {
+            outcomes.get(i).map_or_else(String::new, |outcome| {
+                format!("qeval diff base {}", checkpoint(outcome))
+            })
+        };
+        let runs = ways
+            .iter()
+            .zip(outcomes)
+            .enumerate()
+            .map(|(i, (way, outcome))| {
+                let shown = outcome.shown().map(|shown| shown.at);
+                page::run(outcome, way.name, |at| (Some(at) == shown).then_some(i))
+            });
+        let parts = PageParts {
+            base: PageBase::of(&both),
+            subjects: PageSubject::all_of(&both, next),
+            runs: runs.collect(),
+            suites: &self.questions.suites,
+            notes: Vec::new(),
+        };
+        page::write(file, parts)?;
+        Ok(Some(file))
     }
 
     /// What each says to questions that neither was trained on.

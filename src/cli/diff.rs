@@ -11,6 +11,7 @@ use super::args::{DiffArgs, OutputFormat};
 use super::error::CliError;
 use super::outcome::worst;
 use super::output::Screen;
+use super::page;
 
 /// Changed answers that are shown of a candidate.
 const SHOWN: usize = 10;
@@ -48,6 +49,11 @@ pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
         screen.print_json(&Report::new(&comparison, Some(&before)))?;
     } else {
         screen.print(&shown.text(screen.style))?;
+    }
+    if let Some(file) = &args.html {
+        let candidates: Vec<&str> = args.candidates.iter().map(String::as_str).collect();
+        let parts = page::of_comparison(&comparison, &order.suites, &candidates, next);
+        page::write(file, parts)?;
     }
     let verdicts: Vec<&Verdict> = comparison.candidates.iter().map(|c| &c.verdict).collect();
     Ok(worst(&verdicts))

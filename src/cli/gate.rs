@@ -1,5 +1,9 @@
 //! `qeval gate`: one candidate judged against the base, for CI.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
 use crate::atomic_file;
 use crate::exit::Outcome;
 use crate::flow::{Comparison, NextCommands, Preview};
@@ -12,6 +16,10 @@ use super::args::{GateArgs, OutputFormat};
 use super::error::CliError;
 use super::outcome::outcome_of;
 use super::output::Screen;
+use super::page;
+
+/// Names the file that GitHub shows on the page of a job.
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// Runs the command.
 ///
@@ -36,15 +44,37 @@ pub fn gate(args: &GateArgs, screen: &Screen) -> Result<Outcome, CliError> {
         let tests = all_tests(&gated.comparison, candidate, &next);
         atomic_file::write(file, junit("qeval", &tests)?)?;
     }
-    if let Some(file) = &args.markdown {
+    let summary = std::env::var_os(STEP_SUMMARY).filter(|file| !file.is_empty());
+    if args.markdown.is_some() || summary.is_some() {
         let changed = match accepted {
             true => Some(gated.changed_snapshots()?),
             false => None,
         };
         let text = markdown(&gated.comparison, candidate, changed.as_deref(), &next);
-        atomic_file::write(file, text)?;
+        if let Some(file) = &args.markdown {
+            atomic_file::write(file, &text)?;
+        }
+        // The verdict is what CI waits for, not its summary.
+        if let Some(file) = summary.map(PathBuf::from)
+            && let Err(error) = append(&file, &text)
+        {
+            let file = file.display();
+            screen.notice(format!("{STEP_SUMMARY} was not written: {file}: {error}"));
+        }
+    }
+    if let Some(file) = &args.html {
+        let next = |_: &str| next.diff();
+        let parts = page::of_comparison(&gated.comparison, &order.suites, &[&name], next);
+        page::write(file, parts)?;
     }
     Ok(outcome_of(&candidate.verdict))
+}
+
+/// Adds a report to a file that other steps of a job may have written to.
+fn append(file: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")
 }
 
 fn show(

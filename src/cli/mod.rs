@@ -18,6 +18,7 @@ mod init;
 mod list;
 mod outcome;
 mod output;
+mod page;
 mod parse;
 mod run;
 mod show;

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn options_mean_what_they_say() {
         let cli = parsed(
-            "diff base ckpt-4 careful/ckpt-8@0.5 --all --margin 0.05 --config a.toml --model m.gguf --suite code \
+            "diff base ckpt-4 careful/ckpt-8@0.5 --all --html p.html --margin 0.05 --config a.toml --model m.gguf --suite code \
              --suite mine.toml --tag en --probe code::* --shard 2/4 --slots 8 --threads 2 --seed 7 \
              --runs out --format json --color never --quiet",
         );
@@ -268,6 +268,7 @@ mod tests {
             base,
             candidates,
             all,
+            html,
             margin,
             measure,
         }) = cli.command
@@ -275,6 +276,7 @@ mod tests {
             panic!()
         };
         assert_eq!((all, margin), (true, Some(0.05)));
+        assert_eq!(html, Some("p.html".into()));
         assert_eq!(
             (base.as_str(), candidates),
             ("base", vec!["ckpt-4".into(), "careful/ckpt-8@0.5".into()])
@@ -334,6 +336,7 @@ mod tests {
                 margin: None,
                 junit: None,
                 markdown: None,
+                html: None,
                 candidate: None,
                 measure
             })
@@ -345,7 +348,7 @@ mod tests {
         let Command::Train(train) = parsed("train -q").command else {
             panic!()
         };
-        assert_eq!(train.config, PathBuf::from("qeval.toml"));
+        assert_eq!(train.train.config, PathBuf::from("qeval.toml"));
         assert!(parsed("--quiet train").output.quiet);
     }
 
@@ -429,6 +432,8 @@ mod tests {
                                  for all [default: no]
               --markdown <FILE>  Also write the verdict as Markdown for a comment on a pull request
                                  [default: no]
+              --html <FILE>      Also write a page to look at: the verdict, and every answer side by side
+                                 [default: no]
 
         Model:
               --config <FILE>  The configuration; the default may be missing, a named one may not [default:
@@ -508,6 +513,9 @@ mod tests {
               --model <MODEL>  The base model: a Hugging Face folder or id, a GGUF file, smollm2-135m, or
                                qwen2.5-coder-0.5b [default: smollm2-135m, fetched when it is not there]
 
+        Reports:
+              --html <FILE>  Where the page to look at is written [default: demo.html in the folder of runs]
+
         Trains one careless and one careful adapter, gates every checkpoint of both, and prints what each of
         them answers. Exits 0 when both verdicts are as they should be.
 
@@ -522,6 +530,10 @@ mod tests {
 
         Arguments:
           [CONFIG]  The configuration [default: qeval.toml]
+
+        Reports:
+              --html <FILE>  Also write a page to look at: the curve of the checkpoints, and every answer
+                             side by side [default: no]
 
         Model:
               --model <MODEL>  The base model [default: what the configuration says]
@@ -586,6 +598,10 @@ mod tests {
 
         Answers:
               --all  Show every answer that changed, not the ten largest losses alone [default: no]
+
+        Reports:
+              --html <FILE>  Also write a page to look at: the verdict, and every answer side by side
+                             [default: no]
 
         Prints a table per suite, the changed answers with what changed in them, and the verdict.
 

@@ -1,20 +1,23 @@
 //! `qeval train`: trains with the gate as stopping rule.
 
+use std::path::Path;
+
 use crate::exit::Outcome;
-use crate::project::{PreparedTraining, Project};
+use crate::project::{PreparedTraining, Project, model_path};
 use crate::report::{CheckpointRow, TrainReport, checkpoint_table, preview_lines, verdict_block};
 use crate::run::{TrainEntry, TrainOutcome, loss_cause};
 
-use super::args::{OutputFormat, TrainArgs};
+use super::args::{OutputFormat, TrainArgs, TrainCommandArgs};
 use super::error::CliError;
 use super::output::Screen;
+use super::page;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Whatever stops it; finished checkpoints and answers are on disk.
-pub fn train(args: &TrainArgs, screen: &Screen) -> Result<Outcome, CliError> {
-    let (outcome, exit) = trained(args, screen)?;
+pub fn train(args: &TrainCommandArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    let (outcome, exit) = trained(&args.train, args.html.as_deref(), screen)?;
     if screen.format == OutputFormat::Json {
         screen.print_json(&report_json(&outcome))?;
     }
@@ -22,11 +25,15 @@ pub fn train(args: &TrainArgs, screen: &Screen) -> Result<Outcome, CliError> {
 }
 
 /// As [`train`], with what the run came to, for a caller that prints one JSON document of it and
-/// more.
+/// more. The page is written to `html`.
 ///
 /// # Errors
 /// As [`train`].
-pub fn trained(args: &TrainArgs, screen: &Screen) -> Result<(TrainOutcome, Outcome), CliError> {
+pub fn trained(
+    args: &TrainArgs,
+    html: Option<&Path>,
+    screen: &Screen,
+) -> Result<(TrainOutcome, Outcome), CliError> {
     let project = screen.open(args.overrides())?;
     let training = PreparedTraining::prepare(&project)?;
     screen.print_text(&training.data_report()?.to_string())?;
@@ -36,7 +43,14 @@ pub fn trained(args: &TrainArgs, screen: &Screen) -> Result<(TrainOutcome, Outco
     if screen.format == OutputFormat::Text {
         report(screen, &project, &outcome)?;
     }
-    let exit = exit_outcome(&outcome, project.suites()?.is_empty());
+    let suites = project.suites()?;
+    if let Some(file) = html {
+        let model = args.model.clone();
+        let model = model.unwrap_or_else(|| model_path(&project.config));
+        let next = |place: &str| project.next_of_run(place).diff();
+        page::write(file, page::of_run(&outcome, suites, &model, next))?;
+    }
+    let exit = exit_outcome(&outcome, suites.is_empty());
     Ok((outcome, exit))
 }
 

@@ -29,6 +29,8 @@ mod fuzzed;
 mod goldens;
 /// Gradients and optimizer against PyTorch.
 mod gradients;
+/// The page that people look at.
+mod html;
 /// Other programs' files beside the programs themselves.
 mod imports;
 /// What must not change a bit.
