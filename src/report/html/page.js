@@ -130,11 +130,11 @@ function suiteRow(row, candidate, noisy, range, first) {
   const about = known >= 0 ? D.suites[known].description : null;
   const name = row.pooled || known < 0 ? el('b', {}, row.pooled ? 'all keep' : visible(row.suite)) :
     el('a', { href: `#suite=${encodeURIComponent(row.suite)}`, title: about && plain(about) }, visible(row.suite));
+  const why = row.reasons.length ? el('p', { class: 'dim why' }, named(row.reasons.join('; '))) : null;
   const cell = (kind, text, label) => el('td', { class: kind, 'data-label': label }, text ?? '–');
   return el('tr', { class: [row.pooled ? 'pooled' : '', first ? 'first' : 'again'].join(' ') },
-    el('th', { scope: 'row', class: 'suite' }, name,
-      row.reasons.length ? el('p', { class: 'dim why' }, named(row.reasons.join('; '))) : null),
-    candidate ? el('td', { class: 'candidate' }, visible(candidate.name)) : null,
+    el('th', { scope: 'row', class: 'suite' }, name, candidate ? null : why),
+    candidate ? el('td', { class: 'candidate' }, visible(candidate.name), why) : null,
     cell('goal', row.aim, ''), cell('number probes', row.probes, 'probes'),
     cell('number base', row.base, 'base'), cell('number score', row.candidate, 'candidate'),
     el('td', { class: 'drawn' }, bar(row, range)),
