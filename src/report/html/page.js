@@ -149,7 +149,7 @@ function suiteRow(row, candidate, noisy, range, first) {
 function showRuns() {
   const place = $('runs');
   for (const run of D.runs) {
-    if (!run.checkpoints.length) continue;
+    if (!run.checkpoints.length && !run.losses.length) continue;
     place.hidden = false;
     const drawn = el('div', { class: 'curves' });
     const drift = run.checkpoints.some((c) => c.kl_to_base !== null);
@@ -170,11 +170,13 @@ function showRuns() {
         c.candidate === null ? null :
           el('button', { type: 'button', class: 'quiet', on: { click: () => only(c.candidate) } }, 'answers'),
         c.causes.length ? el('p', { class: 'dim' }, visible(c.causes.join('; '))) : null)));
-    place.append(el('h2', {}, 'Checkpoints', run.name ? el('span', { class: 'dim' }, ' ', visible(run.name)) : null),
-      drawn, curveKey(run), el('div', { class: 'wide' }, el('table', { class: 'checkpoints' },
-        el('thead', {}, el('tr', {}, heads.map((head) => el('th', { scope: 'col',
-          class: head === 'step' || head === 'verdict' ? null : 'number' }, head)))), el('tbody', {}, rows))),
-      run.stopped ? el('p', { class: 'note' }, `Stopped: `, visible(run.stopped)) : null);
+    const table = el('div', { class: 'wide' }, el('table', { class: 'checkpoints' },
+      el('thead', {}, el('tr', {}, heads.map((head) => el('th', { scope: 'col',
+        class: head === 'step' || head === 'verdict' ? null : 'number' }, head)))), el('tbody', {}, rows)));
+    place.append(el('div', { class: 'run' },
+      el('h2', {}, 'Checkpoints', run.name ? el('span', { class: 'dim' }, ' ', visible(run.name)) : null),
+      drawn, curveKey(run), rows.length ? table : null,
+      run.stopped ? el('p', { class: 'note' }, 'Stopped: ', named(run.stopped)) : null));
     let last = 0;
     const draw = () => {
       const width = drawn.clientWidth;
@@ -565,7 +567,7 @@ function address(probe) {
   }
 }
 
-/** What the address asks for; true where it names a probe. */
+/** Shows what the address asks for. */
 function follow() {
   let hash = location.hash.slice(1);
   try {
@@ -586,17 +588,18 @@ function follow() {
   if (!['words', 'characters', 'off'].includes(view.by)) view.by = USUAL.by;
   tools();
   listed();
-  if (wanted) goTo(wanted);
-  else $('answers').scrollIntoView();
+  // The address then says all that is shown, what was chosen before a link was followed too.
+  address(wanted && goTo(wanted) ? wanted : '');
+  if (!wanted) $('answers').scrollIntoView();
 }
 
-/** Opens `suite::probe` or `suite::probe#wording`, whatever is filtered. */
+/** Opens `suite::probe` or `suite::probe#wording`, whatever is filtered; false where there is none. */
 function goTo(wanted) {
   const [name, wording] = wanted.split('#');
   const index = D.probes.findIndex((probe) => nameOf(probe) === name);
   if (index < 0) {
     $('count').textContent = `There is no probe ${plain(name)} here.`;
-    return;
+    return false;
   }
   if (!view.rows.includes(index)) {
     Object.assign(view, { show: 'all', suite: '', tag: '', check: '', find: '' });
@@ -606,6 +609,7 @@ function goTo(wanted) {
   view.open.add(index);
   shownRow(index, true);
   if (wording !== undefined) articleOf(index).querySelector(`[data-case="${CSS.escape(`${name}#${wording}`)}"]`)?.scrollIntoView();
+  return true;
 }
 
 /** Brings a row into view, made where it was not. */
