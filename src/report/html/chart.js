@@ -178,7 +178,7 @@ function overSteps(run, width) {
         svg('rect', { class: 'lost', x: LEFT, width: width - LEFT - RIGHT, y: edge,
           height: Math.max(0, top + 150 - edge) }),
         svg('line', { class: 'edge', x1: LEFT, x2: width - RIGHT, y1: edge, y2: edge }),
-        svg('text', { class: 'small', x: LEFT + 4, y: edge + 15 },
+        svg('text', { class: 'small', x: LEFT + 4, y: top + 150 - edge < 20 ? edge - 6 : edge + 15 },
           `margin ${signed(-run.margin)}`));
     }
     frame.group.append(svg('line', { class: 'null', x1: LEFT, x2: width - RIGHT, y1: frame.py(0),
@@ -250,7 +250,7 @@ function against(run, width) {
     if (taken.some(([tx, ty]) => Math.abs(tx - px) < 70 && Math.abs(ty - py) < 14)) continue;
     taken.push([px, py]);
     const end = px > width - 80;
-    frame.group.append(svg('text', { class: 'small', x: px + (end ? -12 : 12), y: py + 15,
+    frame.group.append(svg('text', { class: 'small', x: px + (end ? -12 : 12), y: py > 26 + height - 18 ? py - 8 : py + 15,
       'text-anchor': end ? 'end' : 'start' }, c.place));
   }
   const columns = marks(x.low, x.high, Math.max(3, Math.round(width / 110)));

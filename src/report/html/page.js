@@ -380,7 +380,7 @@ function card(index) {
   } } }, 'Copy link');
   const about = el('p', { class: 'about' },
     probe.tags.map((tag) => el('span', { class: 'tag' }, visible(tag))), link, said,
-    probe.noise === null ? null : el('span', { class: 'dim' },
+    !probe.noise ? null : el('span', { class: 'dim' },
       `The base differs from itself here by ${probe.noise.toFixed(2)}.`));
   const parts = [about];
   if (probe.system !== null) parts.push(turn('system', say(probe.system)));
