@@ -8,13 +8,18 @@ use crate::digest::policy_source;
 
 use super::page::Page;
 
-const SHELL: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-/// What makes nodes of texts, what draws, and the page, in one scope.
-const SCRIPTS: [&str; 3] = [
-    include_str!("text.js"),
-    include_str!("chart.js"),
-    include_str!("page.js"),
+const SHELL: &str = include_str!("view/page.html");
+const STYLE: &str = include_str!("view/page.css");
+/// In one scope, in which what is constant has to come before what uses it.
+const SCRIPTS: [&str; 8] = [
+    include_str!("view/data.js"),
+    include_str!("view/text.js"),
+    include_str!("view/chart.js"),
+    include_str!("view/verdict.js"),
+    include_str!("view/list.js"),
+    include_str!("view/answers.js"),
+    include_str!("view/tools.js"),
+    include_str!("view/page.js"),
 ];
 
 /// The page as a file that needs no other.

@@ -1,9 +1,9 @@
 //! The report that people look at: one HTML file with its data, its style, and its script in it.
 //!
 //! [`Page`] is the data, made of the verdicts and comparisons that every other report is made of;
-//! `page.html`, `page.css`, `text.js`, `chart.js`, and `page.js` show it. What a model said is data
-//! in a JSON element and becomes text nodes: [`html`] escapes it so that it cannot leave its element,
-//! and a Content-Security-Policy lets no script run but this one and lets nothing be fetched.
+//! the plain files in `view/` show it. What a model said is data in a JSON element and becomes text
+//! nodes: [`html`] escapes it so that it cannot leave its element, and a Content-Security-Policy lets
+//! no script run but this one and lets nothing be fetched.
 
 mod collect;
 mod file;
