@@ -368,7 +368,7 @@ mod tests {
     }
 
     /// What a subject (0 is the base) said to the first draw of a probe.
-    fn said<'a>(page: &'a Page, probe: usize, subject: usize) -> Option<&'a str> {
+    fn said(page: &Page, probe: usize, subject: usize) -> Option<&str> {
         let place = page.probes[probe].cases[0].draws[0].answers[subject]?;
         Some(&page.texts[place])
     }
