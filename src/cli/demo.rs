@@ -108,10 +108,10 @@ pub fn demo(args: &DemoArgs, screen: &Screen) -> Result<Outcome, CliError> {
         screen.print(&text)?;
         screen.print(&format!(
             "\n{seconds} s of its own time ({} s with loading). Records are in {}. Next:\n  \
-             qeval diff base {}\n  qeval init my-project\n{}",
+             {}\n  qeval init my-project\n{}",
             started.elapsed().as_secs(),
             project.store.root().display(),
-            checkpoint(&outcomes[1]),
+            project.next_of_run(&checkpoint(&outcomes[1])).diff(),
             page.map_or_else(String::new, |page| format!(
                 "A page to look at: {}\n",
                 page.display()
@@ -216,7 +216,7 @@ impl Stage<'_> {
         };
         let mut text = format!("\n{}", suite_table(&both, style));
         for (candidate, outcome) in both.candidates.iter().zip(outcomes) {
-            let next = format!("qeval diff base {}", checkpoint(outcome));
+            let next = self.project.next_of_run(&checkpoint(outcome)).diff();
             text += &verdict_block(
                 &candidate.subject.name,
                 &candidate.verdict,
