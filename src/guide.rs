@@ -34,6 +34,7 @@ pages! {
     "training", training, "guide/training.md";
     "models", models, "guide/models.md";
     "ms-swift", ms_swift, "guide/ms-swift.md";
+    "trainers", trainers, "guide/trainers.md";
     "speed", speed, "guide/speed.md";
     "changes", changes, "guide/changes.md";
 }

@@ -31,6 +31,7 @@
 //! | [`flow`] | the nouns that stages hand to each other: plain data, no I/O, no tensors |
 //! | [`suite`] | TOML -> suites, probes, cases |
 //! | [`import`] | other programs' files -> suite files |
+//! | [`trainers`] | other trainers' folders -> checkpoints, whole or not yet |
 //! | [`check`] | an answer and its evidence -> a score |
 //! | [`chat`] | conversations <-> token ids |
 //! | [`model`] | weights -> a decoder with forward and backward |
@@ -56,8 +57,8 @@
 //! Leaves import nothing of ours; `flow`, `toml_file`, `chat`, and `gpu` import leaves alone. `check`,
 //! `gate`, `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
 //! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
-//! reads a `toml_file`; `import` imports `check::registry` and `suite`. `lora` imports `model`;
-//! `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its
+//! reads a `toml_file`; `import` imports `check::registry` and `suite`; `trainers` imports leaves alone.
+//! `lora` imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its
 //! checkpoints to a trait, which `run` implements with a gate. What runs on a GPU in `model`, `lora`,
 //! `generate`, and `train` imports `gpu`. `project` imports stages and `run`, but no `report`: it shows
 //! nothing. `cli` and `harness` stand above it, import all, and not each other. `tests/tidy.rs` reads
@@ -94,3 +95,4 @@ pub mod suite;
 pub mod text;
 pub mod toml_file;
 pub mod train;
+pub mod trainers;

@@ -25,7 +25,7 @@ const LEAVES: [&str; 9] = [
 
 /// What each module may import beside itself, leaves, and `flow` (which [`NO_FLOW`] may not). A
 /// path such as `check::registry` allows that part alone.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("toml_file", &[]),
     ("flow", &[]),
     ("check", &[]),
@@ -35,6 +35,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("snapshot", &[]),
     ("suite", &["check::registry", "toml_file"]),
     ("import", &["check::registry", "suite"]),
+    ("trainers", &[]),
     ("chat", &[]),
     ("gpu", &[]),
     ("model", &["gpu"]),
@@ -64,16 +65,24 @@ const EDGES: [(&str, &[&str]); 19] = [
         "project",
         &[
             "chat", "config", "gate", "lora", "model", "record", "run", "snapshot", "suite",
-            "train",
+            "train", "trainers",
         ],
     ),
 ];
 
 /// Modules below or beside the nouns.
-const NO_FLOW: [&str; 6] = ["chat", "gpu", "hub", "lora", "model", "toml_file"];
+const NO_FLOW: [&str; 7] = [
+    "chat",
+    "gpu",
+    "hub",
+    "lora",
+    "model",
+    "toml_file",
+    "trainers",
+];
 
 /// Modules that see no tensors.
-const NO_CANDLE: [&str; 10] = [
+const NO_CANDLE: [&str; 11] = [
     "check",
     "config",
     "flow",
@@ -84,6 +93,7 @@ const NO_CANDLE: [&str; 10] = [
     "snapshot",
     "suite",
     "toml_file",
+    "trainers",
 ];
 
 /// Modules that import everything.

@@ -14,11 +14,13 @@ use crate::project::Overrides;
 use crate::suite::Shard;
 
 mod nested;
+mod watch;
 
 pub use nested::{
     AdapterAction, AdapterArgs, AdapterScaleArgs, DataAction, DataArgs, DataShowArgs,
     SnapshotAction, SnapshotArgs, SuiteAction, SuiteArgs, SuiteCheckArgs, SuiteImportArgs,
 };
+pub use watch::WatchArgs;
 
 const SUBJECTS: &str = "\
 Subjects:
@@ -129,6 +131,21 @@ pub enum Command {
         &["qeval gate", "qeval gate path/to/adapter --margin 0.05 --junit gate.xml"],
     ))]
     Gate(GateArgs),
+    /// Judge each checkpoint that another trainer writes, as it is finished
+    #[command(after_help = after(
+        "Finds folders checkpoint-STEP of Hugging Face's Trainer, ms-swift, LLaMA-Factory, axolotl, \
+         unsloth, and TRL, in DIR and five levels below, and judges each once when its last file is \
+         whole. Base, system prompt, and data are taken from what the trainer wrote, unless they are \
+         told. Nothing of the trainer's is changed. Goes on where a killed command ended. `qeval help \
+         trainers` has the callback that obeys --stop-file.",
+        &[
+            "qeval watch output",
+            "qeval watch output --stop-file output/stop --keep-best best",
+            "qeval watch output --once --format json",
+            "qeval watch output --until-idle 30 --post http://127.0.0.1:8080/verdict",
+        ],
+    ))]
+    Watch(WatchArgs),
     /// Review changed answers: list, show, accept, or reject
     #[command(after_help = after(
         "The same files that `cargo insta review` shows: snapshots/answers/SUITE/PROBE.snap.new. \

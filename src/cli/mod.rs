@@ -26,5 +26,6 @@ mod snapshot;
 mod suite;
 mod train;
 mod tune;
+mod watch;
 
 pub use dispatch::main;

@@ -370,6 +370,7 @@ mod tests {
           ask          Ask a question, or hold a conversation, and see the answers beside each other
           diff         Compare subjects with a base, probe by probe
           gate         Print the verdict alone, for CI
+          watch        Judge each checkpoint that another trainer writes, as it is finished
           snapshot     Review changed answers: list, show, accept, or reject
           data         Show what a training run would be made of
           suite        Test the suites themselves

@@ -81,7 +81,9 @@ fn positive_part(n: f64) -> bool {
 
 pub(super) fn read_model(mut table: Table<'_, '_>) -> ModelSection {
     let mut model = ModelSection::default();
-    set(&mut model.path, table.filled_string("path"));
+    let path = table.filled_string("path");
+    model.is_named = path.is_some();
+    set(&mut model.path, path);
     set(&mut model.dtype, table.word("dtype", &Dtype::WORDS));
     let kwargs = table.map(
         "template_kwargs",

@@ -24,6 +24,9 @@ pub struct ModelSection {
     /// and are not judged. Default: 2048 where template or vocabulary know thinking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking_budget: Option<usize>,
+    /// Whether the file names `path`, and not the default.
+    #[serde(skip)]
+    pub is_named: bool,
 }
 
 impl Default for ModelSection {
@@ -33,6 +36,7 @@ impl Default for ModelSection {
             dtype: Dtype::Auto,
             template_kwargs: serde_json::Map::new(),
             thinking_budget: None,
+            is_named: false,
         }
     }
 }

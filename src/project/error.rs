@@ -15,6 +15,8 @@ use crate::suite::{SelectError, SuiteErrors};
 use crate::toml_file::Place;
 use crate::train::DataErrors;
 
+use super::watch::WatchError;
+
 /// Why a project could not do what was asked of it.
 #[derive(Debug, Error)]
 pub enum ProjectError {
@@ -64,6 +66,9 @@ pub enum ProjectError {
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A folder that is watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// The gate's settings.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Gate(Vec<GateError>),

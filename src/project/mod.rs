@@ -18,6 +18,7 @@ mod suites;
 pub(crate) mod testing;
 mod training;
 mod tuning;
+mod watch;
 
 pub use error::ProjectError;
 pub use gate_record::{GatedCandidate, snapshot_context};
@@ -29,3 +30,4 @@ pub use overrides::Overrides;
 pub use scaling::{ScaleFound, ScaleLook, ScaleSearch};
 pub use training::{PreparedTraining, model_path};
 pub use tuning::Tuned;
+pub use watch::{Judgement, Left, WatchEnd, WatchError, WatchEvent, WatchOrder, Watched};

@@ -192,15 +192,18 @@ impl Order {
 
     /// Judges what was measured, the first subject as the base.
     pub fn compare(&self, measured: &[Measurement], noise: Option<&NoiseFloor>) -> Comparison {
+        self.compare_by(&self.rules, measured, noise)
+    }
+
+    /// As [`Order::compare`], by other rules.
+    pub(super) fn compare_by(
+        &self,
+        rules: &Rules,
+        measured: &[Measurement],
+        noise: Option<&NoiseFloor>,
+    ) -> Comparison {
         let training = self.training_answers.as_deref();
-        compare(
-            &self.model,
-            &self.suites,
-            &self.rules,
-            training,
-            measured,
-            noise,
-        )
+        compare(&self.model, &self.suites, rules, training, measured, noise)
     }
 
     /// Digest of everything that can change what comes of it, and of the engine that makes it: the

@@ -242,11 +242,7 @@ impl Gate<'_, '_> {
     fn stop(&self, checkpoint: &CheckpointView<'_>) -> Option<String> {
         let gated = self.gated();
         let lost = gated.iter().rev().take_while(|g| g.is_lost()).count();
-        let allowed = match self.stop_on_regression {
-            StopOnRegression::Once => Some(1),
-            StopOnRegression::Twice => Some(2),
-            StopOnRegression::Never => None,
-        };
+        let allowed = self.stop_on_regression.in_a_row();
         if let Some(allowed) = allowed.filter(|allowed| lost >= *allowed) {
             let newest: Vec<String> = gated[gated.len() - allowed..]
                 .iter()

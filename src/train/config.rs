@@ -371,6 +371,15 @@ pub enum StopOnRegression {
 }
 
 impl StopOnRegression {
+    /// Proven losses in a row at which a run ends; `None`: it never does.
+    pub fn in_a_row(self) -> Option<usize> {
+        match self {
+            StopOnRegression::Once => Some(1),
+            StopOnRegression::Twice => Some(2),
+            StopOnRegression::Never => None,
+        }
+    }
+
     /// Whether it is the default, which no record names: versions that had one rule wrote none, and
     /// their runs are found and go on.
     fn is_usual(&self) -> bool {

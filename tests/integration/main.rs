@@ -62,3 +62,6 @@ mod support;
 mod training;
 /// Settings that are tried, and the one that is chosen.
 mod tune;
+/// Another trainer's checkpoints.
+#[cfg(unix)]
+mod watch;
