@@ -217,6 +217,7 @@ fn end_word(end: WatchEnd) -> &'static str {
     match end {
         WatchEnd::Once => "once",
         WatchEnd::Finished => "finished",
+        WatchEnd::Stopped => "stopped",
         WatchEnd::Idle => "idle",
         WatchEnd::Asked => "asked",
     }
@@ -228,6 +229,10 @@ fn end_sentence(end: WatchEnd) -> &'static str {
         WatchEnd::Finished => {
             "ended: the trainer has written its last checkpoint; `--until-idle MINUTES` would wait for \
              another run"
+        }
+        WatchEnd::Stopped => {
+            "ended: the trainer was asked to stop, and has written nothing for twice the time between \
+             two checkpoints"
         }
         WatchEnd::Idle => "ended: nothing new came for as long as `--until-idle` says",
         WatchEnd::Asked => "ended as asked; the same command goes on from here",

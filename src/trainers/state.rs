@@ -80,7 +80,7 @@ impl TrainerState {
     }
 }
 
-/// What is read of a log's end: ms-swift's last line has the whole history in it.
+/// What is read of a log's end, in bytes.
 const LOG_END: u64 = 64 << 10;
 
 /// Whether a trainer has ended its run, by what it writes then: Hugging Face's scripts and
@@ -97,7 +97,7 @@ pub fn has_ended(run: &Path, checkpoint: &Path) -> bool {
         || has_summary(&run.join("logging.jsonl")).unwrap_or(false)
 }
 
-/// ms-swift names its last checkpoint when it ends.
+/// ms-swift's last line has the whole history, whose last entry is the time that the run took.
 fn has_summary(log: &Path) -> std::io::Result<bool> {
     if !fs::metadata(log)?.is_file() {
         return Ok(false);
@@ -107,7 +107,7 @@ fn has_summary(log: &Path) -> std::io::Result<bool> {
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_END)))?;
     let mut end = Vec::new();
     file.take(LOG_END).read_to_end(&mut end)?;
-    Ok(String::from_utf8_lossy(&end).contains("\"last_model_checkpoint\""))
+    Ok(String::from_utf8_lossy(&end).contains("\"train_runtime\""))
 }
 
 #[cfg(test)]
@@ -153,5 +153,38 @@ mod tests {
             assert_eq!(state(&text).planned(), planned, "{text}");
         }
         assert!(!state("{}").is_last());
+    }
+
+    /// What each trainer leaves when it ends. Files of an earlier run say nothing of this one.
+    #[test]
+    fn a_run_has_ended_when_its_trainer_says_so_after_the_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path();
+        let checkpoint = run.join("checkpoint-4");
+        fs::create_dir(&checkpoint).unwrap();
+        let write = |path: &Path, text: &str| {
+            // Times of files may be no finer than this.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            fs::write(path, text).unwrap();
+        };
+        write(&run.join("all_results.json"), "{}");
+        assert!(!has_ended(run, &checkpoint), "there is no checkpoint");
+        write(&checkpoint.join(STATE), "{}");
+        write(
+            &run.join("logging.jsonl"),
+            "{\"loss\": 1.0, \"memory(GiB)\": 0}\n",
+        );
+        assert!(!has_ended(run, &checkpoint));
+        for name in ["train_results.json", "all_results.json", STATE] {
+            write(&run.join(name), "{}");
+            assert!(has_ended(run, &checkpoint), "{name}");
+            fs::remove_file(run.join(name)).unwrap();
+        }
+        let summary = "{\"log_history\": [{\"train_runtime\": 0.2}], \"memory\": 0}\n";
+        write(
+            &run.join("logging.jsonl"),
+            &format!("{}{summary}", " ".repeat(100_000)),
+        );
+        assert!(has_ended(run, &checkpoint));
     }
 }

@@ -84,7 +84,8 @@ impl Settled {
             }
             (None, Some(claim)) => {
                 lines.push(format!(
-                    "system prompt: {} ({})",
+                    "system prompt: {} ({}); other commands read it from `system` under [train] in \
+                     qeval.toml",
                     quoted(&claim.value),
                     place(claim)
                 ));
@@ -295,7 +296,7 @@ mod tests {
         insta::assert_snapshot!(lines(&small, &claims(&["/gone/Qwen2.5-7B", &model])), @r#"
         trainer: ms-swift
         base: [fixtures]/models/fixture (args.json: model)
-        system prompt: "Be brief." (args.json: system)
+        system prompt: "Be brief." (args.json: system); other commands read it from `system` under [train] in qeval.toml
         template: qwen2_5 (args.json: template); it is asked with the chat template of the base
         "#);
         let nothing = Claims {

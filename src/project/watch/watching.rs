@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::atomic_file;
 use crate::digest::{Parts, json};
@@ -28,6 +28,8 @@ use super::record::{Done, WatchRecord};
 use super::round::{Loaded, Ready, digest_of};
 use super::settled::Settled;
 
+/// Looks without anything new after which a trainer that was asked to stop may have stopped.
+const STILL: u32 = 10;
 /// How often the wish to stop is looked for.
 const GLANCE: Duration = Duration::from_millis(50);
 /// Time after which it is said what a checkpoint waits for.
@@ -64,6 +66,8 @@ pub enum WatchEnd {
     Once,
     /// The trainer has written its last checkpoint.
     Finished,
+    /// The trainer was asked to stop, and has written nothing since.
+    Stopped,
     /// Nothing new came.
     Idle,
     /// The user asked.
@@ -233,6 +237,7 @@ impl Watching<'_> {
             match self.order.until_idle {
                 Some(idle) if self.changed.elapsed() >= idle => return Ok(WatchEnd::Idle),
                 None if self.is_finished() => return Ok(WatchEnd::Finished),
+                None if self.has_stopped() => return Ok(WatchEnd::Stopped),
                 _ => {}
             }
             let _looks = interrupt.glances();
@@ -414,9 +419,12 @@ impl Watching<'_> {
         if let (Some((judgement, reason)), Some(file)) = (&stop, &self.order.stop_file)
             && !self.record.is_done(Done::Stop, judgement)
         {
-            atomic_file::write(file, format!("{reason}\n"))?;
+            // One that is there says so already; whose it is does not matter.
+            if !file.exists() {
+                atomic_file::write(file, format!("{reason}\n"))?;
+                (self.on_event)(WatchEvent::Stopped { file, reason });
+            }
             self.record.set_done(Done::Stop, judgement)?;
-            (self.on_event)(WatchEvent::Stopped { file, reason });
         }
         self.send(stop.as_ref())?;
         self.link()
@@ -469,6 +477,34 @@ impl Watching<'_> {
         !own.iter().any(|(_, seen)| waits(seen))
             && (own.iter().any(|(_, seen)| seen.state.is_last())
                 || own.iter().all(|(path, _)| has_ended(&run, path)))
+    }
+
+    /// Whether a trainer that was asked to stop has done so: a program that ends at a save says
+    /// nothing of it, but twice the time between two checkpoints passes without another.
+    fn has_stopped(&self) -> bool {
+        let asked = self.order.stop_file.as_ref().is_some_and(|f| f.exists());
+        if !asked
+            || !self
+                .stop()
+                .is_some_and(|(j, _)| self.record.is_done(Done::Stop, &j))
+        {
+            return false;
+        }
+        let run = self.newest_run();
+        let own = self
+            .seen
+            .iter()
+            .filter(|(path, _)| path.parent() == run.as_deref());
+        let mut times: Vec<SystemTime> = own
+            .filter_map(|(_, seen)| seen.signature.last_written())
+            .collect();
+        times.sort();
+        let between = times
+            .windows(2)
+            .filter_map(|t| t[1].duration_since(t[0]).ok());
+        between.max().is_some_and(|longest| {
+            self.changed.elapsed() >= (2 * longest).max(STILL * self.order.poll)
+        })
     }
 
     /// Sends what was not sent. One that did not arrive is sent again with the next verdict, and when
