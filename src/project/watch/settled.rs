@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::flow::{ProbeId, Suite};
 use crate::lora::same_base;
 use crate::run::{leaked, training_answers};
-use crate::text::{ellipsize, plural};
+use crate::text::{ellipsize, harmless, plural};
 use crate::train::{Dataset, Source};
 use crate::trainers::{Claim, Claims};
 
@@ -166,7 +166,7 @@ fn unknown(bases: &[Claim<String>]) -> String {
 }
 
 fn shown(claim: &Claim<String>) -> String {
-    format!("{} ({})", claim.value, place(claim))
+    format!("{} ({})", harmless(&claim.value), place(claim))
 }
 
 fn place<T>(claim: &Claim<T>) -> String {
@@ -207,7 +207,7 @@ fn taught(
         .partition(|name| Path::new(&Source::parse(name).path).is_file());
     let named = |names: &[&String]| {
         let all: Vec<&str> = names.iter().map(|n| n.as_str()).collect();
-        ellipsize(&all.join(", "), 2 * SHOWN)
+        ellipsize(&harmless(&all.join(", ")), 2 * SHOWN)
     };
     if !others.is_empty() {
         lines.push(format!(

@@ -341,6 +341,8 @@ impl Watching<'_> {
             }
             Wholeness::Whole(state) => {
                 let Some(digest) = digest_of(&at.path) else {
+                    let what = "its files cannot be read".to_owned();
+                    set(Status::Writing(what), TrainerState::default(), None);
                     return Ok(None);
                 };
                 let digested = Some(digest.clone());
