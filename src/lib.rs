@@ -36,6 +36,7 @@
 //! | [`model`] | weights -> a decoder with forward and backward |
 //! | [`lora`] | adapters on disk, in a batch, in training |
 //! | [`generate`] | prompts and subjects -> answers, in one batch |
+//! | [`server`] | the same of a model behind an OpenAI-compatible server |
 //! | [`train`] | examples -> checkpoints |
 //! | [`record`] | what a run leaves on disk |
 //! | [`gate`] | paired scores -> a verdict; pure statistics |
@@ -58,7 +59,8 @@
 //! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
 //! reads a `toml_file`; `import` imports `check::registry` and `suite`. `lora` imports `model`;
 //! `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its
-//! checkpoints to a trait, which `run` implements with a gate. What runs on a GPU in `model`, `lora`,
+//! checkpoints to a trait, which `run` implements with a gate. `server` imports `flow` and leaves
+//! alone, and `config` its section. What runs on a GPU in `model`, `lora`,
 //! `generate`, and `train` imports `gpu`. `project` imports stages and `run`, but no `report`: it shows
 //! nothing. `cli` and `harness` stand above it, import all, and not each other. `tests/tidy.rs` reads
 //! every `use crate::` and fails on another edge.
@@ -89,6 +91,7 @@ pub mod random;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod server;
 pub mod snapshot;
 pub mod suite;
 pub mod text;
