@@ -52,7 +52,10 @@ impl Project {
         if section.template == Rendered::Here && rendering.is_none() {
             return Err(ProjectError::NoTokenizer);
         }
+        // An adapter that was put on a server is taken off after Ctrl-C too.
+        let looks = self.interrupt()?.glances();
         let all = self.answering(order)?;
+        let _looks = all.iter().any(|one| one.loaded.is_some()).then_some(looks);
         let mut session = match (session, all.iter().all(|one| one.server.is_some())) {
             (session, true) => session,
             (Some(session), false) => Some(session),
@@ -307,7 +310,7 @@ impl Here<'_> {
         };
         if let (true, Err(why)) = (weighs, &weighing) {
             let url = &server.served.url;
-            self.project.notice(format!(
+            self.scoring.notice(format!(
                 "{url}: `likelihood` and `choice` are not measurable there, and their probes are left \
                  out of the verdict: {why}"
             ));

@@ -359,7 +359,7 @@ mod tests {
         insta::assert_snapshot!(shown("careles/ckpt-3"), @r#"[runs]: there is no run "careles"; there are careless, careful, answers-only"#);
         insta::assert_snapshot!(shown("aurora"), @r#"
         subject "aurora" is not known, and no such folder exists
-          A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT folder, each adapter with an optional scale such as `@0.5`. There are base, careless/ckpt-3, careless/ckpt-6, careful/ckpt-4
+          A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, a PEFT folder, each adapter with an optional scale such as `@0.5`, or `http://HOST:PORT/v1#MODEL`. There are base, careless/ckpt-3, careless/ckpt-6, careful/ckpt-4
         "#);
         insta::assert_snapshot!(shown("base@0.5"), @r#"
         subject "base@0.5": the base has no adapter to scale

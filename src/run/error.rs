@@ -144,6 +144,16 @@ pub enum RunError {
     /// What is to be tuned cannot be.
     #[error("{0}")]
     Tune(String),
+    /// A model behind a server where one has to be loaded.
+    #[error(
+        "{model} is a model behind a server, and this needs one that is loaded here: `run`, `show`, \
+         `diff`, and `gate` ask servers; for the rest name a folder, a GGUF file, or a hub id with \
+         `--model`"
+    )]
+    NotLoadedHere {
+        /// Its address.
+        model: String,
+    },
     /// A server could not be asked.
     #[error(transparent)]
     Server(ServerError),

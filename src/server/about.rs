@@ -180,6 +180,15 @@ impl Server {
         )
     }
 
+    /// Most requests in flight: `concurrency`, and of llama-server no more than it answers at once. It
+    /// keeps a connection that goes on being used before all others, which would wait for ever.
+    pub fn in_flight(&self) -> usize {
+        let at_once = self.about.about.get("total_slots").and_then(Value::as_u64);
+        let at_once = at_once.and_then(|n| usize::try_from(n).ok());
+        let wanted = self.section().concurrency;
+        at_once.map_or(wanted, |at_once| wanted.min(at_once.max(1)))
+    }
+
     /// How it is asked.
     pub fn section(&self) -> &ServerSection {
         &self.connection.section

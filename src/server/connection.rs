@@ -121,16 +121,13 @@ impl Connection {
         format!("{}{path}", self.address.root())
     }
 
-    /// Asks until there is a reply, at most `tries` times. `place` keys the jitter.
+    /// Asks until there is a reply, at most `tries` times, pausing in between.
     pub(super) fn ask<T>(
         &self,
         sent: &Sent<'_>,
-        tries: usize,
-        place: u64,
         stop: &AtomicBool,
         read: &dyn Fn(Value) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut pause = PAUSE;
         let mut attempt = 0;
         loop {
             let later = match self.once(sent).and_then(read) {
@@ -139,21 +136,26 @@ impl Connection {
                 Err(Failure::Later(later)) => later,
             };
             attempt += 1;
-            if attempt >= tries.max(1) || later.timed_out {
+            if attempt >= self.section.tries || later.timed_out {
                 return Err(Failure::Later(later));
             }
-            let wait = later
-                .after
-                .unwrap_or_else(|| self.jittered(pause, place, attempt));
-            if !slept(wait, stop) {
+            if !slept(self.pause(&later, 0, attempt), stop) {
                 return Err(Failure::Never(ServerError::Interrupted));
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Between half of a pause and the whole: many who failed together do not come back together.
-    fn jittered(&self, pause: Duration, place: u64, attempt: usize) -> Duration {
+    /// How long a request is left alone after so many tries: as the server says, else a pause that
+    /// doubles, between half of it and the whole, so that many who failed together do not come back
+    /// together. `place` keys the draw.
+    pub(super) fn pause(&self, later: &Later, place: u64, attempt: usize) -> Duration {
+        if let Some(asked) = later.after {
+            return asked;
+        }
+        let doublings = u32::try_from(attempt.saturating_sub(1))
+            .unwrap_or(u32::MAX)
+            .min(16);
+        let pause = (PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
         let counter = [attempt as u32, place as u32, (place >> 32) as u32, 0];
         let word = Philox::new(self.seed).block(counter)[0];
         pause.mul_f64(0.5 + 0.5 * f64::from(word) / f64::from(u32::MAX))

@@ -1,7 +1,8 @@
 //! Many requests in flight with a bound: replies are handed over as they come, and nothing is held but
 //! what is in flight and the places of what waits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use super::about::Server;
 use super::chat::{Chat, Reply};
-use super::connection::{Connection, Failure, Later, Sent};
+use super::connection::{Connection, Failure, Sent};
 use super::error::ServerError;
 use super::weigh::Weigh;
 
@@ -52,7 +53,17 @@ struct Job {
 struct Done {
     place: usize,
     label: String,
+    began: Instant,
     replied: Result<Replied, Failure>,
+}
+
+/// How often a request was tried.
+#[derive(Default)]
+struct Tried {
+    /// Since it was last put back.
+    now: usize,
+    /// Times that it used up its tries.
+    rounds: usize,
 }
 
 /// What workers share.
@@ -65,9 +76,8 @@ struct Round {
 
 impl Server {
     /// Has every request of `0..total` answered, made by `make` when its turn comes; none ends the work
-    /// as an interrupt does. Each reply goes
-    /// to `on_reply` at once, in no particular order. `stop` is looked at every 50 ms; `notice` hears
-    /// what the user should know meanwhile.
+    /// as an interrupt does. Each reply goes to `on_reply` at once, in no particular order. `stop` is
+    /// looked at every 50 ms; `notice` hears what the user should know meanwhile.
     ///
     /// # Errors
     /// The server was given up, or refused a request; `E` of `on_reply` as it is. Requests under way
@@ -84,7 +94,7 @@ impl Server {
             return Ok(());
         }
         let connection = self.connection.clone();
-        let bound = connection.section.concurrency.clamp(1, total);
+        let bound = self.in_flight().clamp(1, total);
         let (give, taken) = sync_channel(bound);
         let (tell, told) = channel();
         let over = Arc::new(AtomicBool::new(false));
@@ -102,13 +112,20 @@ impl Server {
         // Whatever ends this, no worker goes on asking.
         let _end = Over(over);
         let mut waiting: VecDeque<usize> = (0..total).collect();
-        let mut again: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut paused: BinaryHeap<Reverse<(Instant, usize)>> = BinaryHeap::new();
+        let mut tried: BTreeMap<usize, Tried> = BTreeMap::new();
         let (mut flying, mut done, mut failures) = (0, 0, 0);
         let mut silent_since = Instant::now();
+        let mut last_reply: Option<Instant> = None;
         let mut told_of_silence = false;
         while done < total {
             if stop() {
                 return Err(ServerError::Interrupted.into());
+            }
+            // A request that pauses leaves its place in flight to others.
+            let now = Instant::now();
+            while paused.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+                waiting.extend(paused.pop().map(|Reverse((_, place))| place));
             }
             while flying < bound
                 && let Some(place) = waiting.pop_front()
@@ -124,11 +141,14 @@ impl Server {
             let Done {
                 place,
                 label,
+                began,
                 replied,
-            } = match told.recv_timeout(GLANCE) {
+            } = match told.recv_timeout(paused.peek().map_or(GLANCE, |Reverse((at, _))| {
+                at.saturating_duration_since(now).min(GLANCE)
+            })) {
                 Ok(done) => done,
                 Err(RecvTimeoutError::Timeout) => {
-                    if silent_since.elapsed() >= SILENCE && !told_of_silence {
+                    if flying > 0 && silent_since.elapsed() >= SILENCE && !told_of_silence {
                         told_of_silence = true;
                         notice(format!(
                             "{} accepts requests and has not replied for {} s; each is waited for {} s",
@@ -146,22 +166,32 @@ impl Server {
             silent_since = Instant::now();
             match replied {
                 Ok(reply) => {
-                    failures = 0;
+                    (failures, last_reply) = (0, Some(silent_since));
+                    tried.remove(&place);
                     done += 1;
                     on_reply(place, reply)?;
                 }
                 Err(Failure::Never(error)) => return Err(error.into()),
-                Err(Failure::Later(Later { what, .. })) => {
-                    failures += 1;
-                    let rounds = again.entry(place).or_default();
-                    *rounds += 1;
-                    if failures >= GIVE_UP || *rounds >= ROUNDS {
+                Err(Failure::Later(later)) => {
+                    let tried = tried.entry(place).or_default();
+                    tried.now += 1;
+                    if tried.now < connection.section.tries && !later.timed_out {
+                        let pause = connection.pause(&later, place as u64, tried.now);
+                        paused.push(Reverse((Instant::now() + pause, place)));
+                        continue;
+                    }
+                    // A server that replied to others meanwhile has more to do than it is fit for: it
+                    // is not gone.
+                    let busy = later.timed_out && last_reply.is_some_and(|last| last > began);
+                    failures += usize::from(!busy);
+                    (tried.now, tried.rounds) = (0, tried.rounds + 1);
+                    if failures >= GIVE_UP || tried.rounds >= ROUNDS {
                         return Err(ServerError::GivenUp {
                             url: connection.address.url.clone(),
                             asked: label,
-                            failures,
+                            failures: failures.max(1),
                             tries: connection.section.tries,
-                            what,
+                            what: later.what,
                             done,
                             total,
                         }
@@ -197,11 +227,13 @@ impl Round {
             if self.over.load(Ordering::Relaxed) {
                 return;
             }
-            let replied = self.ask(place, &asked);
+            let began = Instant::now();
+            let replied = self.ask(&asked);
             let label = asked.label();
             let sent = tell.send(Done {
                 place,
                 label,
+                began,
                 replied,
             });
             if sent.is_err() {
@@ -210,25 +242,24 @@ impl Round {
         }
     }
 
-    fn ask(&self, place: usize, asked: &Asked) -> Result<Replied, Failure> {
+    fn ask(&self, asked: &Asked) -> Result<Replied, Failure> {
         match asked {
             Asked::Chat(chat) => {
                 let body = chat.body(&self.server);
                 let read = |value| chat.read(&self.server, value).map(Replied::Chat);
-                self.send(place, chat.path(), &asked.label(), &body, &read)
+                self.send(chat.path(), &asked.label(), &body, &read)
             }
             Asked::Weigh(weigh) => {
                 let weighed = weigh.resolved(&self.server)?;
                 let body = weighed.body(&self.server);
                 let read = |value: Value| weighed.read(&value).map(Replied::Weighed);
-                self.send(place, "/completions", &asked.label(), &body, &read)
+                self.send("/completions", &asked.label(), &body, &read)
             }
         }
     }
 
     fn send(
         &self,
-        place: usize,
         path: &str,
         label: &str,
         body: &Value,
@@ -239,9 +270,7 @@ impl Round {
             body: Some(body),
             asked: format!("POST {path} for {label}"),
         };
-        let tries = self.connection.section.tries;
-        self.connection
-            .ask(&sent, tries, place as u64, &self.over, read)
+        self.connection.once(&sent).and_then(read)
     }
 }
 

@@ -1,13 +1,5 @@
 //! Servers for the tests of this crate.
 
-#[expect(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "the integration tests use the rest of it, and a test may panic"
-)]
-#[path = "fake.rs"]
-pub(crate) mod fake;
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -217,8 +217,7 @@ impl Server {
             });
             ids.ok_or_else(|| Failure::Later(Later::of("a reply without `tokens`".into())))
         };
-        let tries = self.connection.section.tries;
-        match self.connection.ask(&sent, tries, 0, &never, &read) {
+        match self.connection.ask(&sent, &never, &read) {
             Ok(ids) => Ok(ids),
             Err(Failure::Never(error)) => Err(error),
             Err(Failure::Later(Later { what, .. })) => Err(ServerError::NotAnApi {

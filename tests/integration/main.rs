@@ -18,7 +18,6 @@ mod commands;
 /// What README and the guide show.
 mod documents;
 /// Servers that say what a test wants.
-#[path = "../../src/server/fake.rs"]
 mod fake;
 /// What real people's files hold.
 mod files;
@@ -60,6 +59,8 @@ mod sandbox;
 mod served;
 /// The fixture model behind a server.
 mod served_fixture;
+/// What servers do wrong.
+mod server_faults;
 /// Commands that are asked to end, or are killed.
 #[cfg(unix)]
 mod signals;

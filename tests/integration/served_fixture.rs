@@ -8,7 +8,7 @@ use qeval::flow::{Exchange, Finish, Phase};
 use qeval::generate::{Finished, Request, Work};
 use qeval::lora::{Adapter, LoadedAdapter};
 use qeval::model::{Compute, DeviceChoice, Dtype};
-use qeval::run::{AnswerSettings, Asking, Interrupt, Put, Session, answer};
+use qeval::run::{AnswerSettings, Asking, Bar, Interrupt, Put, Session, answer};
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, Got, Say, models, said};
@@ -89,13 +89,13 @@ impl Engine {
         let most = got.body["max_tokens"].as_u64().unwrap() as usize;
         let seed = got.body["seed"].as_u64().unwrap();
         let settings = AnswerSettings::at(&self.session, temperature, most, seed);
-        let adapter = self.adapters.get(got.model()).cloned();
+        let adapters = self.adapters.get(got.model());
+        let adapters = adapters.map_or(&[][..], std::slice::from_ref);
         let put = Put {
-            adapter: adapter.is_some().then_some(0),
+            adapter: (!adapters.is_empty()).then_some(0),
             history: &history,
             question: &question,
         };
-        let adapters: Vec<LoadedAdapter> = adapter.into_iter().collect();
         let all = answer(
             self.asking(),
             &adapters,
@@ -117,17 +117,17 @@ impl Engine {
     fn weigh(&self, got: &Got) -> Value {
         let ids = got.body["prompt"].as_array().unwrap().iter();
         let ids: Vec<u32> = ids.map(|id| id.as_u64().unwrap() as u32).collect();
-        let adapter = self.adapters.get(got.model()).cloned();
+        let adapters = self.adapters.get(got.model());
+        let adapters = adapters.map_or(&[][..], std::slice::from_ref);
         let request = Request {
-            adapter: adapter.is_some().then_some(0),
+            adapter: (!adapters.is_empty()).then_some(0),
             prompt: ids[..1].into(),
             work: vec![Work::Score {
                 id: 0,
                 text: ids[1..].into(),
             }],
         };
-        let adapters: Vec<LoadedAdapter> = adapter.into_iter().collect();
-        let bar = qeval_bar();
+        let bar = Bar::new(Phase::Answering, "texts", 1);
         let mut each = vec![Value::Null];
         self.asking()
             .run(
@@ -164,10 +164,6 @@ impl Engine {
         };
         json!({ "tokens": ids, "count": ids.len() })
     }
-}
-
-fn qeval_bar() -> qeval::run::Bar {
-    qeval::run::Bar::new(Phase::Answering, "texts", 1)
 }
 
 /// The fixture model as `base`, with its adapters as models of their own.

@@ -1,5 +1,4 @@
-//! A small HTTP server on loopback that says what a test wants, faults included. The integration
-//! tests include this file too, so it knows nothing of this crate.
+//! A small HTTP server on loopback that says what a test wants, faults included.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
