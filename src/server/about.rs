@@ -344,9 +344,15 @@ fn lasting(value: Value) -> Value {
     ];
     match value {
         Value::Object(map) => {
+            // SGLang tells its own arguments, keys among them.
+            let secret = |key: &str| {
+                ["_key", "_keys", "token", "password", "secret"]
+                    .iter()
+                    .any(|end| key.ends_with(end))
+            };
             let kept = map
                 .into_iter()
-                .filter(|(key, _)| !PASSING.contains(&key.as_str()));
+                .filter(|(key, _)| !PASSING.contains(&key.as_str()) && !secret(key));
             Value::Object(kept.map(|(key, value)| (key, lasting(value))).collect())
         }
         other => other,
@@ -387,6 +393,8 @@ mod tests {
         };
         assert_eq!(lasting(entry(1, 8)), lasting(entry(2, 8)));
         assert_eq!(weights_of(&entry(1, 8)), weights_of(&entry(2, 16)));
+        let told = json!({ "version": "0.5", "admin_api_key": "sk-1", "hf_token": "hf-1" });
+        assert_eq!(lasting(told), json!({ "version": "0.5" }));
     }
 
     #[test]

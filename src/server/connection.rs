@@ -355,16 +355,13 @@ fn http_date(text: &str) -> Option<u64> {
     let (_, date) = text.split_once(", ")?;
     let mut parts = date.split([' ', ':']);
     let number = |of: Option<&str>| of?.parse::<u64>().ok();
-    let day = number(parts.next())?;
+    let day = number(parts.next()).filter(|day| (1..=31).contains(day))?;
     let month = parts.next()?;
     let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let month = months.find(month).filter(|at| at % 3 == 0)? as u64 / 3 + 1;
     let year = number(parts.next()).filter(|year| (1970..10_000).contains(year))?;
-    let (hour, minute, second) = (
-        number(parts.next())?,
-        number(parts.next())?,
-        number(parts.next())?,
-    );
+    let mut below = |most: u64| number(parts.next()).filter(|n| *n < most);
+    let (hour, minute, second) = (below(24)?, below(60)?, below(61)?);
     // Days since 1970 by the civil calendar, years beginning in March.
     let (y, m) = match month {
         1 | 2 => (year - 1, month + 9),
@@ -398,6 +395,10 @@ mod tests {
         );
         assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
         assert_eq!(http_date("Thu, 01 Foo 1970 00:00:00 GMT"), None);
+        assert_eq!(
+            http_date(&format!("Thu, {} Jan 1970 00:00:00 GMT", u64::MAX)),
+            None
+        );
         assert_eq!(
             retry_after("Sun, 06 Nov 1994 08:49:37 GMT"),
             Some(Duration::ZERO)

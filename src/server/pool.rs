@@ -20,6 +20,8 @@ use super::weigh::Weigh;
 const GIVE_UP: usize = 4;
 /// Times that a request which used up its tries is put back.
 const ROUNDS: usize = 3;
+/// Requests that may pause, in those that may be in flight, before no new one is begun.
+const PAUSED: usize = 2;
 /// How often the wish to stop is looked for.
 const GLANCE: Duration = Duration::from_millis(50);
 /// Time without any reply after which the user is told what is waited for.
@@ -122,12 +124,18 @@ impl Server {
             if stop() {
                 return Err(ServerError::Interrupted.into());
             }
-            // A request that pauses leaves its place in flight to others.
+            // A request that pauses leaves its place in flight to others, until so many pause that the
+            // server seems to be busy or gone.
             let now = Instant::now();
+            let mut ready = 0_usize;
             while paused.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-                waiting.extend(paused.pop().map(|Reverse((_, place))| place));
+                if let Some(Reverse((_, place))) = paused.pop() {
+                    waiting.push_front(place);
+                    ready += 1;
+                }
             }
             while flying < bound
+                && (ready > 0 || paused.len() < PAUSED * bound)
                 && let Some(place) = waiting.pop_front()
             {
                 let Some(asked) = make(place) else {
@@ -137,6 +145,7 @@ impl Server {
                     break;
                 }
                 flying += 1;
+                ready = ready.saturating_sub(1);
             }
             let Done {
                 place,

@@ -155,3 +155,44 @@ fn a_record_says_what_answered() {
     let provenance: Value = serde_json::from_slice(&provenance).unwrap();
     assert_eq!(provenance["base"]["name"], format!("{}#base", server.url()));
 }
+
+/// Rendered here, the prompt is the one that the engine here has.
+#[test]
+fn a_template_that_is_rendered_here_comes_to_the_same() {
+    let server = serve(Allows {
+        adapters: false,
+        logprobs: true,
+    });
+    let project = Project::with_model();
+    let settings = "[server]\ntemplate = \"here\"\ntokenizer = \"model\"\n[gate]\n";
+    project.edit("qeval.toml", "[gate]\n", settings);
+    let (code, report) = json(
+        &project,
+        &format!("diff base {}#base --format json", server.url()),
+    );
+    assert_eq!(code, Some(0), "{report}");
+    let changes = &report["candidates"][0]["changes"];
+    assert_eq!(changes, &serde_json::json!([]), "the same model");
+    assert_eq!(server.count("/v1/chat/completions"), 0);
+    project.edit("qeval.toml", "tokenizer = \"model\"\n", "");
+    let refused = project
+        .qeval(&format!("run {}#base", server.url()))
+        .exits(3);
+    insta::assert_snapshot!(refused.stderr, @r#"
+    error: `template = "here"` under [server] needs `tokenizer` there: the folder or GGUF file of the model that is served, for its tokenizer and chat template
+    "#);
+}
+
+/// Rendered there, another count of tokens is told.
+#[test]
+fn a_prompt_that_has_other_tokens_there_is_told() {
+    let server = serve(Allows::default());
+    let project = project(&server.url());
+    // The template of another model than the one that is served.
+    project.copy("models/tiny-qwen2", "other");
+    let settings = "[server]\ntokenizer = \"other\"\n[gate]\n";
+    project.edit("qeval.toml", "[gate]\n", settings);
+    let said = project.qeval("run base").exits(0);
+    let told = "other tokens there than by the template and tokenizer here";
+    assert!(said.stderr.contains(told), "{}", said.stderr);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use qeval::flow::{Exchange, Finish, Phase};
-use qeval::generate::{Finished, Request, Work};
+use qeval::generate::{Finished, Request, Sampling, Work};
 use qeval::lora::{Adapter, LoadedAdapter};
 use qeval::model::{Compute, DeviceChoice, Dtype};
 use qeval::run::{AnswerSettings, Asking, Bar, Interrupt, Put, Session, answer};
@@ -113,6 +113,44 @@ impl Engine {
         reply
     }
 
+    /// An answer to a prompt that was rendered by the caller.
+    fn complete(&self, got: &Got) -> Value {
+        let prompt = got.body["prompt"].as_str().unwrap();
+        let ids = self.session.tokenizer.encode(prompt).unwrap();
+        let most = got.body["max_tokens"].as_u64().unwrap() as usize;
+        let adapters = self.adapters.get(got.model());
+        let adapters = adapters.map_or(&[][..], std::slice::from_ref);
+        let count = ids.len();
+        let request = Request {
+            adapter: (!adapters.is_empty()).then_some(0),
+            prompt: ids.into(),
+            work: vec![Work::Generate {
+                id: 0,
+                sampling: Sampling::default(),
+                max_new_tokens: most,
+                seed: 0,
+            }],
+        };
+        let bar = Bar::new(Phase::Answering, "prompt", 1);
+        let mut said = Value::Null;
+        self.asking()
+            .run(adapters, vec![request], bar, &mut |_| {}, &mut |finished| {
+                if let Finished::Generated { tokens, finish, .. } = finished {
+                    said = json!({
+                        "model": got.model(),
+                        "choices": [{
+                            "text": self.session.tokenizer.decode(&tokens).unwrap(),
+                            "finish_reason": if finish == Finish::Stop { "stop" } else { "length" },
+                        }],
+                        "usage": { "prompt_tokens": count, "completion_tokens": tokens.len() },
+                    });
+                }
+                Ok(1)
+            })
+            .unwrap();
+        said
+    }
+
     /// `prompt_logprobs` of token ids.
     fn weigh(&self, got: &Got) -> Value {
         let ids = got.body["prompt"].as_array().unwrap().iter();
@@ -178,6 +216,9 @@ pub fn serve(allows: Allows) -> Fake {
             "/v1/models" => Say::Json(200, models("vllm", &["base", "good", "harmful"])),
             "/version" => Say::Json(200, json!({ "version": "0.11.0" })),
             "/tokenize" if allows.logprobs => Say::Json(200, engine.tokenize(&got.body)),
+            "/v1/completions" if got.body["prompt"].is_string() => {
+                Say::Json(200, engine.complete(got))
+            }
             "/v1/completions" if allows.logprobs => Say::Json(200, engine.weigh(got)),
             "/v1/chat/completions" => Say::Json(200, engine.chat(got)),
             "/v1/load_lora_adapter" if allows.adapters => {
