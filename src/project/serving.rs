@@ -28,7 +28,6 @@ struct Answering {
     /// `None` is the engine here.
     server: Option<Server>,
     /// Keeps an adapter on its server.
-    #[expect(dead_code, reason = "it is dropped, which takes the adapter off")]
     loaded: Option<LoadedThere>,
 }
 
