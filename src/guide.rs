@@ -33,6 +33,7 @@ pages! {
     "ci", ci, "guide/ci.md";
     "training", training, "guide/training.md";
     "models", models, "guide/models.md";
+    "servers", servers, "guide/servers.md";
     "ms-swift", ms_swift, "guide/ms-swift.md";
     "trainers", trainers, "guide/trainers.md";
     "speed", speed, "guide/speed.md";

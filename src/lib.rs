@@ -37,6 +37,7 @@
 //! | [`model`] | weights -> a decoder with forward and backward |
 //! | [`lora`] | adapters on disk, in a batch, in training |
 //! | [`generate`] | prompts and subjects -> answers, in one batch |
+//! | [`server`] | the same of a model behind an OpenAI-compatible server |
 //! | [`train`] | examples -> checkpoints |
 //! | [`record`] | what a run leaves on disk |
 //! | [`gate`] | paired scores -> a verdict; pure statistics |
@@ -57,9 +58,10 @@
 //! Leaves import nothing of ours; `flow`, `toml_file`, `chat`, and `gpu` import leaves alone. `check`,
 //! `gate`, `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
 //! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
-//! reads a `toml_file`; `import` imports `check::registry` and `suite`; `trainers` imports leaves alone.
-//! `lora` imports `model`; `generate` and `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its
-//! checkpoints to a trait, which `run` implements with a gate. What runs on a GPU in `model`, `lora`,
+//! reads a `toml_file`; `import` imports `check::registry` and `suite`; `trainers` imports leaves
+//! alone, and `server` `flow` and leaves, `config` its section. `lora` imports `model`; `generate` and
+//! `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its checkpoints to
+//! a trait, which `run` implements with a gate. What runs on a GPU in `model`, `lora`,
 //! `generate`, and `train` imports `gpu`. `project` imports stages and `run`, but no `report`: it shows
 //! nothing. `cli` and `harness` stand above it, import all, and not each other. `tests/tidy.rs` reads
 //! every `use crate::` and fails on another edge.
@@ -90,6 +92,7 @@ pub mod random;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod server;
 pub mod snapshot;
 pub mod suite;
 pub mod text;

@@ -25,7 +25,7 @@ const LEAVES: [&str; 9] = [
 
 /// What each module may import beside itself, leaves, and `flow` (which [`NO_FLOW`] may not). A
 /// path such as `check::registry` allows that part alone.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("toml_file", &[]),
     ("flow", &[]),
     ("check", &[]),
@@ -48,24 +48,26 @@ const EDGES: [(&str, &[&str]); 20] = [
             "gate",
             "lora",
             "model::Dtype",
+            "server",
             "suite",
             "toml_file",
             "train",
         ],
     ),
     ("hub", &[]),
+    ("server", &[]),
     (
         "run",
         &[
             "chat", "check", "config", "gate", "generate", "hub", "lora", "model", "record",
-            "suite", "train",
+            "server", "suite", "train",
         ],
     ),
     (
         "project",
         &[
-            "chat", "config", "gate", "lora", "model", "record", "run", "snapshot", "suite",
-            "train", "trainers",
+            "chat", "config", "gate", "lora", "model", "record", "run", "server", "snapshot",
+            "suite", "train", "trainers",
         ],
     ),
 ];

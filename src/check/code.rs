@@ -224,6 +224,7 @@ mod tests {
             prompt_tokens: 0,
             continued: false,
             thinking: None,
+            served: None,
         }
     }
 

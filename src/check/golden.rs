@@ -151,6 +151,7 @@ fn plain_answer(text: &str) -> Answer {
         prompt_tokens: 0,
         continued: false,
         thinking: None,
+        served: None,
     }
 }
 

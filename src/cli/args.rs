@@ -28,7 +28,8 @@ Subjects:
   ckpt-40            a checkpoint of the latest run that trained
   run-0001/ckpt-40   a checkpoint of that run
   path/to/adapter    a PEFT folder of any trainer
-  ckpt-40@0.5        any adapter, at half its scale";
+  ckpt-40@0.5        any adapter, at half its scale
+  http://host:8000/v1#name   a model behind a server: `qeval help servers`";
 
 /// The whole command line.
 #[derive(Debug, Clone, PartialEq, Parser)]

@@ -13,6 +13,7 @@ use crate::flow::Finish;
 use crate::project::{Interview, InterviewOrder};
 use crate::report::{AnswerEnd, LiveAnswers};
 use crate::run::{Heard, Said};
+use crate::server::Address;
 
 use super::args::{AskArgs, OutputFormat};
 use super::conversation::{Typed, converse};
@@ -96,7 +97,11 @@ fn names_a_subject(word: &str) -> bool {
         .iter()
         .find_map(|lead| last.strip_prefix(lead));
     let is_step = step.is_some_and(|step| step.parse::<usize>().is_ok());
-    name == "base" || is_step || Path::new(name).is_dir() || Path::new(word).is_dir()
+    name == "base"
+        || Address::is_one(word)
+        || is_step
+        || Path::new(name).is_dir()
+        || Path::new(word).is_dir()
 }
 
 /// One question a line.

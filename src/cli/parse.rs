@@ -480,6 +480,7 @@ mod tests {
           run-0001/ckpt-40   a checkpoint of that run
           path/to/adapter    a PEFT folder of any trainer
           ckpt-40@0.5        any adapter, at half its scale
+          http://host:8000/v1#name   a model behind a server: `qeval help servers`
 
         Examples:
           qeval gate

@@ -48,7 +48,8 @@ fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let checks = BuiltChecks::of(&suites).map_err(RunError::from)?;
     let judge = match &session {
         Some(session) if checks.wants_judge() => Some(Judge::calibrated(
-            project.asking(session)?,
+            Some(project.asking(session)?),
+            project.interrupt()?,
             &scoring.settings.judge,
             &suites,
             &project.store.root().join(JUDGES),

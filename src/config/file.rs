@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::server::ServerSection;
 use crate::toml_file::{Place, in_order, read, text};
 use crate::train::{DataSection, LoraSection, TrainSection};
 
 use super::error::{ConfigError, ConfigErrorKind, ConfigErrors};
 use super::foreign::FOREIGN;
-use super::keys::{read_checks, read_data, read_gate, read_lora, read_model, read_train};
+use super::keys::{
+    read_checks, read_data, read_gate, read_lora, read_model, read_server, read_train,
+};
 use super::sections::{ChecksSection, GateSection, ModelSection};
 use super::tune::{TuneSection, read_tune};
 
@@ -75,6 +78,9 @@ pub struct QevalConfig {
     pub gate: GateSection,
     /// What checks may use.
     pub checks: ChecksSection,
+    /// How models behind a server are asked.
+    #[serde(default)]
+    pub server: ServerSection,
     /// Among which settings `qeval tune` chooses.
     #[serde(default)]
     pub tune: TuneSection,
@@ -122,6 +128,7 @@ pub fn parse(file: &str, text: &str) -> Result<QevalConfig, ConfigErrors> {
             train: read_train(top.section("train", "[train]")),
             gate: read_gate(top.section("gate", "[gate]")),
             checks: read_checks(top.section("checks", "[checks]")),
+            server: read_server(top.section("server", "[server]")),
             tune: read_tune(top.section("tune", "[tune]")),
             vars: top
                 .map("vars", "a string", |value| value.as_str().map(String::from))

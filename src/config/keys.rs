@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use crate::flow::LearnRule;
 use crate::model::Dtype;
+use crate::server::{Rendered, ServerSection};
 use crate::toml_file::{Table, json, number, whole};
 use crate::train::{
     BadRows, DataSection, Every, Language, LoraSection, Recompute, RehearsalTarget, RowFormat,
@@ -481,6 +482,26 @@ fn read_scales(table: &mut Table<'_, '_>, scales: &mut Vec<f64>) {
     written.sort_by(|a, b| b.total_cmp(a));
     written.dedup();
     *scales = written;
+}
+
+pub(super) fn read_server(mut table: Table<'_, '_>) -> ServerSection {
+    let mut server = ServerSection::default();
+    set(&mut server.concurrency, table.count("concurrency", 1..));
+    set(&mut server.timeout_s, table.count("timeout_s", 1..));
+    set(&mut server.tries, table.count("tries", 1..));
+    set(&mut server.wait_s, table.count("wait_s", 0..));
+    set(&mut server.api_key_env, table.filled_string("api_key_env"));
+    set_optional(
+        &mut server.api_key_file,
+        table.filled_string("api_key_file"),
+    );
+    set(
+        &mut server.template,
+        table.word("template", &Rendered::WORDS),
+    );
+    set_optional(&mut server.tokenizer, table.filled_string("tokenizer"));
+    table.finish();
+    server
 }
 
 pub(super) fn read_checks(mut table: Table<'_, '_>) -> ChecksSection {

@@ -42,6 +42,23 @@ pub struct Answer {
     /// records left it in `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking: Option<Thought>,
+    /// What a server said beside it, where one gave it: it has no `token_ids` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedAnswer>,
+}
+
+/// What a server says beside an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedAnswer {
+    /// Tokens that it counted, those of thinking among them; `None` where it counts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
+    /// Its `system_fingerprint`: another one is another set-up behind the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Why it ended, where that is neither `stop` nor `length`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What a model thought before it answered.
@@ -59,6 +76,12 @@ impl Answer {
     /// Whether the budget of thinking cut it before there was an answer: nothing can be said of it.
     pub fn is_cut_in_thought(&self) -> bool {
         self.finish == Finish::Length && self.thinking.as_ref().is_some_and(|t| !t.ended)
+    }
+
+    /// Tokens of the answer and its thinking, as far as they are known.
+    pub fn tokens(&self) -> usize {
+        let counted = self.served.as_ref().and_then(|served| served.tokens);
+        counted.unwrap_or(self.token_ids.len())
     }
 
     /// Log-probabilities of the answer's tokens, those of its thinking left out.

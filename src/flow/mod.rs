@@ -18,7 +18,7 @@ mod subject;
 mod tuning;
 mod verdict;
 
-pub use answer::{Answer, Finish, Likelihood, Thought};
+pub use answer::{Answer, Finish, Likelihood, ServedAnswer, Thought};
 pub use audit::{BaseLine, Finding, FindingKind, KindLine, Misjudged, SuiteAudit, SuiteLine};
 pub use calibration::Calibration;
 pub use case::{
@@ -35,7 +35,7 @@ pub use measurement::Measurement;
 pub use next::NextCommands;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use score::{CheckScore, Score};
-pub use subject::{AdapterRef, ScaledCheckpoint, Subject};
+pub use subject::{AdapterRef, ScaledCheckpoint, ServedModel, Subject};
 #[cfg(test)]
 pub(crate) use tuning::testing as tuning_testing;
 pub use tuning::{

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How a reason begins that is no fault of an answer.
+const NOT_MEASURABLE: &str = "not measurable there: ";
+
 /// A value with its evidence, or the reason why there is none. Unscored is never zero.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +52,22 @@ impl Score {
     pub fn unscored(reason: impl Into<String>) -> Self {
         Score::Unscored {
             reason: reason.into(),
+        }
+    }
+
+    /// Could not be judged because what answers cannot be asked for it at all: the whole probe is left
+    /// out of every verdict, and counts as neither lost nor missing.
+    pub fn not_measurable(why: &str) -> Self {
+        Score::Unscored {
+            reason: format!("{NOT_MEASURABLE}{why}"),
+        }
+    }
+
+    /// Why it cannot be measured where it was asked; `None` where it could be.
+    pub fn why_not_measurable(&self) -> Option<&str> {
+        match self {
+            Score::Scored { .. } => None,
+            Score::Unscored { reason } => reason.strip_prefix(NOT_MEASURABLE),
         }
     }
 

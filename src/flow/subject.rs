@@ -1,4 +1,4 @@
-//! Who answers: the base, or the base with an adapter at a scale.
+//! Who answers: the base, the base with an adapter at a scale, or a model behind a server.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +14,25 @@ pub struct Subject {
     pub name: String,
     /// `None` for the base.
     pub adapter: Option<AdapterRef>,
+    /// The server that answers; `None` where the model is loaded here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServedModel>,
+}
+
+/// A model behind an OpenAI-compatible server. It never holds a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedModel {
+    /// Where the API is: `http://host:8000/v1`, without a slash at its end.
+    pub url: String,
+    /// The model's name there.
+    pub model: String,
+}
+
+impl fmt::Display for ServedModel {
+    /// As a subject is written: `http://host:8000/v1#model`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.url, self.model)
+    }
 }
 
 /// An adapter on disk, at a scale.
@@ -54,6 +73,7 @@ impl Subject {
         Subject {
             name: "base".into(),
             adapter: None,
+            server: None,
         }
     }
 

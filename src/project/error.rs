@@ -94,6 +94,12 @@ pub enum ProjectError {
         /// Names of the built-in suites.
         known: String,
     },
+    /// Prompts are to be rendered here, and nobody said by which template.
+    #[error(
+        "`template = \"here\"` under [server] needs `tokenizer` there: the folder or GGUF file of the \
+         model that is served, for its tokenizer and chat template"
+    )]
+    NoTokenizer,
     /// `gate` without a candidate.
     #[error(
         "no candidate: name one (`qeval gate ckpt-40`), set `candidate` under [gate] in qeval.toml, or \

@@ -55,19 +55,24 @@ impl Project {
             comparison,
             snapshots: Snapshots::at(&order.snapshots),
         };
-        if let Ok(Some(comparison)) = read(&path) {
+        // What stands behind a server's name can change: its answers are kept, no verdict is.
+        let kept = !order.is_served();
+        if kept && let Ok(Some(comparison)) = read(&path) {
             return Ok(gated(comparison));
         }
         let _lock = lock(&path)?;
         match read(&path) {
-            Ok(Some(comparison)) => return Ok(gated(comparison)),
-            Ok(None) => {}
+            Ok(Some(comparison)) if kept => return Ok(gated(comparison)),
+            Ok(_) => {}
             Err(error) => self.notice(format!("the gate is judged again: {error}")),
         }
         let measured = self.measure(order)?;
         let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
         let mut gated = gated(comparison);
-        self.find_drift(order, measured, &mut gated)?;
+        // A server says nothing of the probability of what was accepted.
+        if kept {
+            self.find_drift(order, measured, &mut gated)?;
+        }
         let record = Stored {
             version: VERSION,
             comparison: &gated.comparison,
@@ -362,6 +367,7 @@ fn labelled(label: &str) -> Subject {
             scale: scale.parse().unwrap_or(1.0),
             step: None,
         }),
+        server: None,
     }
 }
 

@@ -54,6 +54,9 @@ impl Project {
         order: &Order,
         session: Option<Session>,
     ) -> Result<MeasuredOrder, ProjectError> {
+        if order.is_served() {
+            return self.measure_served(order, session);
+        }
         let subjects: Vec<Subject> = order
             .subjects
             .iter()
@@ -120,7 +123,7 @@ impl Project {
 
     /// The run that answers go to: that of the checkpoint, else one per base, system prompt, and
     /// variables of the template. The session then renders prompts as at the run's own moment.
-    fn run_of(&self, order: &Order, session: &mut Session) -> Result<Run, ProjectError> {
+    pub(super) fn run_of(&self, order: &Order, session: &mut Session) -> Result<Run, ProjectError> {
         if let Some(run) = &order.run {
             self.keep_moment(session, run)?;
             return Ok(run.clone());
@@ -217,7 +220,7 @@ fn asked_alike(run: &Run, order: &Order) -> bool {
 }
 
 /// The noise floor, when the base was asked twice.
-fn floor(
+pub(super) fn floor(
     again: Option<&[Suite]>,
     measurements: &[Measurement],
     second: Option<&Measurement>,

@@ -13,6 +13,7 @@ mod open;
 mod order;
 mod overrides;
 mod scaling;
+mod serving;
 mod suites;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -11,7 +11,7 @@ use crate::flow::{NextCommands, RunEvent, Suite};
 use crate::gate::Rules;
 use crate::lora::{Adapter, Inert, LoadedAdapter, same_base};
 use crate::model::Compute;
-use crate::record::{Store, SubjectSpec};
+use crate::record::{Store, SubjectSource, SubjectSpec};
 use crate::run::{
     Asking, CheckSettings, Demand, Interrupt, JudgeSettings, Prompting, RunError, Scoring, Session,
 };
@@ -289,6 +289,10 @@ impl Project {
         session: &Session,
         spec: &SubjectSpec,
     ) -> Result<Option<LoadedAdapter>, ProjectError> {
+        if let SubjectSource::Server { address } = &spec.source {
+            let model = address.clone();
+            return Err(RunError::NotLoadedHere { model }.into());
+        }
         let Some(folder) = spec.folder() else {
             return Ok(None);
         };

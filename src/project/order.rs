@@ -94,7 +94,12 @@ impl Order {
         };
         let mut notes: Vec<String> = project.left_out().into_iter().collect();
         let of_base = provenance.as_ref().map(|p| p.base.name.clone());
-        let model = overrides.model.clone();
+        // A server that is named first stands for the base.
+        let first = subjects.first().and_then(|spec| match &spec.source {
+            SubjectSource::Server { address } => Some(address.clone()),
+            _ => None,
+        });
+        let model = overrides.model.clone().or(first);
         let (model, system, template_kwargs, suites, rules, seed) = match as_trained {
             Some((provenance, trained, all)) => {
                 notes.extend(project.differences(run.as_ref(), provenance, trained, &all));
@@ -227,6 +232,9 @@ impl Order {
             .part("seed", self.seed.to_le_bytes());
         if !self.template_kwargs.is_empty() {
             parts = parts.part("template", json(&self.template_kwargs));
+        }
+        if self.is_served() {
+            parts = parts.part("served", "");
         }
         for suite in &self.suites {
             parts = parts.part("suite", json(suite));

@@ -186,8 +186,9 @@ pub enum RecordError {
     /// Neither a known name nor a folder.
     #[error(
         "subject {spec:?} is not known, and no such folder exists\n  \
-         A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT \
-         folder, each adapter with an optional scale such as `@0.5`. There {}",
+         A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, a PEFT \
+         folder, each adapter with an optional scale such as `@0.5`, or \
+         `http://HOST:PORT/v1#MODEL`. There {}",
         listed(.known)
     )]
     NoSubject {

@@ -25,6 +25,26 @@ pub struct Header {
     /// Digest of engine, base, adapter, and scale: two subjects of one digest give the same
     /// answers, whatever their names.
     pub digest: String,
+    /// What answered, where that is a server; `None` in records of versions that knew none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerRecord>,
+}
+
+/// What a server said of itself when it was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// What it is: `vllm`, `llama.cpp`, `sglang`, or what it calls the owner of its models.
+    pub software: String,
+    /// The version that it tells, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Who renders conversations: `there`, or `here`.
+    pub template: String,
+    /// Its answer to `/models`, without what changes from one answer to the next.
+    pub models: serde_json::Value,
+    /// What else it says: `/version`, `/props`, or `/get_server_info`.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub about: serde_json::Value,
 }
 
 impl Header {
@@ -45,6 +65,16 @@ impl Header {
             engine,
             base,
             digest: parts.finish(),
+            server: None,
+        }
+    }
+
+    /// The header with what a server said of itself: beside the digest, since an uptime or a number
+    /// of slots is no other model.
+    pub fn with_server(self, server: ServerRecord) -> Self {
+        Header {
+            server: Some(server),
+            ..self
         }
     }
 }
@@ -167,6 +197,7 @@ mod tests {
         Subject {
             name: name.into(),
             adapter: Some(adapter),
+            server: None,
         }
     }
 

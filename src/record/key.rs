@@ -19,6 +19,32 @@ pub fn answer_key(
     seed: u64,
     sample: usize,
 ) -> String {
+    key(subject, &id_bytes(prompt_ids), generation, seed, sample)
+}
+
+/// Key of one sample of an answer that a server gives. `conversation` is what it is sent, in one form:
+/// who renders it counts. The other arguments are those of [`answer_key`].
+pub fn served_answer_key(
+    subject: &str,
+    conversation: &str,
+    generation: &Generation,
+    seed: u64,
+    sample: usize,
+) -> String {
+    let prompt = format!("served {conversation}");
+    key(subject, prompt.as_bytes(), generation, seed, sample)
+}
+
+/// Key of the likelihood of a text that a server measures.
+pub fn served_likelihood_key(subject: &str, conversation: &str, text: &str) -> String {
+    Parts::new("likelihood")
+        .part("subject", subject)
+        .part("prompt", format!("served {conversation}"))
+        .part("text", text)
+        .finish()
+}
+
+fn key(subject: &str, prompt: &[u8], generation: &Generation, seed: u64, sample: usize) -> String {
     let Generation {
         max_new_tokens,
         samples: _,
@@ -29,7 +55,7 @@ pub fn answer_key(
     } = generation;
     Parts::new("answer")
         .part("subject", subject)
-        .part("prompt", id_bytes(prompt_ids))
+        .part("prompt", prompt)
         .part("max_new_tokens", max_new_tokens.to_string())
         .part("temperature", format!("{temperature:?}"))
         .part("top_k", format!("{top_k:?}"))

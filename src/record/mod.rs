@@ -51,9 +51,9 @@ mod writer;
 
 pub use cache::AnswerCache;
 pub use error::RecordError;
-pub use format::{Answered, FORMAT, Header, MeasuredText, Scored, SubjectRecord};
+pub use format::{Answered, FORMAT, Header, MeasuredText, Scored, ServerRecord, SubjectRecord};
 pub use kept::{damaged, read_kept};
-pub use key::{answer_key, likelihood_key};
+pub use key::{answer_key, likelihood_key, served_answer_key, served_likelihood_key};
 pub use lock::RunLock;
 pub use provenance::{BaseProvenance, Provenance, SuiteProvenance};
 pub use reader::{read_header, read_record};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::store::checkpoint_step;
 use super::{RecordError, Run, Store};
 use crate::digest;
-use crate::flow::{AdapterRef, Subject};
+use crate::flow::{AdapterRef, ServedModel, Subject};
 
 /// A subject as the user named it, found on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,11 @@ pub enum SubjectSource {
         /// Its PEFT folder.
         folder: PathBuf,
     },
+    /// A model behind a server.
+    Server {
+        /// `http://host:8000/v1#model`.
+        address: String,
+    },
     /// A PEFT folder from anywhere.
     Folder {
         /// The folder.
@@ -43,7 +48,7 @@ impl SubjectSpec {
     /// The adapter's folder; `None` for the base.
     pub fn folder(&self) -> Option<&Path> {
         match &self.source {
-            SubjectSource::Base => None,
+            SubjectSource::Base | SubjectSource::Server { .. } => None,
             SubjectSource::Checkpoint { folder, .. } | SubjectSource::Folder { folder } => {
                 Some(folder)
             }
@@ -56,6 +61,17 @@ impl SubjectSpec {
     /// # Errors
     /// A file of the adapter is missing or cannot be read.
     pub fn subject(&self) -> Result<Subject, RecordError> {
+        if let SubjectSource::Server { address } = &self.source {
+            let (url, model) = address.split_once('#').unwrap_or((address, ""));
+            return Ok(Subject {
+                name: self.name.clone(),
+                adapter: None,
+                server: Some(ServedModel {
+                    url: url.trim_end_matches('/').to_owned(),
+                    model: model.to_owned(),
+                }),
+            });
+        }
         let Some(folder) = self.folder() else {
             return Ok(Subject::base());
         };
@@ -83,6 +99,7 @@ impl SubjectSpec {
         Ok(Subject {
             name,
             adapter: Some(adapter),
+            server: None,
         })
     }
 }
@@ -95,6 +112,11 @@ pub(super) fn resolve(store: &Store, spec: &str) -> Result<SubjectSpec, RecordEr
     };
     if spec == "base" {
         return Ok(whole(SubjectSource::Base));
+    }
+    let scheme = spec.get(..8).unwrap_or(spec).to_ascii_lowercase();
+    if scheme.starts_with("http://") || scheme.starts_with("https://") {
+        let address = spec.to_owned();
+        return Ok(whole(SubjectSource::Server { address }));
     }
     // A folder may have an `@` of its own: its whole name comes first.
     if spec.contains('@') && Path::new(spec).is_dir() {
@@ -269,6 +291,7 @@ mod tests {
             SubjectSource::Base => "base".into(),
             SubjectSource::Checkpoint { run, step, .. } => format!("{} {step}", run.id()),
             SubjectSource::Folder { .. } => "folder".into(),
+            SubjectSource::Server { .. } => "server".into(),
         }
     }
 
@@ -336,7 +359,7 @@ mod tests {
         insta::assert_snapshot!(shown("careles/ckpt-3"), @r#"[runs]: there is no run "careles"; there are careless, careful, answers-only"#);
         insta::assert_snapshot!(shown("aurora"), @r#"
         subject "aurora" is not known, and no such folder exists
-          A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT folder, each adapter with an optional scale such as `@0.5`. There are base, careless/ckpt-3, careless/ckpt-6, careful/ckpt-4
+          A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, a PEFT folder, each adapter with an optional scale such as `@0.5`, or `http://HOST:PORT/v1#MODEL`. There are base, careless/ckpt-3, careless/ckpt-6, careful/ckpt-4
         "#);
         insta::assert_snapshot!(shown("base@0.5"), @r#"
         subject "base@0.5": the base has no adapter to scale

@@ -21,6 +21,7 @@ pub(super) fn header(subject: &str) -> Header {
     let subject = Subject {
         name: subject.into(),
         adapter: None,
+        server: None,
     };
     Header::new(subject, "qeval 0.1.0, cpu, f32", "b1")
 }
@@ -45,6 +46,7 @@ pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
         prompt_tokens: 31,
         continued: false,
         thinking: None,
+        served: None,
     };
     Answered {
         key: format!("key-{prompt}-{sample}"),

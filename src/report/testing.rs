@@ -135,6 +135,7 @@ fn adapter(name: &str) -> Subject {
     Subject {
         name: name.into(),
         adapter: Some(adapter),
+        server: None,
     }
 }
 

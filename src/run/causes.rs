@@ -177,6 +177,7 @@ mod tests {
                 scale,
                 step: None,
             }),
+            server: None,
         });
         for (i, text) in said.iter().enumerate() {
             let mut answer = answer(case("p", i), 0, text);

@@ -47,10 +47,12 @@ pub fn compare(
     measured: &[Measurement],
     noise: Option<&NoiseFloor>,
 ) -> Comparison {
+    let (measurable, left_out) = &measurable(suites, measured);
     let (base, others) = measured.split_at(measured.len().min(1));
     let candidates = base.iter().flat_map(|base| {
         others.iter().map(move |candidate| {
-            let mut verdict = decide(suites, &base.scores, &candidate.scores, rules);
+            let mut verdict = decide(measurable, &base.scores, &candidate.scores, rules);
+            verdict.notes.extend(left_out.clone());
             let judge = candidate.judge.as_ref();
             verdict.notes.extend(judge.map(ToString::to_string));
             verdict.notes.extend(went_on(base, candidate));
@@ -70,6 +72,58 @@ pub fn compare(
         candidates: candidates.collect(),
         noise: noise.map(|n| n.suites.clone()).unwrap_or_default(),
     }
+}
+
+/// The suites without the probes that some subject cannot be asked at all, and what is said of these:
+/// they count as neither lost nor missing, whoever answers for the others.
+fn measurable(suites: &[Suite], measured: &[Measurement]) -> (Vec<Suite>, Option<String>) {
+    let (mut why, mut of_suites, mut count) = (None, Vec::new(), 0);
+    let mut left_out = |suite: &Suite, probe: &Probe| {
+        let prompts = 0..probe.prompts.len();
+        let mut places = prompts.flat_map(|prompt| {
+            let case = CaseId {
+                suite: suite.name.clone(),
+                probe: probe.id.clone(),
+                prompt,
+            };
+            measured
+                .iter()
+                .map(move |m| m.checks.get(&(case.clone(), 0)))
+        });
+        let found = places.find_map(|checks| {
+            let mut each = checks.into_iter().flatten();
+            each.find_map(|check| check.score.why_not_measurable().map(str::to_owned))
+        });
+        let is_left_out = found.is_some();
+        if let Some(found) = found {
+            count += 1;
+            why.get_or_insert(found);
+            if !of_suites.contains(&suite.name) {
+                of_suites.push(suite.name.clone());
+            }
+        }
+        is_left_out
+    };
+    let mut kept: Vec<Suite> = Vec::new();
+    for suite in suites {
+        let mut suite = suite.clone();
+        let asked = suite.probes.clone();
+        suite.probes = asked
+            .into_iter()
+            .filter(|probe| !left_out(&suite, probe))
+            .collect();
+        if !suite.probes.is_empty() {
+            kept.push(suite);
+        }
+    }
+    let said = why.map(|why| {
+        format!(
+            "left out of the verdict: {} of {}, not measurable where they were asked: {why}",
+            plural(count, "probe"),
+            of_suites.join(", ")
+        )
+    });
+    (kept, said)
 }
 
 /// How many answers were longer than their budget, where any was.
@@ -230,6 +284,7 @@ mod tests {
         let mut measurement = Measurement::of(Subject {
             name: name.into(),
             adapter: None,
+            server: None,
         });
         for (sample, value) in values.iter().enumerate() {
             let case = CaseId {

@@ -12,6 +12,7 @@ use crate::hub::HubError;
 use crate::lora::LoraError;
 use crate::model::ModelError;
 use crate::record::RecordError;
+use crate::server::ServerError;
 use crate::suite::SuiteErrors;
 use crate::train::{DataError, TrainError};
 
@@ -143,7 +144,29 @@ pub enum RunError {
     /// What is to be tuned cannot be.
     #[error("{0}")]
     Tune(String),
+    /// A model behind a server where one has to be loaded.
+    #[error(
+        "{model} is a model behind a server, and this needs one that is loaded here: `run`, `show`, \
+         `diff`, and `gate` ask servers; for the rest name a folder, a GGUF file, or a hub id with \
+         `--model`"
+    )]
+    NotLoadedHere {
+        /// Its address.
+        model: String,
+    },
+    /// A server could not be asked.
+    #[error(transparent)]
+    Server(ServerError),
     /// The user ended the run.
     #[error("interrupted; what was finished is kept, and the same command goes on from there")]
     Interrupted,
+}
+
+impl From<ServerError> for RunError {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Interrupted => RunError::Interrupted,
+            error => RunError::Server(error),
+        }
+    }
 }

@@ -3,25 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::flow::{
-    Answer, AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject,
-};
-use crate::generate::{Finished, Request, Work};
+use crate::flow::{AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject};
 use crate::lora::LoadedAdapter;
-use crate::record::{
-    AnswerCache, Answered, Header, MeasuredText, RecordWriter, RunLock, Store, answer_key,
-    likelihood_key,
-};
+use crate::record::{AnswerCache, Answered, Header, MeasuredText, RecordWriter, RunLock, Store};
 
 use super::asking::{Asking, Bar};
 use super::calibration::write_calibration;
-use super::continuing::{goes_on, settled, told};
 use super::error::RunError;
-use super::judge::{JUDGES, Judge};
+use super::judge::{JUDGES, Judge, JudgeSettings};
 use super::questions::Questions;
+use super::respondent::{Found, Local, Piece, PieceOf, Respondent, Round};
 use super::rubric::RubricQuestion;
 use super::scoring::{CheckPlace, Scorer, Scoring};
-use super::session::sampling;
 use super::stored::scored_suites;
 
 /// A subject with what it needs in memory.
@@ -57,23 +50,6 @@ pub struct Evaluation<'a> {
     pub scoring: &'a Scoring,
 }
 
-/// A piece of work in the engine.
-enum Piece {
-    Answer {
-        subject: usize,
-        question: usize,
-        sample: usize,
-        key: String,
-        seed: u64,
-    },
-    Text {
-        subject: usize,
-        question: usize,
-        text: usize,
-        key: String,
-    },
-}
-
 /// What a subject has said so far.
 #[derive(Default)]
 struct Said {
@@ -88,30 +64,57 @@ impl Evaluation<'_> {
     /// A record that cannot be read or written, or an interrupt; finished answers are on disk.
     pub fn run(
         &self,
-        mut subjects: Vec<LoadedSubject>,
+        subjects: Vec<LoadedSubject>,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Measurement>, RunError> {
         // Adapters move to one list; a subject keeps its place in it.
-        let mut adapters = Vec::new();
-        let places: Vec<Option<usize>> = subjects
-            .iter_mut()
-            .map(|c| {
-                let adapter = c.adapter.take()?;
+        let (mut adapters, mut places, mut named) = (Vec::new(), Vec::new(), Vec::new());
+        for LoadedSubject { subject, adapter } in subjects {
+            places.push(adapter.map(|adapter| {
                 adapters.push(adapter);
-                Some(adapters.len() - 1)
-            })
-            .collect();
-        let session = self.asking.session;
-        let subjects: Vec<Subject> = subjects.into_iter().map(|s| s.subject).collect();
+                adapters.len() - 1
+            }));
+            named.push(subject);
+        }
+        let local = Local {
+            asking: self.asking,
+            adapters: &adapters,
+            places,
+        };
+        let measuring = Measuring {
+            questions: self.questions,
+            store: self.store,
+            run: self.run,
+            scoring: self.scoring,
+        };
+        measuring.measure(&local, named, on_event)
+    }
+}
+
+/// One path for whatever answers: what is recorded is not asked again, each finished piece is on disk
+/// before the next, and scores are made of what stands there.
+#[derive(Clone, Copy)]
+pub(super) struct Measuring<'a> {
+    pub questions: &'a Questions,
+    pub store: &'a Store,
+    pub run: &'a RunLock,
+    pub scoring: &'a Scoring,
+}
+
+impl Measuring<'_> {
+    /// Has every subject answer everything, and scores it.
+    pub fn measure(
+        &self,
+        respondent: &dyn Respondent,
+        subjects: Vec<Subject>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Measurement>, RunError> {
         let digests = scored_suites(
             &self.questions.suites,
             &self.questions.built(),
             &self.scoring.settings,
         );
-        let headers: Vec<Header> = subjects
-            .iter()
-            .map(|s| Header::new(s.clone(), session.engine_name(), &session.base.digest))
-            .collect();
+        let headers: Vec<Header> = subjects.iter().map(|s| respondent.header(s)).collect();
         let mut cache = AnswerCache::open(
             self.store,
             &headers.iter().map(|h| h.digest.clone()).collect::<Vec<_>>(),
@@ -121,68 +124,62 @@ impl Evaluation<'_> {
             .map(|header| RecordWriter::open(self.run, header.clone(), &digests))
             .collect::<Result<Vec<_>, _>>()?;
 
-        let mut scorer = Scorer::new(self.scoring, self.questions);
+        let unweighed = respondent.cannot_weigh();
+        let mut scorer =
+            Scorer::new(self.scoring, self.questions).without_likelihoods(unweighed.clone());
         let mut said: Vec<Said> = subjects.iter().map(|_| Said::default()).collect();
-        let (mut pieces, mut requests) = (Vec::new(), Vec::new());
+        let mut pieces = Vec::new();
         let mut known = 0;
         for (subject, header) in headers.iter().enumerate() {
             let finished = writers[subject].finished();
             for (q, question) in self.questions.all.iter().enumerate() {
                 let checks = &self.questions.checks[question.checks];
-                let mut work = Vec::new();
-                if checks.answer {
-                    for sample in 0..self.questions.samples(question) {
-                        let seed = self.questions.seed_of(&question.case, sample);
-                        let key = answer_key(
-                            &header.digest,
-                            &question.ids,
-                            &question.generation,
-                            seed,
-                            sample,
-                        );
-                        let place = (question.case.clone(), sample);
-                        let recorded = finished
-                            .answers
-                            .get(&place)
-                            .filter(|a| a.key == key)
-                            .map(|a| a.answer.clone());
-                        let found = match recorded.clone() {
-                            Some(answer) => Some(answer),
-                            None => cache.answer(&key, &question.case, sample),
-                        };
-                        let found = match found {
-                            Some(answer) => settled(answer, question, checks, session)?,
-                            None => None,
-                        };
-                        if let Some(answer) = found {
-                            if recorded.as_ref() != Some(&answer) {
-                                writers[subject].answered(Answered {
-                                    key: key.clone(),
-                                    answer: answer.clone(),
-                                })?;
-                            }
-                            known += 1;
-                            scorer.answered(subject, q, &answer);
-                            said[subject].answers.insert(place, answer);
-                            continue;
+                let samples = match checks.answer {
+                    true => self.questions.samples(question),
+                    false => 0,
+                };
+                for sample in 0..samples {
+                    let seed = self.questions.seed_of(&question.case, sample);
+                    let key = respondent.answer_key(header, question, seed, sample);
+                    let place = (question.case.clone(), sample);
+                    let recorded = finished
+                        .answers
+                        .get(&place)
+                        .filter(|a| a.key == key)
+                        .map(|a| a.answer.clone());
+                    let found = match recorded.clone() {
+                        Some(answer) => Some(answer),
+                        None => cache.answer(&key, &question.case, sample),
+                    };
+                    let found = match found {
+                        Some(answer) => respondent.settled(answer, question, checks)?,
+                        None => None,
+                    };
+                    if let Some(answer) = found {
+                        if recorded.as_ref() != Some(&answer) {
+                            writers[subject].answered(Answered {
+                                key: key.clone(),
+                                answer: answer.clone(),
+                            })?;
                         }
-                        work.push(Work::Generate {
-                            id: pieces.len(),
-                            sampling: sampling(&question.generation),
-                            max_new_tokens: question.thinking_tokens + question.most_tokens,
-                            seed,
-                        });
-                        pieces.push(Piece::Answer {
-                            subject,
-                            question: q,
-                            sample,
-                            key,
-                            seed,
-                        });
+                        known += 1;
+                        scorer.answered(subject, q, &answer);
+                        said[subject].answers.insert(place, answer);
+                        continue;
                     }
+                    pieces.push(Piece {
+                        subject,
+                        question: q,
+                        key,
+                        of: PieceOf::Answer { sample, seed },
+                    });
                 }
-                for (t, text) in checks.continuations.iter().enumerate() {
-                    let key = likelihood_key(&header.digest, &question.ids_to_weigh(), text);
+                let texts = match &unweighed {
+                    None => &checks.continuations[..],
+                    Some(_) => &[],
+                };
+                for (t, text) in texts.iter().enumerate() {
+                    let key = respondent.likelihood_key(header, question, text);
                     let place = (question.case.clone(), text.clone());
                     let recorded = finished
                         .likelihoods
@@ -207,22 +204,11 @@ impl Evaluation<'_> {
                         said[subject].likelihoods.insert((q, t), likelihood);
                         continue;
                     }
-                    work.push(Work::Score {
-                        id: pieces.len(),
-                        text: question.continuation_ids[t].clone(),
-                    });
-                    pieces.push(Piece::Text {
+                    pieces.push(Piece {
                         subject,
                         question: q,
-                        text: t,
                         key,
-                    });
-                }
-                if !work.is_empty() {
-                    requests.push(Request {
-                        adapter: places[subject],
-                        prompt: question.ids.clone(),
-                        work,
+                        of: PieceOf::Text { text: t },
                     });
                 }
             }
@@ -231,31 +217,21 @@ impl Evaluation<'_> {
         for notice in cache.take_notices() {
             on_event(RunEvent::Notice(notice));
         }
-        let bar = Bar {
-            phase: Phase::Answering,
-            label: names.join(", "),
-            total: known + pieces.len() as u64,
-            done: known,
+        let round = Round {
+            questions: self.questions,
+            pieces: &pieces,
+            bar: Bar {
+                phase: Phase::Answering,
+                label: names.join(", "),
+                total: known + pieces.len() as u64,
+                done: known,
+            },
         };
-        self.asking.run_while(
-            &adapters,
-            requests,
-            bar,
-            on_event,
-            &mut |id, tokens| match &pieces[id] {
-                Piece::Answer { question, .. } => {
-                    let question = &self.questions.all[*question];
-                    let checks = &self.questions.checks[question.checks];
-                    goes_on(question, checks, session, tokens)
-                }
-                Piece::Text { .. } => true,
-            },
-            &mut |finished| {
-                self.finished(finished, &pieces, &writers, &mut said, &mut scorer)?;
-                Ok(1)
-            },
-        )?;
-        let calibration = self.judge(&said, &mut scorer, on_event)?;
+        respondent.respond(round, on_event, &mut |place, found| {
+            let piece = &pieces[place];
+            self.finished(piece, found, &writers, &mut said, &mut scorer)
+        })?;
+        let calibration = self.judge(respondent, &said, &mut scorer, on_event)?;
         let mut measurements = Vec::new();
         for (place, (said, subject)) in said.into_iter().zip(subjects).enumerate() {
             let finished = writers[place].finished();
@@ -280,6 +256,7 @@ impl Evaluation<'_> {
     /// Has the judge say what it is asked about every answer, if it is accurate enough.
     fn judge(
         &self,
+        respondent: &dyn Respondent,
         said: &[Said],
         scorer: &mut Scorer<'_>,
         on_event: &mut dyn FnMut(RunEvent),
@@ -287,9 +264,11 @@ impl Evaluation<'_> {
         if !self.questions.wants_judge() {
             return Ok(None);
         }
+        let settings: JudgeSettings = respondent.judge(&self.scoring.settings.judge);
         let judge = Judge::calibrated(
-            self.asking,
-            &self.scoring.settings.judge,
+            respondent.base(),
+            respondent.interrupt(),
+            &settings,
             &self.questions.suites,
             &self.store.root().join(JUDGES),
             on_event,
@@ -317,80 +296,35 @@ impl Evaluation<'_> {
     /// Writes down one finished piece.
     fn finished(
         &self,
-        finished: Finished,
-        pieces: &[Piece],
+        piece: &Piece,
+        found: Found,
         writers: &[RecordWriter],
         said: &mut [Said],
         scorer: &mut Scorer<'_>,
     ) -> Result<(), RunError> {
-        let (Finished::Generated { id, .. } | Finished::Scored { id, .. }) = &finished;
-        match (&pieces[*id], finished) {
-            (
-                Piece::Answer {
-                    subject,
-                    question,
-                    sample,
+        let (subject, key) = (piece.subject, piece.key.clone());
+        match (&piece.of, found) {
+            (PieceOf::Answer { .. }, Found::Answer(answer)) => {
+                writers[subject].answered(Answered {
                     key,
-                    seed,
-                },
-                Finished::Generated {
-                    tokens,
-                    logprobs,
-                    finish,
-                    ..
-                },
-            ) => {
-                let asked = &self.questions.all[*question];
-                let answer = Answer {
-                    case: asked.case.clone(),
-                    sample: *sample,
-                    text: String::new(),
-                    token_ids: Vec::new(),
-                    logprobs,
-                    finish,
-                    seed: *seed,
-                    prompt_tokens: asked.ids.len(),
-                    continued: false,
-                    thinking: None,
-                };
-                let answer = told(answer, tokens, asked, self.asking.session)?;
-                writers[*subject].answered(Answered {
-                    key: key.clone(),
                     answer: answer.clone(),
                 })?;
-                scorer.answered(*subject, *question, &answer);
-                said[*subject]
-                    .answers
-                    .insert((answer.case.clone(), *sample), answer);
+                scorer.answered(subject, piece.question, &answer);
+                let place = (answer.case.clone(), answer.sample);
+                said[subject].answers.insert(place, answer);
             }
-            (
-                Piece::Text {
-                    subject,
-                    question,
-                    text,
+            (PieceOf::Text { text }, Found::Likelihood(likelihood)) => {
+                writers[subject].measured(MeasuredText {
                     key,
-                },
-                Finished::Scored { logprobs, .. },
-            ) => {
-                let asked = &self.questions.all[*question];
-                let text_of = self.questions.checks[asked.checks].continuations[*text].clone();
-                let likelihood = Likelihood {
-                    case: asked.case.clone(),
-                    text: text_of,
-                    logprobs: logprobs.into_iter().skip(asked.skipped.len()).collect(),
-                };
-                writers[*subject].measured(MeasuredText {
-                    key: key.clone(),
                     likelihood: likelihood.clone(),
                 })?;
-                said[*subject]
-                    .likelihoods
-                    .insert((*question, *text), likelihood);
+                let place = (piece.question, *text);
+                said[subject].likelihoods.insert(place, likelihood);
             }
-            // Ids are places in `pieces`, and the engine gives each its own kind back.
+            // Whoever answers gives each piece its own kind back.
             (_, other) => self
                 .scoring
-                .notice(format!("the engine returned {other:?} for other work")),
+                .notice(format!("{other:?} came back for other work")),
         }
         Ok(())
     }
@@ -447,6 +381,7 @@ mod tests {
             subject: Subject {
                 name: "good".into(),
                 adapter: Some(adapter),
+                server: None,
             },
             adapter: Some(loaded(&stage.session, "good")),
         }
@@ -503,6 +438,7 @@ mod tests {
             subject: Subject {
                 name: "again".into(),
                 adapter: None,
+                server: None,
             },
             adapter: None,
         };

@@ -196,6 +196,7 @@ impl Gate<'_, '_> {
                         scale,
                         step: Some(at.step),
                     }),
+                    server: None,
                 },
                 adapter: Some(LoadedAdapter::new(checkpoint.adapter, config, scale as f32)),
             }

@@ -18,6 +18,7 @@ use crate::record::read_kept;
 
 use super::asking::{Asking, Bar};
 use super::error::RunError;
+use super::interrupt::Interrupt;
 use super::judge_server::JudgeServer;
 use super::rubric::{NO, RubricQuestion, SYSTEM, YES};
 
@@ -51,7 +52,8 @@ impl Default for JudgeSettings {
 
 /// A judge with what its golden answers said of it.
 pub struct Judge<'a> {
-    asking: Asking<'a>,
+    base: Option<Asking<'a>>,
+    interrupt: &'a Interrupt,
     server: Option<JudgeServer>,
     /// What came of its golden answers.
     pub calibration: Calibration,
@@ -59,12 +61,13 @@ pub struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// Finds a judge and puts it to golden answers, unless `cache`, a folder, knows what it said
-    /// to these before.
+    /// to these before. Without a loaded `base` the judge has to be a server.
     ///
     /// # Errors
     /// A server's address that is none, or a prompt that the template refuses.
     pub fn calibrated(
-        asking: Asking<'a>,
+        base: Option<Asking<'a>>,
+        interrupt: &'a Interrupt,
         settings: &JudgeSettings,
         suites: &[Suite],
         cache: &Path,
@@ -74,12 +77,18 @@ impl<'a> Judge<'a> {
             "base" => None,
             address => Some(JudgeServer::new(address, &settings.key_variable)?),
         };
-        let name = match &server {
-            None => format!("{} (the base)", asking.session.base.name),
-            Some(server) => server.model.clone(),
+        let name = match (&server, base) {
+            (Some(server), _) => server.model.clone(),
+            (None, Some(asking)) => format!("{} (the base)", asking.session.base.name),
+            (None, None) => {
+                return Err(RunError::Judge {
+                    judge: settings.judge.clone(),
+                });
+            }
         };
         let mut judge = Judge {
-            asking,
+            base,
+            interrupt,
             server,
             calibration: Calibration {
                 judge: name,
@@ -162,7 +171,11 @@ impl<'a> Judge<'a> {
         let mut parts = digest::Parts::new("judge")
             .part("version", env!("CARGO_PKG_VERSION"))
             .part("judge", &settings.judge)
-            .part("base", &self.asking.session.base.digest);
+            .part(
+                "base",
+                self.base
+                    .map_or("", |base| base.session.base.digest.as_str()),
+            );
         for golden in goldens {
             parts = parts
                 .part("question", golden.ask.question(true))
@@ -184,67 +197,68 @@ impl<'a> Judge<'a> {
             return Ok(Vec::new());
         }
         let bar = Bar::new(Phase::Judging, &self.calibration.judge, asks.len());
-        match &self.server {
-            None => self.ask_base(asks, bar, on_event),
-            Some(server) => server.ask(asks, bar, self.asking.interrupt, on_event),
+        match (&self.server, self.base) {
+            (Some(server), _) => server.ask(asks, bar, self.interrupt, on_event),
+            (None, Some(base)) => ask_base(base, asks, bar, on_event),
+            (None, None) => Ok(vec![None; asks.len()]),
         }
     }
+}
 
-    fn ask_base(
-        &self,
-        asks: &[RubricQuestion],
-        bar: Bar,
-        on_event: &mut dyn FnMut(RunEvent),
-    ) -> Result<Vec<Option<Judgement>>, RunError> {
-        let session = self.asking.session;
-        let replies: Vec<Arc<[u32]>> = YES
-            .iter()
-            .chain(&NO)
-            .map(|word| Ok::<_, RunError>(session.tokenizer.encode(word)?.into()))
-            .collect::<Result<_, _>>()?;
-        let context = session.decoder.config().max_position_embeddings;
-        let longest = replies.iter().map(|r| r.len()).max().unwrap_or(1);
-        let mut requests = Vec::new();
-        for (a, ask) in asks.iter().enumerate() {
-            for order in 0..2 {
-                let prompt =
-                    session.prompt_past_thinking(Some(SYSTEM), &[], &ask.question(order == 0))?;
-                // What does not fit cannot be judged.
-                if prompt.len() + longest > context {
-                    continue;
-                }
-                let work = replies.iter().enumerate().map(|(r, text)| Work::Score {
-                    id: (a * 2 + order) * replies.len() + r,
-                    text: text.clone(),
-                });
-                requests.push(Request {
-                    adapter: None,
-                    prompt,
-                    work: work.collect(),
-                });
+/// Asks the loaded base, by the likelihood of yes and no.
+fn ask_base(
+    asking: Asking<'_>,
+    asks: &[RubricQuestion],
+    bar: Bar,
+    on_event: &mut dyn FnMut(RunEvent),
+) -> Result<Vec<Option<Judgement>>, RunError> {
+    let session = asking.session;
+    let replies: Vec<Arc<[u32]>> = YES
+        .iter()
+        .chain(&NO)
+        .map(|word| Ok::<_, RunError>(session.tokenizer.encode(word)?.into()))
+        .collect::<Result<_, _>>()?;
+    let context = session.decoder.config().max_position_embeddings;
+    let longest = replies.iter().map(|r| r.len()).max().unwrap_or(1);
+    let mut requests = Vec::new();
+    for (a, ask) in asks.iter().enumerate() {
+        for order in 0..2 {
+            let prompt =
+                session.prompt_past_thinking(Some(SYSTEM), &[], &ask.question(order == 0))?;
+            // What does not fit cannot be judged.
+            if prompt.len() + longest > context {
+                continue;
             }
+            let work = replies.iter().enumerate().map(|(r, text)| Work::Score {
+                id: (a * 2 + order) * replies.len() + r,
+                text: text.clone(),
+            });
+            requests.push(Request {
+                adapter: None,
+                prompt,
+                work: work.collect(),
+            });
         }
-        let mut masses = vec![f64::NEG_INFINITY; asks.len() * 2 * replies.len()];
-        let mut open = vec![2 * replies.len(); asks.len()];
-        self.asking
-            .run(&[], requests, bar, on_event, &mut |finished| {
-                let Finished::Scored { id, logprobs } = finished else {
-                    return Ok(0);
-                };
-                masses[id] = logprobs.iter().map(|&l| f64::from(l)).sum();
-                let ask = id / (2 * replies.len());
-                open[ask] -= 1;
-                Ok(u64::from(open[ask] == 0))
-            })?;
-        let judgements = masses.chunks(2 * replies.len()).map(|both| {
-            let (first, second) = both.split_at(replies.len());
-            Some(Judgement {
-                yes_first: share_of_yes(first)?,
-                no_first: share_of_yes(second)?,
-            })
-        });
-        Ok(judgements.collect())
     }
+    let mut masses = vec![f64::NEG_INFINITY; asks.len() * 2 * replies.len()];
+    let mut open = vec![2 * replies.len(); asks.len()];
+    asking.run(&[], requests, bar, on_event, &mut |finished| {
+        let Finished::Scored { id, logprobs } = finished else {
+            return Ok(0);
+        };
+        masses[id] = logprobs.iter().map(|&l| f64::from(l)).sum();
+        let ask = id / (2 * replies.len());
+        open[ask] -= 1;
+        Ok(u64::from(open[ask] == 0))
+    })?;
+    let judgements = masses.chunks(2 * replies.len()).map(|both| {
+        let (first, second) = both.split_at(replies.len());
+        Some(Judgement {
+            yes_first: share_of_yes(first)?,
+            no_first: share_of_yes(second)?,
+        })
+    });
+    Ok(judgements.collect())
 }
 
 /// Probability of yes against no from the log-probabilities of the yes and the no replies, in that

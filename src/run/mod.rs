@@ -31,11 +31,14 @@ mod prompting;
 mod questions;
 mod rehearsal;
 mod rehearsal_choice;
+mod rendering;
+mod respondent;
 mod room;
 mod rubric;
 mod run_config;
 mod sandbox;
 mod scoring;
+mod serving;
 mod session;
 mod stored;
 #[cfg(test)]
@@ -47,7 +50,7 @@ mod tuning;
 
 pub use answer::{AnswerSettings, Heard, Listening, Put, Said, answer};
 pub use ask::ask;
-pub use asking::Asking;
+pub use asking::{Asking, Bar};
 pub use audit::{audit, leaked, questions_of};
 pub use bench::{Bench, Benchmark, Part, Rates, shape};
 pub use built_checks::{BuiltChecks, ProbeChecks};
@@ -69,13 +72,16 @@ pub use prompting::{Prompting, USUAL_THINKING};
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
 pub use rehearsal_choice::{RehearsalChoice, RehearsalFile, choose_rehearsal};
+pub use rendering::Rendering;
 pub use room::{Demand, may_load};
 pub use rubric::RubricQuestion;
 pub use run_config::{
-    EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, evaluation_run, training_run,
+    EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, begun_served,
+    evaluation_run, training_run,
 };
 pub use sandbox::{Sandbox, SandboxLimits};
 pub use scoring::{CheckSettings, Scoring};
+pub use serving::{Serving, served_identity};
 pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
 pub use training::{TrainOutcome, TrainingJob};

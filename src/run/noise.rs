@@ -21,6 +21,7 @@ pub fn second_base() -> Subject {
     Subject {
         name: "base-again".into(),
         adapter: None,
+        server: None,
     }
 }
 
@@ -142,6 +143,7 @@ mod tests {
                 prompt_tokens: 0,
                 continued: false,
                 thinking: None,
+                served: None,
             };
             measurement.answers.insert(place.clone(), answer);
             let score = Score::Scored {

@@ -33,6 +33,8 @@ pub struct Question {
     pub checks: usize,
     /// Token ids of each continuation, after those of `skipped`.
     pub continuation_ids: Vec<Arc<[u32]>>,
+    /// The probe, where a server renders the prompt: there are no token ids then.
+    pub probe: Option<Arc<Probe>>,
 }
 
 impl Question {
@@ -96,6 +98,57 @@ impl Questions {
                         prompt,
                     };
                     all.push(question(session, probe, case, text, &own, checks.len())?);
+                }
+                checks.push(own);
+            }
+        }
+        Ok(Questions {
+            suites,
+            checks,
+            all,
+            seed,
+        })
+    }
+
+    /// As [`Questions::with_checks`], of a model behind a server: turns, and no token ids. `resolve`
+    /// fills in what a probe leaves open, and `thinking` is the room for thinking before an answer.
+    ///
+    /// # Errors
+    /// A check that cannot be built.
+    pub fn served(
+        suites: Vec<Suite>,
+        built: &BuiltChecks,
+        seed: u64,
+        resolve: &dyn Fn(&Generation) -> Generation,
+        thinking: usize,
+    ) -> Result<Self, RunError> {
+        let (mut checks, mut all) = (Vec::new(), Vec::new());
+        for suite in &suites {
+            for probe in &suite.probes {
+                let own = match built.of_probe(&suite.id_of(probe)) {
+                    Some(own) => own.clone(),
+                    None => Arc::new(ProbeChecks::build(probe)?),
+                };
+                let shared = Arc::new(probe.clone());
+                for (prompt, text) in probe.prompts.iter().enumerate() {
+                    let generation = resolve(&probe.generation);
+                    all.push(Question {
+                        case: CaseId {
+                            suite: suite.name.clone(),
+                            probe: probe.id.clone(),
+                            prompt,
+                        },
+                        prompt: text.clone(),
+                        ids: Arc::default(),
+                        most_tokens: generation.max_new_tokens,
+                        generation,
+                        opened: false,
+                        thinking_tokens: thinking,
+                        skipped: Arc::default(),
+                        checks: checks.len(),
+                        continuation_ids: Vec::new(),
+                        probe: Some(shared.clone()),
+                    });
                 }
                 checks.push(own);
             }
@@ -196,6 +249,7 @@ fn question(
         generation,
         checks,
         continuation_ids,
+        probe: None,
     })
 }
 

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::flow::Suite;
 use crate::gate::Rules;
-use crate::record::{Provenance, RecordError, Run, Store, SuiteProvenance};
+use crate::record::{BaseProvenance, Provenance, RecordError, Run, Store, SuiteProvenance};
+use crate::server::Server;
 use crate::train::{DataSection, LoraSection, TrainSection};
 
 use super::session::Session;
@@ -131,6 +132,36 @@ pub fn begun(
         threads: rayon::current_num_threads(),
         seed,
         moment_unix_s: Some(session.template.moment()),
+        ..Provenance::of(command, config)
+    }
+}
+
+/// As [`begun`], of a base behind a server, under this system prompt.
+pub fn begun_served(
+    command: &str,
+    server: &Server,
+    system: Option<&str>,
+    template_kwargs: &serde_json::Map<String, Value>,
+    suites: &[Suite],
+    seed: u64,
+    config: RunConfig,
+) -> RunProvenance {
+    let suites = suites.iter().map(|s| SuiteProvenance {
+        name: s.name.clone(),
+        digest: s.digest.clone(),
+    });
+    RunProvenance {
+        base: BaseProvenance {
+            name: server.served.to_string(),
+            digest: server.about.identity.clone(),
+            template_kwargs: template_kwargs.clone(),
+            ..BaseProvenance::default()
+        },
+        system: system.map(str::to_owned),
+        suites: suites.collect(),
+        device: server.name(),
+        threads: server.section().concurrency,
+        seed,
         ..Provenance::of(command, config)
     }
 }

@@ -116,6 +116,8 @@ pub struct Scorer<'a> {
     questions: &'a Questions,
     running: BTreeMap<CheckPlace, JoinHandle<ProgramOutcome>>,
     judged: BTreeMap<CheckPlace, Judgements>,
+    /// Why likelihoods cannot be had.
+    unweighed: Option<String>,
 }
 
 impl<'a> Scorer<'a> {
@@ -126,6 +128,15 @@ impl<'a> Scorer<'a> {
             questions,
             running: BTreeMap::new(),
             judged: BTreeMap::new(),
+            unweighed: None,
+        }
+    }
+
+    /// The same, where likelihoods cannot be measured: checks that want one are left out.
+    pub fn without_likelihoods(self, why: Option<String>) -> Self {
+        Scorer {
+            unweighed: why,
+            ..self
         }
     }
 
@@ -237,15 +248,18 @@ impl<'a> Scorer<'a> {
                     };
                     let needs = rule.needs();
                     let cut = match (cut, sibling_cut && needs.siblings) {
-                        (Some(answer), _) if needs.generates() => Some(answer.token_ids.len()),
+                        (Some(answer), _) if needs.generates() => Some(answer.tokens()),
                         (_, true) => Some(question.most_thinking()),
                         _ => None,
                     };
+                    let unweighed = self.unweighed.as_ref();
+                    let unweighed = unweighed.filter(|_| !needs.continuations.is_empty());
                     scores.push(CheckScore {
                         kind: checks.kinds[c].clone(),
-                        score: match cut {
-                            Some(tokens) => Score::unscored(cut_in_thought(tokens)),
-                            None => rule.score(&evidence),
+                        score: match (unweighed, cut) {
+                            (Some(why), _) => Score::not_measurable(why),
+                            (None, Some(tokens)) => Score::unscored(cut_in_thought(tokens)),
+                            (None, None) => rule.score(&evidence),
                         },
                     });
                 }

@@ -13,6 +13,7 @@ use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
 use crate::model::{Compute, GenerationDefaults, Model, ModelFiles};
 use crate::record::BaseProvenance;
+use crate::server::Address;
 
 use super::error::RunError;
 use super::findings;
@@ -88,6 +89,10 @@ impl Session {
             variables,
             thinking_budget,
         } = prompting;
+        if Address::is_one(model) {
+            let model = model.to_owned();
+            return Err(RunError::NotLoadedHere { model });
+        }
         let ModelPath {
             path,
             hub_id,

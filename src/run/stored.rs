@@ -204,6 +204,7 @@ mod tests {
                 prompt_tokens: 1,
                 continued: false,
                 thinking: None,
+                served: None,
             };
             let key = sample.to_string();
             writer.answered(Answered { key, answer }).unwrap();

@@ -101,6 +101,7 @@ pub(crate) fn answer(case: CaseId, sample: usize, text: &str) -> Answer {
         prompt_tokens: 0,
         continued: false,
         thinking: None,
+        served: None,
     }
 }
 

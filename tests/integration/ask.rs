@@ -128,7 +128,7 @@ fn what_cannot_be_asked_is_told_with_the_way_out() {
     "#);
     insta::assert_snapshot!(refused(Some("Who?"), "adapters/god"), @r#"
     error: subject "adapters/god" is not known, and no such folder exists
-      A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT folder, each adapter with an optional scale such as `@0.5`. There is base
+      A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, a PEFT folder, each adapter with an optional scale such as `@0.5`, or `http://HOST:PORT/v1#MODEL`. There is base
     "#);
     let long = "word ".repeat(400);
     insta::assert_snapshot!(refused(Some(&long), ""), @"error: questions: the longest prompt with its answer has 1614 tokens, the model's context 256; shorten it");

@@ -163,7 +163,7 @@ fn adapter_for_another_base() {
     "#);
     insta::assert_snapshot!(project.qeval("gate nowhere").refusal(), @r#"
     error: subject "nowhere" is not known, and no such folder exists
-      A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, or a PEFT folder, each adapter with an optional scale such as `@0.5`. There is base
+      A subject is `base`, `ckpt-N` of the latest run that trained, `RUN/ckpt-N`, a PEFT folder, each adapter with an optional scale such as `@0.5`, or `http://HOST:PORT/v1#MODEL`. There is base
     "#);
     insta::assert_snapshot!(project.qeval("gate ckpt-40").refusal(), @r#"
     error: subject "ckpt-40": no run in runs has a checkpoint

@@ -284,6 +284,7 @@ fn hostile() -> Comparison {
                     scale: 1.0,
                     step: None,
                 }),
+                server: None,
             },
             verdict: Verdict {
                 decision: Decision::Regression,

@@ -17,6 +17,8 @@ mod bad_input;
 mod commands;
 /// What README and the guide show.
 mod documents;
+/// Servers that say what a test wants.
+mod fake;
 /// What real people's files hold.
 mod files;
 /// What models and adapters of other trainers do.
@@ -53,6 +55,12 @@ mod resume;
 mod review;
 /// Hostile programs.
 mod sandbox;
+/// Models behind a server.
+mod served;
+/// The fixture model behind a server.
+mod served_fixture;
+/// What servers do wrong.
+mod server_faults;
 /// Commands that are asked to end, or are killed.
 #[cfg(unix)]
 mod signals;

@@ -231,6 +231,7 @@ fn value(kind: &str, params: serde_json::Value, texts: &[(&str, &[f32])]) -> f64
         prompt_tokens: 1,
         continued: false,
         thinking: None,
+        served: None,
     };
     let evidence = Evidence {
         answer: Some(&answer),

@@ -282,6 +282,7 @@ impl RungWork<'_> {
                     scale,
                     step: Some(step),
                 }),
+                server: None,
             },
         })
     }
