@@ -247,7 +247,7 @@ impl Stage<'_> {
         };
         let next = |i: usize| {
             outcomes.get(i).map_or_else(String::new, |outcome| {
-                format!("qeval diff base {}", checkpoint(outcome))
+                self.project.next_of_run(&checkpoint(outcome)).diff()
             })
         };
         let runs = ways
