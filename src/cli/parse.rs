@@ -30,10 +30,11 @@ pub fn parse(commit: &str) -> Result<Cli, EarlyExit> {
 
 /// The version in one line, and with what was built in.
 fn versions(commit: &str) -> [String; 2] {
-    let mut short = env!("CARGO_PKG_VERSION").to_owned();
-    if !commit.is_empty() {
-        short += &format!(" ({commit})");
-    }
+    let version = env!("CARGO_PKG_VERSION");
+    let short = match commit {
+        "" => version.to_owned(),
+        commit => format!("{version} ({commit})"),
+    };
     let gpu = if cfg!(feature = "gpu") {
         "gpu (CUDA 13, for --device gpu)"
     } else {
