@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::exit::Outcome;
 use crate::flow::{ScaledCheckpoint, Verdict};
 use crate::gate::select_best;
-use crate::project::{Judgement, Left, WatchEnd, WatchEvent, WatchOrder, Watched};
+use crate::project::{CheckpointVerdict, Left, WatchEnd, WatchEvent, WatchOrder, Watched};
 use crate::report::{CheckpointRow, Style, checkpoint_table, preview_lines, verdict_block};
 use crate::text::plural;
 
@@ -180,8 +180,8 @@ fn end_text(watched: &Watched, style: Style) -> String {
     text
 }
 
-fn run_table(own: &[Judgement], best: Option<&Judgement>, style: Style) -> String {
-    let at = |judgement: &Judgement| ScaledCheckpoint {
+fn run_table(own: &[CheckpointVerdict], best: Option<&CheckpointVerdict>, style: Style) -> String {
+    let at = |judgement: &CheckpointVerdict| ScaledCheckpoint {
         step: judgement.step,
         scale: 1.0,
     };
@@ -262,9 +262,9 @@ mod tests {
     use super::*;
     use crate::run::testing::verdict;
 
-    fn judged(run: &str, step: usize, kept: usize, learned: usize) -> Judgement {
+    fn judged(run: &str, step: usize, kept: usize, learned: usize) -> CheckpointVerdict {
         let verdict = verdict(kept, learned);
-        Judgement {
+        CheckpointVerdict {
             version: 1,
             checkpoint: format!("{run}/checkpoint-{step}"),
             folder: format!("out/{run}/checkpoint-{step}").into(),
@@ -282,7 +282,11 @@ mod tests {
         }
     }
 
-    fn watched(judged: Vec<Judgement>, best: Option<usize>, left: &[(&str, bool)]) -> Watched {
+    fn watched(
+        judged: Vec<CheckpointVerdict>,
+        best: Option<usize>,
+        left: &[(&str, bool)],
+    ) -> Watched {
         let left = left.iter().map(|(why, is_unfinished)| Left {
             path: "out/checkpoint-9".into(),
             why: (*why).to_owned(),

@@ -12,7 +12,6 @@ use crate::record::RecordError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
 use crate::suite::{SelectError, SuiteErrors};
-use crate::toml_file::Place;
 use crate::train::DataErrors;
 
 use super::watch::WatchError;
@@ -31,8 +30,8 @@ pub enum ProjectError {
     Named {
         /// Why.
         error: Box<ProjectError>,
-        /// Where the key's value stands.
-        place: Place,
+        /// Where the key's value stands: file, line, column.
+        place: String,
         /// The section's name.
         section: &'static str,
         /// The key.

@@ -31,4 +31,4 @@ pub use overrides::Overrides;
 pub use scaling::{ScaleFound, ScaleLook, ScaleSearch};
 pub use training::{PreparedTraining, model_path};
 pub use tuning::Tuned;
-pub use watch::{Judgement, Left, WatchEnd, WatchError, WatchEvent, WatchOrder, Watched};
+pub use watch::{CheckpointVerdict, Left, WatchEnd, WatchError, WatchEvent, WatchOrder, Watched};

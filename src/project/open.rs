@@ -270,9 +270,14 @@ impl Project {
         self.interrupt()?;
         let mut listener = self.listener();
         let opened = Session::open_for(model, prompting, self.compute(), demand, &mut listener);
-        let session = opened.map_err(|error| match model == self.config.model.path {
-            true => self.named_by("model", "path", error),
-            false => error.into(),
+        let own = &self.config.model.path;
+        let session = opened.map_err(|error| {
+            let is_own = model == own || Path::new(model) == self.config.resolve(own);
+            match is_own && self.overrides.model.is_none() && !Path::new(model).exists() {
+                true => self.named_by("model", "path", error),
+                // What is wrong with a model that is there names the model's own file.
+                false => error.into(),
+            }
         })?;
         session.notices.iter().for_each(|n| self.notice(n.as_str()));
         self.notice(format!("system prompt: {}", session.effective_system));
@@ -390,7 +395,7 @@ impl Project {
             None => error.into(),
             Some(place) => ProjectError::Named {
                 error: Box::new(error.into()),
-                place,
+                place: place.to_string(),
                 section,
                 key,
             },

@@ -144,7 +144,10 @@ fn truncated_and_corrupt_gguf() {
 
 #[test]
 fn missing_model() {
-    insta::assert_snapshot!(refusal_after(|p| fs::remove_dir_all(p.path("model")).unwrap()), @"error: model `model`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`");
+    insta::assert_snapshot!(refusal_after(|p| fs::remove_dir_all(p.path("model")).unwrap()), @"
+    error: model `model`: there is no such file or folder, and it is no hub id; give a Hugging Face folder, a .gguf file, a hub id like `org/name` or `org/name@revision`, `smollm2-135m`, or `qwen2.5-coder-0.5b`
+      qeval.toml:2:8: `path` under [model] names it
+    ");
     insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path(WEIGHTS)).unwrap()), @"error: model is not a model: it has no model.safetensors; give a Hugging Face folder (config.json, tokenizer.json, *.safetensors) or a .gguf file");
     insta::assert_snapshot!(refusal_after(|p| fs::remove_file(p.path("model/tokenizer.json")).unwrap()), @r#"error: model/tokenizer.json: the tokenizer cannot be read: there is no such file; write it in Python: AutoTokenizer.from_pretrained("model").save_pretrained("model")"#);
 }
@@ -278,6 +281,7 @@ fn data_that_cannot_be_trained_on() {
     insta::assert_snapshot!(training_refusal_after(|p| fs::remove_file(p.path(data)).unwrap()), @"
     error: cannot read examples.jsonl: No such file or directory (os error 2)
     (`sources` under [data] are paths of JSON, JSONL, or parquet files, relative to qeval.toml)
+      qeval.toml:7:11: `sources` under [data] names it
     ");
     insta::assert_snapshot!(training_refusal_after(|p| p.write(data, row.replace("Aurora", "{{name}}"))), @r#"
     error: examples.jsonl:1: `{{name}}` has no value

@@ -634,10 +634,19 @@ fn exit_codes_of_usage_and_help() {
     let project = Project::empty();
     project.qeval("--help").exits(0);
     project.qeval("gate --help").exits(0);
-    assert_eq!(
-        project.qeval("--version").exits(0).stdout,
-        format!("qeval {}\n", env!("CARGO_PKG_VERSION"))
+    let version = format!("qeval {}", env!("CARGO_PKG_VERSION"));
+    let short = project.qeval("-V").exits(0).stdout;
+    assert!(
+        short.starts_with(&version) && short.lines().count() == 1,
+        "{short}"
     );
+    let long = project.qeval("--version").exits(0).stdout;
+    assert!(long.starts_with(short.trim_end()), "{long}");
+    assert!(long.contains("\nfeatures: "), "{long}");
+    let schema = project.qeval("schema suite").exits(0).json();
+    assert_eq!(schema["title"], "A qeval suite");
+    let script = project.qeval("completions bash").exits(0).stdout;
+    assert!(script.contains("complete -F _qeval"), "{script}");
     for wrong in [
         "",
         "gate --typo",

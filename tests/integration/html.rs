@@ -91,7 +91,7 @@ fn gate_and_diff_write_every_probe_and_answer() {
         .collect();
     assert_eq!(names, listed(&project));
     assert_eq!(answers(&page, 0), recorded(&project, "base"));
-    assert_eq!(answers(&page, 1), recorded(&project, "harmful"));
+    assert_eq!(answers(&page, 1), recorded(&project, "adapters-harmful"));
     assert!(
         page.probes.iter().any(|probe| !probe.tags.is_empty()),
         "tags are those of the suites"

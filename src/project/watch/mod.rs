@@ -7,15 +7,15 @@
 
 mod best_link;
 mod error;
-mod judgement;
 mod order;
 mod post;
 mod record;
 mod round;
 mod settled;
+mod verdict;
 mod watching;
 
 pub use error::WatchError;
-pub use judgement::Judgement;
 pub use order::{WatchEvent, WatchOrder};
+pub use verdict::CheckpointVerdict;
 pub use watching::{Left, WatchEnd, Watched};

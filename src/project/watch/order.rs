@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::flow::{NextCommands, Preview};
 
-use super::judgement::Judgement;
+use super::verdict::CheckpointVerdict;
 
 /// What is watched, and what follows from a verdict.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,7 @@ pub enum WatchEvent<'a> {
     /// A checkpoint was judged.
     Judged {
         /// The verdict.
-        judgement: &'a Judgement,
+        judgement: &'a CheckpointVerdict,
         /// What to type about it.
         next: NextCommands,
     },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::WatchError;
-use super::judgement::Judgement;
+use super::verdict::CheckpointVerdict;
 
 /// Time for one message. Nobody waits longer for a listener than for the next look.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ pub(super) struct Post {
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(flatten)]
-    judgement: &'a Judgement,
+    judgement: &'a CheckpointVerdict,
     /// Why the trainer should stop; null: it should not.
     stop: Option<&'a str>,
 }
@@ -60,7 +60,11 @@ impl Post {
     }
 
     /// Sends a verdict; what went wrong is said, with the host alone.
-    pub(super) fn send(&self, judgement: &Judgement, stop: Option<&str>) -> Result<(), String> {
+    pub(super) fn send(
+        &self,
+        judgement: &CheckpointVerdict,
+        stop: Option<&str>,
+    ) -> Result<(), String> {
         let shown = &self.shown;
         match self
             .agent

@@ -2,7 +2,7 @@
 //!
 //! # Format 1
 //! `watches/KEY.jsonl` in the folder of runs, one line a thing that happened: `{"judged": {..}}`, a
-//! [`Judgement`], and `{"done": {"what": "stop", "checkpoint": .., "digest": ..}}` for what followed
+//! [`CheckpointVerdict`], and `{"done": {"what": "stop", "checkpoint": .., "digest": ..}}` for what followed
 //! from one. KEY is a digest of the folder and of everything that can change a verdict: other suites
 //! judge anew. A checkpoint is its path and the digest of its weights.
 
@@ -18,7 +18,7 @@ use crate::record::TrainLog;
 
 use super::super::error::ProjectError;
 use super::error::WatchError;
-use super::judgement::Judgement;
+use super::verdict::CheckpointVerdict;
 
 /// Folder of the records, in that of the runs.
 const FOLDER: &str = "watches";
@@ -36,7 +36,7 @@ pub(super) enum Done {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
-    Judged(Box<Judgement>),
+    Judged(Box<CheckpointVerdict>),
     Done {
         what: Done,
         checkpoint: String,
@@ -48,7 +48,7 @@ enum Line {
 pub(super) struct WatchRecord {
     lines: LineAppender,
     _lock: File,
-    judged: Vec<Judgement>,
+    judged: Vec<CheckpointVerdict>,
     done: BTreeSet<(Done, String, String)>,
 }
 
@@ -83,7 +83,7 @@ impl WatchRecord {
     }
 
     /// Every verdict, in the order of judging.
-    pub(super) fn judged(&self) -> &[Judgement] {
+    pub(super) fn judged(&self) -> &[CheckpointVerdict] {
         &self.judged
     }
 
@@ -94,14 +94,14 @@ impl WatchRecord {
     }
 
     /// From now on the checkpoint is judged.
-    pub(super) fn add(&mut self, judgement: Judgement) -> Result<(), ProjectError> {
+    pub(super) fn add(&mut self, judgement: CheckpointVerdict) -> Result<(), ProjectError> {
         self.append(&Line::Judged(Box::new(judgement.clone())))?;
         self.judged.push(judgement);
         Ok(())
     }
 
     /// Whether this followed already.
-    pub(super) fn is_done(&self, what: Done, judgement: &Judgement) -> bool {
+    pub(super) fn is_done(&self, what: Done, judgement: &CheckpointVerdict) -> bool {
         self.done.contains(&key_of(what, judgement))
     }
 
@@ -109,7 +109,7 @@ impl WatchRecord {
     pub(super) fn set_done(
         &mut self,
         what: Done,
-        judgement: &Judgement,
+        judgement: &CheckpointVerdict,
     ) -> Result<(), ProjectError> {
         let (what, checkpoint, digest) = key_of(what, judgement);
         self.append(&Line::Done {
@@ -126,7 +126,7 @@ impl WatchRecord {
     }
 }
 
-fn key_of(what: Done, judgement: &Judgement) -> (Done, String, String) {
+fn key_of(what: Done, judgement: &CheckpointVerdict) -> (Done, String, String) {
     (what, judgement.checkpoint.clone(), judgement.digest.clone())
 }
 
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
     use crate::run::testing::verdict;
 
-    pub(crate) fn judgement(checkpoint: &str, digest: &str) -> Judgement {
-        Judgement {
+    pub(crate) fn judgement(checkpoint: &str, digest: &str) -> CheckpointVerdict {
+        CheckpointVerdict {
             version: 1,
             checkpoint: checkpoint.into(),
             folder: checkpoint.into(),

@@ -13,9 +13,9 @@ use crate::trainers::{CheckpointFolder, Claims, TrainerState};
 
 use super::super::error::ProjectError;
 use super::super::order::Order;
-use super::judgement::{Judgement, VERSION};
 use super::order::WatchEvent;
 use super::settled::{Settled, other_base};
+use super::verdict::{CheckpointVerdict, VERSION};
 use super::watching::{Status, Watching};
 
 /// Adapters that are in memory at once.
@@ -243,7 +243,7 @@ impl Watching<'_> {
         let before = self.record.judged().iter();
         let before = before.filter(|j| j.run == run && j.step < ready.at.step);
         let since = before.map(|j| j.step).max().unwrap_or(0);
-        let judgement = Judgement {
+        let judgement = CheckpointVerdict {
             version: VERSION,
             checkpoint: ready.name.clone(),
             folder: ready.at.path.clone(),

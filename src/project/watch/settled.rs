@@ -361,7 +361,7 @@ mod tests {
         let known = ["models/Qwen2.5-7B-Instruct".to_owned()];
         let other = |bases: &[&str]| other_base(&claims(bases), "mine", &known);
         assert_eq!(other(&["unsloth/Qwen2.5-7B-Instruct-bnb-4bit"]), None);
-        assert_eq!(other(&["/tmp/x", "Qwen/Qwen2.5-7B-Instruct"]), None);
+        assert_eq!(other(&["/home/me/x", "Qwen/Qwen2.5-7B-Instruct"]), None);
         assert_eq!(other(&[]), None, "nothing is named");
         insta::assert_snapshot!(other(&["Qwen/Qwen2.5-14B-Instruct"]).unwrap(), @"it was trained on another base, Qwen/Qwen2.5-14B-Instruct (args.json: model), than it would be judged beside, mine; name its own (`--model`, or `path` under [model] in qeval.toml), or give `--trust-base` where these are the same weights under two names");
     }

@@ -21,12 +21,12 @@ use super::super::order::Order;
 use super::super::overrides::Overrides;
 use super::best_link;
 use super::error::WatchError;
-use super::judgement::Judgement;
 use super::order::{WatchEvent, WatchOrder};
 use super::post::Post;
 use super::record::{Done, WatchRecord};
 use super::round::{Loaded, Ready, digest_of};
 use super::settled::Settled;
+use super::verdict::CheckpointVerdict;
 
 /// Looks without anything new after which a trainer that was asked to stop may have stopped.
 const STILL: u32 = 10;
@@ -39,7 +39,7 @@ const SLOW: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Watched {
     /// Verdicts on what is there, and on what was judged here, run by run and step by step.
-    pub judged: Vec<Judgement>,
+    pub judged: Vec<CheckpointVerdict>,
     /// Place in them of the best that may ship and is there.
     pub best: Option<usize>,
     /// Checkpoints without a verdict, with the reason.
@@ -434,10 +434,10 @@ impl Watching<'_> {
 
     /// The newest verdict of the run that wrote last, and why its trainer should stop: as in
     /// training, when so many checkpoints in a row are proven losses.
-    fn stop(&self) -> Option<(Judgement, String)> {
+    fn stop(&self) -> Option<(CheckpointVerdict, String)> {
         let in_a_row = self.project.config.train.stop_on_regression.in_a_row()?;
         let run = self.name_of(&self.newest_run()?);
-        let mut own: Vec<&Judgement> = Vec::new();
+        let mut own: Vec<&CheckpointVerdict> = Vec::new();
         for judgement in self.record.judged().iter().filter(|j| j.run == run) {
             // Of one that was rewritten the newer verdict holds.
             own.retain(|j| j.checkpoint != judgement.checkpoint);
@@ -445,7 +445,7 @@ impl Watching<'_> {
         }
         own.sort_by_key(|j| j.step);
         let newest = own.get(own.len().checked_sub(in_a_row)?..)?;
-        let lost = |j: &&Judgement| j.verdict.decision == Decision::Regression;
+        let lost = |j: &&CheckpointVerdict| j.verdict.decision == Decision::Regression;
         if !newest.iter().all(|j| lost(j)) {
             return None;
         }
@@ -511,7 +511,7 @@ impl Watching<'_> {
 
     /// Sends what was not sent. One that did not arrive is sent again with the next verdict, and when
     /// the command is started again.
-    fn send(&mut self, stop: Option<&(Judgement, String)>) -> Result<(), ProjectError> {
+    fn send(&mut self, stop: Option<&(CheckpointVerdict, String)>) -> Result<(), ProjectError> {
         let Some(post) = &self.post else {
             return Ok(());
         };
@@ -520,7 +520,7 @@ impl Watching<'_> {
             return Ok(());
         }
         let unsent = self.record.judged().iter();
-        let unsent: Vec<Judgement> = unsent
+        let unsent: Vec<CheckpointVerdict> = unsent
             .filter(|j| !self.record.is_done(Done::Post, j))
             .cloned()
             .collect();
@@ -567,15 +567,16 @@ impl Watching<'_> {
     }
 
     /// Verdicts on checkpoints that are there as they were judged, run by run and step by step.
-    fn there(&self) -> Vec<Judgement> {
-        let mut there: Vec<Judgement> = Vec::new();
+    fn there(&self) -> Vec<CheckpointVerdict> {
+        let mut there: Vec<CheckpointVerdict> = Vec::new();
         for (path, seen) in &self.seen {
             let name = self.name_of(path);
-            let is_own =
-                |j: &&Judgement| j.checkpoint == name && seen.digest.as_ref() == Some(&j.digest);
+            let is_own = |j: &&CheckpointVerdict| {
+                j.checkpoint == name && seen.digest.as_ref() == Some(&j.digest)
+            };
             let own = self.record.judged().iter().find(is_own);
             if let Some(judgement) = own.filter(|_| seen.status == Status::Judged) {
-                there.push(Judgement {
+                there.push(CheckpointVerdict {
                     folder: path.clone(),
                     ..judgement.clone()
                 });
@@ -590,7 +591,7 @@ impl Watching<'_> {
         let best = best(&there).and_then(|place| there.get(place)).cloned();
         let mut judged = there;
         for judgement in &self.record.judged()[self.started..] {
-            let same = |j: &Judgement| j.checkpoint == judgement.checkpoint;
+            let same = |j: &CheckpointVerdict| j.checkpoint == judgement.checkpoint;
             if !judged.iter().any(same) {
                 judged.push(judgement.clone());
             }
@@ -630,7 +631,7 @@ impl Watching<'_> {
 }
 
 /// Place of the best that may ship. Steps of several runs are no order among them: their places are.
-fn best(judged: &[Judgement]) -> Option<usize> {
+fn best(judged: &[CheckpointVerdict]) -> Option<usize> {
     let each = judged.iter().enumerate().map(|(step, judgement)| {
         let at = ScaledCheckpoint { step, scale: 1.0 };
         (at, &judgement.verdict)

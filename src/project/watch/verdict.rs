@@ -12,7 +12,7 @@ pub(super) const VERSION: u32 = 1;
 /// A checkpoint's verdict. This is the format of a line of the record, of `--post`, and of `--format
 /// json`: a field may be added, and removing or changing one raises the version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct CheckpointVerdict {
     /// 1.
     pub version: u32,
     /// The checkpoint below the folder that is watched, with `/`: `v0-20261130-120000/checkpoint-40`.
