@@ -1,5 +1,6 @@
 //! `qeval watch`: another trainer's checkpoints, judged as they are finished.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -172,10 +173,10 @@ fn end_text(watched: &Watched, style: Style) -> String {
         text += &run_table(own, best, style);
     }
     if let Some(best) = best.filter(|_| runs > 1) {
-        text += &format!("best of all: {}\n", best.folder.display());
+        let _ = writeln!(text, "best of all: {}", best.folder.display());
     }
     for Left { path, why, .. } in &watched.left {
-        text += &format!("{}: no verdict: {why}\n", path.display());
+        let _ = writeln!(text, "{}: no verdict: {why}", path.display());
     }
     text
 }

@@ -1,8 +1,9 @@
 //! A project that is open: its configuration read once, its records, and what children and Ctrl-C
 //! need.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::chat::{ChatTemplate, Variables};
 use crate::config::{self, QevalConfig};
@@ -41,6 +42,8 @@ pub struct Project {
     workers: OnceLock<Workers>,
     pub(super) loaded_suites: OnceLock<Vec<Suite>>,
     loaded_data: OnceLock<Dataset>,
+    /// Bases that adapters name, and that are not the one they are asked on: told once each.
+    other_bases: Mutex<BTreeSet<String>>,
 }
 
 /// What starts children, and hears Ctrl-C.
@@ -98,6 +101,7 @@ impl Project {
             workers: OnceLock::new(),
             loaded_suites: OnceLock::new(),
             loaded_data: OnceLock::new(),
+            other_bases: Mutex::default(),
         })
     }
 
@@ -315,12 +319,19 @@ impl Project {
         if let (None, Some(named)) = (&adapter.trained_on, &adapter.config.base_model)
             && !same_base(named, &session.known_as)
         {
-            self.notice(format!(
-                "{} says that it was trained on `{named}` (`base_model_name_or_path`), and is asked \
-                 on {}: if these are not the same weights, its answers and the verdict mean nothing; \
-                 `--model` names another base",
-                spec.name, session.base.name,
-            ));
+            let mut told = self
+                .other_bases
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.notice(match told.insert(named.clone()) {
+                true => format!(
+                    "{} says that it was trained on `{named}` (`base_model_name_or_path`), and is \
+                     asked on {}: if these are not the same weights, its answers and the verdict mean \
+                     nothing; `--model` names another base",
+                    spec.name, session.base.name,
+                ),
+                false => format!("{} says that it was trained on `{named}` too", spec.name),
+            });
         }
         if let Some(home) = adapter
             .trained_on

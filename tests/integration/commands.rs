@@ -612,6 +612,18 @@ fn output_that_is_no_terminal_is_plain_and_quiet() {
     system prompt: none
     adapters/harmful says that it was trained on `fixture` (`base_model_name_or_path`), and is asked on model: if these are not the same weights, its answers and the verdict mean nothing; `--model` names another base
     ");
+    // The whole sentence once.
+    let two = project
+        .qeval("diff base adapters/noop adapters/harmful")
+        .exits(1);
+    assert_eq!(
+        two.stderr.matches("mean nothing").count(),
+        1,
+        "{}",
+        two.stderr
+    );
+    let second = "\nadapters/harmful says that it was trained on `fixture` too\n";
+    assert!(two.stderr.contains(second), "{}", two.stderr);
     let silent = project.qeval("gate adapters/noop --quiet").exits(1);
     assert_eq!(silent.stderr, "");
     let machine = project.qeval("gate adapters/good --format json").exits(0);

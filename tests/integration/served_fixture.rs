@@ -98,7 +98,7 @@ impl Engine {
         };
         let all = answer(
             self.asking(),
-            &adapters,
+            adapters,
             &[put],
             &settings,
             &mut |_| {},
@@ -169,7 +169,7 @@ impl Engine {
         let mut each = vec![Value::Null];
         self.asking()
             .run(
-                &adapters,
+                adapters,
                 vec![request],
                 bar,
                 &mut |_| {},

@@ -445,8 +445,8 @@ impl Watching<'_> {
         }
         own.sort_by_key(|j| j.step);
         let newest = own.get(own.len().checked_sub(in_a_row)?..)?;
-        let lost = |j: &&CheckpointVerdict| j.verdict.decision == Decision::Regression;
-        if !newest.iter().all(|j| lost(j)) {
+        let kept = |j: &&CheckpointVerdict| j.verdict.decision != Decision::Regression;
+        if newest.iter().any(kept) {
             return None;
         }
         let names: Vec<&str> = newest.iter().map(|j| j.checkpoint.as_str()).collect();

@@ -263,7 +263,8 @@ pub enum RowReason {
     /// A row that prefers one answer to another.
     #[error(
         "keys [{keys}] are those of a preference, and qeval learns answers: write the chosen one as \
-         `response` beside its `query`"
+         the row's answer (`response` beside a `query`, `output` beside an `instruction`, the last turn \
+         of `messages` or `conversations`), and leave the other out"
     )]
     Preference {
         /// The row's keys.

@@ -240,6 +240,10 @@ fn form_of(row: &Map<String, Json>, format: RowFormat) -> Result<&'static Form, 
             keys: keys(row),
         });
     }
+    // Whatever form its question has: a preference is no answer of that form that is missing.
+    if present(row, "chosen").is_some() && present(row, "rejected").is_some() {
+        return Err(RowReason::Preference { keys: keys(row) });
+    }
     let fitting: Vec<&Form> = FORMS.iter().filter(|form| form.body.fits(row)).collect();
     let names = || {
         let names: Vec<&str> = fitting.iter().map(|form| form.name).collect();
@@ -642,6 +646,9 @@ mod tests {
             with("label", json!(false)),
             with("kto_tag", json!(false)),
             json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
+            json!({"conversations": [{"from": "human", "value": "q"}],
+                "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}),
+            json!({"instruction": "q", "input": "", "chosen": "a", "rejected": "b"}),
             json!({"text": "Once upon a time"}),
             json!({"query": "q", "question": "q", "response": "a"}),
             json!({"messages": [{"role": "user", "content": "q"},
@@ -655,7 +662,9 @@ mod tests {
         `images` says what the text does not: training is on text alone; take the row out, or the key where it does not count
         `label` is false: the answer is one that must not be learned; take the row out, or the key where it means something else
         `kto_tag` is false: the answer is one that must not be learned; take the row out, or the key where it means something else
-        keys [prompt, chosen, rejected] are those of a preference, and qeval learns answers: write the chosen one as `response` beside its `query`
+        keys [prompt, chosen, rejected] are those of a preference, and qeval learns answers: write the chosen one as the row's answer (`response` beside a `query`, `output` beside an `instruction`, the last turn of `messages` or `conversations`), and leave the other out
+        keys [conversations, chosen, rejected] are those of a preference, and qeval learns answers: write the chosen one as the row's answer (`response` beside a `query`, `output` beside an `instruction`, the last turn of `messages` or `conversations`), and leave the other out
+        keys [instruction, input, chosen, rejected] are those of a preference, and qeval learns answers: write the chosen one as the row's answer (`response` beside a `query`, `output` beside an `instruction`, the last turn of `messages` or `conversations`), and leave the other out
         keys [text]: a plain `text` has no question and no answer; loss lies on answers alone: write rows of one of these forms: alpaca (instruction, output; optional input, history), messages (messages: role, content), sharegpt (conversations: from, value, or rounds of human, assistant), query-response (query, question, or prompt with response, answer, or completion; optional history), each with an optional system
         `query` and `question` mean the same in a row; take one out
         no answer of it is to be learned: each is marked to be left out; take the row out
