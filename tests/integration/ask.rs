@@ -36,7 +36,7 @@ fn answers_stand_below_each_other_the_base_first() {
     insta::assert_snapshot!(said.stderr, @"
     system prompt: none
     adapters/good says that it was trained on `fixture` (`base_model_name_or_path`), and is asked on model: if these are not the same weights, its answers and the verdict mean nothing; `--model` names another base
-    adapters/noop says that it was trained on `fixture` (`base_model_name_or_path`), and is asked on model: if these are not the same weights, its answers and the verdict mean nothing; `--model` names another base
+    adapters/noop says that it was trained on `fixture` too
     adapters/noop changes nothing: every lora_B is zero
     ");
     assert!(!project.path("runs").exists(), "nothing is recorded");
