@@ -168,19 +168,13 @@ impl Engine {
         let bar = Bar::new(Phase::Answering, "texts", 1);
         let mut each = vec![Value::Null];
         self.asking()
-            .run(
-                adapters,
-                vec![request],
-                bar,
-                &mut |_| {},
-                &mut |finished| {
-                    if let Finished::Scored { logprobs, .. } = finished {
-                        let of = ids[1..].iter().zip(logprobs);
-                        each.extend(of.map(|(id, l)| json!({ id.to_string(): { "logprob": l } })));
-                    }
-                    Ok(1)
-                },
-            )
+            .run(adapters, vec![request], bar, &mut |_| {}, &mut |finished| {
+                if let Finished::Scored { logprobs, .. } = finished {
+                    let of = ids[1..].iter().zip(logprobs);
+                    each.extend(of.map(|(id, l)| json!({ id.to_string(): { "logprob": l } })));
+                }
+                Ok(1)
+            })
             .unwrap();
         json!({ "choices": [{ "text": "", "finish_reason": "length", "prompt_logprobs": each }] })
     }
