@@ -84,6 +84,25 @@ impl Questions {
         built: &BuiltChecks,
         seed: u64,
     ) -> Result<Self, RunError> {
+        Questions::asked(suites, built, seed, |probe, case, text, own, checks| {
+            question(session, probe, case, text, own, checks)
+        })
+    }
+
+    /// One question of each wording of each probe, as `ask` puts it: the probe, the case, its words,
+    /// the probe's checks, and their place among all.
+    fn asked(
+        suites: Vec<Suite>,
+        built: &BuiltChecks,
+        seed: u64,
+        mut ask: impl FnMut(
+            &Probe,
+            CaseId,
+            &str,
+            &Arc<ProbeChecks>,
+            usize,
+        ) -> Result<Question, RunError>,
+    ) -> Result<Self, RunError> {
         let (mut checks, mut all) = (Vec::new(), Vec::new());
         for suite in &suites {
             for probe in &suite.probes {
@@ -97,7 +116,7 @@ impl Questions {
                         probe: probe.id.clone(),
                         prompt,
                     };
-                    all.push(question(session, probe, case, text, &own, checks.len())?);
+                    all.push(ask(probe, case, text, &own, checks.len())?);
                 }
                 checks.push(own);
             }
@@ -122,42 +141,26 @@ impl Questions {
         resolve: &dyn Fn(&Generation) -> Generation,
         thinking: usize,
     ) -> Result<Self, RunError> {
-        let (mut checks, mut all) = (Vec::new(), Vec::new());
-        for suite in &suites {
-            for probe in &suite.probes {
-                let own = match built.of_probe(&suite.id_of(probe)) {
-                    Some(own) => own.clone(),
-                    None => Arc::new(ProbeChecks::build(probe)?),
-                };
-                let shared = Arc::new(probe.clone());
-                for (prompt, text) in probe.prompts.iter().enumerate() {
-                    let generation = resolve(&probe.generation);
-                    all.push(Question {
-                        case: CaseId {
-                            suite: suite.name.clone(),
-                            probe: probe.id.clone(),
-                            prompt,
-                        },
-                        prompt: text.clone(),
-                        ids: Arc::default(),
-                        most_tokens: generation.max_new_tokens,
-                        generation,
-                        opened: false,
-                        thinking_tokens: thinking,
-                        skipped: Arc::default(),
-                        checks: checks.len(),
-                        continuation_ids: Vec::new(),
-                        probe: Some(shared.clone()),
-                    });
-                }
-                checks.push(own);
+        // One copy of a probe for all its wordings.
+        let mut shared = None;
+        Questions::asked(suites, built, seed, |probe, case, text, _, checks| {
+            if case.prompt == 0 {
+                shared = Some(Arc::new(probe.clone()));
             }
-        }
-        Ok(Questions {
-            suites,
-            checks,
-            all,
-            seed,
+            let generation = resolve(&probe.generation);
+            Ok(Question {
+                case,
+                prompt: text.to_owned(),
+                ids: Arc::default(),
+                most_tokens: generation.max_new_tokens,
+                generation,
+                opened: false,
+                thinking_tokens: thinking,
+                skipped: Arc::default(),
+                checks,
+                continuation_ids: Vec::new(),
+                probe: shared.clone(),
+            })
         })
     }
 

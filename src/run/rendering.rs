@@ -9,7 +9,7 @@ use crate::model::ModelFiles;
 use crate::server::Turn;
 
 use super::error::RunError;
-use super::findings;
+use super::findings::{self, Ends};
 
 /// A template and a tokenizer.
 pub struct Rendering {
@@ -21,6 +21,35 @@ pub struct Rendering {
     pub digest: String,
 }
 
+/// How a model's files put a conversation into tokens, and what ends a turn of it. Takes the template
+/// out of the files.
+///
+/// # Errors
+/// There is no template, or one that cannot be read or does not read the variables; a damaged
+/// tokenizer; no token that ends an answer.
+pub(super) fn speech_of(
+    path: &Path,
+    files: &mut ModelFiles,
+    variables: Variables,
+) -> Result<(ChatTemplate, Tokenizer, Ends), RunError> {
+    let source = files.chat_template.take().ok_or(RunError::NoTemplate {
+        path: path.to_owned(),
+    })?;
+    let special = [
+        ("bos_token", &files.bos_token),
+        ("eos_token", &files.eos_token),
+    ];
+    let special = special
+        .into_iter()
+        .filter_map(|(k, v)| Some((k.to_owned(), v.clone()?)))
+        .collect();
+    let template = ChatTemplate::new(&source, special)?.with_checked_variables(variables)?;
+    let name = path.display().to_string();
+    let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &name)?;
+    let ends = findings::ends(path, &template, &tokenizer, &files.eos_token_ids)?;
+    Ok((template, tokenizer, ends))
+}
+
 impl Rendering {
     /// Reads them from a model's folder or GGUF file.
     ///
@@ -28,21 +57,7 @@ impl Rendering {
     /// It is no model, or has no chat template.
     pub fn open(path: &Path, variables: Variables) -> Result<Self, RunError> {
         let mut files = ModelFiles::open(path)?;
-        let source = files.chat_template.take().ok_or(RunError::NoTemplate {
-            path: path.to_owned(),
-        })?;
-        let special = [
-            ("bos_token", &files.bos_token),
-            ("eos_token", &files.eos_token),
-        ];
-        let special = special
-            .into_iter()
-            .filter_map(|(k, v)| Some((k.to_owned(), v.clone()?)))
-            .collect();
-        let template = ChatTemplate::new(&source, special)?.with_checked_variables(variables)?;
-        let name = path.display().to_string();
-        let tokenizer = Tokenizer::from_tokenizer(files.tokenizer.clone(), &name)?;
-        let ends = findings::ends(path, &template, &tokenizer, &files.eos_token_ids)?;
+        let (template, tokenizer, ends) = speech_of(path, &mut files, variables)?;
         let stop = ends
             .ids
             .iter()

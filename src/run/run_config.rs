@@ -120,20 +120,24 @@ pub fn begun(
     seed: u64,
     config: RunConfig,
 ) -> RunProvenance {
-    let suites = suites.iter().map(|s| SuiteProvenance {
-        name: s.name.clone(),
-        digest: s.digest.clone(),
-    });
     RunProvenance {
         base: session.base.clone(),
         system: Some(session.effective_system.text.clone()),
-        suites: suites.collect(),
+        suites: provenance_of(suites),
         device: session.engine_name(),
         threads: rayon::current_num_threads(),
         seed,
         moment_unix_s: Some(session.template.moment()),
         ..Provenance::of(command, config)
     }
+}
+
+fn provenance_of(suites: &[Suite]) -> Vec<SuiteProvenance> {
+    let one = |suite: &Suite| SuiteProvenance {
+        name: suite.name.clone(),
+        digest: suite.digest.clone(),
+    };
+    suites.iter().map(one).collect()
 }
 
 /// As [`begun`], of a base behind a server, under this system prompt.
@@ -146,10 +150,6 @@ pub fn begun_served(
     seed: u64,
     config: RunConfig,
 ) -> RunProvenance {
-    let suites = suites.iter().map(|s| SuiteProvenance {
-        name: s.name.clone(),
-        digest: s.digest.clone(),
-    });
     RunProvenance {
         base: BaseProvenance {
             name: server.served.to_string(),
@@ -158,7 +158,7 @@ pub fn begun_served(
             ..BaseProvenance::default()
         },
         system: system.map(str::to_owned),
-        suites: suites.collect(),
+        suites: provenance_of(suites),
         device: server.name(),
         threads: server.section().concurrency,
         seed,

@@ -18,6 +18,7 @@ use crate::server::Address;
 use super::error::RunError;
 use super::findings;
 use super::prompting::Prompting;
+use super::rendering::speech_of;
 use super::room::{self, Demand};
 
 /// A loaded base.
@@ -100,23 +101,7 @@ impl Session {
         } = fetch(model, on_event)?;
         let mut files = ModelFiles::open(&path)?;
         files.notices.splice(0..0, notice);
-        let source = files
-            .chat_template
-            .take()
-            .ok_or_else(|| RunError::NoTemplate { path: path.clone() })?;
-        let special = [
-            ("bos_token", &files.bos_token),
-            ("eos_token", &files.eos_token),
-        ];
-        let special = special
-            .into_iter()
-            .filter_map(|(k, v)| Some((k.to_owned(), v.clone()?)))
-            .collect();
-        let template =
-            ChatTemplate::new(&source, special)?.with_checked_variables(variables.clone())?;
-        let tokenizer =
-            Tokenizer::from_tokenizer(files.tokenizer.clone(), &path.display().to_string())?;
-        let ends = findings::ends(&path, &template, &tokenizer, &files.eos_token_ids)?;
+        let (template, tokenizer, ends) = speech_of(&path, &mut files, variables.clone())?;
         let tokenizer = tokenizer.with_end_of_turn(ends.ids.iter().copied())?;
         files.notices.extend(ends.notice);
         let effective_system = template.effective_system(system.as_deref())?;
