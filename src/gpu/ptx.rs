@@ -11,12 +11,13 @@ use crate::half_type::HalfType;
 
 use super::error::GpuError;
 
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
     include_str!("kernels/attention.cu"),
     include_str!("kernels/attention_backward.cu"),
+    include_str!("kernels/attention_plain.cu"),
     include_str!("kernels/warp_groups.cu"),
     include_str!("kernels/attention_groups.cu"),
     include_str!("kernels/ring.cu"),
@@ -49,6 +50,11 @@ pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("copy_slot", 0),
     ("place_heads", 0),
     ("place_heads_backward", 0),
+    ("place_wide_heads", 0),
+    ("place_wide_heads_backward", 0),
+    ("attend_plain", 0),
+    ("attend_plain_queries", 0),
+    ("attend_plain_keys", 0),
     ("attend_64", tiles_shared(5, 64)),
     ("attend_128", tiles_shared(5, 128)),
     ("attend_group_64", tiles_shared(4, 64)),

@@ -1,6 +1,6 @@
 //! What a model is: sizes under their Hugging Face names, an architecture as flags.
 //!
-//! Llama, Qwen2 and Qwen3 differ in biases, in the norm of queries and keys, and in defaults; one
+//! Architectures differ in biases, norms, activation, in how far a layer sees, and in defaults; one
 //! decoder reads the flags. What the decoder does not compute is refused here, by name, before any
 //! weight is read.
 
@@ -12,6 +12,7 @@ use super::ModelError;
 use super::architecture::Architecture;
 use super::json::Keys;
 use super::rope::{self, RopeScaling};
+use super::window::Window;
 
 /// What a model is. Built by [`ModelConfig::read`] or from the metadata of a GGUF file; every size
 /// is at least 1 and they fit together.
@@ -51,6 +52,28 @@ pub struct ModelConfig {
     pub mlp_bias: bool,
     /// Queries and keys pass through an RMSNorm over `head_dim` before the rotary embedding.
     pub qk_norm: bool,
+    /// The weights of norms are stored less 1.
+    pub norms_less_one: bool,
+    /// The results of attention and MLP pass through a norm before they are added.
+    pub branch_norms: bool,
+    /// Multiplies rows of the embedding before the first layer; 1 for most.
+    pub embedding_scale: f32,
+    /// Scores are divided by the square root of this; `head_dim` for most.
+    pub query_pre_attn_scalar: f64,
+    /// What the MLP's gate passes through.
+    pub activation: Activation,
+    /// Layers that see the last positions alone.
+    pub window: Option<Window>,
+}
+
+/// What the MLP's gate passes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    #[default]
+    Silu,
+    /// GELU with the tanh approximation (Hendrycks & Gimpel 2016).
+    GeluTanh,
 }
 
 /// Beside the mathematics: what `config.json` says of special tokens.
@@ -68,21 +91,29 @@ impl ModelConfig {
     ///
     /// # Errors
     /// Missing or impossible values, and everything that the decoder does not compute: another
-    /// architecture, a sliding window in use, other rotary scaling than `linear` and `llama3`,
-    /// experts, partial rotary embedding, another activation, `pretraining_tp`, quantized weights.
+    /// architecture, other rotary scaling than `linear` and `llama3`, experts, partial rotary
+    /// embedding, another activation, capped logits, `pretraining_tp`, quantized weights.
     pub fn read(path: &Path) -> Result<ModelConfig, ModelError> {
         Ok(Self::from_keys(&Keys::read(path)?)?.0)
     }
 
     pub(super) fn from_keys(keys: &Keys) -> Result<(ModelConfig, ConfigTokens), ModelError> {
+        let text = Architecture::text_config(keys)?;
+        let whole = keys;
+        let keys = text.as_ref().unwrap_or(keys);
         let architecture = Architecture::of(keys)?;
         refuse_other_mathematics(keys, architecture)?;
 
-        let hidden_size = keys.required_size("hidden_size")?;
-        let num_attention_heads = keys.required_size("num_attention_heads")?;
-        let num_key_value_heads = keys
-            .size("num_key_value_heads")?
-            .unwrap_or(num_attention_heads);
+        let size = |key: &str| -> Result<Option<usize>, ModelError> {
+            Ok(keys.size(key)?.or(architecture.default_size(key)))
+        };
+        let required_size = |key: &str| match architecture.default_size(key) {
+            Some(default) => Ok(keys.size(key)?.unwrap_or(default)),
+            None => keys.required_size(key),
+        };
+        let hidden_size = required_size("hidden_size")?;
+        let num_attention_heads = required_size("num_attention_heads")?;
+        let num_key_value_heads = size("num_key_value_heads")?.unwrap_or(num_attention_heads);
         let head_dim = match keys.size("head_dim")?.or(architecture.head_dim()) {
             Some(dim) => dim,
             None if hidden_size % num_attention_heads != 0 => {
@@ -96,32 +127,49 @@ impl ModelConfig {
             }
             None => hidden_size / num_attention_heads,
         };
-        let max_position_embeddings = keys.size("max_position_embeddings")?.unwrap_or(2048);
-        let (rope_theta, rope_scaling) = rope_parameters(keys, max_position_embeddings)?;
+        let max_position_embeddings = size("max_position_embeddings")?.unwrap_or(2048);
+        let (rope_theta, rope_scaling) =
+            rope_parameters(keys, architecture, max_position_embeddings)?;
+        let num_hidden_layers = required_size("num_hidden_layers")?;
+        let is_gemma = architecture.is_gemma();
         let attention_bias = keys.boolean("attention_bias", false)?;
         let config = ModelConfig {
             hidden_size,
-            intermediate_size: keys.required_size("intermediate_size")?,
-            num_hidden_layers: keys.required_size("num_hidden_layers")?,
+            intermediate_size: required_size("intermediate_size")?,
+            num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
             head_dim,
             rms_norm_eps: keys.positive("rms_norm_eps")?.unwrap_or(1e-6),
             rope_theta,
             rope_scaling,
-            vocab_size: keys.required_size("vocab_size")?,
+            vocab_size: required_size("vocab_size")?,
             max_position_embeddings,
-            tie_word_embeddings: keys.boolean("tie_word_embeddings", false)?,
+            tie_word_embeddings: keys.boolean("tie_word_embeddings", is_gemma)?,
             qkv_bias: architecture.qkv_bias(attention_bias),
             o_bias: architecture.o_bias(attention_bias),
             mlp_bias: architecture.has_mlp_bias() && keys.boolean("mlp_bias", false)?,
             qk_norm: architecture.has_qk_norm(),
+            norms_less_one: is_gemma,
+            branch_norms: is_gemma,
+            embedding_scale: architecture.embedding_scale(hidden_size),
+            query_pre_attn_scalar: match is_gemma {
+                true => keys.positive("query_pre_attn_scalar")?.unwrap_or(256.0),
+                false => head_dim as f64,
+            },
+            activation: architecture.activation(),
+            window: Window::read(keys, architecture, num_hidden_layers)?,
             architecture,
         };
         config.check(|key, problem| keys.wrong(key, problem))?;
+        // Of a model with more than text, either level may say it.
+        let tokens = |key: &str| match whole.token_ids(key)? {
+            none if none.is_empty() => keys.token_ids(key),
+            some => Ok(some),
+        };
         let tokens = ConfigTokens {
-            bos: keys.token_ids("bos_token_id")?.first().copied(),
-            eos: keys.token_ids("eos_token_id")?,
+            bos: tokens("bos_token_id")?.first().copied(),
+            eos: tokens("eos_token_id")?,
         };
         Ok((config, tokens))
     }
@@ -189,6 +237,23 @@ impl ModelConfig {
     pub fn inv_freq(&self) -> Vec<f32> {
         rope::inv_freq(self.head_dim, self.rope_theta, self.rope_scaling.as_ref())
     }
+
+    /// The same of the layers with a window, where theirs are others.
+    pub fn window_inv_freq(&self) -> Option<Vec<f32>> {
+        let theta = self.window.as_ref()?.rope_theta?;
+        Some(rope::inv_freq(self.head_dim, theta, None))
+    }
+
+    /// What queries are multiplied by beside `1 / sqrt(head_dim)`: their norm takes it in.
+    pub(super) fn query_times(&self) -> f32 {
+        (self.head_dim as f64 / self.query_pre_attn_scalar).sqrt() as f32
+    }
+
+    /// Positions that a row sees in a layer, its own among them; `None` is the whole context.
+    pub fn window_of(&self, layer: usize) -> Option<usize> {
+        let window = self.window.as_ref()?;
+        window.layers[layer].then_some(window.size)
+    }
 }
 
 fn refuse_other_mathematics(keys: &Keys, architecture: Architecture) -> Result<(), ModelError> {
@@ -205,13 +270,25 @@ fn refuse_other_mathematics(keys: &Keys, architecture: Architecture) -> Result<(
             refuse(key, "qeval runs dense decoders, no mixtures of experts")?;
         }
     }
+    let (names, rule): (&[&str], _) = match architecture.activation() {
+        Activation::Silu => (&["silu", "swish"], "the MLP's activation must be silu"),
+        Activation::GeluTanh => (
+            &["gelu_pytorch_tanh"],
+            "the MLP's activation must be gelu_pytorch_tanh",
+        ),
+    };
     for key in ["hidden_act", "hidden_activation"] {
-        if keys
-            .text(key)?
-            .is_some_and(|act| act != "silu" && act != "swish")
-        {
-            refuse(key, "the MLP's activation must be silu")?;
+        // Gemma's older files say "gelu" there and mean the other key.
+        let is_read = key == "hidden_activation" || !architecture.is_gemma();
+        if is_read && keys.text(key)?.is_some_and(|act| !names.contains(&act)) {
+            refuse(key, rule)?;
         }
+    }
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        refuse(key, "qeval caps no scores and no logits")?;
+    }
+    if keys.boolean("use_bidirectional_attention", false)? {
+        refuse("use_bidirectional_attention", "qeval runs causal decoders")?;
     }
     if keys
         .float("partial_rotary_factor")?
@@ -228,25 +305,6 @@ fn refuse_other_mathematics(keys: &Keys, architecture: Architecture) -> Result<(
             "set it to 1 in a copy of config.json: the weights are the same",
         )?;
     }
-    let layers = keys.required_size("num_hidden_layers")?;
-    let windowed = "attention must see the whole context in every layer";
-    match keys.get("layer_types") {
-        Some(Value::Array(types)) => {
-            if let Some(other) = types.iter().find(|t| t.as_str() != Some("full_attention")) {
-                return Err(keys.unsupported("layer_types", other, windowed));
-            }
-        }
-        _ if architecture.has_sliding_window() && keys.boolean("use_sliding_window", false)? => {
-            // Qwen2Config's default for a missing `max_window_layers` is 28.
-            let full = keys
-                .get("max_window_layers")
-                .map_or(Some(28), Value::as_u64);
-            if keys.get("sliding_window").is_some() && full.is_none_or(|n| n < layers as u64) {
-                refuse("use_sliding_window", windowed)?;
-            }
-        }
-        _ => {}
-    }
     Ok(())
 }
 
@@ -254,9 +312,16 @@ fn refuse_other_mathematics(keys: &Keys, architecture: Architecture) -> Result<(
 /// `rope_scaling`.
 fn rope_parameters(
     keys: &Keys,
+    architecture: Architecture,
     max_position_embeddings: usize,
 ) -> Result<(f64, Option<RopeScaling>), ModelError> {
-    let parameters = keys.object("rope_parameters")?;
+    let mut parameters = keys.object("rope_parameters")?;
+    // Where layers differ, each kind has its own.
+    if let Some(kinds) = parameters.as_ref().filter(|_| architecture.is_gemma())
+        && let Some(full) = kinds.object("full_attention")?
+    {
+        parameters = Some(full);
+    }
     let theta = match parameters
         .as_ref()
         .map(|p| p.positive("rope_theta"))
@@ -264,7 +329,10 @@ fn rope_parameters(
         .flatten()
     {
         Some(theta) => theta,
-        None => keys.positive("rope_theta")?.unwrap_or(10_000.0),
+        None => {
+            let default = architecture.rope_theta();
+            keys.positive("rope_theta")?.unwrap_or(default)
+        }
     };
     let scaling = match parameters {
         Some(p) => Some(p),
@@ -456,29 +524,112 @@ mod tests {
     }
 
     #[test]
-    fn sliding_window_is_refused_only_when_a_layer_uses_it() {
-        let qwen = |changes: Value| {
+    fn windows_are_where_the_architecture_has_them() {
+        let layers = |changes: Value| {
             let mut config = with(changes);
-            config["model_type"] = "qwen2".into();
             config["architectures"] = Value::Null;
-            parse(config).map(|_| ()).map_err(|e| e.to_string())
+            let window = read(config).window;
+            window.map(|w| (w.size, w.layers))
         };
-        let window = |used: bool, layers: usize| json!({"sliding_window": 64, "use_sliding_window": used, "max_window_layers": layers});
-        assert_eq!(qwen(window(false, 0)), Ok(()));
-        assert_eq!(qwen(window(true, 2)), Ok(()));
-        insta::assert_snapshot!(qwen(window(true, 1)).unwrap_err(), @"config.json: `use_sliding_window` = true is not supported; attention must see the whole context in every layer");
-        let types = json!({"layer_types": ["full_attention", "sliding_attention"]});
-        insta::assert_snapshot!(qwen(types).unwrap_err(), @r#"config.json: `layer_types` = "sliding_attention" is not supported; attention must see the whole context in every layer"#);
+        let qwen = |used: bool, full: usize| {
+            layers(json!({"model_type": "qwen2", "sliding_window": 64,
+                "use_sliding_window": used, "max_window_layers": full}))
+        };
+        assert_eq!(qwen(false, 0), None);
+        assert_eq!(qwen(true, 2), None);
+        assert_eq!(qwen(true, 1), Some((64, vec![false, true])));
+        assert_eq!(qwen(true, 0), Some((64, vec![true, true])));
+        let mistral =
+            |size: Value| layers(json!({"model_type": "mistral", "sliding_window": size}));
+        assert_eq!(mistral(json!(null)), None);
+        assert_eq!(mistral(json!(8)), Some((8, vec![true, true])));
+        // Llama's reads no window, whatever stands there.
+        assert_eq!(layers(json!({"sliding_window": 8})), None);
+        let types = ["sliding_attention", "full_attention"];
         assert_eq!(
-            qwen(json!({"layer_types": ["full_attention", "full_attention"]})),
-            Ok(())
+            layers(json!({"model_type": "qwen3", "layer_types": types, "sliding_window": 4})),
+            Some((4, vec![true, false]))
         );
+        let text = refused(json!({"layer_types": ["full_attention", "chunked_attention"]}));
+        insta::assert_snapshot!(text, @r#"config.json: `layer_types` = "chunked_attention" is not supported; qeval computes full_attention and sliding_attention"#);
+        let text = refused(json!({"layer_types": ["full_attention"]}));
+        insta::assert_snapshot!(text, @"config.json: `layer_types` has 1 entries for 2 layers");
+    }
+
+    #[test]
+    fn gemmas_own_keys_and_defaults_are_read() {
+        // As released: what the class's defaults say is left out.
+        let config = read(json!({
+            "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text",
+            "hidden_size": 1152, "intermediate_size": 6912, "num_attention_heads": 4,
+            "num_key_value_heads": 1, "query_pre_attn_scalar": 144, "sliding_window": 512,
+            "rope_theta": 1_000_000, "rope_local_base_freq": 10_000, "eos_token_id": [1, 106]
+        }));
+        assert_eq!((config.num_hidden_layers, config.head_dim), (26, 256));
+        assert_eq!(
+            (config.vocab_size, config.tie_word_embeddings),
+            (262_208, true)
+        );
+        assert_eq!(config.query_pre_attn_scalar, 144.0);
+        assert_eq!(config.embedding_scale, 1152f32.sqrt());
+        let window = config.window.clone().unwrap();
+        assert_eq!((window.size, window.rope_theta), (512, Some(10_000.0)));
+        let full: Vec<usize> = (0..26).filter(|&n| !window.layers[n]).collect();
+        assert_eq!(full, [5, 11, 17, 23]);
+        assert_eq!(
+            (config.window_of(4), config.window_of(5)),
+            (Some(512), None)
+        );
+
+        // Both levels of a model that sees pictures, and each kind of layer by itself.
+        let parsed = parse(json!({
+            "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+            "eos_token_id": [1, 106], "vision_config": {"hidden_size": 4},
+            "text_config": {
+                "model_type": "gemma3_text", "hidden_size": 2560, "num_hidden_layers": 34,
+                "rope_parameters": {
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 20_000.0},
+                    "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
+                }
+            }
+        }));
+        let (config, tokens) = parsed.unwrap();
+        assert_eq!((config.hidden_size, config.num_attention_heads), (2560, 8));
+        assert_eq!(
+            config.rope_scaling,
+            Some(RopeScaling::Linear { factor: 8.0 })
+        );
+        assert_eq!(config.window.unwrap().rope_theta, Some(20_000.0));
+        assert_eq!(tokens.eos, [1, 106]);
+
+        let gemma = |changes: Value| {
+            let mut config = json!({"model_type": "gemma3_text"});
+            for (key, value) in changes.as_object().unwrap() {
+                config[key] = value.clone();
+            }
+            parse(config).unwrap_err().to_string()
+        };
+        let all = [
+            gemma(json!({"final_logit_softcapping": 30.0})),
+            gemma(json!({"hidden_activation": "silu"})),
+            gemma(json!({"use_bidirectional_attention": true})),
+            gemma(
+                json!({"rope_parameters": {"full_attention": {"rope_type": "default"},
+                "sliding_attention": {"rope_type": "yarn"}}}),
+            ),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        config.json: `final_logit_softcapping` = 30.0 is not supported; qeval caps no scores and no logits
+        config.json: `hidden_activation` = "silu" is not supported; the MLP's activation must be gelu_pytorch_tanh
+        config.json: `use_bidirectional_attention` = true is not supported; qeval runs causal decoders
+        config.json: `rope_parameters.sliding_attention.rope_type` = "yarn" is not supported; layers with a window have a rotary embedding without scaling
+        "#);
     }
 
     #[test]
     fn other_mathematics_are_refused_by_name() {
         let all: Vec<String> = [
-            json!({"model_type": "mistral"}),
+            json!({"model_type": "mixtral"}),
             json!({"model_type": "qwen3_moe"}),
             json!({"architectures": ["LlamaForSequenceClassification"]}),
             json!({"hidden_act": "gelu"}),
@@ -494,9 +645,9 @@ mod tests {
         .map(refused)
         .collect();
         insta::assert_snapshot!(all.join("\n"), @r#"
-        config.json: `model_type` = "mistral" is not supported; qeval runs llama, qwen2 and qwen3 decoders
-        config.json: `model_type` = "qwen3_moe" is not supported; qeval runs llama, qwen2 and qwen3 decoders
-        config.json: `architectures` = "LlamaForSequenceClassification" is not supported; qeval runs llama, qwen2 and qwen3 decoders
+        config.json: `model_type` = "mixtral" is not supported; qeval runs llama, qwen2, qwen3, mistral and gemma3 decoders
+        config.json: `model_type` = "qwen3_moe" is not supported; qeval runs llama, qwen2, qwen3, mistral and gemma3 decoders
+        config.json: `architectures` = "LlamaForSequenceClassification" is not supported; qeval runs llama, qwen2, qwen3, mistral and gemma3 decoders
         config.json: `hidden_act` = "gelu" is not supported; the MLP's activation must be silu
         config.json: `num_local_experts` = 8 is not supported; qeval runs dense decoders, no mixtures of experts
         config.json: `partial_rotary_factor` = 0.5 is not supported; the rotary embedding must cover the whole head

@@ -1,4 +1,4 @@
-//! One decoder for llama, qwen2, and qwen3: an architecture is flags of its configuration.
+//! One decoder for every architecture, which is flags of its configuration.
 //!
 //! Answering runs rows of many sequences together (each row a token at a position of a slot);
 //! training runs whole sequences side by side and walks back layer by layer. Only chosen rows
@@ -41,8 +41,12 @@ impl Keep {
 struct Layer<D: Device> {
     input_norm: RmsNorm<D>,
     attention: Attention<D>,
-    post_norm: RmsNorm<D>,
+    middle_norm: RmsNorm<D>,
     mlp: Mlp<D>,
+    /// Norms of what attention and MLP add, before they do.
+    branch_norms: Option<[RmsNorm<D>; 2]>,
+    /// Whether it has the rotary embedding of layers with a window.
+    is_local: bool,
 }
 
 /// A loaded base model.
@@ -54,6 +58,8 @@ pub struct Decoder<D: Device = Cpu> {
     layers: Vec<Layer<D>>,
     norm: RmsNorm<D>,
     rotary: D::Rotary,
+    /// That of layers with a window, where theirs is another.
+    local_rotary: Option<D::Rotary>,
 }
 
 /// The rows of one step: tokens, and which positions of which slots they are.
@@ -80,6 +86,8 @@ struct Inner<D: Device> {
     normed: [Option<D::Mat>; 2],
     /// The share of a low-rank part in attention's output projection.
     share: Option<D::Factored>,
+    /// What attention and MLP gave before their norms, where they have some.
+    branches: Option<[D::Mat; 2]>,
 }
 
 /// What a training forward leaves for its backward.
@@ -152,8 +160,15 @@ impl<D: Device> Decoder<D> {
             }
             device.vector(&values)
         };
-        let norm = |name: String, n: usize| {
-            let weight = vector(&[(name + ".weight", n)], 1.0)?;
+        // `times` is what a norm's result is multiplied by.
+        let norm = |name: String, n: usize, times: f32| {
+            let mut weight = match source {
+                Source::Files(weights) => weights.get(&(name + ".weight"), &[n])?,
+                Source::Random(_) => vec![f32::from(!config.norms_less_one); n],
+            };
+            let more = f32::from(config.norms_less_one);
+            weight.iter_mut().for_each(|w| *w = (*w + more) * times);
+            let weight = device.vector(&weight)?;
             Ok::<_, ModelError>(RmsNorm { weight, eps })
         };
         let vocabulary = |name: &str| [(name.to_owned(), config.vocab_size)];
@@ -165,13 +180,25 @@ impl<D: Device> Decoder<D> {
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for layer in 0..config.num_hidden_layers {
-            let in_layer = |name: &str, n: usize| norm(format!("model.layers.{layer}.{name}"), n);
-            let head_norm = |name| {
-                config
-                    .qk_norm
-                    .then(|| in_layer(name, heads.dim))
-                    .transpose()
+            let in_layer = |name: &str, n: usize, times: f32| {
+                norm(format!("model.layers.{layer}.{name}"), n, times)
             };
+            let of_stream = |name: &str| in_layer(name, hidden, 1.0);
+            let head_norm = |name, times| {
+                let norm = || in_layer(name, heads.dim, times);
+                config.qk_norm.then(norm).transpose()
+            };
+            let (middle, branches) = match config.branch_norms {
+                false => ("post_attention_layernorm", None),
+                true => (
+                    "pre_feedforward_layernorm",
+                    Some([
+                        of_stream("post_attention_layernorm")?,
+                        of_stream("post_feedforward_layernorm")?,
+                    ]),
+                ),
+            };
+            let window = config.window_of(layer);
             let mut linear = |site: Site, has_bias: bool| {
                 let of = |kind: &str| -> Vec<(String, usize)> {
                     let name = |p: &super::Projection| {
@@ -188,11 +215,14 @@ impl<D: Device> Decoder<D> {
                 })
             };
             layers.push(Layer {
-                input_norm: in_layer("input_layernorm", hidden)?,
-                post_norm: in_layer("post_attention_layernorm", hidden)?,
+                input_norm: of_stream("input_layernorm")?,
+                middle_norm: of_stream(middle)?,
+                branch_norms: branches,
+                is_local: window.is_some(),
                 attention: Attention {
-                    q_norm: head_norm("self_attn.q_norm")?,
-                    k_norm: head_norm("self_attn.k_norm")?,
+                    q_norm: head_norm("self_attn.q_norm", config.query_times())?,
+                    k_norm: head_norm("self_attn.k_norm", 1.0)?,
+                    window,
                     qkv: linear(Site::Qkv, config.qkv_bias)?,
                     o: linear(Site::O, config.o_bias)?,
                     heads,
@@ -200,11 +230,17 @@ impl<D: Device> Decoder<D> {
                 mlp: Mlp {
                     gate_up: linear(Site::GateUp, config.mlp_bias)?,
                     down: linear(Site::Down, config.mlp_bias)?,
+                    activation: config.activation,
                 },
             });
         }
-        let norm = norm("model.norm".into(), hidden)?;
-        let rotary = device.rotary(&config.inv_freq(), config.max_position_embeddings)?;
+        let norm = norm("model.norm".into(), hidden, 1.0)?;
+        let rotary = |frequencies: Vec<f32>| {
+            let positions = config.max_position_embeddings;
+            device.rotary(&frequencies, positions)
+        };
+        let local_rotary = config.window_inv_freq().map(&rotary).transpose()?;
+        let rotary = rotary(config.inv_freq())?;
         Ok(Decoder {
             config: config.clone(),
             embedding,
@@ -212,6 +248,7 @@ impl<D: Device> Decoder<D> {
             layers,
             norm,
             rotary,
+            local_rotary,
             device,
         })
     }
@@ -278,13 +315,25 @@ impl<D: Device> Decoder<D> {
         cache: &mut KvCache<D>,
         low_rank: &mut dyn LowRank<D>,
     ) -> Result<D::Mat, ModelError> {
-        let mut stream = Stream::new(self.device.embed(&self.embedding, rows));
+        let mut stream = Stream::new(self.embed(rows));
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
             let (_, next, _) = layer.forward(self, stream, rows, Some(kv), Keep::Input, low_rank);
             stream = next;
         }
         let hidden = stream.settle(&self.device);
         self.device.had_room().map(|()| hidden)
+    }
+
+    fn embed(&self, rows: &D::Rows) -> D::Mat {
+        let scale = self.config.embedding_scale;
+        self.device.embed(&self.embedding, rows, scale)
+    }
+
+    fn rotary_of(&self, layer: &Layer<D>) -> &D::Rotary {
+        match &self.local_rotary {
+            Some(local) if layer.is_local => local,
+            _ => &self.rotary,
+        }
     }
 
     /// Final norm and head: `[rows, hidden] -> [rows, vocabulary]`.
@@ -317,7 +366,7 @@ impl<D: Device> Decoder<D> {
         low_rank: &mut dyn LowRank<D>,
     ) -> Result<(D::Mat, Tape<D>), ModelError> {
         let rows = self.device.sequences(tokens, sequences);
-        let mut stream = Stream::new(self.device.embed(&self.embedding, &rows));
+        let mut stream = Stream::new(self.embed(&rows));
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let (input, next, inner) = layer.forward(self, stream, &rows, None, keep, low_rank);
@@ -481,17 +530,26 @@ impl<D: Device> Layer<D> {
         let read = |linear: &Linear<D>, low_rank: &dyn LowRank<D>| {
             keep == Keep::All && low_rank.reads(linear.place)
         };
+        let rotary = decoder.rotary_of(self);
         let (input, normed) = stream.norm(device, &self.input_norm);
         let mixed = self
             .attention
-            .mix(device, &normed, rows, &decoder.rotary, kv, low_rank);
+            .mix(device, &normed, rows, rotary, kv, low_rank);
         let first = read(&self.attention.qkv, low_rank).then_some(normed);
         let (attended, share) = self.attention.o.forward(device, &mixed.mixed, low_rank);
-        let (middle, normed) = device.sum_norm(&self.post_norm, &input, attended);
+        let (added, attended) = match &self.branch_norms {
+            Some([norm, _]) => (device.norm(norm, &attended), Some(attended)),
+            None => (attended, None),
+        };
+        let (middle, normed) = device.sum_norm(&self.middle_norm, &input, added);
         let (y, gated) = self.mlp.forward(device, &normed, low_rank);
+        let (added, branches) = match (&self.branch_norms, attended) {
+            (Some([_, norm]), Some(attended)) => (device.norm(norm, &y), Some([attended, y])),
+            _ => (y, None),
+        };
         let stream = Stream {
             x: device.share(&middle),
-            pending: Some(y),
+            pending: Some(added),
         };
         let inner = Inner {
             mixed,
@@ -502,6 +560,7 @@ impl<D: Device> Layer<D> {
                 ..gated
             },
             share,
+            branches,
         };
         (input, stream, inner)
     }
@@ -523,25 +582,35 @@ impl<D: Device> Layer<D> {
             gated,
             normed: [first, second],
             share,
+            branches,
         } = inner;
-        let normed = || second.unwrap_or_else(|| device.norm(&self.post_norm, &middle));
-        let d_normed = self
-            .mlp
-            .backward(device, normed, gated, &gradient, low_rank);
-        device.norm_backward(&self.post_norm, &middle, &d_normed, &mut gradient);
+        // The gradient by what a branch gave, from that by what was added.
+        let by_branch = |i: usize, gradient: &D::Mat| {
+            let (norms, branches) = (self.branch_norms.as_ref()?, branches.as_ref()?);
+            let mut d = device.zeros(device.height(gradient), device.width(gradient));
+            device.norm_backward(&norms[i], &branches[i], gradient, &mut d);
+            Some(d)
+        };
+        let normed = || second.unwrap_or_else(|| device.norm(&self.middle_norm, &middle));
+        let dy = by_branch(1, &gradient);
+        let dy = dy.as_ref().unwrap_or(&gradient);
+        let d_normed = self.mlp.backward(device, normed, gated, dy, low_rank);
+        device.norm_backward(&self.middle_norm, &middle, &d_normed, &mut gradient);
         drop((d_normed, middle));
         let x = || device.share(&mixed.mixed);
+        let dy = by_branch(0, &gradient);
+        let dy = dy.as_ref().unwrap_or(&gradient);
         let d_mixed = self
             .attention
             .o
-            .backward(device, x, share.as_ref(), &gradient, low_rank);
+            .backward(device, x, share.as_ref(), dy, low_rank);
         let d_normed = self.attention.mix_backward(
             device,
             || first.unwrap_or_else(|| device.norm(&self.input_norm, input)),
             mixed,
             d_mixed,
             rows,
-            &decoder.rotary,
+            decoder.rotary_of(self),
             low_rank,
         )?;
         device.norm_backward(&self.input_norm, input, &d_normed, &mut gradient);

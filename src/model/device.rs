@@ -8,9 +8,9 @@
 use std::ops::Range;
 
 use super::layers::{Linear, RmsNorm};
-use super::{Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
+use super::{Activation, Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 
-/// Norms and sizes of an attention block.
+/// Norms, sizes, and reach of an attention block.
 pub struct HeadNorms<'a, D: Device> {
     /// Sizes.
     pub heads: Heads,
@@ -18,6 +18,8 @@ pub struct HeadNorms<'a, D: Device> {
     pub queries: Option<&'a RmsNorm<D>>,
     /// Norm of each key head, before the rotation.
     pub keys: Option<&'a RmsNorm<D>>,
+    /// Positions that a row sees, its own among them; `None` is the whole context.
+    pub window: Option<usize>,
 }
 
 /// A place where a decoder runs.
@@ -111,8 +113,8 @@ pub trait Device: Clone + Send + Sync + 'static {
         self.rows(tokens, &whole(sequences), longest)
     }
 
-    /// The rows' tokens as rows of the embedding.
-    fn embed(&self, embedding: &Self::Weight, rows: &Self::Rows) -> Self::Mat;
+    /// The rows' tokens as rows of the embedding, times `scale`.
+    fn embed(&self, embedding: &Self::Weight, rows: &Self::Rows, scale: f32) -> Self::Mat;
 
     /// Zeros.
     fn zeros(&self, rows: usize, cols: usize) -> Self::Mat;
@@ -182,7 +184,7 @@ pub trait Device: Clone + Send + Sync + 'static {
     fn logits(&self, head: &Self::Weight, x: &Self::Mat) -> Self::Mat;
 
     /// Norms and rotates the queries and keys of `[queries | keys | values]`, and attends every row
-    /// to its own sequence up to itself. Keys and values are stored in `kv`, and read there with
+    /// to its own sequence up to itself, as far back as it sees. Keys and values are stored in `kv`, and read there with
     /// those of earlier steps; without it, the rows are whole sequences.
     fn attend(
         &self,
@@ -218,11 +220,16 @@ pub trait Device: Clone + Send + Sync + 'static {
         rotary: &Self::Rotary,
     ) -> Self::Mat;
 
-    /// `silu(gate) * up` of `[gate | up]`.
-    fn gate(&self, gate_up: &Self::Mat) -> Self::Mat;
+    /// `act(gate) * up` of `[gate | up]`.
+    fn gate(&self, gate_up: &Self::Mat, activation: Activation) -> Self::Mat;
 
     /// The gradient of [`Device::gate`] by `[gate | up]`.
-    fn gate_backward(&self, gate_up: &Self::Mat, d_active: &Self::Mat) -> Self::Mat;
+    fn gate_backward(
+        &self,
+        gate_up: &Self::Mat,
+        d_active: &Self::Mat,
+        activation: Activation,
+    ) -> Self::Mat;
 
     /// `[gate | up]` as [`Device::product`] gives it, and [`Device::gate`] of it.
     fn product_gate(
@@ -230,9 +237,10 @@ pub trait Device: Clone + Send + Sync + 'static {
         linear: &Linear<Self>,
         x: &Self::Mat,
         share: Option<&Self::Factored>,
+        activation: Activation,
     ) -> (Self::Mat, Self::Mat) {
         let gate_up = self.product(linear, x, share);
-        let active = self.gate(&gate_up);
+        let active = self.gate(&gate_up, activation);
         (gate_up, active)
     }
 
@@ -240,11 +248,12 @@ pub trait Device: Clone + Send + Sync + 'static {
     fn product_gate_backward(
         &self,
         weight: &Self::Weight,
-        gate_up: &Self::Mat,
+        (gate_up, activation): (&Self::Mat, Activation),
         dy: &Self::Mat,
         share: Option<&Self::Factored>,
     ) -> Self::Mat {
-        self.gate_backward(gate_up, &self.product_backward(weight, dy, share))
+        let d_active = self.product_backward(weight, dy, share);
+        self.gate_backward(gate_up, &d_active, activation)
     }
 
     /// Cross-entropy of each row of logits against its label, added to `total`; the logits become

@@ -94,7 +94,9 @@ impl<'a> Footprint<'a> {
     /// Cosines and sines of every position, in F32 everywhere.
     fn tables(&self) -> u64 {
         let config = self.config;
+        let of_window = config.window.as_ref().and_then(|w| w.rope_theta);
         numbers(&[
+            1 + usize::from(of_window.is_some()),
             config.max_position_embeddings,
             config.head_dim,
             size_of::<f32>(),
@@ -190,12 +192,14 @@ mod tests {
     use super::*;
     use crate::model::{Decoder, ModelFiles};
 
-    const MODELS: [&str; 5] = [
+    const MODELS: [&str; 7] = [
         "fixture",
         "tiny-llama",
         "tiny-llama3",
         "tiny-qwen2",
         "tiny-qwen3",
+        "tiny-mistral",
+        "tiny-gemma3",
     ];
 
     fn open(name: &str) -> ModelFiles {

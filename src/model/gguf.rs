@@ -45,10 +45,10 @@ impl GgufFile {
             metadata,
             infos: BTreeMap::new(),
         };
-        let architecture = file.text("general.architecture");
-        let interleaved = architecture
-            .and_then(Architecture::named)
-            .filter(|a| a.is_interleaved());
+        let name = file.text("general.architecture");
+        let architecture = name.and_then(Architecture::named);
+        let interleaved = architecture.filter(|a| a.is_interleaved());
+        let is_gemma = architecture.is_some_and(Architecture::is_gemma);
         let heads = |key: &str| -> Option<usize> {
             let heads = file.int(&format!("{}.attention.{key}", interleaved?))?;
             heads.try_into().ok()
@@ -56,7 +56,7 @@ impl GgufFile {
         let q = heads("head_count");
         let k = heads("head_count_kv").or(q);
         for (name, info) in infos {
-            let (name, is_q, is_k) = hugging_face_name(name);
+            let (name, is_q, is_k) = hugging_face_name(name, is_gemma);
             let interleaved_heads = if is_q {
                 q
             } else if is_k {
@@ -187,7 +187,7 @@ impl GgufFile {
 }
 
 /// The name that Hugging Face gives a tensor, and whether it belongs to queries or to keys.
-fn hugging_face_name(name: String) -> (String, bool, bool) {
+fn hugging_face_name(name: String, is_gemma: bool) -> (String, bool, bool) {
     let whole = match name.as_str() {
         "token_embd.weight" => Some("model.embed_tokens.weight"),
         "output_norm.weight" => Some("model.norm.weight"),
@@ -211,7 +211,10 @@ fn hugging_face_name(name: String) -> (String, bool, bool) {
             "ffn_up" => "mlp.up_proj",
             "ffn_down" => "mlp.down_proj",
             "attn_norm" => "input_layernorm",
+            "ffn_norm" if is_gemma => "pre_feedforward_layernorm",
             "ffn_norm" => "post_attention_layernorm",
+            "post_attention_norm" if is_gemma => "post_attention_layernorm",
+            "post_ffw_norm" if is_gemma => "post_feedforward_layernorm",
             _ => return None,
         };
         Some((

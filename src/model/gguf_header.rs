@@ -18,8 +18,9 @@ pub(super) enum Value {
     Bool(bool),
     Text(String),
     Ints(Vec<i64>),
+    Floats(Vec<f64>),
     Texts(Vec<String>),
-    /// An array that no one here reads: of floats, of booleans, of arrays.
+    /// An array that no one here reads: of booleans, of arrays.
     OtherArray,
 }
 
@@ -30,7 +31,9 @@ impl fmt::Display for Value {
             Value::Float(x) => write!(f, "{x}"),
             Value::Bool(b) => write!(f, "{b}"),
             Value::Text(text) => write!(f, "\"{text}\""),
-            Value::Ints(_) | Value::Texts(_) | Value::OtherArray => f.write_str("a list"),
+            Value::Ints(_) | Value::Floats(_) | Value::Texts(_) | Value::OtherArray => {
+                f.write_str("a list")
+            }
         }
     }
 }
@@ -281,6 +284,16 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Ok(Value::Ints(all))
+            }
+            6 | 12 => {
+                let mut all = Vec::new();
+                for _ in 0..count {
+                    match self.value(kind, depth)? {
+                        Value::Float(x) => all.push(x),
+                        other => return Err(format!("{other} among floats")),
+                    }
+                }
+                Ok(Value::Floats(all))
             }
             8 => {
                 let mut all = Vec::new();

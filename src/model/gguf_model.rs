@@ -9,7 +9,7 @@ use super::config::ModelConfig;
 use super::gguf::GgufFile;
 use super::gguf_header::Value;
 use super::json::LARGEST;
-use super::{ModelError, RopeScaling};
+use super::{ModelError, RopeScaling, Window};
 
 /// Reads the configuration.
 ///
@@ -64,11 +64,12 @@ pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
         None => return Err(wrong(file, "token_embd.weight", "is missing")),
     };
     let has = |name: &str| file.shape(&format!("model.layers.0.{name}")).is_some();
+    let num_hidden_layers = keys.required_size("block_count")?;
     let config = ModelConfig {
         architecture,
         hidden_size,
         intermediate_size: keys.required_size("feed_forward_length")?,
-        num_hidden_layers: keys.required_size("block_count")?,
+        num_hidden_layers,
         num_attention_heads,
         num_key_value_heads: keys
             .size("attention.head_count_kv")?
@@ -77,7 +78,9 @@ pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
         rms_norm_eps: keys
             .positive("attention.layer_norm_rms_epsilon")?
             .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", "is missing"))?,
-        rope_theta: keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
+        rope_theta: keys
+            .positive("rope.freq_base")?
+            .unwrap_or(architecture.rope_theta()),
         rope_scaling: keys.rope_scaling()?,
         vocab_size,
         max_position_embeddings: keys.required_size("context_length")?,
@@ -86,6 +89,18 @@ pub(super) fn config(file: &GgufFile) -> Result<ModelConfig, ModelError> {
         o_bias: has("self_attn.o_proj.bias"),
         mlp_bias: has("mlp.gate_proj.bias"),
         qk_norm: has("self_attn.q_norm.weight"),
+        // The converter adds the 1.
+        norms_less_one: false,
+        branch_norms: architecture.is_gemma(),
+        embedding_scale: architecture.embedding_scale(hidden_size),
+        // The file does not say it; llama.cpp knows the only Gemma 3 that has another, of 27 billion
+        // parameters, by its number of layers.
+        query_pre_attn_scalar: match architecture.is_gemma() && num_hidden_layers == 62 {
+            true => hidden_size as f64 / num_attention_heads as f64,
+            false => head_dim as f64,
+        },
+        activation: architecture.activation(),
+        window: keys.window(num_hidden_layers)?,
     };
     config.check(|key, problem| wrong(file, key, problem))?;
     Ok(config)
@@ -152,6 +167,23 @@ impl Section<'_> {
         }
     }
 
+    /// Gemma's window. Most files leave out which layers have it, and all the base of their rotary
+    /// embedding's frequencies: then both are what the architecture has.
+    fn window(&self, num_hidden_layers: usize) -> Result<Option<Window>, ModelError> {
+        if !self.architecture.is_gemma() {
+            return Ok(None);
+        }
+        let Some(size) = self.size("attention.sliding_window")? else {
+            return Ok(None);
+        };
+        let every = self.size("attention.sliding_window_pattern")?;
+        Ok(Some(Window {
+            size,
+            layers: Window::all_but_every(every.unwrap_or(6), num_hidden_layers),
+            rope_theta: Some(self.positive("rope.freq_base_swa")?.unwrap_or(10_000.0)),
+        }))
+    }
+
     fn refuse_other_mathematics(&self) -> Result<(), ModelError> {
         for (key, rule) in [
             (
@@ -164,6 +196,9 @@ impl Section<'_> {
             ),
         ] {
             let name = self.key(key);
+            if key == "attention.sliding_window" && self.architecture.is_gemma() {
+                continue;
+            }
             if let Some(n) = self.file.int(&name).filter(|n| *n > 0) {
                 return Err(unsupported(self.file, format!("`{name}` = {n}"), rule));
             }
@@ -474,7 +509,7 @@ mod tests {
             })
         };
         let all = [
-            set("general.architecture", Written::String("gemma3".into())),
+            set("general.architecture", Written::String("gemma2".into())),
             set("llama.expert_count", Written::U32(8)),
             set("llama.attention.sliding_window", Written::U32(4096)),
             set("llama.rope.scaling.type", Written::String("yarn".into())),
@@ -493,7 +528,7 @@ mod tests {
             without("token_embd.weight"),
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
-        : `general.architecture` = "gemma3" is not supported; qeval runs llama, qwen2 and qwen3 decoders
+        : `general.architecture` = "gemma2" is not supported; qeval runs llama, qwen2, qwen3, mistral and gemma3 decoders
         : `llama.expert_count` = 8 is not supported; qeval runs dense decoders, no mixtures of experts
         : `llama.attention.sliding_window` = 4096 is not supported; attention must see the whole context in every layer
         : `llama.rope.scaling.type` = "yarn" is not supported; qeval computes `none`, `linear` and Llama 3's rope_freqs.weight

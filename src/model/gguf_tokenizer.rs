@@ -1,7 +1,7 @@
 //! The tokenizer that a GGUF file carries.
 //!
-//! The file holds tokens, merges and the name of a way to cut text into words
-//! (`tokenizer.ggml.pre`). Candle's reader takes GPT-2's way for every name that it does not know,
+//! The file holds tokens, and either their scores (SentencePiece) or merges and the name of a way to
+//! cut text into words (`tokenizer.ggml.pre`). Candle's reader takes GPT-2's way for every name that it does not know,
 //! which gives other ids without a word; here an unknown name is refused.
 
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ use tokenizers::{AddedToken, Tokenizer};
 use super::ModelError;
 use super::gguf::GgufFile;
 use super::gguf_header::Value;
+use super::gguf_pieces;
 
 /// Words of Qwen2: one digit at a time. From its tokenizer.json.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -39,29 +40,79 @@ pub(super) struct GgufTokenizer {
 /// Builds the tokenizer.
 ///
 /// # Errors
-/// Another kind than byte-level BPE, an unknown `tokenizer.ggml.pre`, missing or impossible lists.
+/// Another kind than byte-level BPE and SentencePiece, an unknown `tokenizer.ggml.pre`, missing or impossible lists.
 pub(super) fn tokenizer(file: &GgufFile) -> Result<GgufTokenizer, ModelError> {
     let wrong = |problem: String| ModelError::Tokenizer {
         path: file.path().to_path_buf(),
         problem,
     };
     let library = |e: tokenizers::Error| wrong(e.to_string());
-    match file.text("tokenizer.ggml.model") {
-        Some("gpt2") => {}
-        Some(other) => {
-            return Err(wrong(format!(
-                "`tokenizer.ggml.model` = \"{other}\" is not supported; qeval reads byte-level \
-                 BPE (\"gpt2\") from GGUF; give the model's Hugging Face folder instead"
-            )));
-        }
-        None => return Err(wrong("`tokenizer.ggml.model` is missing".to_owned())),
-    }
     let texts = |key: &str| match file.value(key) {
         Some(Value::Texts(list)) => Ok(list),
         _ => Err(wrong(format!("`{key}` is missing or no list of strings"))),
     };
+    let mut notices = Vec::new();
+    let kind = file.text("tokenizer.ggml.model");
     let tokens = texts("tokenizer.ggml.tokens")?;
-    let merges = texts("tokenizer.ggml.merges")?
+    let mut tokenizer = match kind {
+        Some("gpt2") => {
+            let merges = texts("tokenizer.ggml.merges")?;
+            byte_level(file, tokens, merges, &mut notices)?
+        }
+        Some("llama") => pieces(file, tokens)?,
+        Some(other) => {
+            return Err(wrong(format!(
+                "`tokenizer.ggml.model` = \"{other}\" is not supported; qeval reads byte-level \
+                 BPE (\"gpt2\") and SentencePiece (\"llama\") from GGUF; give the model's Hugging \
+                 Face folder instead"
+            )));
+        }
+        None => return Err(wrong("`tokenizer.ggml.model` is missing".to_owned())),
+    };
+    add_special_tokens(&mut tokenizer, file, tokens).map_err(library)?;
+
+    let id = |key: &str| {
+        file.int(&format!("tokenizer.ggml.{key}_token_id"))
+            .and_then(|id| u32::try_from(id).ok())
+            .filter(|id| (*id as usize) < tokens.len())
+    };
+    let bos = id("bos");
+    // SentencePiece's models begin with it unless they say otherwise, as in llama.cpp.
+    let adds_bos = file.boolean("tokenizer.ggml.add_bos_token");
+    if let (Some(bos), true) = (bos, adds_bos.unwrap_or(kind == Some("llama"))) {
+        let token = &tokens[bos as usize];
+        let template = TemplateProcessing::builder()
+            .try_single(vec![token.clone(), "$0".to_owned()])
+            .map_err(|e| wrong(e.to_string()))?
+            .special_tokens(vec![(token.clone(), bos)])
+            .build()
+            .map_err(|e| wrong(e.to_string()))?;
+        tokenizer.with_post_processor(Some(template));
+    }
+    let mut eos: Vec<u32> = ["eos", "eot", "eom"].into_iter().filter_map(id).collect();
+    eos.sort_unstable();
+    eos.dedup();
+    Ok(GgufTokenizer {
+        tokenizer,
+        bos,
+        eos,
+        notices,
+    })
+}
+
+/// Byte-level BPE.
+fn byte_level(
+    file: &GgufFile,
+    tokens: &[String],
+    merges: &[String],
+    notices: &mut Vec<String>,
+) -> Result<Tokenizer, ModelError> {
+    let wrong = |problem: String| ModelError::Tokenizer {
+        path: file.path().to_path_buf(),
+        problem,
+    };
+    let library = |e: tokenizers::Error| wrong(e.to_string());
+    let merges = merges
         .iter()
         .map(|merge| {
             merge
@@ -70,7 +121,6 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<GgufTokenizer, ModelError> {
                 .ok_or_else(|| wrong(format!("merge `{merge}` is not two tokens")))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let mut notices = Vec::new();
     let pre = file.text("tokenizer.ggml.pre").unwrap_or("default");
     if pre == "default" {
         notices.push(format!(
@@ -108,33 +158,37 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<GgufTokenizer, ModelError> {
     }
     tokenizer.with_pre_tokenizer(Some(way.pre_tokenizer().map_err(library)?));
     tokenizer.with_decoder(Some(ByteLevelDecoder::default()));
-    add_special_tokens(&mut tokenizer, file, tokens).map_err(library)?;
+    Ok(tokenizer)
+}
 
-    let id = |key: &str| {
-        file.int(&format!("tokenizer.ggml.{key}_token_id"))
-            .and_then(|id| u32::try_from(id).ok())
-            .filter(|id| (*id as usize) < tokens.len())
+/// SentencePiece.
+fn pieces(file: &GgufFile, tokens: &[String]) -> Result<Tokenizer, ModelError> {
+    let wrong = |problem: String| ModelError::Tokenizer {
+        path: file.path().to_path_buf(),
+        problem,
     };
-    let bos = id("bos");
-    if let (Some(bos), Some(true)) = (bos, file.boolean("tokenizer.ggml.add_bos_token")) {
-        let token = &tokens[bos as usize];
-        let template = TemplateProcessing::builder()
-            .try_single(vec![token.clone(), "$0".to_owned()])
-            .map_err(|e| wrong(e.to_string()))?
-            .special_tokens(vec![(token.clone(), bos)])
-            .build()
-            .map_err(|e| wrong(e.to_string()))?;
-        tokenizer.with_post_processor(Some(template));
+    let Some(Value::Floats(scores)) = file.value("tokenizer.ggml.scores") else {
+        return Err(wrong(
+            "`tokenizer.ggml.scores` is missing or no list of numbers".to_owned(),
+        ));
+    };
+    if scores.len() != tokens.len() {
+        return Err(wrong(format!(
+            "`tokenizer.ggml.scores` has {} numbers for {} tokens",
+            scores.len(),
+            tokens.len()
+        )));
     }
-    let mut eos: Vec<u32> = ["eos", "eot", "eom"].into_iter().filter_map(id).collect();
-    eos.sort_unstable();
-    eos.dedup();
-    Ok(GgufTokenizer {
-        tokenizer,
-        bos,
-        eos,
-        notices,
-    })
+    let unknown = file.int("tokenizer.ggml.unknown_token_id");
+    let unknown = unknown.and_then(|id| tokens.get(usize::try_from(id).ok()?));
+    let prefix = file.boolean("tokenizer.ggml.add_space_prefix");
+    gguf_pieces::tokenizer(
+        tokens,
+        scores,
+        unknown.map(String::as_str),
+        prefix.unwrap_or(true),
+    )
+    .map_err(|e| wrong(e.to_string()))
 }
 
 /// One way of cutting text into words before BPE.
@@ -371,7 +425,15 @@ mod tests {
         };
         let text = |text: &str| Written::String(text.to_owned());
         let all = [
+            refused(&|s| s.set("tokenizer.ggml.model", text("bert"))),
             refused(&|s| s.set("tokenizer.ggml.model", text("llama"))),
+            refused(&|s| {
+                s.set("tokenizer.ggml.model", text("llama"));
+                s.set(
+                    "tokenizer.ggml.scores",
+                    Written::Array(vec![Written::F32(0.0)]),
+                );
+            }),
             refused(&|s| s.set("tokenizer.ggml.pre", text("tekken"))),
             refused(&|s| s.set("tokenizer.ggml.tokens", text("a"))),
             refused(&|s| s.set("tokenizer.ggml.merges", Written::Array(vec![text("ab")]))),
@@ -379,7 +441,9 @@ mod tests {
             refused(&|s| drop(s.metadata.remove("tokenizer.ggml.model"))),
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
-        : the tokenizer cannot be read: `tokenizer.ggml.model` = "llama" is not supported; qeval reads byte-level BPE ("gpt2") from GGUF; give the model's Hugging Face folder instead
+        : the tokenizer cannot be read: `tokenizer.ggml.model` = "bert" is not supported; qeval reads byte-level BPE ("gpt2") and SentencePiece ("llama") from GGUF; give the model's Hugging Face folder instead
+        : the tokenizer cannot be read: `tokenizer.ggml.scores` is missing or no list of numbers
+        : the tokenizer cannot be read: `tokenizer.ggml.scores` has 1 numbers for 300 tokens
         : the tokenizer cannot be read: `tokenizer.ggml.pre` = "tekken" is not supported; known are smollm, qwen2, llama-bpe, llama3, gpt-2 and default; give the model's Hugging Face folder instead
         : the tokenizer cannot be read: `tokenizer.ggml.tokens` is missing or no list of strings
         : the tokenizer cannot be read: merge `ab` is not two tokens

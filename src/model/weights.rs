@@ -32,7 +32,8 @@ pub struct Weights {
 enum Source {
     Safetensors {
         files: Vec<TensorFile>,
-        place: BTreeMap<String, usize>,
+        /// By the name that a model of text alone has: which file, and the name there.
+        place: BTreeMap<String, (usize, String)>,
     },
     Gguf(GgufFile),
 }
@@ -46,15 +47,17 @@ impl Weights {
     pub fn open_folder(folder: &Path) -> Result<Weights, ModelError> {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
-        let (files, place) = if single.exists() {
+        let (files, names) = if single.exists() {
             let file = TensorFile::open(&single)?;
-            let place = file.names().map(|name| (name.to_owned(), 0)).collect();
-            (vec![file], place)
+            let names = file.names().map(|name| (name.to_owned(), 0)).collect();
+            (vec![file], names)
         } else if let Some(keys) = Keys::read_optional(&index)? {
             open_shards(folder, &keys)?
         } else {
             return Err(no_safetensors(folder));
         };
+        let of_text = |(name, file): (String, usize)| (name_of_text(&name), (file, name));
+        let place = names.into_iter().map(of_text).collect();
         let source = Source::Safetensors { files, place };
         Ok(Weights {
             path: folder.to_path_buf(),
@@ -92,7 +95,7 @@ impl Weights {
         let is_wide = |name: &str| match &self.source {
             Source::Safetensors { files, place } => place
                 .get(name)
-                .and_then(|&file| files[file].format(name))
+                .and_then(|(file, stored)| files[*file].format(stored))
                 .is_none_or(Format::has_range_of_f32),
             Source::Gguf(file) => file.format(name).is_some_and(Format::has_range_of_f32),
         };
@@ -120,7 +123,8 @@ impl Weights {
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.source {
             Source::Safetensors { files, place } => {
-                files[*place.get(name)?].shape(name).map(<[usize]>::to_vec)
+                let (file, stored) = place.get(name)?;
+                files[*file].shape(stored).map(<[usize]>::to_vec)
             }
             Source::Gguf(file) => file.shape(name).map(<[usize]>::to_vec),
         }
@@ -130,8 +134,8 @@ impl Weights {
     pub fn stored_bytes(&self) -> u64 {
         match &self.source {
             Source::Safetensors { files, place } => place
-                .iter()
-                .filter_map(|(name, &file)| files[file].stored_bytes(name))
+                .values()
+                .filter_map(|(file, stored)| files[*file].stored_bytes(stored))
                 .sum::<u64>(),
             Source::Gguf(file) => file
                 .names()
@@ -153,10 +157,11 @@ impl Weights {
         let missing = || self.missing(name);
         let (shape, bytes) = match &self.source {
             Source::Safetensors { files, place } => {
-                let file = &files[*place.get(name).ok_or_else(missing)?];
-                let found = file.shape(name).ok_or_else(missing)?;
-                check_shape(file.path(), name, found, expected)?;
-                file.stored(name)?
+                let (file, stored) = place.get(name).ok_or_else(missing)?;
+                let file = &files[*file];
+                let found = file.shape(stored).ok_or_else(missing)?;
+                check_shape(file.path(), stored, found, expected)?;
+                file.stored(stored)?
             }
             Source::Gguf(file) => {
                 let found = file.shape(name).ok_or_else(missing)?;
@@ -199,6 +204,16 @@ impl Weights {
             nearest: nearest(name, self.names()),
         }
     }
+}
+
+/// The name that a tensor has in a model of text alone: those that see pictures keep theirs one level
+/// down, under either of two names.
+fn name_of_text(stored: &str) -> String {
+    if let Some(rest) = stored.strip_prefix("model.language_model.") {
+        return format!("model.{rest}");
+    }
+    let own = stored.strip_prefix("language_model.");
+    own.unwrap_or(stored).to_owned()
 }
 
 fn check_shape(

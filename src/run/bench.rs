@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use crate::generate::{Engine, EngineOptions, Request, Sampling, Work};
 use crate::lora::{Adapter, DropoutKey, LoadedAdapter, LoraConfig, Trainable};
-use crate::model::{Architecture, Keep, ModelConfig, ModelError, ModelRef, ModuleId, Projection};
+use crate::model::{
+    Activation, Architecture, Keep, ModelConfig, ModelError, ModelRef, ModuleId, Projection,
+};
 use crate::random::{Philox, Purpose};
 use crate::train::{AdamW, MicroBatch, StepBatch, TrainSection, learner};
 
@@ -88,6 +90,12 @@ pub fn shape(name: &str) -> Option<ModelConfig> {
         o_bias: false,
         mlp_bias: false,
         qk_norm: false,
+        norms_less_one: false,
+        branch_norms: false,
+        embedding_scale: 1.0,
+        query_pre_attn_scalar: dim as f64,
+        activation: Activation::Silu,
+        window: None,
     };
     Some(match name {
         "qwen2.5-7b" => qwen2(3584, 28, 28, 4, 128, 18944, 152_064, false),

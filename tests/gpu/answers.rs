@@ -97,7 +97,7 @@ fn adapters(config: &qeval::model::ModelConfig) -> Vec<LoadedAdapter> {
 
 pub fn answers_are_those_of_the_cpu() {
     let cuda = gpu();
-    for kind in ["llama", "qwen2", "qwen3"] {
+    for kind in ["llama", "qwen2", "qwen3", "mistral", "gemma3"] {
         let pair = pair(&cuda, kind);
         let adapters = adapters(&pair.config);
         let all = requests(&pair.config, adapters.len());
@@ -144,7 +144,7 @@ pub fn answers_are_those_of_the_cpu() {
 
 pub fn answers_keep_their_bits_whatever_is_beside_them() {
     let cuda = gpu();
-    for kind in ["qwen2", "qwen3"] {
+    for kind in ["qwen2", "qwen3", "gemma3"] {
         let pair = pair(&cuda, kind);
         let adapters = adapters(&pair.config);
         let all = requests(&pair.config, adapters.len());

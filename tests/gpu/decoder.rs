@@ -20,7 +20,7 @@ fn adapter(config: &qeval::model::ModelConfig, names: &[&str], seed: u64) -> Loa
 
 pub fn logits_of_base_and_adapters_in_one_batch() {
     let cuda = gpu();
-    for kind in ["llama", "qwen2", "qwen3"] {
+    for kind in ["llama", "qwen2", "qwen3", "mistral", "gemma3"] {
         let pair = pair(&cuda, kind);
         let adapters = [
             adapter(&pair.config, &["q_proj", "v_proj"], 1),
@@ -125,7 +125,7 @@ pub fn gradients_are_those_of_the_cpu() {
 }
 
 fn gradients(cuda: &Cuda) {
-    for kind in ["llama", "qwen2", "qwen3"] {
+    for kind in ["llama", "qwen2", "qwen3", "mistral", "gemma3"] {
         let pair = pair(cuda, kind);
         let data = ragged(&pair.config);
         let base = numbers(20, pair.config.hidden_size, 77);

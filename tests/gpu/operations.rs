@@ -4,7 +4,8 @@ use qeval::generate::Sampling;
 use qeval::gpu::{Cuda, Numbers};
 use qeval::model::cuda::{Next, SingleRows};
 use qeval::model::{
-    Cpu, Device, HeadNorms, Heads, LayerSite, Linear, Mat, RmsNorm, Site, Span, StoredTensor,
+    Activation, Cpu, Device, HeadNorms, Heads, LayerSite, Linear, Mat, RmsNorm, Site, Span,
+    StoredTensor,
 };
 
 use crate::support::{assert_close, down, gpu, gpus, numbers};
@@ -49,21 +50,18 @@ pub fn gate_and_its_gradient() {
     for n in [96, 1536, 18944] {
         let (x, dy) = (numbers(19, 2 * n, 1), numbers(19, n, 2));
         let up = cuda.upload(&x);
-        assert_close(
-            "gate",
-            &down(&cuda, &cuda.gate(&up)),
-            &Cpu.gate(&x).data,
-            4e-3,
-        );
-        let found = cuda.gate_backward(&up, &cuda.upload(&dy));
-        assert_close(
-            "gate backward",
-            &down(&cuda, &found),
-            &Cpu.gate_backward(&x, &dy).data,
-            4e-3,
-        );
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            let found = cuda.gate(&up, activation);
+            let expected = Cpu.gate(&x, activation);
+            assert_close("gate", &down(&cuda, &found), &expected.data, 4e-3);
+            let found = cuda.gate_backward(&up, &cuda.upload(&dy), activation);
+            let expected = Cpu.gate_backward(&x, &dy, activation);
+            assert_close("gate backward", &down(&cuda, &found), &expected.data, 4e-3);
+        }
     }
 }
+
+const SILU: Activation = Activation::Silu;
 
 /// A power of two keeps bf16's bits.
 fn scaled(mut x: Mat, by: f32) -> Mat {
@@ -93,22 +91,23 @@ pub fn a_product_with_the_gate_in_it() {
             let w = numbers(hidden, n, 3);
             let (c, g) = (linear(&Cpu, &w, None), linear(&cuda, &w, None));
             let (up, d_up) = (cuda.upload(&x), cuda.upload(&dy));
-            let found = cuda.product_gate_backward(&g.weight, &up, &d_up, None);
+            let found = cuda.product_gate_backward(&g.weight, (&up, SILU), &d_up, None);
             assert_close(
                 "product and gate backward",
                 &down(&cuda, &found),
-                &Cpu.product_gate_backward(&c.weight, &x, &dy, None).data,
+                &Cpu.product_gate_backward(&c.weight, (&x, SILU), &dy, None)
+                    .data,
                 4e-3,
             );
             let (x, w) = (numbers(rows, hidden, 4), numbers(2 * n, hidden, 5));
             let (c, mut g) = (linear(&Cpu, &w, None), linear(&cuda, &w, None));
             g.place.site = Site::GateUp;
-            let (gate_up, active) = cuda.product_gate(&g, &cuda.upload(&x), None);
-            let (expected, expected_active) = Cpu.product_gate(&c, &x, None);
+            let (gate_up, active) = cuda.product_gate(&g, &cuda.upload(&x), None, SILU);
+            let (expected, expected_active) = Cpu.product_gate(&c, &x, None, SILU);
             assert_close("product", &down(&cuda, &gate_up), &expected.data, 4e-3);
             let found = down(&cuda, &active);
             assert_close("product and gate", &found, &expected_active.data, 1e-2);
-            let again = down(&cuda, &cuda.gate(&gate_up));
+            let again = down(&cuda, &cuda.gate(&gate_up, SILU));
             assert_eq!(found, again, "the gate alone gives the same bits");
         }
     }
@@ -143,7 +142,7 @@ pub fn products_both_ways() {
     }
 }
 
-const SHAPES: [Heads; 4] = [
+const SHAPES: [Heads; 5] = [
     Heads {
         queries: 14,
         kv: 2,
@@ -164,7 +163,18 @@ const SHAPES: [Heads; 4] = [
         kv: 1,
         dim: 96,
     },
+    Heads {
+        queries: 4,
+        kv: 2,
+        dim: 256,
+    },
 ];
+
+/// Every shape with the whole context in sight, and with a part of it.
+fn reaches() -> impl Iterator<Item = (usize, Heads, Option<usize>)> {
+    let shapes = SHAPES.into_iter().enumerate();
+    shapes.flat_map(|(i, heads)| [None, Some(1), Some(90)].map(|window| (i, heads, window)))
+}
 
 fn angles<D: Device>(device: &D, dim: usize) -> D::Rotary {
     let inv_freq: Vec<f32> = (0..dim / 2).map(|i| 0.7f32.powi(i as i32)).collect();
@@ -173,13 +183,18 @@ fn angles<D: Device>(device: &D, dim: usize) -> D::Rotary {
 
 struct Block<D: Device> {
     heads: Heads,
+    window: Option<usize>,
     norms: Option<(RmsNorm<D>, RmsNorm<D>)>,
 }
 
 impl<D: Device> Block<D> {
-    fn new(device: &D, heads: Heads, with: bool) -> Self {
+    fn new(device: &D, heads: Heads, window: Option<usize>, with: bool) -> Self {
         let norms = with.then(|| (norms(device, heads.dim), norms(device, heads.dim)));
-        Block { heads, norms }
+        Block {
+            heads,
+            window,
+            norms,
+        }
     }
 
     fn norms(&self) -> HeadNorms<'_, D> {
@@ -187,6 +202,7 @@ impl<D: Device> Block<D> {
             heads: self.heads,
             queries: self.norms.as_ref().map(|n| &n.0),
             keys: self.norms.as_ref().map(|n| &n.1),
+            window: self.window,
         }
     }
 }
@@ -196,7 +212,8 @@ pub fn attention_over_whole_sequences_and_its_gradient() {
 }
 
 fn whole_sequences(cuda: &Cuda) {
-    for (i, heads) in SHAPES.into_iter().enumerate() {
+    for (i, heads, window) in reaches() {
+        let with = i == 1 || heads.dim > 128;
         let lengths = [1usize, 63, 200, 64, 130];
         let (mut spans, mut at) = (Vec::new(), 0);
         for (slot, len) in lengths.into_iter().enumerate() {
@@ -211,8 +228,8 @@ fn whole_sequences(cuda: &Cuda) {
         let d_mixed = numbers(at, heads.queries * heads.dim, 6);
         let ids = vec![0; at];
         let (c, g) = (
-            Block::new(&Cpu, heads, i == 1),
-            Block::new(cuda, heads, i == 1),
+            Block::new(&Cpu, heads, window, with),
+            Block::new(cuda, heads, window, with),
         );
         let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
         let rows = Cpu.rows(&ids, &spans, 200);
@@ -222,7 +239,7 @@ fn whole_sequences(cuda: &Cuda) {
         let up = cuda.upload(&qkv);
         let (gpu_mixed, attended) = cuda.attend(g.norms(), up, &gpu_rows, &ga, None);
         assert_close(
-            &format!("attention {heads:?}"),
+            &format!("attention {heads:?}, window {window:?}"),
             &down(cuda, &gpu_mixed),
             &mixed.data,
             6e-3,
@@ -256,7 +273,7 @@ pub fn the_product_with_queries_keys_and_values_in_attention() {
 }
 
 fn product_and_attention(cuda: &Cuda) {
-    for heads in SHAPES {
+    for (_, heads, window) in reaches() {
         let (len, hidden) = (300, 200);
         let (ids, sequences) = (vec![0; len], [0..130, 130..131, 131..len]);
         let (x, w) = (
@@ -267,8 +284,8 @@ fn product_and_attention(cuda: &Cuda) {
         for bias in [None, Some(&bias[..])] {
             let (c, g) = (linear(&Cpu, &w, bias), linear(cuda, &w, bias));
             let (cb, gb) = (
-                Block::new(&Cpu, heads, false),
-                Block::new(cuda, heads, false),
+                Block::new(&Cpu, heads, window, false),
+                Block::new(cuda, heads, window, false),
             );
             let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
             let rows = Cpu.sequences(&ids, &sequences);
@@ -287,13 +304,13 @@ pub fn chunks_of_a_prompt_and_single_rows_continue_it() {
 }
 
 fn chunks_and_single_rows(cuda: &Cuda) {
-    for heads in SHAPES {
+    for (_, heads, window) in reaches() {
         // Long enough that single rows are split over blocks.
         let (len, capacity) = (700, 1100);
         let qkv = numbers(len, heads.row(), 5);
         let (c, g) = (
-            Block::new(&Cpu, heads, false),
-            Block::new(cuda, heads, false),
+            Block::new(&Cpu, heads, window, false),
+            Block::new(cuda, heads, window, false),
         );
         let (ca, ga) = (angles(&Cpu, heads.dim), angles(cuda, heads.dim));
         let whole = [Span {

@@ -7,7 +7,9 @@ use half::bf16;
 use qeval::gpu::Cuda;
 use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, LowRankPair, Trainable};
-use qeval::model::{Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights};
+use qeval::model::{
+    Activation, Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights,
+};
 use qeval::random::{Philox, Purpose};
 
 /// The GPU.
@@ -70,7 +72,14 @@ pub fn config(kind: &str) -> ModelConfig {
     let (heads, kv, dim) = match kind {
         "qwen2" => (14, 2, 64),
         "qwen3" => (4, 2, 128),
+        "gemma3" => (4, 1, 256),
         _ => (3, 1, 64),
+    };
+    let is_gemma = kind == "gemma3";
+    let window = |layers: [bool; 3], rope_theta| Window {
+        size: 40,
+        layers: layers.to_vec(),
+        rope_theta,
     };
     ModelConfig {
         architecture: Architecture::named(kind).unwrap(),
@@ -89,7 +98,20 @@ pub fn config(kind: &str) -> ModelConfig {
         qkv_bias: kind == "qwen2",
         o_bias: false,
         mlp_bias: false,
-        qk_norm: kind == "qwen3",
+        qk_norm: kind == "qwen3" || is_gemma,
+        norms_less_one: is_gemma,
+        branch_norms: is_gemma,
+        embedding_scale: if is_gemma { 16.0 } else { 1.0 },
+        query_pre_attn_scalar: if is_gemma { 168.0 } else { dim as f64 },
+        activation: match is_gemma {
+            true => Activation::GeluTanh,
+            false => Activation::Silu,
+        },
+        window: match kind {
+            "mistral" => Some(window([true; 3], None)),
+            "gemma3" => Some(window([true, false, true], Some(1_000.0))),
+            _ => None,
+        },
     }
 }
 
@@ -130,7 +152,7 @@ fn write_model(folder: &Path, config: &ModelConfig) {
         0.0,
         1.0,
     );
-    add("model.norm.weight".into(), &[hidden], 1.0, 0.3);
+    add("model.norm.weight".into(), &[hidden], center, 0.3);
     if !config.tie_word_embeddings {
         add(
             "lm_head.weight".into(),
@@ -154,17 +176,22 @@ fn write_model(folder: &Path, config: &ModelConfig) {
             add(format!("{id}.bias"), &[n], 0.0, 0.5);
         }
     }
+    let center = if config.norms_less_one { 0.0 } else { 1.0 };
     for layer in 0..config.num_hidden_layers {
         let at = format!("model.layers.{layer}");
-        for norm in ["input_layernorm", "post_attention_layernorm"] {
-            add(format!("{at}.{norm}.weight"), &[hidden], 1.0, 0.3);
+        let mut norms = vec!["input_layernorm", "post_attention_layernorm"];
+        if config.branch_norms {
+            norms.extend(["pre_feedforward_layernorm", "post_feedforward_layernorm"]);
+        }
+        for norm in norms {
+            add(format!("{at}.{norm}.weight"), &[hidden], center, 0.3);
         }
         if config.qk_norm {
             for norm in ["q_norm", "k_norm"] {
                 add(
                     format!("{at}.self_attn.{norm}.weight"),
                     &[config.head_dim],
-                    1.0,
+                    center,
                     0.3,
                 );
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use qeval::lora::LowRankPair;
-use qeval::model::{ModelConfig, ModelFiles, ModuleId, Projection};
+use qeval::model::{Activation, ModelConfig, ModelFiles, ModuleId, Projection};
 
 use crate::support::Tiny;
 
@@ -101,16 +101,32 @@ impl<'a> Autograd<'a> {
         let (vocabulary, hidden) = (self.config().vocab_size, self.config().hidden_size);
         let embedding = self.weight("model.embed_tokens.weight", &[vocabulary, hidden])?;
         let mut x = embedding.index_select(&Tensor::new(ids, &Device::Cpu)?, 0)?;
+        x = (x * f64::from(self.config().embedding_scale))?;
         for layer in 0..self.config().num_hidden_layers {
-            let normed = self.norm(&x, &format!("model.layers.{layer}.input_layernorm"))?;
-            x = (x + self.attention(&normed, layer)?)?;
-            let normed = self.norm(
-                &x,
-                &format!("model.layers.{layer}.post_attention_layernorm"),
-            )?;
-            let gate = self.linear(&normed, layer, Projection::Gate)?.silu()?;
+            let norm =
+                |x: &Tensor, name: &str| self.norm(x, &format!("model.layers.{layer}.{name}"));
+            let branches = self.config().branch_norms;
+            let normed = norm(&x, "input_layernorm")?;
+            let mut added = self.attention(&normed, layer)?;
+            if branches {
+                added = norm(&added, "post_attention_layernorm")?;
+            }
+            x = (x + added)?;
+            let normed = match branches {
+                true => norm(&x, "pre_feedforward_layernorm")?,
+                false => norm(&x, "post_attention_layernorm")?,
+            };
+            let gate = self.linear(&normed, layer, Projection::Gate)?;
+            let gate = match self.config().activation {
+                Activation::Silu => gate.silu()?,
+                Activation::GeluTanh => gate.gelu()?,
+            };
             let up = self.linear(&normed, layer, Projection::Up)?;
-            x = (x + self.linear(&(gate * up)?, layer, Projection::Down)?)?;
+            let mut added = self.linear(&(gate * up)?, layer, Projection::Down)?;
+            if branches {
+                added = norm(&added, "post_feedforward_layernorm")?;
+            }
+            x = (x + added)?;
         }
         let head = match self.config().tie_word_embeddings {
             true => embedding,
@@ -122,6 +138,7 @@ impl<'a> Autograd<'a> {
     /// RMSNorm over the last dimension.
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
         let weight = self.weight(&format!("{name}.weight"), &[x.dim(D::Minus1)?])?;
+        let weight = (weight + f64::from(u8::from(self.config().norms_less_one)))?;
         let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
         let root = (mean + self.config().rms_norm_eps)?.sqrt()?;
         x.broadcast_div(&root)?.broadcast_mul(&weight)
@@ -165,20 +182,28 @@ impl<'a> Autograd<'a> {
             let x = x.unsqueeze(1)?.broadcast_as((kv, heads / kv, rows, dim))?;
             x.contiguous()?.reshape((heads, rows, dim))
         };
-        let (q, k) = (self.rotate(&q)?, shared(self.rotate(&k)?)?);
+        let (q, k) = (self.rotate(&q, layer)?, shared(self.rotate(&k, layer)?)?);
         let v = shared(split(Projection::V, kv)?)?;
-        let scores = (q.matmul(&k.transpose(1, 2)?.contiguous()?)? / (dim as f64).sqrt())?;
-        let future = (0..rows * rows).map(|i| if i % rows > i / rows { -1e30 } else { 0.0 });
-        let mask = Tensor::from_iter(future, &Device::Cpu)?.reshape((1, rows, rows))?;
+        let root = config.query_pre_attn_scalar.sqrt();
+        let scores = (q.matmul(&k.transpose(1, 2)?.contiguous()?)? / root)?;
+        let window = config.window_of(layer).unwrap_or(rows);
+        let mask = (0..rows * rows).map(|i| {
+            let (query, key) = (i / rows, i % rows);
+            let sees = key <= query && query - key < window;
+            if sees { 0.0 } else { -1e30 }
+        });
+        let mask = Tensor::from_iter(mask, &Device::Cpu)?.reshape((1, rows, rows))?;
         let weights = candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
         let mixed = weights.matmul(&v)?.transpose(0, 1)?.contiguous()?;
         self.linear(&mixed.reshape((rows, heads * dim))?, layer, Projection::O)
     }
 
     /// Rotary embedding of `[heads, rows, dim]`, halves apart.
-    fn rotate(&self, x: &Tensor) -> Result<Tensor> {
+    fn rotate(&self, x: &Tensor, layer: usize) -> Result<Tensor> {
         let (rows, half) = (x.dim(1)?, self.config().head_dim / 2);
-        let frequencies = self.config().inv_freq();
+        let local = self.config().window_of(layer);
+        let local = local.and_then(|_| self.config().window_inv_freq());
+        let frequencies = local.unwrap_or_else(|| self.config().inv_freq());
         let angles = (0..rows * half).map(|i| (i / half) as f64 * f64::from(frequencies[i % half]));
         let angles = Tensor::from_iter(angles, &Device::Cpu)?.reshape((1, rows, half))?;
         let (cos, sin) = (angles.cos()?, angles.sin()?);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use qeval::lora::{DropoutKey, Trainable};
 use qeval::model::cpu::{LayerKv, Packed};
 use qeval::model::{
-    Cpu, Device, HeadNorms, Heads, LayerSite, Linear, LowRank, LowRankGradient, Mat, ModelConfig,
-    ModelError, RmsNorm, Span, StoredTensor,
+    Activation, Cpu, Device, HeadNorms, Heads, LayerSite, Linear, LowRank, LowRankGradient, Mat,
+    ModelConfig, ModelError, RmsNorm, Span, StoredTensor,
 };
 use qeval::train::TrainedAdapter;
 
@@ -105,6 +105,7 @@ fn with_norms<T>(norms: &HeadNorms<'_, Limited>, f: impl FnOnce(HeadNorms<'_, Cp
         heads: norms.heads,
         queries: queries.as_ref(),
         keys: keys.as_ref(),
+        window: norms.window,
     })
 }
 
@@ -166,8 +167,8 @@ impl Device for Limited {
         Cpu.rows(tokens, spans, capacity)
     }
 
-    fn embed(&self, embedding: &Packed, rows: &CpuRows) -> Held<Mat> {
-        let x = Cpu.embed(embedding, rows);
+    fn embed(&self, embedding: &Packed, rows: &CpuRows, scale: f32) -> Held<Mat> {
+        let x = Cpu.embed(embedding, rows, scale);
         self.mat(x.rows(), x.cols, || x)
     }
 
@@ -307,14 +308,21 @@ impl Device for Limited {
         })
     }
 
-    fn gate(&self, gate_up: &Held<Mat>) -> Held<Mat> {
+    fn gate(&self, gate_up: &Held<Mat>, activation: Activation) -> Held<Mat> {
         let x = &gate_up.value;
-        self.mat(x.rows(), x.cols / 2, || Cpu.gate(x))
+        self.mat(x.rows(), x.cols / 2, || Cpu.gate(x, activation))
     }
 
-    fn gate_backward(&self, gate_up: &Held<Mat>, d_active: &Held<Mat>) -> Held<Mat> {
+    fn gate_backward(
+        &self,
+        gate_up: &Held<Mat>,
+        d_active: &Held<Mat>,
+        activation: Activation,
+    ) -> Held<Mat> {
         let x = &gate_up.value;
-        self.mat(x.rows(), x.cols, || Cpu.gate_backward(x, &d_active.value))
+        self.mat(x.rows(), x.cols, || {
+            Cpu.gate_backward(x, &d_active.value, activation)
+        })
     }
 
     fn cross_entropy(&self, logits: &mut Held<Mat>, labels: &[u32], weight: f32, total: &mut f64) {

@@ -7,8 +7,16 @@ use qeval::lora::{Adapter, LoadedAdapter, Trainable};
 use qeval::model::{Batch, Decoder, KvCache, LowRank, Mat, ModelFiles, Span};
 use qeval::train::{MicroBatch, Origin, StepBatch, TokenizedExample};
 
-/// One a supported architecture, and one with stretched rotary frequencies.
-pub const TINY: [&str; 4] = ["tiny-llama", "tiny-llama3", "tiny-qwen2", "tiny-qwen3"];
+/// One a supported architecture, and one with stretched rotary frequencies; Mistral's and Gemma's
+/// have a window.
+pub const TINY: [&str; 6] = [
+    "tiny-llama",
+    "tiny-llama3",
+    "tiny-qwen2",
+    "tiny-qwen3",
+    "tiny-mistral-window",
+    "tiny-gemma3",
+];
 
 /// A path below `fixtures/`.
 pub fn fixture(path: &str) -> PathBuf {

@@ -121,7 +121,20 @@ DEVICE void gate_gradient(float gate, float up, float dy, float *d_gate, float *
   *d_gate = dy * up * s * (1.f + gate * (1.f - s));
 }
 
-KERNEL gate_rows(const hf *gate_up, hf *y, int n8, u64 total8) {
+// `gelu(x) = x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))`, the form with tanh; and its gradient.
+#define GELU_SLOPE 1.5957691f
+#define GELU_CUBE 0.044715f
+DEVICE float gelu_gated(float gate, float up) {
+  return gate * sigmoid(GELU_SLOPE * (gate + GELU_CUBE * gate * gate * gate)) * up;
+}
+DEVICE void gelu_gate_gradient(float gate, float up, float dy, float *d_gate, float *d_up) {
+  float s = sigmoid(GELU_SLOPE * (gate + GELU_CUBE * gate * gate * gate));
+  float slope = GELU_SLOPE * (1.f + 3.f * GELU_CUBE * gate * gate);
+  *d_gate = dy * up * s * (1.f + gate * slope * (1.f - s));
+  *d_up = dy * gate * s;
+}
+
+KERNEL gate_rows(const hf *gate_up, hf *y, int n8, u64 total8, int gelu) {
   let_next_start();
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
@@ -129,11 +142,15 @@ KERNEL gate_rows(const hf *gate_up, hf *y, int n8, u64 total8) {
   Eight g, u, c;
   g.v = ((const uint4 *)gate_up)[row * 2 * n8 + col];
   u.v = ((const uint4 *)gate_up)[row * 2 * n8 + n8 + col];
-  for (int j = 0; j < 8; j++) c.h[j] = narrow(gated(wide(g.h[j]), wide(u.h[j])));
+  for (int j = 0; j < 8; j++) {
+    float gate = wide(g.h[j]), up = wide(u.h[j]);
+    c.h[j] = narrow(gelu ? gelu_gated(gate, up) : gated(gate, up));
+  }
   ((uint4 *)y)[i] = c.v;
 }
 
-KERNEL gate_backward_rows(const hf *gate_up, const hf *dy, hf *d, int n8, u64 total8) {
+KERNEL gate_backward_rows(const hf *gate_up, const hf *dy, hf *d, int n8, u64 total8,
+                          int gelu) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
   u64 row = i / n8, col = i % n8;
@@ -143,7 +160,11 @@ KERNEL gate_backward_rows(const hf *gate_up, const hf *dy, hf *d, int n8, u64 to
   t.v = ((const uint4 *)dy)[i];
   for (int j = 0; j < 8; j++) {
     float by_gate, by_up;
-    gate_gradient(wide(g.h[j]), wide(u.h[j]), wide(t.h[j]), &by_gate, &by_up);
+    float gate = wide(g.h[j]), up = wide(u.h[j]), by = wide(t.h[j]);
+    if (gelu)
+      gelu_gate_gradient(gate, up, by, &by_gate, &by_up);
+    else
+      gate_gradient(gate, up, by, &by_gate, &by_up);
     dg.h[j] = narrow(by_gate);
     du.h[j] = narrow(by_up);
   }
@@ -181,11 +202,12 @@ KERNEL scatter_add_rows(const void *x, const int *index, void *y, hf *half, int 
 }
 
 // The tokens' rows of the embedding as F32.
-KERNEL embed_rows(const hf *embedding, const int *tokens, float *x, int n) {
+KERNEL embed_rows(const hf *embedding, const int *tokens, float *x, int n, float scale) {
   u64 from = (u64)tokens[blockIdx.x] * n, to = (u64)blockIdx.x * n;
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     float v[8];
     read8(embedding, from + i, 0, v);
+    for (int j = 0; j < 8; j++) v[j] *= scale;
     write8(x, to + i, 1, v);
   }
 }

@@ -96,11 +96,11 @@ impl LayerKv {
 }
 
 /// Attends every row of `qkv` (`[queries | keys | values]`, keys already stored) to its slot's
-/// keys up to itself; `out` has `queries * dim` numbers a row.
-pub fn attend(qkv: &[f32], kv: &LayerKv, spans: &[Span], out: &mut [f32]) {
+/// keys up to itself, with a window to so many of them; `out` has `queries * dim` numbers a row.
+pub fn attend(qkv: &[f32], kv: &LayerKv, spans: &[Span], window: Option<usize>, out: &mut [f32]) {
     let heads = kv.heads;
     let target = Shared(out.as_mut_ptr());
-    let work = |(span, h): (&Span, usize)| attend_span(qkv, kv, span, h, target);
+    let work = |(span, h): (&Span, usize)| attend_span(qkv, kv, span, h, window, target);
     let jobs: Vec<(&Span, usize)> = spans
         .iter()
         .flat_map(|s| (0..heads.kv).map(move |h| (s, h)))
@@ -108,7 +108,14 @@ pub fn attend(qkv: &[f32], kv: &LayerKv, spans: &[Span], out: &mut [f32]) {
     jobs.into_par_iter().for_each(work);
 }
 
-fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
+fn attend_span(
+    qkv: &[f32],
+    kv: &LayerKv,
+    span: &Span,
+    h: usize,
+    window: Option<usize>,
+    out: Shared,
+) {
     let Heads { dim, queries, .. } = kv.heads;
     let (shape, group, width) = (tile_shape(), kv.heads.group(), kv.heads.row());
     let (lanes, value_row) = (PANEL * shape.panels, kv.value_row());
@@ -134,7 +141,10 @@ fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
         let live = |i: usize| span.position + (start + i) / group + 1;
         let most = live(height - 1);
         let padded = most.next_multiple_of(lanes);
-        for key in (0..padded).step_by(lanes) {
+        // Keys that no row of the tile sees are skipped. Those that a row does not see weigh nothing
+        // in its sums, which therefore do not depend on where the tile begins.
+        let seen = first_seen(live(0), window) / lanes * lanes;
+        for key in (seen..padded).step_by(lanes) {
             let tile = Tile {
                 a: query.as_ptr(),
                 a_row: dim,
@@ -155,22 +165,24 @@ fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
         }
         for i in 0..height {
             let row = &mut scores[i * longest..i * longest + padded];
-            softmax(&mut row[..live(i)], scale);
+            let first = first_seen(live(i), window);
+            row[seen..first].fill(0.0);
+            softmax(&mut row[first..live(i)], scale);
             // Later rows of the tile see more keys: for this one they weigh nothing.
             row[live(i)..].fill(0.0);
         }
         for lane in (0..value_row).step_by(lanes) {
             let panels = ((value_row - lane) / PANEL).min(shape.panels);
             let tile = Tile {
-                a: scores.as_ptr(),
+                a: scores[seen..].as_ptr(),
                 a_row: longest,
                 a_col: 1,
                 a_outer: 0,
-                b: kv.values[kv.values_at(span.slot, h) + lane..].as_ptr(),
+                b: kv.values[kv.values_at(span.slot, h) + seen * value_row + lane..].as_ptr(),
                 b_row: value_row,
                 b_panel: PANEL,
                 outer: 1,
-                inner: most,
+                inner: most - seen,
                 c: mixed[lane..].as_mut_ptr(),
                 c_row: value_row,
                 c_panel: PANEL,
@@ -190,13 +202,18 @@ fn attend_span(qkv: &[f32], kv: &LayerKv, span: &Span, h: usize, out: Shared) {
     }
 }
 
+/// The first key that a row with so many live keys sees.
+fn first_seen(live: usize, window: Option<usize>) -> usize {
+    window.map_or(0, |window| live.saturating_sub(window))
+}
+
 /// The gradient of causal attention by queries, keys, and values, for whole sequences.
 ///
 /// `qkv` and `d_qkv` have `heads.row()` numbers a row, `d_out` has `queries * dim`; `sequences`
 /// are disjoint ranges of rows. Probabilities are formed again.
 pub fn attend_backward(
     qkv: &[f32],
-    heads: Heads,
+    (heads, window): (Heads, Option<usize>),
     sequences: &[Range<usize>],
     d_out: &[f32],
     d_qkv: &mut [f32],
@@ -207,12 +224,12 @@ pub fn attend_backward(
         .flat_map(|s| (0..heads.kv).map(move |h| (s, h)))
         .collect();
     jobs.into_par_iter()
-        .for_each(|(rows, h)| attend_backward_head(qkv, heads, rows, h, d_out, target));
+        .for_each(|(rows, h)| attend_backward_head(qkv, (heads, window), rows, h, d_out, target));
 }
 
 fn attend_backward_head(
     qkv: &[f32],
-    heads: Heads,
+    (heads, window): (Heads, Option<usize>),
     rows: &Range<usize>,
     h: usize,
     d_out: &[f32],
@@ -276,10 +293,14 @@ fn attend_backward_head(
             );
             for r in 0..block {
                 let (live, at) = (start + r + 1, r * padded);
-                softmax(&mut weights[at..at + live], scale);
-                weights[at + live..at + seen].fill(0.0);
-                softmax_backward(&weights[at..at + live], &mut d_scores[at..at + live], scale);
-                d_scores[at + live..at + seen].fill(0.0);
+                let first = first_seen(live, window);
+                let reach = at + first..at + live;
+                softmax(&mut weights[reach.clone()], scale);
+                softmax_backward(&weights[reach.clone()], &mut d_scores[reach], scale);
+                for unseen in [at..at + first, at + live..at + seen] {
+                    weights[unseen.clone()].fill(0.0);
+                    d_scores[unseen].fill(0.0);
+                }
             }
             let keys = column(heads.key(h));
             small_product(
@@ -346,7 +367,10 @@ mod tests {
             .collect()
     }
 
-    fn forward(qkv: &[f32], sequences: &[Range<usize>]) -> Vec<f32> {
+    /// The whole context, itself alone, less than a tile, more than one.
+    const WINDOWS: [Option<usize>; 4] = [None, Some(1), Some(7), Some(40)];
+
+    fn forward(qkv: &[f32], sequences: &[Range<usize>], window: Option<usize>) -> Vec<f32> {
         let longest = sequences.iter().map(|s| s.len()).max().unwrap();
         let mut kv = LayerKv::new(HEADS, sequences.len(), longest);
         let mut spans = Vec::new();
@@ -361,17 +385,19 @@ mod tests {
             });
         }
         let mut out = vec![0.0; qkv.len() / HEADS.row() * 120];
-        attend(qkv, &kv, &spans, &mut out);
+        attend(qkv, &kv, &spans, window, &mut out);
         out
     }
 
-    fn reference(qkv: &[f32], sequences: &[Range<usize>]) -> Vec<f64> {
+    fn reference(qkv: &[f32], sequences: &[Range<usize>], window: Option<usize>) -> Vec<f64> {
         let mut out = Vec::new();
         for rows in sequences {
             for row in rows.clone() {
+                let first = window.map_or(0, |w| (row + 1).saturating_sub(w));
+                let first = first.max(rows.start);
                 for head in 0..6 {
                     let at = |r: usize, c: usize, d: usize| f64::from(qkv[r * HEADS.row() + c + d]);
-                    let scores: Vec<f64> = (rows.start..=row)
+                    let scores: Vec<f64> = (first..=row)
                         .map(|r| {
                             (0..20)
                                 .map(|d| {
@@ -384,7 +410,7 @@ mod tests {
                         .collect();
                     let total: f64 = scores.iter().sum();
                     out.extend((0..20).map(|d| {
-                        (rows.start..=row)
+                        (first..=row)
                             .zip(&scores)
                             .map(|(r, s)| s / total * at(r, HEADS.value(head / 3), d))
                             .sum::<f64>()
@@ -399,48 +425,39 @@ mod tests {
     fn attention_matches_the_definition() {
         let sequences = [0..5, 5..60];
         let qkv = numbers(60 * HEADS.row(), 1);
-        let got = forward(&qkv, &sequences);
-        for (g, w) in got.iter().zip(reference(&qkv, &sequences)) {
-            assert!((f64::from(*g) - w).abs() < 1e-5, "{g} against {w}");
+        for window in WINDOWS {
+            let got = forward(&qkv, &sequences, window);
+            for (g, w) in got.iter().zip(reference(&qkv, &sequences, window)) {
+                assert!((f64::from(*g) - w).abs() < 1e-5, "{g} against {w}");
+            }
         }
     }
 
     #[test]
     fn a_row_has_the_same_bits_in_any_chunk_and_with_other_sequences() {
         let qkv = numbers(60 * HEADS.row(), 1);
-        let whole = forward(&qkv, std::slice::from_ref(&(0..60)));
-        let mut kv = LayerKv::new(HEADS, 3, 64);
-        let mut out = vec![0.0; 60 * 120];
-        for chunk in [0..1, 1..7, 7..40, 40..41, 41..60] {
-            for row in chunk.clone() {
-                kv.store(1, row, &qkv[row * HEADS.row()..]);
-                kv.store(2, row % 13, &qkv[row * HEADS.row()..]);
+        for window in WINDOWS {
+            let whole = forward(&qkv, std::slice::from_ref(&(0..60)), window);
+            let mut kv = LayerKv::new(HEADS, 3, 64);
+            let mut out = vec![0.0; 60 * 120];
+            let span = |slot, position, rows| Span {
+                slot,
+                position,
+                rows,
+            };
+            for chunk in [0..1, 1..7, 7..40, 40..41, 41..60] {
+                for row in chunk.clone() {
+                    kv.store(1, row, &qkv[row * HEADS.row()..]);
+                    kv.store(2, row % 13, &qkv[row * HEADS.row()..]);
+                }
+                attend(&qkv, &kv, &[span(1, chunk.start, chunk)], window, &mut out);
             }
-            attend(
-                &qkv,
-                &kv,
-                &[Span {
-                    slot: 1,
-                    position: chunk.start,
-                    rows: chunk,
-                }],
-                &mut out,
-            );
+            assert_eq!(out, whole);
+            kv.copy(1, 0, 60);
+            let mut last = vec![0.0; 60 * 120];
+            attend(&qkv, &kv, &[span(0, 59, 59..60)], window, &mut last);
+            assert_eq!(last[59 * 120..], whole[59 * 120..]);
         }
-        assert_eq!(out, whole);
-        kv.copy(1, 0, 60);
-        let mut last = vec![0.0; 60 * 120];
-        attend(
-            &qkv,
-            &kv,
-            &[Span {
-                slot: 0,
-                position: 59,
-                rows: 59..60,
-            }],
-            &mut last,
-        );
-        assert_eq!(last[59 * 120..], whole[59 * 120..]);
     }
 
     #[test]
@@ -448,25 +465,27 @@ mod tests {
         let sequences = [0..3, 3..56];
         let qkv = numbers(56 * HEADS.row(), 2);
         let d_out = numbers(56 * 120, 3);
-        let mut gradient = vec![0.0; qkv.len()];
-        attend_backward(&qkv, HEADS, &sequences, &d_out, &mut gradient);
-        let loss = |x: &[f32]| -> f64 {
-            reference(x, &sequences)
-                .iter()
-                .zip(&d_out)
-                .map(|(a, b)| a * f64::from(*b))
-                .sum()
-        };
-        for i in (0..qkv.len()).step_by(977) {
-            let (mut up, mut down) = (qkv.clone(), qkv.clone());
-            up[i] += 1e-2;
-            down[i] -= 1e-2;
-            let slope = (loss(&up) - loss(&down)) / (f64::from(up[i]) - f64::from(down[i]));
-            assert!(
-                (slope - f64::from(gradient[i])).abs() < 1e-3,
-                "{i}: {slope} against {}",
-                gradient[i]
-            );
+        for window in WINDOWS {
+            let mut gradient = vec![0.0; qkv.len()];
+            attend_backward(&qkv, (HEADS, window), &sequences, &d_out, &mut gradient);
+            let loss = |x: &[f32]| -> f64 {
+                reference(x, &sequences, window)
+                    .iter()
+                    .zip(&d_out)
+                    .map(|(a, b)| a * f64::from(*b))
+                    .sum()
+            };
+            for i in (0..qkv.len()).step_by(977) {
+                let (mut up, mut down) = (qkv.clone(), qkv.clone());
+                up[i] += 1e-2;
+                down[i] -= 1e-2;
+                let slope = (loss(&up) - loss(&down)) / (f64::from(up[i]) - f64::from(down[i]));
+                assert!(
+                    (slope - f64::from(gradient[i])).abs() < 1e-3,
+                    "{i}: {slope} against {}",
+                    gradient[i]
+                );
+            }
         }
     }
 }

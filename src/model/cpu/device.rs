@@ -9,7 +9,7 @@ use super::rows;
 use super::{LayerKv, Packed, attend, attend_backward, product, product_backward};
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
-use crate::model::{Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
+use crate::model::{Activation, Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 use crate::random::{Philox, Purpose};
 
 /// Rows whose logits are in memory together while a loss is formed.
@@ -171,10 +171,13 @@ impl Device for Cpu {
         }
     }
 
-    fn embed(&self, embedding: &Packed, rows: &Rows) -> Mat {
+    fn embed(&self, embedding: &Packed, rows: &Rows, scale: f32) -> Mat {
         let mut x = Mat::zeros(rows.tokens.len(), embedding.k);
         for (row, &token) in rows.tokens.iter().enumerate() {
             embedding.read_row(token as usize, x.row_mut(row));
+        }
+        if scale != 1.0 {
+            x.data.iter_mut().for_each(|x| *x *= scale);
         }
         x
     }
@@ -279,7 +282,7 @@ impl Device for Cpu {
             }
         }
         let mut mixed = Mat::zeros(qkv.rows(), norms.heads.queries * norms.heads.dim);
-        attend(&qkv.data, kv, &rows.spans, &mut mixed.data);
+        attend(&qkv.data, kv, &rows.spans, norms.window, &mut mixed.data);
         (mixed, CpuAttended { qkv, raw })
     }
 
@@ -297,7 +300,7 @@ impl Device for Cpu {
         let sequences: Vec<_> = rows.spans.iter().map(|s| s.rows.clone()).collect();
         attend_backward(
             &qkv.data,
-            norms.heads,
+            (norms.heads, norms.window),
             &sequences,
             &d_mixed.data,
             &mut d_qkv.data,
@@ -319,20 +322,18 @@ impl Device for Cpu {
         d_qkv
     }
 
-    fn gate(&self, gate_up: &Mat) -> Mat {
-        let mut active = Mat::zeros(gate_up.rows(), gate_up.cols / 2);
-        rows::silu_gate(&gate_up.data, gate_up.cols / 2, &mut active.data);
+    fn gate(&self, gate_up: &Mat, activation: Activation) -> Mat {
+        let n = gate_up.cols / 2;
+        let mut active = Mat::zeros(gate_up.rows(), n);
+        rows::gate(&gate_up.data, n, activation, &mut active.data);
         active
     }
 
-    fn gate_backward(&self, gate_up: &Mat, d_active: &Mat) -> Mat {
+    fn gate_backward(&self, gate_up: &Mat, d_active: &Mat, activation: Activation) -> Mat {
+        let n = gate_up.cols / 2;
         let mut d_gate_up = Mat::zeros(gate_up.rows(), gate_up.cols);
-        rows::silu_gate_backward(
-            &gate_up.data,
-            gate_up.cols / 2,
-            &d_active.data,
-            &mut d_gate_up.data,
-        );
+        let dy = &d_active.data;
+        rows::gate_backward(&gate_up.data, n, activation, dy, &mut d_gate_up.data);
         d_gate_up
     }
 

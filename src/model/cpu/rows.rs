@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::simd::{LANES, add_lanes, exp, vectorized};
+use crate::model::Activation;
 
 /// Numbers below which a loop is not worth handing to other threads.
 const PARALLEL_FROM: usize = 1 << 15;
@@ -125,23 +126,40 @@ vectorized! {
 }
 
 vectorized! {
-    fn gate_row(gate: &[f32], up: &[f32], y: &mut [f32]) {
+    fn silu_row(gate: &[f32], up: &[f32], y: &mut [f32]) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
             *y = g / (1.0 + exp(-g)) * u;
         }
     }
 }
 
-/// `y = silu(gate) * up`, where a row of `gate_up` holds the gate's numbers, then the up's.
-pub fn silu_gate(gate_up: &[f32], n: usize, y: &mut [f32]) {
+/// `2 * sqrt(2 / pi)`, and the factor of the cube: GELU's tanh form is `x * sigmoid` of
+/// `2 * sqrt(2 / pi) * (x + 0.044715 x^3)`, since `1 + tanh(a) = 2 sigmoid(2 a)`.
+const GELU_SLOPE: f32 = 1.595_769_1;
+const GELU_CUBE: f32 = 0.044_715;
+
+vectorized! {
+    fn gelu_row(gate: &[f32], up: &[f32], y: &mut [f32]) {
+        for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
+            let inner = GELU_SLOPE * (g + GELU_CUBE * g * g * g);
+            *y = g / (1.0 + exp(-inner)) * u;
+        }
+    }
+}
+
+/// `y = act(gate) * up`, where a row of `gate_up` holds the gate's `n` numbers, then the up's.
+pub fn gate(gate_up: &[f32], n: usize, activation: Activation, y: &mut [f32]) {
     for_rows(y, n, |i, y| {
         let (gate, up) = gate_up[i * 2 * n..(i + 1) * 2 * n].split_at(n);
-        gate_row(gate, up, y);
+        match activation {
+            Activation::Silu => silu_row(gate, up, y),
+            Activation::GeluTanh => gelu_row(gate, up, y),
+        }
     });
 }
 
 vectorized! {
-    fn gate_gradient(gate: &[f32], up: &[f32], dy: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
+    fn silu_gradient(gate: &[f32], up: &[f32], dy: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
         for ((((g, u), dy), dg), du) in gate.iter().zip(up).zip(dy).zip(d_gate).zip(d_up) {
             let sigmoid = 1.0 / (1.0 + exp(-g));
             *dg = dy * u * sigmoid * (1.0 + g * (1.0 - sigmoid));
@@ -150,12 +168,34 @@ vectorized! {
     }
 }
 
-/// The gradient of [`silu_gate`] by gate and up, in the layout of `gate_up`.
-pub fn silu_gate_backward(gate_up: &[f32], n: usize, dy: &[f32], d_gate_up: &mut [f32]) {
+vectorized! {
+    fn gelu_gradient(gate: &[f32], up: &[f32], dy: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
+        for ((((g, u), dy), dg), du) in gate.iter().zip(up).zip(dy).zip(d_gate).zip(d_up) {
+            let inner = GELU_SLOPE * (g + GELU_CUBE * g * g * g);
+            let slope = GELU_SLOPE * (1.0 + 3.0 * GELU_CUBE * g * g);
+            let sigmoid = 1.0 / (1.0 + exp(-inner));
+            *dg = dy * u * sigmoid * (1.0 + g * slope * (1.0 - sigmoid));
+            *du = dy * g * sigmoid;
+        }
+    }
+}
+
+/// The gradient of [`gate`] by gate and up, in the layout of `gate_up`.
+pub fn gate_backward(
+    gate_up: &[f32],
+    n: usize,
+    activation: Activation,
+    dy: &[f32],
+    d_gate_up: &mut [f32],
+) {
     for_rows(d_gate_up, 2 * n, |i, row| {
         let (gate, up) = gate_up[i * 2 * n..(i + 1) * 2 * n].split_at(n);
         let (d_gate, d_up) = row.split_at_mut(n);
-        gate_gradient(gate, up, &dy[i * n..(i + 1) * n], d_gate, d_up);
+        let dy = &dy[i * n..(i + 1) * n];
+        match activation {
+            Activation::Silu => silu_gradient(gate, up, dy, d_gate, d_up),
+            Activation::GeluTanh => gelu_gradient(gate, up, dy, d_gate, d_up),
+        }
     });
 }
 
@@ -335,13 +375,37 @@ mod tests {
     #[test]
     fn gate_gradient_is_the_slope() {
         let (x, dy) = (wave(38, 0.7), wave(19, 1.1));
-        let mut dx = vec![0.0; 38];
-        silu_gate_backward(&x, 19, &dy, &mut dx);
-        assert_gradient(&x, &dx, |x| {
-            let mut y = vec![0.0; 19];
-            silu_gate(x, 19, &mut y);
-            weighted(&y, &dy)
-        });
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            let mut dx = vec![0.0; 38];
+            gate_backward(&x, 19, activation, &dy, &mut dx);
+            assert_gradient(&x, &dx, |x| {
+                let mut y = vec![0.0; 19];
+                gate(x, 19, activation, &mut y);
+                weighted(&y, &dy)
+            });
+        }
+    }
+
+    /// `torch.nn.functional.gelu(x, approximate="tanh")`, PyTorch 2.15.
+    #[test]
+    fn gelu_is_that_of_pytorch() {
+        let x = [-30.0f32, -3.0, -1.0, -0.1, 0.0, 0.5, 2.0, 30.0];
+        let expected = [
+            -0.0,
+            -0.003_637_433,
+            -0.158_808,
+            -0.046_017_25,
+            0.0,
+            0.345_714,
+            1.954_597_7,
+            30.0,
+        ];
+        let both: Vec<f32> = x.iter().copied().chain([1.0; 8]).collect();
+        let mut y = vec![0.0; 8];
+        gate(&both, 8, Activation::GeluTanh, &mut y);
+        for (found, expected) in y.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
     }
 
     #[test]

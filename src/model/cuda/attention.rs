@@ -33,9 +33,23 @@ pub struct CudaAttended {
 /// A kernel by the head's width: its name for up to 64 numbers, and for up to 128.
 type ByWidth = [&'static str; 2];
 
+/// Whether attention in tiles does not take it: heads wider than the tiles, or a row that sees a part
+/// of its context.
+fn is_plain(norms: &HeadNorms<'_, Cuda>) -> bool {
+    norms.heads.dim > 128 || norms.window.is_some()
+}
+
 /// The name, and the width that the kernel computes with.
 fn by_width(dim: usize, [narrow, wide]: ByWidth) -> (&'static str, usize) {
     if dim <= 64 { (narrow, 64) } else { (wide, 128) }
+}
+
+/// What places heads of a width, and its backward.
+fn place_kernels(dim: usize) -> [&'static str; 2] {
+    match dim <= 128 {
+        true => ["place_heads", "place_heads_backward"],
+        false => ["place_wide_heads", "place_wide_heads_backward"],
+    }
 }
 
 /// Attention in tiles, its gradient by queries, and that by keys and values.
@@ -92,6 +106,31 @@ impl Cuda {
         unsafe { self.launch(name, grid, args) };
     }
 
+    /// Launches a block for every row and query head.
+    ///
+    /// # Safety
+    /// `args` begin the kernel's arguments, up to its sizes; see [`Cuda::launch`].
+    unsafe fn launch_plain(
+        &self,
+        kernel: &'static str,
+        norms: &HeadNorms<'_, Cuda>,
+        rows: usize,
+        args: &mut Vec<Arg>,
+    ) {
+        let Heads { queries, kv, dim } = norms.heads;
+        assert!(dim <= 256, "heads of {dim} numbers");
+        let window = norms.window.and_then(|window| i32::try_from(window).ok());
+        args.extend([
+            Int(queries as i32),
+            Int(kv as i32),
+            Int(dim as i32),
+            Int(window.unwrap_or(i32::MAX)),
+            Float(1.0 / (dim as f32).sqrt()),
+        ]);
+        // SAFETY: as for this function; what follows the rows' places is the same in every kernel.
+        unsafe { self.launch(kernel, Grid::new((rows, queries, 1), 128), args) };
+    }
+
     fn head_weights(&self, norms: &HeadNorms<'_, Cuda>) -> [Arg; 2] {
         let dim = norms.heads.dim;
         [norms.queries, norms.keys].map(|n| n.map_or(Arg::NONE, |n| n.weight.pointer(dim)))
@@ -138,6 +177,7 @@ impl Cuda {
         );
         let [keys, values] = kv.pointers(norms.heads, rows);
         let [cos, sin] = rotary.pointers(dim, rows.end());
+        let [kernel, _] = place_kernels(dim);
         let args = [
             qkv.pointer(),
             q.pointer(),
@@ -159,7 +199,7 @@ impl Cuda {
         // SAFETY: `place_heads(qkv, q, keys, values, position, cache_row, cos, sin, q_norm, k_norm,
         // queries, kv, dim, eps, planes, plane)` reads a row's heads from so many planes, and writes
         // its queries, and its keys and values at its place in the cache.
-        unsafe { self.launch("place_heads", Grid::new((height, shares, 1), block), &args) };
+        unsafe { self.launch(kernel, Grid::new((height, shares, 1), block), &args) };
     }
 
     /// `x W^T + b` and a low-rank share, with heads placed, in one kernel; only Hopper has it, for
@@ -237,7 +277,7 @@ impl Cuda {
             return self.attention(norms, self.product(linear, x, share), rows, rotary, None);
         }
         let (queries, kv) = self.qkv_product(linear, x, share, norms.heads, rows, rotary);
-        let (mixed, sums) = self.attend_placed(norms.heads, &queries, &kv, rows);
+        let (mixed, sums) = self.attend_placed(norms, &queries, &kv, rows);
         let attended = sums.map(|sums| CudaAttended {
             sums,
             queries,
@@ -264,7 +304,7 @@ impl Cuda {
             None => own.insert(self.room_for(norms.heads, rows)),
         };
         self.place(norms, &qkv, &q, rows, rotary, kv);
-        let (mixed, sums) = self.attend_placed(norms.heads, &q, kv, rows);
+        let (mixed, sums) = self.attend_placed(norms, &q, kv, rows);
         let attended = sums.map(|sums| CudaAttended {
             sums,
             queries: q,
@@ -277,11 +317,12 @@ impl Cuda {
     /// The result, and the logarithms of the scores' sums where a gradient can follow.
     fn attend_placed(
         &self,
-        heads: Heads,
+        norms: &HeadNorms<'_, Cuda>,
         q: &CudaMat,
         kv: &CudaKv,
         rows: &CudaRows,
     ) -> (CudaMat, Option<Buffer>) {
+        let heads = norms.heads;
         let Heads {
             queries,
             kv: kv_heads,
@@ -290,6 +331,18 @@ impl Cuda {
         assert_eq!(q.half_rows(), (rows.count, queries * dim), "queries");
         let mixed = q.beside(self, queries * dim);
         let [keys, values] = kv.pointers(heads, rows);
+        if is_plain(norms) {
+            let is_whole = matches!(rows.kind, Kind::Tiles { .. });
+            let bytes = q.rows * queries * 4;
+            let sums = is_whole.then(|| self.room(bytes));
+            let sums_at = sums.as_ref().map_or(Arg::NONE, |sums| sums.holds(bytes));
+            let mut args = vec![q.pointer(), keys, values, mixed.pointer(), sums_at];
+            args.extend([rows.positions.pointer(), rows.cache_rows.pointer()]);
+            // SAFETY: `attend_plain(q, keys, values, out, lse, position, cache_row, queries, kv, dim,
+            // window, scale)` takes rows and the places of the cache that their sequences have.
+            unsafe { self.launch_plain("attend_plain", norms, q.rows, &mut args) };
+            return (mixed, sums);
+        }
         match &rows.kind {
             Kind::Tiles { queries: tiles, .. } => {
                 let sums = self.room(q.rows * queries * 4);
@@ -402,12 +455,21 @@ impl Cuda {
             sums.holds(row_sums),
             delta.holds(row_sums),
             dq.pointer(),
-            query_tiles.pointer(),
         ];
-        let kernels = self.tiled_kernels();
-        // SAFETY: `attend_queries_D(q, keys, values, out, d_out, sums, delta, dq, tiles, queries, kv,
-        // dim, scale)` takes tiles of rows, of what the forward has left of them.
-        unsafe { self.launch_tiled(kernels.queries, norms.heads, query_tiles.count, &mut args) };
+        let plain = is_plain(norms);
+        let places = [rows.positions.pointer(), rows.cache_rows.pointer()];
+        if plain {
+            args.extend(places);
+            // SAFETY: `attend_plain_queries(q, keys, values, out, d_out, lse, delta, dq, position,
+            // cache_row, queries, kv, dim, window, scale)` takes rows, of what the forward has left.
+            unsafe { self.launch_plain("attend_plain_queries", norms, q.rows, &mut args) };
+        } else {
+            args.push(query_tiles.pointer());
+            let kernel = self.tiled_kernels().queries;
+            // SAFETY: `attend_queries_D(q, keys, values, out, d_out, sums, delta, dq, tiles, queries,
+            // kv, dim, scale)` takes tiles of rows, of what the forward has left of them.
+            unsafe { self.launch_tiled(kernel, norms.heads, query_tiles.count, &mut args) };
+        }
         let mut args = vec![
             q.pointer(),
             keys,
@@ -417,11 +479,20 @@ impl Cuda {
             delta.holds(row_sums),
             dk.pointer(),
             dv.pointer(),
-            key_tiles.pointer(),
         ];
-        // SAFETY: `attend_keys_D(q, keys, values, d_out, sums, delta, dk, dv, tiles, queries, kv, dim,
-        // scale)` does the same by keys.
-        unsafe { self.launch_tiled(kernels.keys, norms.heads, key_tiles.count, &mut args) };
+        if plain {
+            args.extend(places);
+            args.push(Int(q.rows as i32));
+            // SAFETY: `attend_plain_keys(q, keys, values, d_out, lse, delta, dk, dv, position,
+            // cache_row, rows, queries, kv, dim, window, scale)` does the same by keys.
+            unsafe { self.launch_plain("attend_plain_keys", norms, q.rows, &mut args) };
+        } else {
+            args.push(key_tiles.pointer());
+            let kernel = self.tiled_kernels().keys;
+            // SAFETY: `attend_keys_D(q, keys, values, d_out, sums, delta, dk, dv, tiles, queries, kv,
+            // dim, scale)` does the same by keys.
+            unsafe { self.launch_tiled(kernel, norms.heads, key_tiles.count, &mut args) };
+        }
         let d_qkv = CudaMat::room(self, q.rows, norms.heads.row());
         if let Some(raw) = raw {
             assert_eq!(
@@ -433,6 +504,7 @@ impl Cuda {
         let [q_norm, k_norm] = self.head_weights(norms);
         let eps = norms.queries.map_or(0.0, |n| n.eps);
         let [cos, sin] = rotary.pointers(dim, rows.end());
+        let [_, kernel] = place_kernels(dim);
         let args = [
             raw.as_ref().map_or(Arg::NONE, CudaMat::pointer),
             dq.pointer(),
@@ -454,7 +526,7 @@ impl Cuda {
         // SAFETY: `place_heads_backward(qkv, dq, dk, dv, d_qkv, position, cos, sin, q_norm, k_norm,
         // queries, kv, dim, eps, planes, plane)` reads the gradients of a row's heads, and the heads
         // themselves where they have a norm.
-        unsafe { self.launch("place_heads_backward", Grid::rows(q.rows), &args) };
+        unsafe { self.launch(kernel, Grid::rows(q.rows), &args) };
         d_qkv
     }
 }

@@ -16,7 +16,7 @@ use super::rows::CudaRows;
 use crate::gpu::Cuda;
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
-use crate::model::{Heads, Mat, ModelError, Span, StoredTensor};
+use crate::model::{Activation, Heads, Mat, ModelError, Span, StoredTensor};
 
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 512;
@@ -55,8 +55,8 @@ impl Device for Cuda {
 
     fn supports(&self, config: &crate::model::ModelConfig) -> Result<(), ModelError> {
         let heads = config.heads();
-        let problem = if heads.dim > 128 || !heads.dim.is_multiple_of(8) {
-            format!("heads of {} numbers; the kernels take 8 to 128", heads.dim)
+        let problem = if heads.dim > 256 || !heads.dim.is_multiple_of(8) {
+            format!("heads of {} numbers; the kernels take 8 to 256", heads.dim)
         } else if heads.group() > 16 {
             format!(
                 "{} query heads a key head; the kernels take 16",
@@ -158,8 +158,8 @@ impl Device for Cuda {
         }
     }
 
-    fn embed(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
-        self.embed_rows(embedding, rows)
+    fn embed(&self, embedding: &CudaWeight, rows: &CudaRows, scale: f32) -> CudaMat {
+        self.embed_rows(embedding, rows, scale)
     }
 
     fn zeros(&self, rows: usize, cols: usize) -> CudaMat {
@@ -303,12 +303,17 @@ impl Device for Cuda {
         self.attention_backward(&norms, mixed, of.as_ref(), d_mixed, rows, rotary)
     }
 
-    fn gate(&self, gate_up: &CudaMat) -> CudaMat {
-        self.gate_rows(gate_up)
+    fn gate(&self, gate_up: &CudaMat, activation: Activation) -> CudaMat {
+        self.gate_rows(gate_up, activation)
     }
 
-    fn gate_backward(&self, gate_up: &CudaMat, d_active: &CudaMat) -> CudaMat {
-        self.gate_backward_rows(gate_up, d_active)
+    fn gate_backward(
+        &self,
+        gate_up: &CudaMat,
+        d_active: &CudaMat,
+        activation: Activation,
+    ) -> CudaMat {
+        self.gate_backward_rows(gate_up, d_active, activation)
     }
 
     fn product_gate(
@@ -316,26 +321,30 @@ impl Device for Cuda {
         linear: &Linear<Cuda>,
         x: &CudaMat,
         share: Option<&Factored>,
+        activation: Activation,
     ) -> (CudaMat, CudaMat) {
-        if self.warp_groups() && x.height == Height::Shape && linear.bias.is_none() {
+        let is_silu = activation == Activation::Silu;
+        let plain = is_silu && linear.bias.is_none();
+        if self.warp_groups() && x.height == Height::Shape && plain {
             return self.gate_product(&linear.weight, x, share);
         }
         let gate_up = self.product(linear, x, share);
-        let active = self.gate(&gate_up);
+        let active = self.gate(&gate_up, activation);
         (gate_up, active)
     }
 
     fn product_gate_backward(
         &self,
         weight: &CudaWeight,
-        gate_up: &CudaMat,
+        (gate_up, activation): (&CudaMat, Activation),
         dy: &CudaMat,
         share: Option<&Factored>,
     ) -> CudaMat {
-        if self.warp_groups() {
+        if self.warp_groups() && activation == Activation::Silu {
             return self.gate_product_backward(weight, gate_up, dy, share);
         }
-        self.gate_backward(gate_up, &self.product_backward(weight, dy, share))
+        let d_active = self.product_backward(weight, dy, share);
+        self.gate_backward(gate_up, &d_active, activation)
     }
 
     fn cross_entropy(

@@ -4,6 +4,7 @@ use super::frozen::{CudaVector, CudaWeight};
 use super::mat::{CudaMat, Height};
 use super::rows::CudaRows;
 use crate::gpu::{Arg, Buffer, Cuda, Grid};
+use crate::model::Activation;
 
 use Arg::{Float, Int, Long};
 
@@ -15,9 +16,14 @@ impl Cuda {
         (self.room_of(&index), rows.len() * 4)
     }
 
-    /// The tokens' rows of the embedding. The residual stream is F32: every layer adds to it, and 16
+    /// The tokens' rows of the embedding, times `scale`. The residual stream is F32: every layer adds to it, and 16
     /// bits would round each time.
-    pub(super) fn embed_rows(&self, embedding: &CudaWeight, rows: &CudaRows) -> CudaMat {
+    pub(super) fn embed_rows(
+        &self,
+        embedding: &CudaWeight,
+        rows: &CudaRows,
+        scale: f32,
+    ) -> CudaMat {
         if let Some((token, _)) = rows.largest {
             assert!((token as usize) < embedding.outputs, "token {token}");
         }
@@ -31,8 +37,9 @@ impl Cuda {
             rows.tokens.pointer(),
             x.pointer(),
             Int(n as i32),
+            Float(scale),
         ];
-        // SAFETY: `embed_rows(embedding, tokens, x, n)` copies a row of n numbers for each token.
+        // SAFETY: `embed_rows(embedding, tokens, x, n, scale)` copies a row of n numbers for each token.
         // Tokens lie in the vocabulary: those of single rows were chosen from it.
         unsafe { self.launch("embed_rows", Grid::rows(count), &args) };
         x
@@ -185,8 +192,8 @@ impl Cuda {
         unsafe { self.launch("norm_backward_rows", Grid::rows(rows), &args) };
     }
 
-    /// `silu(gate) * up` of `[gate | up]`.
-    pub(super) fn gate_rows(&self, gate_up: &CudaMat) -> CudaMat {
+    /// `act(gate) * up` of `[gate | up]`.
+    pub(super) fn gate_rows(&self, gate_up: &CudaMat, activation: Activation) -> CudaMat {
         let (rows, n) = self.gated(gate_up);
         let active = gate_up.beside(self, n);
         let total = rows * n / 8;
@@ -195,15 +202,21 @@ impl Cuda {
             active.pointer(),
             Int((n / 8) as i32),
             Long(total as u64),
+            is_gelu(activation),
         ];
-        // SAFETY: `gate_rows(gate_up, y, n8, total8)` takes two halves of n numbers of 16 bits a row,
+        // SAFETY: `gate_rows(gate_up, y, n8, total8, gelu)` takes two halves of n numbers of 16 bits a row,
         // and gives n.
         unsafe { self.launch("gate_rows", Grid::flat(total), &args) };
         active
     }
 
     /// The gradient by `[gate | up]`.
-    pub(super) fn gate_backward_rows(&self, gate_up: &CudaMat, dy: &CudaMat) -> CudaMat {
+    pub(super) fn gate_backward_rows(
+        &self,
+        gate_up: &CudaMat,
+        dy: &CudaMat,
+        activation: Activation,
+    ) -> CudaMat {
         let (rows, n) = self.gated(gate_up);
         assert_eq!(dy.half_rows(), (rows, n), "the gradient by the result");
         let d = CudaMat::room(self, rows, 2 * n);
@@ -214,8 +227,9 @@ impl Cuda {
             d.pointer(),
             Int((n / 8) as i32),
             Long(total as u64),
+            is_gelu(activation),
         ];
-        // SAFETY: `gate_backward_rows(gate_up, dy, d, n8, total8)` takes two halves of n numbers of 16
+        // SAFETY: `gate_backward_rows(gate_up, dy, d, n8, total8, gelu)` takes two halves of n numbers of 16
         // bits a row and n of the gradient, and gives two halves.
         unsafe { self.launch("gate_backward_rows", Grid::flat(total), &args) };
         d
@@ -227,4 +241,8 @@ impl Cuda {
         assert!(both.is_multiple_of(16), "halves of whole pieces");
         (rows, both / 2)
     }
+}
+
+fn is_gelu(activation: Activation) -> Arg {
+    Int(i32::from(activation == Activation::GeluTanh))
 }

@@ -1,4 +1,5 @@
-//! Grouped-query attention with rotary embedding and, for Qwen3, a norm of queries and keys.
+//! Grouped-query attention with rotary embedding; some have a norm of queries and keys, some see
+//! the last positions alone.
 
 use super::RmsNorm;
 use super::linear::{Linear, LowRank, LowRankGradient};
@@ -17,6 +18,8 @@ pub struct Attention<D: Device> {
     pub k_norm: Option<RmsNorm<D>>,
     /// Sizes.
     pub heads: Heads,
+    /// Positions that a row sees, its own among them; `None` is the whole context.
+    pub window: Option<usize>,
 }
 
 /// What [`Attention::mix`] leaves for its backward.
@@ -35,6 +38,7 @@ impl<D: Device> Attention<D> {
             heads: self.heads,
             queries: self.q_norm.as_ref(),
             keys: self.k_norm.as_ref(),
+            window: self.window,
         }
     }
 

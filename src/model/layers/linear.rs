@@ -1,8 +1,8 @@
 //! `y = x W^T + b` with a frozen weight, and the joint where an adapter adds its low-rank part.
 
-use crate::model::Projection;
 use crate::model::cpu::Cpu;
 use crate::model::device::{Device, HeadNorms};
+use crate::model::{Activation, Projection};
 
 /// A product in a layer. Projections that share their input are one product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,19 +155,20 @@ impl<D: Device> Linear<D> {
         }
     }
 
-    /// The same of `[gate | up]`, and `silu(gate) * up` in the second place.
+    /// The same of `[gate | up]`, and `act(gate) * up` in the second place.
     pub fn forward_gated(
         &self,
         device: &D,
         x: &D::Mat,
+        activation: Activation,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, D::Mat, Option<D::Factored>) {
         if let Some(share) = low_rank.begin(self.place, x).now() {
-            let (gate_up, active) = device.product_gate(self, x, share.as_ref());
+            let (gate_up, active) = device.product_gate(self, x, share.as_ref(), activation);
             return (gate_up, active, share);
         }
         let gate_up = self.add_later(device, x, low_rank);
-        let active = device.gate(&gate_up);
+        let active = device.gate(&gate_up, activation);
         (gate_up, active, None)
     }
 
@@ -214,21 +215,24 @@ impl<D: Device> Linear<D> {
         }
     }
 
-    /// The same where the input was `silu(gate) * up`: the gradient by `[gate | up]`.
+    /// The same where the input was `act(gate) * up` of `[gate | up]`: the gradient by that.
     pub fn backward_gated(
         &self,
         device: &D,
-        gate_up: &D::Mat,
+        (gate_up, activation): (&D::Mat, Activation),
         x: impl FnOnce() -> D::Mat,
         kept: Option<&D::Factored>,
         dy: &D::Mat,
         low_rank: &mut dyn LowRankGradient<D>,
     ) -> D::Mat {
         match self.begin_backward(device, x, kept, dy, low_rank) {
-            Begun::Whole(dx) => device.gate_backward(gate_up, &dx),
-            Begun::Share(share) => {
-                device.product_gate_backward(&self.weight, gate_up, dy, share.as_ref())
-            }
+            Begun::Whole(dx) => device.gate_backward(gate_up, &dx, activation),
+            Begun::Share(share) => device.product_gate_backward(
+                &self.weight,
+                (gate_up, activation),
+                dy,
+                share.as_ref(),
+            ),
         }
     }
 

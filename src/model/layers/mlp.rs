@@ -1,6 +1,7 @@
-//! The gated MLP: `down(silu(gate(x)) * up(x))` (Shazeer 2020, SwiGLU).
+//! The gated MLP: `down(act(gate(x)) * up(x))` (Shazeer 2020, SwiGLU and GEGLU).
 
 use super::linear::{Linear, LowRank, LowRankGradient};
+use crate::model::Activation;
 use crate::model::device::Device;
 
 /// The MLP block of a layer.
@@ -9,6 +10,8 @@ pub struct Mlp<D: Device> {
     pub gate_up: Linear<D>,
     /// Down.
     pub down: Linear<D>,
+    /// What the gate passes through.
+    pub activation: Activation,
 }
 
 /// What [`Mlp::forward`] leaves for its backward.
@@ -29,7 +32,9 @@ impl<D: Device> Mlp<D> {
         x: &D::Mat,
         low_rank: &mut dyn LowRank<D>,
     ) -> (D::Mat, Gated<D>) {
-        let (gate_up, active, first) = self.gate_up.forward_gated(device, x, low_rank);
+        let (gate_up, active, first) =
+            self.gate_up
+                .forward_gated(device, x, self.activation, low_rank);
         let (y, second) = self.down.forward(device, &active, low_rank);
         let gated = Gated {
             gate_up,
@@ -53,10 +58,11 @@ impl<D: Device> Mlp<D> {
             active,
             shares: [first, second],
         } = of;
-        let input = || active.unwrap_or_else(|| device.gate(&gate_up));
+        let input = || active.unwrap_or_else(|| device.gate(&gate_up, self.activation));
+        let gated = (&gate_up, self.activation);
         let d_gate_up =
             self.down
-                .backward_gated(device, &gate_up, input, second.as_ref(), dy, low_rank);
+                .backward_gated(device, gated, input, second.as_ref(), dy, low_rank);
         drop(gate_up);
         self.gate_up
             .backward(device, x, first.as_ref(), &d_gate_up, low_rank)
