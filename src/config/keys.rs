@@ -92,6 +92,19 @@ pub(super) fn read_model(mut table: Table<'_, '_>) -> ModelSection {
         |value| json(value).ok(),
     );
     model.template_kwargs = kwargs.unwrap_or_default().into_iter().collect();
+    // The variable that most models who think have, in short.
+    if let Some(thinks) = table.flag("enable_thinking") {
+        let value = serde_json::Value::from(*thinks.get_ref());
+        let kwargs = &mut model.template_kwargs;
+        let other = kwargs.insert("enable_thinking".to_owned(), value.clone());
+        if other.is_some_and(|other| other != value) {
+            table.bad(
+                thinks.span(),
+                "`enable_thinking` is not what `template_kwargs` says",
+                "take one of the two out",
+            );
+        }
+    }
     set_optional(
         &mut model.thinking_budget,
         table.count("thinking_budget", 1..),

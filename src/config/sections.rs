@@ -16,8 +16,9 @@ pub struct ModelSection {
     /// What a GPU computes in: `"auto"`, `"bfloat16"`, or `"float16"`. A CPU computes in F32.
     /// Default `"auto"`: float16 for weights stored as F16 or quantized, else bfloat16.
     pub dtype: Dtype,
-    /// Variables of the model's chat template, such as `{ enable_thinking = false }` of Qwen3. One
-    /// that the template does not read is refused. Default: none.
+    /// Variables of the model's chat template, such as `{ enable_thinking = false }` of Qwen3, which
+    /// `enable_thinking` beside it says in short. One that the template does not read is refused.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub template_kwargs: serde_json::Map<String, serde_json::Value>,
     /// Most tokens that a model may think before its answer; these do not count as the answer's,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::sampler::Sampling;
 use crate::lora::{BatchAdapters, LoadedAdapter};
 use crate::model::{
-    Batch, Decoder, Device, KvCache, LowRank, ModelError, ModelRef, Span, log_sum_exp,
+    Batch, Decoder, Device, KvCache, LowRank, ModelError, ModelRef, NoLowRank, Span, log_sum_exp,
 };
 
 /// Rows whose logits are in memory together, for each of the two.
@@ -43,18 +43,22 @@ pub fn divergence<'a>(
             measure(
                 decoder,
                 &mut BatchAdapters::new(adapters, &rows),
+                &|rows| Box::new(BatchAdapters::new(adapters, &vec![Some(0); rows])),
                 prompt,
                 text,
             )
         }
         #[cfg(feature = "gpu")]
         ModelRef::Gpu(decoder) => {
+            use std::sync::Arc;
+
             use crate::lora::{AdapterTable, RowAdapters};
-            let table = AdapterTable::new(decoder.device(), adapters)?;
+            let table = Arc::new(AdapterTable::new(decoder.device(), adapters)?);
             let rows: Vec<i32> = (0..2 * n).map(|row| if row < n { -1 } else { 0 }).collect();
             measure(
                 decoder,
-                &mut RowAdapters::new(table.into(), &rows),
+                &mut RowAdapters::new(table.clone(), &rows),
+                &|rows| Box::new(RowAdapters::new(table.clone(), &vec![0; rows])),
                 prompt,
                 text,
             )
@@ -62,10 +66,12 @@ pub fn divergence<'a>(
     }
 }
 
-/// Runs the text twice in one batch; `low_rank` is of the second half's rows.
-fn measure<D: Device>(
+/// Runs the text twice in one batch; `low_rank` is of the second half's rows, and `of_rows` of so many
+/// rows that all have the adapter.
+fn measure<'a, D: Device>(
     decoder: &Decoder<D>,
     low_rank: &mut dyn LowRank<D>,
+    of_rows: &dyn Fn(usize) -> Box<dyn LowRank<D> + 'a>,
     prompt: &[u32],
     text: &[u32],
 ) -> Result<Divergence, ModelError> {
@@ -90,12 +96,13 @@ fn measure<D: Device>(
     let rows: Vec<usize> = (prompt.len() - 1..n).collect();
     let (mut nats, mut agreed) = (Vec::with_capacity(rows.len()), 0usize);
     for chunk in rows.chunks(LOGIT_ROWS) {
-        let logits = |rows: &[usize]| {
-            let logits = decoder.logits(&device.gather(&hidden, rows))?;
+        let logits = |rows: &[usize], low_rank: &mut dyn LowRank<D>| {
+            let logits = decoder.logits_with(&device.gather(&hidden, rows), low_rank)?;
             Ok::<_, ModelError>(device.download(&logits))
         };
-        let base = logits(chunk)?;
-        let other = logits(&chunk.iter().map(|r| r + n).collect::<Vec<_>>())?;
+        let base = logits(chunk, &mut NoLowRank)?;
+        let other: Vec<usize> = chunk.iter().map(|row| row + n).collect();
+        let other = logits(&other, of_rows(chunk.len()).as_mut())?;
         for i in 0..chunk.len() {
             let (p, q) = (base.row(i), other.row(i));
             let (p_sum, q_sum) = (log_sum_exp(p), log_sum_exp(q));

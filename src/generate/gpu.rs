@@ -32,6 +32,8 @@ pub(super) struct GpuStepper<'a> {
     slots: usize,
     /// The last row of each slot's prompt.
     kept: CudaMat,
+    /// The adapter of each, -1 for the base.
+    kept_adapters: Vec<i32>,
     single: SingleRows,
     /// The graph of a token of every slot, with its logits and what it chose.
     graph: Option<(Graph, CudaMat, Chosen)>,
@@ -69,6 +71,7 @@ impl<'a> GpuStepper<'a> {
         let stepper = GpuStepper {
             cache: KvCache::on(cuda, decoder.config(), slots, capacity)?,
             kept: cuda.zeros(slots, decoder.config().hidden_size),
+            kept_adapters: vec![-1; slots],
             single: SingleRows::new(cuda, slots, capacity),
             greedy: Numbers::of(cuda, &vec![-1; slots.max(LOGIT_ROWS)]),
             settings: (Numbers::of(cuda, &vec![0.0; 4 * slots]), false),
@@ -161,7 +164,7 @@ impl<'a> GpuStepper<'a> {
             let (cache, greedy, settings) = (&mut self.cache, &self.greedy, &self.settings.0);
             let (graph, (logits, chosen)) = decoder.device().record(|| {
                 let hidden = decoder.forward_rows(&rows, cache, low_rank.as_mut())?;
-                let logits = decoder.logits(&hidden)?;
+                let logits = decoder.logits_with(&hidden, low_rank.as_mut())?;
                 let chosen = decoder.device().choose(&logits, greedy, usable);
                 decoder.device().draw(&logits, &chosen, settings, usable);
                 Ok::<_, ModelError>((logits, chosen))
@@ -189,10 +192,17 @@ impl<'a> GpuStepper<'a> {
         for chunk in beside.chunks(LOGIT_ROWS) {
             let (mut now, mut kept) = (vec![-1i64; LOGIT_ROWS], vec![-1i64; LOGIT_ROWS]);
             let mut asked = vec![-1i32; LOGIT_ROWS];
+            let mut adapters = vec![-1i32; LOGIT_ROWS];
             for (at, &i) in chunk.iter().enumerate() {
                 match plan.wanted[i].row {
-                    Row::Now(row) => now[at] = places[row] as i64,
-                    Row::Kept(slot) => kept[at] = slot as i64,
+                    Row::Now(row) => {
+                        now[at] = places[row] as i64;
+                        adapters[at] = plan.adapters[row].map_or(-1, |a| a as i32);
+                    }
+                    Row::Kept(slot) => {
+                        kept[at] = slot as i64;
+                        adapters[at] = self.kept_adapters[slot];
+                    }
                 }
                 if let Ask::Score(token) = plan.wanted[i].ask {
                     asked[at] = token as i32;
@@ -202,7 +212,11 @@ impl<'a> GpuStepper<'a> {
             if let Some(hidden) = hidden {
                 rows = cuda.sum(&rows, cuda.pick(hidden, &now));
             }
-            let logits = self.decoder.logits(&rows)?;
+            let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
+                Some(table) => Box::new(RowAdapters::new(table.clone(), &adapters)),
+                None => Box::new(NoLowRank),
+            };
+            let logits = self.decoder.logits_with(&rows, low_rank.as_mut())?;
             let chosen = cuda.choose(&logits, &Numbers::of(cuda, &asked), self.usable);
             let mut asks = vec![None; LOGIT_ROWS];
             for (at, &i) in chunk.iter().enumerate() {
@@ -244,6 +258,9 @@ impl Stepper for GpuStepper<'_> {
             let kept = plan.keep.iter().map(|&(row, slot)| (places[row], slot));
             let (rows, slots): (Vec<usize>, Vec<usize>) = kept.unzip();
             cuda.scatter(&cuda.gather(hidden, &rows), &slots, &self.kept);
+            for &(row, slot) in &plan.keep {
+                self.kept_adapters[slot] = plan.adapters[row].map_or(-1, |a| a as i32);
+            }
         }
         Ok(self.decoder.device().had_room()?)
     }

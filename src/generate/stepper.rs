@@ -97,7 +97,8 @@ pub(super) struct CpuStepper<'a> {
     decoder: &'a Decoder,
     adapters: &'a [LoadedAdapter],
     cache: KvCache,
-    kept: Vec<Vec<f32>>,
+    /// A row of the last layer's result by slot, and its adapter.
+    kept: Vec<(Vec<f32>, Option<usize>)>,
     usable: usize,
 }
 
@@ -113,7 +114,7 @@ impl<'a> CpuStepper<'a> {
             decoder,
             adapters,
             cache: KvCache::new(decoder.config(), slots, capacity),
-            kept: vec![Vec::new(); slots],
+            kept: vec![(Vec::new(), None); slots],
             usable,
         }
     }
@@ -139,18 +140,22 @@ impl Stepper for CpuStepper<'_> {
         let mut answers = Vec::with_capacity(plan.wanted.len());
         for chunk in plan.wanted.chunks(LOGIT_ROWS) {
             let mut rows = Mat::zeros(chunk.len(), hidden.cols);
+            let mut adapters = Vec::with_capacity(chunk.len());
             for (i, wanted) in chunk.iter().enumerate() {
-                rows.row_mut(i).copy_from_slice(match wanted.row {
-                    Row::Now(row) => hidden.row(row),
-                    Row::Kept(slot) => &self.kept[slot],
-                });
+                let (values, adapter) = match wanted.row {
+                    Row::Now(row) => (hidden.row(row), plan.adapters[row]),
+                    Row::Kept(slot) => (&self.kept[slot].0[..], self.kept[slot].1),
+                };
+                rows.row_mut(i).copy_from_slice(values);
+                adapters.push(adapter);
             }
-            let logits = self.decoder.logits(&rows)?;
+            let mut adapters = BatchAdapters::new(self.adapters, &adapters);
+            let logits = self.decoder.logits_with(&rows, &mut adapters)?;
             let chosen = (0..chunk.len()).into_par_iter();
             answers.par_extend(chosen.map(|i| chunk[i].ask.answer(logits.row(i), self.usable)));
         }
         for &(row, slot) in &plan.keep {
-            self.kept[slot] = hidden.row(row).to_vec();
+            self.kept[slot] = (hidden.row(row).to_vec(), plan.adapters[row]);
         }
         Ok(answers)
     }

@@ -13,6 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
+use super::beside::{Beside, Rows};
 use super::reading::{BaseTensor, Reader};
 use super::{LoraConfig, LoraError};
 use crate::digest;
@@ -43,6 +44,8 @@ pub struct Adapter {
     pub config: LoraConfig,
     /// The matrices, layer by layer.
     pub modules: BTreeMap<ModuleId, LowRankPair>,
+    /// What it changes beside them; where that is something, it cannot be written.
+    pub beside: Beside,
     /// SHA-256 in hex of modules, ranks, scales and matrices as F32: equal for equal mathematics,
     /// however they are stored.
     pub digest: String,
@@ -66,10 +69,20 @@ pub struct TrainedOn {
 impl Adapter {
     /// An adapter of matrices at hand; the digest is computed.
     pub fn new(config: LoraConfig, modules: BTreeMap<ModuleId, LowRankPair>) -> Adapter {
-        let digest = modules_digest(&modules);
+        Adapter::with(config, modules, Beside::default())
+    }
+
+    /// The same, with what it changes beside them.
+    pub fn with(
+        config: LoraConfig,
+        modules: BTreeMap<ModuleId, LowRankPair>,
+        beside: Beside,
+    ) -> Adapter {
+        let digest = digest_of(&modules, &beside);
         Adapter {
             config,
             modules,
+            beside,
             digest,
             trained_on: None,
         }
@@ -85,12 +98,12 @@ impl Adapter {
         Ok(Self::read_on(folder, model, &|_, _| None)?.0)
     }
 
-    /// Reads a PEFT folder for a base whose tensors can be looked at by name and shape: an embedding
-    /// or a head that is saved beside the matrices, and equal to the base's, is left out, and named
-    /// second.
+    /// Reads a PEFT folder for a base whose tensors can be looked at by name and shape, as what was
+    /// trained beside the matrices asks for. What is left out is told second: an embedding or a head
+    /// that is saved there and equal to the base's, matrices for pictures.
     ///
     /// # Errors
-    /// As [`Adapter::read`], and an embedding or a head that differs from the base's.
+    /// As [`Adapter::read`], and an embedding or a head of another size than the base's.
     pub fn read_on(
         folder: &Path,
         model: &ModelConfig,
@@ -106,9 +119,8 @@ impl Adapter {
             return Err(not_an_adapter(folder));
         }
         let reader = Reader::new(TensorFile::open(&path)?, &config, model)?;
-        let dropped = reader.saved_as_in(base)?;
         let found = reader.modules();
-        let targets = match config.targets(model, false) {
+        let targets = match reader.targets() {
             // The expression is Python's and was matched there; the file shows the result.
             Err(LoraError::Pattern {
                 key: "target_modules" | "exclude_modules",
@@ -138,13 +150,21 @@ impl Adapter {
                 ),
             });
         }
-        let modules = targets
+        let mut modules = targets
             .into_iter()
             .map(|module| Ok((module, reader.low_rank(module)?)))
             .collect::<Result<BTreeMap<_, _>, LoraError>>()?;
-        let mut adapter = Adapter::new(config, modules);
+        let (beside, left_out) = reader.beside(&mut modules, base)?;
+        if modules.is_empty() && beside.is_empty() {
+            return Err(LoraError::NoMatch {
+                key: "target_modules",
+                target: config.target_modules.to_string(),
+                rule: "the file holds nothing else that is trained".to_owned(),
+            });
+        }
+        let mut adapter = Adapter::with(config, modules, beside);
         adapter.trained_on = TrainedOn::read(folder)?;
-        Ok((adapter, dropped))
+        Ok((adapter, left_out))
     }
 
     /// Writes `adapter_config.json` and `adapter_model.safetensors` (F32) into a folder, which is
@@ -153,8 +173,13 @@ impl Adapter {
     /// into a temporary folder and renames it.
     ///
     /// # Errors
-    /// The folder cannot be written.
+    /// The folder cannot be written, or more than matrices was trained.
     pub fn write(&self, folder: &Path, base_name: Option<&str>) -> Result<(), LoraError> {
+        if !self.beside.is_empty() {
+            return Err(LoraError::NotPlain {
+                path: folder.to_path_buf(),
+            });
+        }
         std::fs::create_dir_all(folder).map_err(|source| LoraError::Io {
             action: "write",
             path: folder.to_path_buf(),
@@ -284,7 +309,7 @@ fn not_an_adapter(folder: &Path) -> LoraError {
     }
 }
 
-fn modules_digest(modules: &BTreeMap<ModuleId, LowRankPair>) -> String {
+fn digest_of(modules: &BTreeMap<ModuleId, LowRankPair>, beside: &Beside) -> String {
     let mut parts = digest::Parts::new("adapter modules");
     for (module, LowRankPair { rank, scale, a, b }) in modules {
         parts = parts
@@ -293,6 +318,24 @@ fn modules_digest(modules: &BTreeMap<ModuleId, LowRankPair>) -> String {
             .part("scale", scale.to_le_bytes())
             .part("a", le_bytes(a))
             .part("b", le_bytes(b));
+    }
+    for (module, outputs) in &beside.outputs {
+        parts = parts
+            .part("outputs", module.to_string())
+            .part("gain", le_bytes(&outputs.gain))
+            .part("shift", le_bytes(&outputs.shift));
+    }
+    for (name, rows) in [("embedding", &beside.embedding), ("head", &beside.head)] {
+        match rows {
+            None => {}
+            Some(Rows::All(rows)) => parts = parts.part(name, le_bytes(rows)),
+            Some(Rows::Some(rows)) => {
+                for (token, row) in rows {
+                    parts = parts.part(name, token.to_le_bytes());
+                    parts = parts.part("row", le_bytes(row));
+                }
+            }
+        }
     }
     parts.finish()
 }
@@ -441,15 +484,7 @@ mod tests {
             }
         }
         insta::assert_snapshot!(all.join("\n"), @r#"
-        [adapter]/adapter_config.json: `use_dora` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
-        [adapter]/adapter_config.json: `modules_to_save` = ["lm_head"] is not supported; whole modules were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
-        [adapter]/adapter_model.safetensors: tensor `base_model.model.lm_head.lora_A.weight` is not supported; adapters on the embedding or the head are not supported
-        [adapter]/adapter_model.safetensors: tensor `base_model.model.model.embed_tokens.lora_embedding_A` is not supported; adapters on the embedding or the head are not supported
-        [adapter]/adapter_config.json: `bias` = "all" is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
-        [adapter]/adapter_config.json: `bias` = "lora_only" is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
-        [adapter]/adapter_config.json: `lora_bias` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
         [adapter]/adapter_config.json: `alora_invocation_tokens` = [1,2] is not supported; an activated adapter works on a part of the text only; train without it
-        [adapter]/adapter_config.json: `trainable_token_indices` = [1,2] is not supported; rows of the embedding were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
         [adapter]/adapter_config.json: `init_lora_weights` = "pissa" is not supported; it changed the base's weights before training; save the adapter with PEFT's `path_initial_model_for_weight_conversion`, or merge it and give the merged folder as a model
         [adapter]/adapter_config.json: `peft_type` = "IA3" is not supported; qeval loads LORA
         [adapter]/adapter_config.json: `peft_type` = "LOHA" is not supported; qeval loads LORA

@@ -38,6 +38,23 @@ pub struct LoraConfig {
     pub alpha_pattern: Vec<(String, f64)>,
     /// `base_model_name_or_path`: a hub id or a path, for people.
     pub base_model: Option<String>,
+    /// What was trained beside plain matrices. Nothing here is written.
+    pub beside: TrainedBeside,
+}
+
+/// What a configuration says of training beside plain matrices; the file holds the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrainedBeside {
+    /// `use_dora`: each output's magnitude is trained apart from its direction (Liu et al. 2024).
+    pub use_dora: bool,
+    /// `lora_bias`: B has a bias.
+    pub lora_bias: bool,
+    /// `trainable_token_indices` of the embedding: tokens whose rows were trained, in their order.
+    pub tokens: Vec<u32>,
+    /// The same of the head, where it has its own.
+    pub head_tokens: Vec<u32>,
+    /// `modules_to_save`: names of modules that were trained whole.
+    pub saved: Vec<String>,
 }
 
 impl Default for LoraConfig {
@@ -54,6 +71,7 @@ impl Default for LoraConfig {
             rank_pattern: Vec::new(),
             alpha_pattern: Vec::new(),
             base_model: None,
+            beside: TrainedBeside::default(),
         }
     }
 }
@@ -86,7 +104,7 @@ const MERGE: &str = "merge it into its base with PEFT's `merge_and_unload()` and
                      folder as a model";
 
 /// Fields whose refusal deserves more than the general way out.
-const REFUSED: [(&str, &str); 7] = [
+const REFUSED: [(&str, &str); 4] = [
     (
         "alora_invocation_tokens",
         "an activated adapter works on a part of the text only; train \
@@ -104,29 +122,14 @@ const REFUSED: [(&str, &str); 7] = [
         "megatron_config",
         "save the adapter from an unsharded model",
     ),
-    (
-        "modules_to_save",
-        "whole modules were trained beside the adapter; merge them with PEFT's \
-                         `merge_and_unload()` and give the merged folder as a model",
-    ),
-    (
-        "target_parameters",
-        "adapters go on whole linear layers only; use `target_modules`",
-    ),
-    (
-        "trainable_token_indices",
-        "rows of the embedding were trained beside the adapter; merge \
-                                 them with PEFT's `merge_and_unload()` and give the merged \
-                                 folder as a model",
-    ),
 ];
 
 impl LoraConfig {
     /// Reads an `adapter_config.json`.
     ///
     /// # Errors
-    /// Missing or impossible values, and by name whatever would change the mathematics: DoRA,
-    /// biases, saved modules, an initialization that changed the base, unknown fields with a value.
+    /// Missing or impossible values, and by name whatever would change the mathematics in another way:
+    /// an initialization that changed the base, unknown fields with a value.
     pub fn read(path: &Path) -> Result<LoraConfig, LoraError> {
         let bytes = std::fs::read(path).map_err(|source| LoraError::Io {
             action: "read",
@@ -239,9 +242,14 @@ impl Fields<'_> {
         {
             return Err(self.unsupported("task_type", &json!(other), "it must be CAUSAL_LM"));
         }
-        if let Some(other) = self.take::<String>("bias", TEXT)?.filter(|b| b != "none") {
-            return Err(self.unsupported("bias", &json!(other), MERGE));
+        let bias = self.take::<String>("bias", TEXT)?;
+        if let Some(other) = bias.filter(|b| !["none", "all", "lora_only"].contains(&b.as_str())) {
+            return Err(self.wrong(
+                "bias",
+                format!("is {other}; it must be none, all, or lora_only"),
+            ));
         }
+        let beside = self.beside()?;
         self.check_init()?;
 
         let rank = self.take("r", RANK)?.unwrap_or(8);
@@ -257,6 +265,12 @@ impl Fields<'_> {
         let rank_pattern = self.pattern::<usize>("rank_pattern", RANK)?;
         for (_, rank) in &rank_pattern {
             self.check_rank("rank_pattern", *rank)?;
+        }
+        // With these an adapter may have no other targets.
+        let parameters = self.map.get("target_parameters");
+        if let Some(other) = parameters.filter(|v| v.as_array().is_some_and(|v| !v.is_empty())) {
+            let rule = "adapters go on whole linear layers only; use `target_modules`";
+            return Err(self.unsupported("target_parameters", other, rule));
         }
         let target_modules = self.modules("target_modules")?.ok_or_else(|| {
             self.wrong(
@@ -298,9 +312,41 @@ impl Fields<'_> {
             rank_pattern,
             alpha_pattern: self.pattern("alpha_pattern", NUMBER)?,
             base_model: self.take("base_model_name_or_path", TEXT)?,
+            beside,
         };
         self.check_rest()?;
         Ok(config)
+    }
+
+    fn beside(&mut self) -> Result<TrainedBeside, LoraError> {
+        let key = "trainable_token_indices";
+        const TOKENS: &str = "a list of token ids, or lists by `embed_tokens` and `lm_head`";
+        let (tokens, head_tokens) = match self.map.shift_remove(key) {
+            None | Some(Value::Null) => (Vec::new(), Vec::new()),
+            Some(Value::Object(mut by_module)) => {
+                let mut of = |name: &str| match by_module.shift_remove(name) {
+                    None | Some(Value::Null) => Ok(Vec::new()),
+                    Some(value) => self.parse(key, value, TOKENS),
+                };
+                let both = (of("embed_tokens")?, of("lm_head")?);
+                if let Some(other) = by_module.keys().next() {
+                    let problem = format!("names `{other}`; it must be {TOKENS}");
+                    return Err(self.wrong(key, problem));
+                }
+                both
+            }
+            Some(value) => (self.parse(key, value, TOKENS)?, Vec::new()),
+        };
+        const FLAG: &str = "true or false";
+        Ok(TrainedBeside {
+            use_dora: self.take("use_dora", FLAG)?.unwrap_or(false),
+            lora_bias: self.take("lora_bias", FLAG)?.unwrap_or(false),
+            tokens,
+            head_tokens,
+            saved: self
+                .take("modules_to_save", "a list of strings")?
+                .unwrap_or_default(),
+        })
     }
 
     fn check_rank(&self, key: &str, rank: usize) -> Result<(), LoraError> {
@@ -317,7 +363,7 @@ impl Fields<'_> {
         match self.map.shift_remove(key) {
             None | Some(Value::Null | Value::Bool(_)) => Ok(()),
             Some(Value::String(kind))
-                if ["gaussian", "eva", "orthogonal"].contains(&kind.as_str()) =>
+                if ["gaussian", "eva", "mica", "orthogonal"].contains(&kind.as_str()) =>
             {
                 Ok(())
             }
@@ -480,6 +526,7 @@ mod tests {
             rank_pattern: vec![("z".into(), 2), ("a".into(), 3)],
             alpha_pattern: vec![("q_proj".into(), 1.0)],
             base_model: Some("Qwen/Qwen2.5-7B-Instruct".into()),
+            beside: TrainedBeside::default(),
         };
         assert_eq!(found.unwrap(), expected);
     }
@@ -494,16 +541,42 @@ mod tests {
     }
 
     #[test]
+    fn what_was_trained_beside_matrices_is_read() {
+        let beside = |changes: Value| with(changes).unwrap().beside;
+        let found = beside(json!({
+            "use_dora": true, "bias": "all", "lora_bias": false, "modules_to_save": ["lm_head"],
+            "trainable_token_indices": [3, 1]
+        }));
+        let expected = TrainedBeside {
+            use_dora: true,
+            tokens: vec![3, 1],
+            saved: vec!["lm_head".into()],
+            ..TrainedBeside::default()
+        };
+        assert_eq!(found, expected);
+        let both = json!({"embed_tokens": [1], "lm_head": [2]});
+        let found = beside(json!({"trainable_token_indices": both, "bias": "lora_only"}));
+        assert_eq!((found.tokens, found.head_tokens), (vec![1], vec![2]));
+        let all = [
+            json!({"bias": "some"}),
+            json!({"trainable_token_indices": {"wte": [1]}}),
+            json!({"trainable_token_indices": [-1]}),
+            json!({"modules_to_save": 1}),
+        ];
+        insta::assert_snapshot!(all.map(refused).join("\n"), @r#"
+        adapter_config.json: `bias` is some; it must be none, all, or lora_only
+        adapter_config.json: `trainable_token_indices` names `wte`; it must be a list of token ids, or lists by `embed_tokens` and `lm_head`
+        adapter_config.json: `trainable_token_indices` is [-1]; it must be a list of token ids, or lists by `embed_tokens` and `lm_head`
+        adapter_config.json: `modules_to_save` is 1; it must be a list of strings
+        "#);
+    }
+
+    #[test]
     fn what_changes_the_mathematics_is_refused_by_name() {
         let all = [
             json!({"peft_type": "LOHA"}),
             json!({"task_type": "SEQ_CLS"}),
-            json!({"bias": "lora_only"}),
             json!({"init_lora_weights": "pissa_niter_16"}),
-            json!({"use_dora": true}),
-            json!({"lora_bias": true}),
-            json!({"modules_to_save": ["lm_head"]}),
-            json!({"trainable_token_indices": [1]}),
             json!({"target_parameters": ["x.weight"]}),
             json!({"layer_replication": [[0, 2]]}),
             json!({"alora_invocation_tokens": [1]}),
@@ -514,12 +587,7 @@ mod tests {
         insta::assert_snapshot!(all.map(refused).join("\n"), @r#"
         adapter_config.json: `peft_type` = "LOHA" is not supported; qeval loads LORA
         adapter_config.json: `task_type` = "SEQ_CLS" is not supported; it must be CAUSAL_LM
-        adapter_config.json: `bias` = "lora_only" is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
         adapter_config.json: `init_lora_weights` = "pissa_niter_16" is not supported; it changed the base's weights before training; save the adapter with PEFT's `path_initial_model_for_weight_conversion`, or merge it and give the merged folder as a model
-        adapter_config.json: `use_dora` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
-        adapter_config.json: `lora_bias` = true is not supported; merge it into its base with PEFT's `merge_and_unload()` and give the merged folder as a model
-        adapter_config.json: `modules_to_save` = ["lm_head"] is not supported; whole modules were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
-        adapter_config.json: `trainable_token_indices` = [1] is not supported; rows of the embedding were trained beside the adapter; merge them with PEFT's `merge_and_unload()` and give the merged folder as a model
         adapter_config.json: `target_parameters` = ["x.weight"] is not supported; adapters go on whole linear layers only; use `target_modules`
         adapter_config.json: `layer_replication` = [[0,2]] is not supported; it builds another base; give that base as a model
         adapter_config.json: `alora_invocation_tokens` = [1] is not supported; an activated adapter works on a part of the text only; train without it

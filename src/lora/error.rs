@@ -144,6 +144,28 @@ pub enum LoraError {
         /// What is possible, or the way out.
         rule: String,
     },
+    /// An adapter of more than matrices is to be written.
+    #[error(
+        "cannot write {}: more than low-rank matrices was trained (DoRA, biases, an embedding, or a \
+         head), which is read and not written; keep the folder that it came from",
+        path.display()
+    )]
+    NotPlain {
+        /// Where to.
+        path: PathBuf,
+    },
+    /// An adapter is to be written at a scale, and holds what alpha does not multiply.
+    #[error(
+        "{} cannot be written at another scale: PEFT's alpha does not multiply `{name}`; ask it with \
+         `@SCALE`, which goes that far from the base, or train it again at a lower rate",
+        path.display()
+    )]
+    NotScalable {
+        /// Which folder.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
     /// The file of weights cannot be read, or a weight is not finite.
     #[error(transparent)]
     Weights(#[from] ModelError),

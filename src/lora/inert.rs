@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::adapter::{CONFIG, WEIGHTS};
-use super::tensor_names::TensorRole;
+use super::tensor_names::{Part, TablePart, TensorRole};
 use super::{LoraConfig, LoraError};
 use crate::model::TensorFile;
 
@@ -36,9 +36,19 @@ impl Inert {
             return Ok(Some(Inert::Scale));
         }
         let file = TensorFile::open(&folder.join(WEIGHTS))?;
-        let side_of = |name: &str| match TensorRole::of(name) {
-            Some(TensorRole::B(_)) => Some(Inert::B),
-            Some(TensorRole::A(_)) => Some(Inert::A),
+        let role = TensorRole::of;
+        let is_more = |name: &str| match role(name) {
+            Some(TensorRole::Of(_, Part::A | Part::B)) | None => false,
+            // Copies of the base's may stand there; what they hold is seen beside a base alone.
+            Some(TensorRole::OfTable(_, part)) => part != TablePart::Whole,
+            Some(_) => true,
+        };
+        if file.names().any(is_more) {
+            return Ok(None);
+        }
+        let side_of = |name: &str| match role(name) {
+            Some(TensorRole::Of(_, Part::B)) => Some(Inert::B),
+            Some(TensorRole::Of(_, Part::A)) => Some(Inert::A),
             _ => None,
         };
         for inert in [Inert::B, Inert::A] {

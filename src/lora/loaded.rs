@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::{Adapter, LowRankPair};
-use crate::model::cpu::{Strided, small_product};
+use super::beside::{Beside, Outputs};
+use super::{Adapter, LowRankPair, Rows};
+use crate::model::cpu::{CpuRows, Packed, Strided, product, small_product};
 use crate::model::{LayerSite, LowRank, Mat, ModelConfig, ModuleId, Projection, Site};
 
 /// Lanes of the kernel that a rank is padded to.
@@ -33,25 +34,101 @@ struct SiteParts {
     a: Vec<f32>,
     width: usize,
     parts: Vec<Part>,
+    /// What becomes of the frozen product's outputs first.
+    outputs: Option<Outputs>,
+}
+
+/// Rows of the embedding or of the head as the kernels take them.
+enum Table {
+    All(Packed),
+    Some(BTreeMap<u32, Vec<f32>>),
 }
 
 /// An adapter in memory, laid out for a device's kernels when it is first used there.
 pub struct LoadedAdapter {
     modules: BTreeMap<ModuleId, LowRankPair>,
+    beside: Beside,
+    /// How far what stands beside the matrices is taken: 0 is the base, 1 the adapter.
+    scale: f32,
     config: ModelConfig,
     places: OnceLock<BTreeMap<LayerSite, SiteParts>>,
+    tables: OnceLock<[Option<Table>; 2]>,
 }
 
 impl LoadedAdapter {
-    /// Takes over an adapter; `scale` multiplies the adapter's own.
+    /// Takes over an adapter; `scale` multiplies the adapter's own. What it changes beside adding
+    /// low-rank products is taken as far too, on the straight line between the base's weights and its
+    /// own.
     pub fn new(adapter: &Adapter, config: &ModelConfig, scale: f32) -> Self {
         let mut modules = adapter.modules.clone();
         modules.values_mut().for_each(|m| m.scale *= scale);
         LoadedAdapter {
             modules,
+            beside: match scale == 0.0 {
+                true => Beside::default(),
+                false => adapter.beside.clone(),
+            },
+            scale,
             config: config.clone(),
             places: OnceLock::new(),
+            tables: OnceLock::new(),
         }
+    }
+
+    /// Its rows of the embedding, and of the head.
+    #[cfg(feature = "gpu")]
+    pub(super) fn rows(&self) -> [Option<&Rows>; 2] {
+        [self.beside.embedding.as_ref(), self.beside.head.as_ref()]
+    }
+
+    /// Numbers of such a row, and rows of a whole table.
+    #[cfg(feature = "gpu")]
+    pub(super) fn table_shape(&self) -> (usize, usize) {
+        (self.config.hidden_size, self.config.vocab_size)
+    }
+
+    /// How far what stands beside the matrices is taken.
+    #[cfg(feature = "gpu")]
+    pub(super) fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// What becomes of the frozen product's outputs at a place: `gain * y + shift`, at this scale.
+    pub(super) fn outputs_at(&self, place: LayerSite) -> Option<Outputs> {
+        let projections = place.site.projections();
+        let ids = projections.iter().map(|&projection| ModuleId {
+            layer: place.layer,
+            projection,
+        });
+        let found: Vec<(ModuleId, Option<&Outputs>)> =
+            ids.map(|id| (id, self.beside.outputs.get(&id))).collect();
+        found.iter().any(|(_, outputs)| outputs.is_some()).then(|| {
+            let mut all = Outputs::unchanged(0);
+            for (id, outputs) in found {
+                let count = id.projection.out_features(&self.config);
+                let own = outputs
+                    .cloned()
+                    .unwrap_or_else(|| Outputs::unchanged(count));
+                let gain = own.gain.iter().map(|gain| 1.0 + self.scale * (gain - 1.0));
+                all.gain.extend(gain);
+                all.shift
+                    .extend(own.shift.iter().map(|shift| self.scale * shift));
+            }
+            all
+        })
+    }
+
+    /// The embedding's rows, and the head's.
+    fn tables(&self) -> &[Option<Table>; 2] {
+        self.tables.get_or_init(|| {
+            let hidden = self.config.hidden_size;
+            [&self.beside.embedding, &self.beside.head].map(|rows| {
+                rows.as_ref().map(|rows| match rows {
+                    Rows::All(values) => Table::All(Packed::stack(&[values], hidden)),
+                    Rows::Some(rows) => Table::Some(rows.clone()),
+                })
+            })
+        })
     }
 
     /// Its projections at a place, each with the first of its columns in the site's result.
@@ -71,7 +148,7 @@ impl LoadedAdapter {
         found
     }
 
-    fn all_places(&self) -> impl Iterator<Item = LayerSite> {
+    pub(super) fn all_places(&self) -> impl Iterator<Item = LayerSite> {
         (0..self.config.num_hidden_layers)
             .flat_map(|layer| Site::ALL.map(|site| LayerSite { layer, site }))
     }
@@ -81,8 +158,8 @@ impl LoadedAdapter {
         self.places.get_or_init(|| {
             let mut places = BTreeMap::new();
             for place in self.all_places() {
-                let found = self.at(place);
-                if found.is_empty() {
+                let (found, outputs) = (self.at(place), self.outputs_at(place));
+                if found.is_empty() && outputs.is_none() {
                     continue;
                 }
                 let inputs = place.site.projections()[0].in_features(&self.config);
@@ -104,7 +181,13 @@ impl LoadedAdapter {
                     });
                     first += module.rank;
                 }
-                places.insert(place, SiteParts { a, width, parts });
+                let site = SiteParts {
+                    a,
+                    width,
+                    parts,
+                    outputs,
+                };
+                places.insert(place, site);
             }
             places
         })
@@ -138,6 +221,14 @@ pub(super) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     (0..x.len())
         .map(|i| x[i % rows * cols + i / rows])
         .collect()
+}
+
+/// So far on the way from one number to another; all the way is the other, to the bit.
+fn towards(from: f32, to: f32, scale: f32) -> f32 {
+    match scale == 1.0 {
+        true => to,
+        false => from + scale * (to - from),
+    }
 }
 
 /// Which adapter each row of a batch has.
@@ -182,6 +273,15 @@ impl LowRank for BatchAdapters<'_> {
         }
         jobs.into_par_iter().for_each(|(site, rows, y)| {
             let m = rows.len();
+            if let Some(Outputs { gain, shift }) = &site.outputs {
+                for row in y.chunks_exact_mut(cols) {
+                    let each = row.iter_mut().zip(gain).zip(shift);
+                    each.for_each(|((y, gain), shift)| *y = gain * *y + shift);
+                }
+            }
+            if site.parts.is_empty() {
+                return;
+            }
             let mut t = vec![0.0; m * site.width];
             let x = &x.data[rows.start * x.cols..rows.end * x.cols];
             let inputs = x.len() / m;
@@ -211,5 +311,57 @@ impl LowRank for BatchAdapters<'_> {
                 );
             }
         });
+    }
+
+    fn embed(&mut self, rows: &CpuRows, scale: f32, x: &mut Mat) {
+        let mut own = vec![0.0; x.cols];
+        for (adapter, range) in &self.runs {
+            let adapter = &self.adapters[*adapter];
+            let [Some(table), _] = adapter.tables() else {
+                continue;
+            };
+            for row in range.clone() {
+                let token = rows.tokens()[row];
+                match table {
+                    Table::All(table) => table.read_row(token as usize, &mut own),
+                    Table::Some(rows) => match rows.get(&token) {
+                        Some(row) => own.copy_from_slice(row),
+                        None => continue,
+                    },
+                }
+                let pairs = x.row_mut(row).iter_mut().zip(&own);
+                pairs.for_each(|(x, own)| *x = towards(*x, own * scale, adapter.scale));
+            }
+        }
+    }
+
+    fn head(&mut self, normed: &Mat, logits: &mut Mat) {
+        for (adapter, range) in &self.runs {
+            let adapter = &self.adapters[*adapter];
+            let [_, Some(table)] = adapter.tables() else {
+                continue;
+            };
+            let set = |logit: &mut f32, own: f32| *logit = towards(*logit, own, adapter.scale);
+            match table {
+                Table::All(table) => {
+                    let x = &normed.data[range.start * normed.cols..range.end * normed.cols];
+                    let mut own = vec![0.0; range.len() * table.n];
+                    product(x, range.len(), table, &mut own, false);
+                    for (row, own) in range.clone().zip(own.chunks_exact(table.n)) {
+                        let pairs = logits.row_mut(row).iter_mut().zip(own);
+                        pairs.for_each(|(logit, own)| set(logit, *own));
+                    }
+                }
+                Table::Some(rows) => {
+                    for row in range.clone() {
+                        for (&token, of_token) in rows {
+                            let products = normed.row(row).iter().zip(of_token);
+                            let own = products.map(|(a, b)| a * b).sum();
+                            set(&mut logits.row_mut(row)[token as usize], own);
+                        }
+                    }
+                }
+            }
+        }
     }
 }

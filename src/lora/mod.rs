@@ -3,6 +3,7 @@
 
 mod adapter;
 mod base_name;
+mod beside;
 mod config;
 mod error;
 #[cfg(feature = "gpu")]
@@ -17,7 +18,8 @@ mod trainable;
 
 pub use adapter::{Adapter, LowRankPair, TrainedOn};
 pub use base_name::same_base;
-pub use config::LoraConfig;
+pub use beside::{Beside, Outputs, Rows};
+pub use config::{LoraConfig, TrainedBeside};
 pub use error::LoraError;
 #[cfg(feature = "gpu")]
 pub(crate) use gpu::Lists;

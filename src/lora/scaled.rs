@@ -2,24 +2,29 @@
 //! factor, so that every program that loads the folder applies it.
 //!
 //! The update is `alpha / r * B A x`, or `alpha / sqrt(r) * B A x` for rank-stabilized LoRA: either
-//! way it grows with alpha. Every other key of the configuration stays as it was written.
+//! way it grows with alpha. Every other key of the configuration stays as it was written. What alpha
+//! does not multiply, such as DoRA's magnitudes, cannot be scaled so.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Number, Value};
 
-use super::LoraError;
 use super::adapter::{CONFIG, TRAINED_ON, WEIGHTS};
+use super::tensor_names::{Part, TablePart, TensorRole};
+use super::{LoraConfig, LoraError};
 use crate::atomic_file;
+use crate::model::TensorFile;
 
 /// Writes the adapter in `from` to the folder `to`, which is replaced at once if it is there.
 /// `scale` multiplies `lora_alpha` and every entry of `alpha_pattern`.
 ///
 /// # Errors
-/// `from` is no PEFT folder, or `to` cannot be written; an older folder is untouched then.
+/// `from` is no PEFT folder, or has what alpha does not multiply, or `to` cannot be written; an older
+/// folder is untouched then.
 pub fn write_scaled(from: &Path, to: &Path, scale: f64) -> Result<(), LoraError> {
     let path = from.join(CONFIG);
+    check_scales(from, &path)?;
     let text = fs::read(&path).map_err(io("read", &path))?;
     let mut config: Map<String, Value> =
         serde_json::from_slice(&text).map_err(|source| LoraError::Json {
@@ -47,6 +52,28 @@ pub fn write_scaled(from: &Path, to: &Path, scale: f64) -> Result<(), LoraError>
         }
         Ok(())
     })
+}
+
+/// Whether alpha multiplies all that the adapter changes.
+fn check_scales(folder: &Path, config: &Path) -> Result<(), LoraError> {
+    let config = LoraConfig::read(config)?;
+    let file = TensorFile::open(&folder.join(WEIGHTS))?;
+    let is_apart = |name: &&str| match TensorRole::of(name) {
+        Some(TensorRole::Of(_, part)) => matches!(part, Part::Magnitude | Part::Bias),
+        // A copy of the base's may stand there; one that was trained is listed.
+        Some(TensorRole::OfTable(_, TablePart::Whole)) => !config.beside.saved.is_empty(),
+        Some(TensorRole::OfTable(_, part)) => {
+            matches!(part, TablePart::Magnitude | TablePart::Tokens)
+        }
+        None => false,
+    };
+    match file.names().find(is_apart) {
+        None => Ok(()),
+        Some(name) => Err(LoraError::NotScalable {
+            path: folder.to_path_buf(),
+            name: name.to_owned(),
+        }),
+    }
 }
 
 /// A whole number stays one, and a product that is none keeps six digits: 16 at 0.7 is 11.2.
@@ -85,6 +112,32 @@ mod tests {
 
     fn good() -> PathBuf {
         fixture("adapters/fixture/good")
+    }
+
+    #[test]
+    fn what_alpha_does_not_multiply_is_refused() {
+        let to = tempfile::tempdir().unwrap();
+        let refused = |name: &str| {
+            let from = fixture("adapters/kinds").join(name);
+            let error = write_scaled(&from, &to.path().join("half"), 0.5).unwrap_err();
+            error
+                .to_string()
+                .replace(&from.display().to_string(), "[adapter]")
+        };
+        let all = ["dora", "bias_all", "head_saved", "tokens"].map(refused);
+        insta::assert_snapshot!(all.join("\n"), @r"
+        [adapter] cannot be written at another scale: PEFT's alpha does not multiply `base_model.model.model.layers.0.mlp.down_proj.lora_magnitude_vector`; ask it with `@SCALE`, which goes that far from the base, or train it again at a lower rate
+        [adapter] cannot be written at another scale: PEFT's alpha does not multiply `base_model.model.model.layers.0.self_attn.k_proj.bias`; ask it with `@SCALE`, which goes that far from the base, or train it again at a lower rate
+        [adapter] cannot be written at another scale: PEFT's alpha does not multiply `base_model.model.lm_head.weight`; ask it with `@SCALE`, which goes that far from the base, or train it again at a lower rate
+        [adapter] cannot be written at another scale: PEFT's alpha does not multiply `base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta`; ask it with `@SCALE`, which goes that far from the base, or train it again at a lower rate
+        ");
+        assert!(!to.path().join("half").exists());
+        write_scaled(
+            &fixture("adapters/kinds/combined_cat"),
+            &to.path().join("half"),
+            0.5,
+        )
+        .unwrap();
     }
 
     fn alpha(folder: &Path) -> (Value, Value) {

@@ -28,12 +28,14 @@ impl LoraConfig {
     /// The linear layers of a model that the adapter sits on.
     ///
     /// # Errors
-    /// Nothing fits, the head or the embedding is taken in, a pattern does not parse. With
-    /// `strict`, also a name, a layer or a pattern key that fits nothing: a slip of the pen in a
-    /// training configuration, but harmless in an adapter that PEFT wrote.
+    /// A pattern does not parse. With `strict`, also: nothing fits, the head or the embedding is taken
+    /// in, a name, a layer or a pattern key that fits nothing: a slip of the pen in a training
+    /// configuration, but harmless in an adapter that PEFT wrote.
     pub fn targets(&self, model: &ModelConfig, strict: bool) -> Result<Vec<ModuleId>, LoraError> {
         let selector = Selector::new(self)?;
-        if let Some(module) = OUTSIDE.into_iter().find(|m| selector.takes(m)) {
+        // Of an adapter that is there, the file shows what the embedding and the head have.
+        let outside = strict.then_some(OUTSIDE).into_iter().flatten();
+        if let Some(module) = outside.into_iter().find(|m| selector.takes(m)) {
             return Err(LoraError::OutsideDecoder {
                 target: self.target_modules.to_string(),
                 module,
@@ -45,7 +47,7 @@ impl LoraConfig {
             .collect();
         let no_match =
             |key, target: String, rule: String| Err(LoraError::NoMatch { key, target, rule });
-        if found.is_empty() {
+        if found.is_empty() && strict {
             let rule = format!("possible are all-linear, {}, or paths of modules", names());
             return no_match("target_modules", self.target_modules.to_string(), rule);
         }
@@ -86,15 +88,33 @@ impl LoraConfig {
         Ok(found)
     }
 
+    /// The same of an adapter whose base sees pictures too, so that its text is one level down.
+    pub(super) fn targets_below(&self, model: &ModelConfig) -> Result<Vec<ModuleId>, LoraError> {
+        let selector = Selector::new(self)?;
+        let takes = |id: &ModuleId| {
+            let own = id.to_string();
+            let below = own.strip_prefix("model.").unwrap_or(&own);
+            // As transformers names modules today, and as it did before.
+            ["model.language_model", "language_model.model"]
+                .iter()
+                .any(|head| selector.takes(&format!("{head}.{below}")))
+        };
+        Ok(ModuleId::all(model).filter(takes).collect())
+    }
+
     /// Rank and scale of one module: `alpha / r`, with `use_rslora` `alpha / sqrt(r)`, after
     /// `rank_pattern` and `alpha_pattern`.
     ///
     /// # Errors
     /// A pattern does not parse.
     pub fn rank_and_scale(&self, module: ModuleId) -> Result<(usize, f32), LoraError> {
-        let path = module.to_string();
-        let rank = first_match("rank_pattern", &self.rank_pattern, &path)?.unwrap_or(self.rank);
-        let alpha = first_match("alpha_pattern", &self.alpha_pattern, &path)?.unwrap_or(self.alpha);
+        self.rank_and_scale_at(&module.to_string())
+    }
+
+    /// The same by the path of any module.
+    pub(super) fn rank_and_scale_at(&self, path: &str) -> Result<(usize, f32), LoraError> {
+        let rank = first_match("rank_pattern", &self.rank_pattern, path)?.unwrap_or(self.rank);
+        let alpha = first_match("alpha_pattern", &self.alpha_pattern, path)?.unwrap_or(self.alpha);
         let by = if self.use_rslora {
             (rank as f64).sqrt()
         } else {
@@ -304,8 +324,18 @@ mod tests {
             "1.v_proj"
         );
         // A list holds names, never expressions, and never a part of a word.
-        assert!(on(names(&["proj"])).targets(&model(), false).is_err());
-        assert!(on(names(&[".*q_proj"])).targets(&model(), false).is_err());
+        assert!(
+            on(names(&["proj"]))
+                .targets(&model(), false)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(
+            on(names(&[".*q_proj"]))
+                .targets(&model(), false)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -316,7 +346,12 @@ mod tests {
             "1.q_proj 1.gate_proj"
         );
         // Not anchored at one end only: `q_proj` alone is no whole path.
-        assert!(pattern("q_proj").targets(&model(), false).is_err());
+        assert!(
+            pattern("q_proj")
+                .targets(&model(), false)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -338,7 +373,7 @@ mod tests {
         };
         assert_eq!(found(&layers(&[])), "1.q_proj 1.v_proj");
         assert_eq!(found(&layers(&["layers"])), "1.q_proj 1.v_proj");
-        assert!(layers(&["h"]).targets(&model(), false).is_err());
+        assert!(layers(&["h"]).targets(&model(), false).unwrap().is_empty());
         // PEFT's filter does not reach modules that are named in full.
         let full = LoraConfig {
             layers_to_transform: Some(vec![1]),

@@ -315,7 +315,7 @@ impl<D: Device> Decoder<D> {
         cache: &mut KvCache<D>,
         low_rank: &mut dyn LowRank<D>,
     ) -> Result<D::Mat, ModelError> {
-        let mut stream = Stream::new(self.embed(rows));
+        let mut stream = Stream::new(self.embed(rows, low_rank));
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
             let (_, next, _) = layer.forward(self, stream, rows, Some(kv), Keep::Input, low_rank);
             stream = next;
@@ -324,9 +324,11 @@ impl<D: Device> Decoder<D> {
         self.device.had_room().map(|()| hidden)
     }
 
-    fn embed(&self, rows: &D::Rows) -> D::Mat {
+    fn embed(&self, rows: &D::Rows, low_rank: &mut dyn LowRank<D>) -> D::Mat {
         let scale = self.config.embedding_scale;
-        self.device.embed(&self.embedding, rows, scale)
+        let mut x = self.device.embed(&self.embedding, rows, scale);
+        low_rank.embed(rows, scale, &mut x);
+        x
     }
 
     fn rotary_of(&self, layer: &Layer<D>) -> &D::Rotary {
@@ -341,7 +343,21 @@ impl<D: Device> Decoder<D> {
     /// # Errors
     /// The device's memory is full.
     pub fn logits(&self, hidden: &D::Mat) -> Result<D::Mat, ModelError> {
-        let logits = self.head_logits(hidden);
+        self.logits_with(hidden, &mut super::NoLowRank)
+    }
+
+    /// The same where adapters may have heads of their own; `low_rank` is of the rows of `hidden`.
+    ///
+    /// # Errors
+    /// The device's memory is full.
+    pub fn logits_with(
+        &self,
+        hidden: &D::Mat,
+        low_rank: &mut dyn LowRank<D>,
+    ) -> Result<D::Mat, ModelError> {
+        let normed = self.device.norm(&self.norm, hidden);
+        let mut logits = self.device.logits(&self.head, &normed);
+        low_rank.head(&normed, &mut logits);
         self.device.had_room().map(|()| logits)
     }
 
@@ -366,7 +382,7 @@ impl<D: Device> Decoder<D> {
         low_rank: &mut dyn LowRank<D>,
     ) -> Result<(D::Mat, Tape<D>), ModelError> {
         let rows = self.device.sequences(tokens, sequences);
-        let mut stream = Stream::new(self.embed(&rows));
+        let mut stream = Stream::new(self.embed(&rows, low_rank));
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let (input, next, inner) = layer.forward(self, stream, &rows, None, keep, low_rank);

@@ -306,15 +306,11 @@ impl Project {
             return Ok(None);
         };
         let config = session.decoder.config();
-        let (adapter, dropped) =
+        let (adapter, left_out) =
             Adapter::read_on(folder, config, &|name, shape| session.stored(name, shape))
                 .map_err(RunError::from)?;
-        if !dropped.is_empty() {
-            self.notice(format!(
-                "{}: beside the adapter it holds {} as the base has it, left out",
-                spec.name,
-                dropped.join(" and "),
-            ));
+        if !left_out.is_empty() {
+            self.notice(format!("{}: left out: {}", spec.name, left_out.join("; "),));
         }
         if let (None, Some(named)) = (&adapter.trained_on, &adapter.config.base_model)
             && !same_base(named, &session.known_as)

@@ -1,7 +1,7 @@
 //! A base model that is loaded and ready: decoder, tokenizer, chat template, system prompt.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::chat::{
     ChatError, ChatTemplate, Conversation, EffectiveSystem, Message, Thinking, Tokenizer,
@@ -56,6 +56,8 @@ pub struct Session {
     pub generation: GenerationDefaults,
     /// What the user should read before trusting the model.
     pub notices: Vec<String>,
+    /// Its files, opened when a tensor is first looked at as it is stored.
+    files: OnceLock<Option<ModelFiles>>,
 }
 
 impl Session {
@@ -131,6 +133,7 @@ impl Session {
             usable_vocab: files.usable_vocab,
             generation: files.generation,
             notices: files.notices,
+            files: OnceLock::new(),
         })
     }
 
@@ -245,7 +248,8 @@ impl Session {
     /// A tensor of the base as its files have it, for comparison; `None` where it is not there in
     /// this shape, or cannot be read.
     pub fn stored(&self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
-        let files = ModelFiles::open(&self.path).ok()?;
+        let files = self.files.get_or_init(|| ModelFiles::open(&self.path).ok());
+        let files = files.as_ref()?;
         // A head that is the embedding is stored once.
         let tied = name == "lm_head.weight" && files.config.tie_word_embeddings;
         let name = if tied {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use qeval::gpu::Cuda;
 use qeval::lora::{
-    AdapterTable, BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, RowAdapters, Trainable,
+    AdapterTable, BatchAdapters, Beside, DropoutKey, GpuTrainable, LoadedAdapter, Outputs,
+    RowAdapters, Rows, Trainable,
 };
 use qeval::model::cuda::Next;
-use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
+use qeval::model::{Batch, Keep, KvCache, LowRankGradient, ModuleId, NoLowRank, Span};
 
 use crate::support::{
     assert_close, down, gpu, gpus, lora_config, matrices, numbers, pair, tokens, trainable,
@@ -18,6 +19,42 @@ fn adapter(config: &qeval::model::ModelConfig, names: &[&str], seed: u64) -> Loa
     LoadedAdapter::new(&adapter, config, 1.0)
 }
 
+/// One that changes outputs of some products too, with matrices there and without.
+fn changing(config: &qeval::model::ModelConfig) -> LoadedAdapter {
+    let modules = matrices(config, &["q_proj", "down_proj"], 8, 500);
+    let outputs = |(seed, path): (u64, &str)| {
+        let id = ModuleId::parse(path).unwrap();
+        let count = id.projection.out_features(config);
+        let gain = numbers(1, count, seed)
+            .data
+            .iter()
+            .map(|x| 1.0 + 0.3 * x)
+            .collect();
+        let shift = numbers(1, count, seed + 1)
+            .data
+            .iter()
+            .map(|x| 0.3 * x)
+            .collect();
+        (id, Outputs { gain, shift })
+    };
+    let paths = [
+        "model.layers.0.self_attn.q_proj",
+        "model.layers.1.mlp.down_proj",
+        "model.layers.1.mlp.up_proj",
+        "model.layers.2.self_attn.v_proj",
+    ];
+    let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
+    let tokens = [3u32, 77, 1003].map(|token| (token, numbers(1, hidden, token.into()).data));
+    let tokens = tokens.into_iter();
+    let beside = Beside {
+        outputs: (700..).step_by(2).zip(paths).map(outputs).collect(),
+        embedding: Some(Rows::All(numbers(vocabulary, hidden, 720).data)),
+        head: Some(Rows::Some(tokens.collect())),
+    };
+    let adapter = qeval::lora::Adapter::with(lora_config(), modules, beside);
+    LoadedAdapter::new(&adapter, config, 0.9)
+}
+
 pub fn logits_of_base_and_adapters_in_one_batch() {
     let cuda = gpu();
     for kind in ["llama", "qwen2", "qwen3", "mistral", "gemma3"] {
@@ -25,6 +62,7 @@ pub fn logits_of_base_and_adapters_in_one_batch() {
         let adapters = [
             adapter(&pair.config, &["q_proj", "v_proj"], 1),
             adapter(&pair.config, &[], 900),
+            changing(&pair.config),
         ];
         for (len, label) in [(50, "few rows"), (250, "many rows")] {
             let ids = tokens(len, &pair.config, 3);
@@ -34,20 +72,20 @@ pub fn logits_of_base_and_adapters_in_one_batch() {
                 rows: slot * len..(slot + 1) * len,
             };
             let batch = Batch {
-                tokens: ids.repeat(3),
-                spans: (0..3).map(span).collect(),
+                tokens: ids.repeat(4),
+                spans: (0..4).map(span).collect(),
             };
-            let which: Vec<Option<usize>> = [None, Some(0), Some(1)]
+            let which: Vec<Option<usize>> = [None, Some(0), Some(1), Some(2)]
                 .into_iter()
                 .flat_map(|a| vec![a; len])
                 .collect();
-            let mut cache = KvCache::new(&pair.config, 3, len);
+            let mut cache = KvCache::new(&pair.config, 4, len);
             let mut of_rows = BatchAdapters::new(&adapters, &which);
             let hidden = pair.cpu.forward(&batch, &mut cache, &mut of_rows).unwrap();
             let table = Arc::new(AdapterTable::new(&cuda, &adapters).unwrap());
             let numbers: Vec<i32> = which.iter().map(|w| w.map_or(-1, |w| w as i32)).collect();
-            let mut rows = RowAdapters::new(table, &numbers);
-            let mut cache = KvCache::on(&cuda, &pair.config, 3, len).unwrap();
+            let mut rows = RowAdapters::new(table.clone(), &numbers);
+            let mut cache = KvCache::on(&cuda, &pair.config, 4, len).unwrap();
             let found = pair.gpu.forward(&batch, &mut cache, &mut rows).unwrap();
             assert_close(
                 &format!("{kind} {label} hidden"),
@@ -55,10 +93,14 @@ pub fn logits_of_base_and_adapters_in_one_batch() {
                 &hidden.data,
                 3e-2,
             );
-            let last: Vec<usize> = (1..=3).map(|s| s * len - 1).collect();
-            let expected = pair.cpu.logits(&hidden.gather(&last)).unwrap();
+            let last: Vec<usize> = (1..=4).map(|s| s * len - 1).collect();
+            let which = [None, Some(0), Some(1), Some(2)];
+            let mut of_rows = BatchAdapters::new(&adapters, &which);
+            let expected = pair.cpu.logits_with(&hidden.gather(&last), &mut of_rows);
+            let expected = expected.unwrap();
             let last = qeval::model::Device::gather(&cuda, &found, &last);
-            let found = pair.gpu.logits(&last).unwrap();
+            let mut rows = RowAdapters::new(table, &[-1, 0, 1, 2]);
+            let found = pair.gpu.logits_with(&last, &mut rows).unwrap();
             assert_close(
                 &format!("{kind} {label} logits"),
                 &down(&cuda, &found),

@@ -8,7 +8,7 @@ use qeval::gpu::Cuda;
 use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, LowRankPair, Trainable};
 use qeval::model::{
-    Activation, Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights,
+    Activation, Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights, Window,
 };
 use qeval::random::{Philox, Purpose};
 
@@ -146,6 +146,7 @@ fn write_model(folder: &Path, config: &ModelConfig) {
         tensors.insert(name, (shape.to_vec(), bytes));
     };
     let hidden = config.hidden_size;
+    let center = if config.norms_less_one { 0.0 } else { 1.0 };
     add(
         "model.embed_tokens.weight".into(),
         &[config.vocab_size, hidden],
@@ -176,7 +177,6 @@ fn write_model(folder: &Path, config: &ModelConfig) {
             add(format!("{id}.bias"), &[n], 0.0, 0.5);
         }
     }
-    let center = if config.norms_less_one { 0.0 } else { 1.0 };
     for layer in 0..config.num_hidden_layers {
         let at = format!("model.layers.{layer}");
         let mut norms = vec!["input_layernorm", "post_attention_layernorm"];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use qeval::lora::{Adapter, LoadedAdapter, Trainable};
+use qeval::lora::{Adapter, LoadedAdapter, LoraError, Trainable};
 use qeval::model::{Batch, Decoder, KvCache, LowRank, Mat, ModelFiles, Span};
 use qeval::train::{MicroBatch, Origin, StepBatch, TokenizedExample};
 
@@ -47,6 +47,21 @@ impl Tiny {
     pub fn adapter(&self, variant: &str) -> Adapter {
         let folder = fixture(&format!("adapters/{}/{variant}", self.name));
         Adapter::read(&folder, &self.files.config).unwrap()
+    }
+
+    /// An adapter in a folder, held against this model's weights.
+    pub fn read(&self, folder: &Path) -> Result<Adapter, LoraError> {
+        let config = &self.files.config;
+        let base = |name: &str, shape: &[usize]| {
+            let tied = name == "lm_head.weight" && config.tie_word_embeddings;
+            let name = if tied {
+                "model.embed_tokens.weight"
+            } else {
+                name
+            };
+            self.files.weights.get(name, shape).ok()
+        };
+        Ok(Adapter::read_on(folder, config, &base)?.0)
     }
 
     /// The same, laid out for answering.
@@ -157,7 +172,7 @@ pub fn logits(decoder: &Decoder, ids: &[u32], low_rank: &mut dyn LowRank) -> Mat
         spans: vec![rows],
     };
     let hidden = decoder.forward(&batch, &mut cache, low_rank).unwrap();
-    decoder.logits(&hidden).unwrap()
+    decoder.logits_with(&hidden, low_rank).unwrap()
 }
 
 /// The largest absolute difference; infinite when lengths differ or a value is no number.

@@ -1,5 +1,5 @@
 //! Real models, where the small ones of `fixtures/` cannot speak for one: SmolLM2-135M-Instruct here,
-//! Qwen2.5-Coder-0.5B-Instruct in `qwen.rs`.
+//! Qwen2.5-Coder-0.5B-Instruct in `qwen.rs`, Gemma 3 270M in `gemma.rs`.
 //!
 //! `QEVAL_REAL_MODEL=/path/to/SmolLM2-135M-Instruct.Q4_1.gguf cargo test --test real_model` runs the
 //! tests of the first, `QEVAL_REAL_MODEL_QWEN=/path/to/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf` those
@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stdout, reason = "a test shows what it measured")]
 
+mod gemma;
 mod likelihoods;
 mod meaning;
 mod qwen;
@@ -70,6 +71,14 @@ fn main() -> ExitCode {
         qwen::logits_are_those_of_transformers,
         qwen::greedy_answers_are_those_of_transformers,
         qwen::a_gate_tells_a_harmless_adapter_from_a_harmful_one,
+    ]);
+    let gemma = gemma::path()
+        .is_none()
+        .then_some("QEVAL_REAL_MODEL_GEMMA names no model");
+    trials.extend(trials![
+        gemma;
+        gemma::tokens_are_those_of_transformers,
+        gemma::logits_and_greedy_answers_are_those_of_transformers,
     ]);
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

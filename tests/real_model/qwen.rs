@@ -13,7 +13,7 @@ use qeval::chat::{Conversation, Message};
 use qeval::flow::Finish;
 use qeval::generate::Sampling;
 use qeval::lora::{Adapter, LoraConfig, TargetModules, Trainable};
-use qeval::model::{Batch, KvCache, NoLowRank, Span};
+use qeval::model::{Batch, Decoder, KvCache, NoLowRank, Span};
 use qeval::random::{Philox, Purpose};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -21,11 +21,11 @@ use serde::Deserialize;
 use super::{RealModel, Tokens, answer, expected, load, request};
 
 /// Every so manyth logit of the first new token is compared.
-const STRIDE: usize = 199;
+pub const STRIDE: usize = 199;
 /// Logits of every step that are compared.
-const TOP: usize = 8;
+pub const TOP: usize = 8;
 /// Largest difference of a logit to transformers'.
-const NEAR: f32 = 1e-3;
+pub const NEAR: f32 = 1e-3;
 
 pub fn path() -> Option<PathBuf> {
     std::env::var_os("QEVAL_REAL_MODEL_QWEN").map(PathBuf::from)
@@ -104,9 +104,14 @@ pub fn prompts_are_rendered_as_transformers_does() {
 }
 
 /// Logits of the tokens after a prompt, while its answer is given: `[steps, vocabulary]`.
-fn logits_along(model: &RealModel, prompt: &[u32], answer: &[u32], steps: usize) -> Vec<Vec<f32>> {
+pub fn logits_along(
+    decoder: &Decoder,
+    prompt: &[u32],
+    answer: &[u32],
+    steps: usize,
+) -> Vec<Vec<f32>> {
     let tokens: Vec<u32> = prompt.iter().chain(answer).copied().collect();
-    let mut cache = KvCache::new(model.decoder.config(), 1, tokens.len());
+    let mut cache = KvCache::new(decoder.config(), 1, tokens.len());
     let rows = 0..tokens.len();
     let span = Span {
         slot: 0,
@@ -117,7 +122,6 @@ fn logits_along(model: &RealModel, prompt: &[u32], answer: &[u32], steps: usize)
         tokens,
         spans: vec![span],
     };
-    let decoder = &model.decoder;
     let hidden = decoder.forward(&batch, &mut cache, &mut NoLowRank).unwrap();
     let wanted: Vec<usize> = (0..steps).map(|step| prompt.len() - 1 + step).collect();
     let logits = decoder.logits(&hidden.gather(&wanted)).unwrap();
@@ -125,7 +129,11 @@ fn logits_along(model: &RealModel, prompt: &[u32], answer: &[u32], steps: usize)
 }
 
 /// The numbers of a tensor, of so many bytes each.
-fn numbers<const N: usize, T>(file: &SafeTensors<'_>, name: &str, of: fn([u8; N]) -> T) -> Vec<T> {
+pub fn numbers<const N: usize, T>(
+    file: &SafeTensors<'_>,
+    name: &str,
+    of: fn([u8; N]) -> T,
+) -> Vec<T> {
     let tensor = file.tensor(name).unwrap();
     let bytes = tensor.data().chunks_exact(N);
     bytes.map(|b| of(b.try_into().unwrap())).collect()
@@ -139,7 +147,12 @@ pub fn logits_are_those_of_transformers() {
         let strided = numbers(&file, &format!("strided.{n}"), f32::from_le_bytes);
         let ids = numbers(&file, &format!("top_ids.{n}"), i64::from_le_bytes);
         let top = numbers(&file, &format!("top.{n}"), f32::from_le_bytes);
-        let found = logits_along(model(), &case.prompt_ids, &case.ids, ids.len() / TOP);
+        let found = logits_along(
+            &model().decoder,
+            &case.prompt_ids,
+            &case.ids,
+            ids.len() / TOP,
+        );
         assert!(found.iter().flatten().all(|x| x.is_finite()));
         let every = found[0].iter().step_by(STRIDE);
         assert_eq!(every.len(), strided.len());

@@ -152,3 +152,52 @@ KERNEL __launch_bounds__(1024)
        n += gridDim.x * blockDim.x * 8)
     add_up(sums, y, &site, (u64)row * outputs, n, is_f32);
 }
+
+// gain * y + shift of every row whose adapter changes the frozen product's outputs there: `place` says
+// which pair of rows of the table is an adapter's, negative for none. Of a sum in planes, the gain is of
+// each and the shift of the first.
+KERNEL change_outputs(void *y, const float *table, const int *place, const int *adapter, int cols,
+                      int planes, u64 plane) {
+  int row = blockIdx.x, which = adapter[row];
+  if (which < 0 || place[which] < 0) return;
+  const float *gain = table + (u64)place[which] * 2 * cols, *shift = gain + cols;
+  u64 at = (u64)row * cols;
+  for (int i = threadIdx.x; i < cols; i += blockDim.x) {
+    if (planes > 0) {
+      float *sums = (float *)y + at + i;
+      for (int p = 0; p < planes; p++)
+        sums[p * plane] = gain[i] * sums[p * plane] + (p ? 0.f : shift[i]);
+    } else {
+      hf *one = (hf *)y + at + i;
+      *one = narrow(gain[i] * wide(*one) + shift[i]);
+    }
+  }
+}
+
+// All the way is the other number, to the bit.
+DEVICE float towards(float from, float to, float t) { return t == 1.f ? to : from + t * (to - from); }
+
+// Rows of an adapter's own embedding in x, which holds the base's: `place` is each token's row of the
+// table, negative for none.
+KERNEL own_embedding(const hf *table, const int *place, const int *tokens, const int *adapter,
+                     int which, float *x, int n, float scale, float t) {
+  int row = blockIdx.x;
+  if (adapter[row] != which) return;
+  int from = place[tokens[row]];
+  if (from < 0) return;
+  float *mine = x + (u64)row * n;
+  const hf *own = table + (u64)from * n;
+  for (int i = threadIdx.x; i < n; i += blockDim.x)
+    mine[i] = towards(mine[i], wide(own[i]) * scale, t);
+}
+
+// Logits of an adapter's own head among the base's: column j of `own` is of token `tokens[j]`.
+KERNEL own_head(float *logits, const float *own, const int *tokens, const int *adapter, int which,
+                int count, int own_stride, int stride, float t) {
+  int row = blockIdx.x;
+  if (adapter[row] != which) return;
+  float *mine = logits + (u64)row * stride;
+  const float *other = own + (u64)row * own_stride;
+  for (int j = threadIdx.x; j < count; j += blockDim.x)
+    mine[tokens[j]] = towards(mine[tokens[j]], other[j], t);
+}

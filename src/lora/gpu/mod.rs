@@ -3,6 +3,7 @@
 mod lists;
 mod products;
 mod rows;
+mod tables;
 mod trainable;
 
 pub(crate) use lists::Lists;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::loaded::LoadedAdapter;
+use super::tables::OwnTable;
 use crate::gpu::{Arg, Buffer, Cuda, Grid, Numbers};
-use crate::model::cuda::{CudaMat, Height, SingleRows, Slice};
+use crate::model::cuda::{CudaMat, CudaRows, Height, SingleRows, Slice};
 use crate::model::{LayerSite, LowRank, ModelError};
 
 /// Rows from which on their groups fill the device, so that one block computes an inner row.
@@ -40,6 +41,16 @@ struct Site {
     outputs: usize,
 }
 
+/// What becomes of the frozen product's outputs at a place.
+struct ChangedOutputs {
+    /// Gain and shift of every output, adapter after adapter that has some.
+    table: Buffer,
+    /// Each adapter's place there, -1 for none.
+    places: Buffer,
+    cols: usize,
+    count: usize,
+}
+
 /// What is found of a site.
 #[derive(Default)]
 struct Found {
@@ -58,6 +69,10 @@ pub struct AdapterTable {
     /// How many there are.
     adapters: usize,
     sites: BTreeMap<LayerSite, Site>,
+    outputs: BTreeMap<LayerSite, ChangedOutputs>,
+    /// Embeddings and heads of their own.
+    embeddings: Vec<OwnTable>,
+    heads: Vec<OwnTable>,
     /// What the tables point at.
     _matrices: Vec<Buffer>,
 }
@@ -118,9 +133,58 @@ impl AdapterTable {
             cuda: cuda.clone(),
             adapters: adapters.len(),
             sites,
+            outputs: changed_outputs(cuda, adapters)?,
+            embeddings: own_tables(cuda, adapters, 0)?,
+            heads: own_tables(cuda, adapters, 1)?,
             _matrices: matrices,
         })
     }
+}
+
+/// The tables of adapters that have one: the embedding first, the head second.
+fn own_tables(
+    cuda: &Cuda,
+    adapters: &[LoadedAdapter],
+    which: usize,
+) -> Result<Vec<OwnTable>, ModelError> {
+    let own = adapters.iter().enumerate();
+    let own = own.filter_map(|(place, adapter)| Some((place, adapter, adapter.rows()[which]?)));
+    own.map(|(place, adapter, rows)| OwnTable::new(cuda, place, adapter, rows))
+        .collect()
+}
+
+fn changed_outputs(
+    cuda: &Cuda,
+    adapters: &[LoadedAdapter],
+) -> Result<BTreeMap<LayerSite, ChangedOutputs>, ModelError> {
+    let mut all = BTreeMap::new();
+    let places = adapters.iter().flat_map(LoadedAdapter::all_places);
+    let places: std::collections::BTreeSet<LayerSite> = places.collect();
+    for place in places {
+        let (mut table, mut at, mut cols, mut count) = (Vec::new(), Vec::new(), 0, 0);
+        for adapter in adapters {
+            match adapter.outputs_at(place) {
+                None => at.push(-1),
+                Some(outputs) => {
+                    at.push(count as i32);
+                    count += 1;
+                    cols = outputs.gain.len();
+                    table.extend(outputs.gain);
+                    table.extend(outputs.shift);
+                }
+            }
+        }
+        if count > 0 {
+            let outputs = ChangedOutputs {
+                table: cuda.alloc_of(&table)?,
+                places: cuda.alloc_of(&at)?,
+                cols,
+                count,
+            };
+            all.insert(place, outputs);
+        }
+    }
+    Ok(all)
 }
 
 /// An address as two words, the lower first.
@@ -157,6 +221,27 @@ impl RowAdapters {
         RowAdapters { table, rows }
     }
 
+    fn change_outputs(&self, outputs: &ChangedOutputs, y: &mut CudaMat) {
+        let (rows, cols) = y.whole_rows();
+        assert_eq!(cols, outputs.cols, "outputs of the product");
+        let args = [
+            y.pointer(),
+            outputs.table.holds(outputs.count * 2 * cols * 4),
+            outputs.places.holds(self.table.adapters * 4),
+            self.pointer(rows),
+            Arg::Int(cols as i32),
+            Arg::Int(y.planes as i32),
+            Arg::Long(y.plane() as u64),
+        ];
+        // SAFETY: `change_outputs(y, table, place, adapter, cols, planes, plane)` works on rows of so
+        // many numbers without gaps, in so many planes; each row's adapter is in the list of places,
+        // or negative, and each place in the table, or negative.
+        unsafe {
+            let cuda = &self.table.cuda;
+            cuda.launch("change_outputs", Grid::rows(rows), &args);
+        }
+    }
+
     /// A number a row.
     fn pointer(&self, rows: usize) -> Arg {
         match &self.rows {
@@ -168,6 +253,9 @@ impl RowAdapters {
 
 impl LowRank<Cuda> for RowAdapters {
     fn add(&mut self, place: LayerSite, x: &CudaMat, y: &mut CudaMat) {
+        if let Some(outputs) = self.table.outputs.get(&place) {
+            self.change_outputs(outputs, y);
+        }
         let Some(site) = self.table.sites.get(&place) else {
             return;
         };
@@ -229,5 +317,19 @@ impl LowRank<Cuda> for RowAdapters {
         // SAFETY: `low_rank_up(t, y, table, adapter, outputs, t_stride, f32)` reads what the kernel
         // before has written, and adds to rows of y.
         unsafe { cuda.launch("low_rank_up", grid, &args) };
+    }
+
+    fn embed(&mut self, rows: &CudaRows, scale: f32, x: &mut CudaMat) {
+        for own in &self.table.embeddings {
+            let adapters = self.pointer(x.rows);
+            own.embed(&self.table.cuda, rows, adapters, scale, x);
+        }
+    }
+
+    fn head(&mut self, normed: &CudaMat, logits: &mut CudaMat) {
+        for own in &self.table.heads {
+            let adapters = self.pointer(normed.rows);
+            own.head(&self.table.cuda, normed, adapters, logits);
+        }
     }
 }

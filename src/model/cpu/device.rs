@@ -34,6 +34,11 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// The token of each row.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
     fn positions(&self, rows: usize) -> Vec<usize> {
         let mut positions = vec![0; rows];
         for span in &self.spans {

@@ -11,6 +11,6 @@ mod simd;
 mod tile;
 
 pub use attention::{LayerKv, attend, attend_backward};
-pub use device::Cpu;
+pub use device::{Cpu, Rows as CpuRows};
 pub use gemm::{Packed, Strided, product, product_backward, small_product};
 pub use rows::{dot, log_sum_exp};

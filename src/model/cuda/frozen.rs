@@ -51,6 +51,11 @@ impl CudaRotary {
 }
 
 impl CudaWeight {
+    /// All of it, for a kernel of another folder.
+    pub(crate) fn all(&self) -> Arg {
+        self.pointer()
+    }
+
     /// All of it.
     pub(super) fn pointer(&self) -> Arg {
         self.buffer.holds(self.outputs * self.inputs * 2)

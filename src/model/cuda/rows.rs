@@ -103,6 +103,11 @@ pub struct Next {
 }
 
 impl CudaRows {
+    /// The token of each row.
+    pub(crate) fn tokens(&self) -> Arg {
+        self.tokens.pointer()
+    }
+
     /// End of the positions; of single rows, 0, since they lie in the cache, which is as long as
     /// the model's positions at most.
     pub(super) fn end(&self) -> usize {

@@ -83,6 +83,14 @@ pub trait LowRank<D: Device = Cpu> {
         Share::Later
     }
 
+    /// Puts rows of an adapter's own embedding in the place of the base's. `x` holds the base's for
+    /// every row, times `scale`.
+    fn embed(&mut self, _: &D::Rows, _: f32, _: &mut D::Mat) {}
+
+    /// Puts the logits of an adapter's own head in the place of the base's: `normed` is what the head
+    /// multiplies, row by row.
+    fn head(&mut self, _: &D::Mat, _: &mut D::Mat) {}
+
     /// Whether [`LowRankGradient::backward`] will read `x` at this place: what it does not read
     /// need be neither kept nor computed again.
     fn reads(&self, _: LayerSite) -> bool {
