@@ -7,7 +7,7 @@ use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
 use qeval::lora::{Adapter, LoadedAdapter};
 use qeval::model::ModelRef;
 
-use crate::support::{gpu, lora_config, matrices, pair, tokens};
+use crate::support::{changing, gpu, lora_config, matrices, pair, tokens};
 
 const SLOTS: usize = 12;
 
@@ -87,12 +87,11 @@ fn requests(config: &qeval::model::ModelConfig, adapters: usize) -> Vec<Request>
 }
 
 fn adapters(config: &qeval::model::ModelConfig) -> Vec<LoadedAdapter> {
-    [(&["q_proj", "v_proj"][..], 1), (&[], 700)]
-        .map(|(names, seed)| {
-            let adapter = Adapter::new(lora_config(), matrices(config, names, 8, seed));
-            LoadedAdapter::new(&adapter, config, 1.0)
-        })
-        .into()
+    let plain = [(&["q_proj", "v_proj"][..], 1), (&[], 700)].map(|(names, seed)| {
+        let adapter = Adapter::new(lora_config(), matrices(config, names, 8, seed));
+        LoadedAdapter::new(&adapter, config, 1.0)
+    });
+    plain.into_iter().chain([changing(config)]).collect()
 }
 
 pub fn answers_are_those_of_the_cpu() {

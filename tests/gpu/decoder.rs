@@ -4,55 +4,19 @@ use std::sync::Arc;
 
 use qeval::gpu::Cuda;
 use qeval::lora::{
-    AdapterTable, BatchAdapters, Beside, DropoutKey, GpuTrainable, LoadedAdapter, Outputs,
-    RowAdapters, Rows, Trainable,
+    AdapterTable, BatchAdapters, DropoutKey, GpuTrainable, LoadedAdapter, RowAdapters, Trainable,
 };
 use qeval::model::cuda::Next;
-use qeval::model::{Batch, Keep, KvCache, LowRankGradient, ModuleId, NoLowRank, Span};
+use qeval::model::{Batch, Keep, KvCache, LowRankGradient, NoLowRank, Span};
 
 use crate::support::{
-    assert_close, down, gpu, gpus, lora_config, matrices, numbers, pair, tokens, trainable,
+    assert_close, changing, down, gpu, gpus, lora_config, matrices, numbers, pair, tokens,
+    trainable,
 };
 
 fn adapter(config: &qeval::model::ModelConfig, names: &[&str], seed: u64) -> LoadedAdapter {
     let adapter = qeval::lora::Adapter::new(lora_config(), matrices(config, names, 8, seed));
     LoadedAdapter::new(&adapter, config, 1.0)
-}
-
-/// One that changes outputs of some products too, with matrices there and without.
-fn changing(config: &qeval::model::ModelConfig) -> LoadedAdapter {
-    let modules = matrices(config, &["q_proj", "down_proj"], 8, 500);
-    let outputs = |(seed, path): (u64, &str)| {
-        let id = ModuleId::parse(path).unwrap();
-        let count = id.projection.out_features(config);
-        let gain = numbers(1, count, seed)
-            .data
-            .iter()
-            .map(|x| 1.0 + 0.3 * x)
-            .collect();
-        let shift = numbers(1, count, seed + 1)
-            .data
-            .iter()
-            .map(|x| 0.3 * x)
-            .collect();
-        (id, Outputs { gain, shift })
-    };
-    let paths = [
-        "model.layers.0.self_attn.q_proj",
-        "model.layers.1.mlp.down_proj",
-        "model.layers.1.mlp.up_proj",
-        "model.layers.2.self_attn.v_proj",
-    ];
-    let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
-    let tokens = [3u32, 77, 1003].map(|token| (token, numbers(1, hidden, token.into()).data));
-    let tokens = tokens.into_iter();
-    let beside = Beside {
-        outputs: (700..).step_by(2).zip(paths).map(outputs).collect(),
-        embedding: Some(Rows::All(numbers(vocabulary, hidden, 720).data)),
-        head: Some(Rows::Some(tokens.collect())),
-    };
-    let adapter = qeval::lora::Adapter::with(lora_config(), modules, beside);
-    LoadedAdapter::new(&adapter, config, 0.9)
 }
 
 pub fn logits_of_base_and_adapters_in_one_batch() {

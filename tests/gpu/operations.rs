@@ -173,7 +173,7 @@ const SHAPES: [Heads; 5] = [
 /// Every shape with the whole context in sight, and with a part of it.
 fn reaches() -> impl Iterator<Item = (usize, Heads, Option<usize>)> {
     let shapes = SHAPES.into_iter().enumerate();
-    shapes.flat_map(|(i, heads)| [None, Some(1), Some(90)].map(|window| (i, heads, window)))
+    shapes.flat_map(|(i, heads)| [None, Some(3), Some(90)].map(|window| (i, heads, window)))
 }
 
 fn angles<D: Device>(device: &D, dim: usize) -> D::Rotary {

@@ -6,7 +6,9 @@ use std::path::Path;
 use half::bf16;
 use qeval::gpu::Cuda;
 use qeval::half_type::HalfType;
-use qeval::lora::{LoraConfig, LowRankPair, Trainable};
+use qeval::lora::{
+    Adapter, Beside, LoadedAdapter, LoraConfig, LowRankPair, Outputs, Rows, Trainable,
+};
 use qeval::model::{
     Activation, Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights, Window,
 };
@@ -241,6 +243,42 @@ pub fn trainable(config: &ModelConfig, names: &[&str], rank: usize, dropout: f32
 
 pub fn lora_config() -> LoraConfig {
     LoraConfig::default()
+}
+
+/// One that changes outputs of some products too, with matrices there and without.
+pub fn changing(config: &ModelConfig) -> LoadedAdapter {
+    let modules = matrices(config, &["q_proj", "down_proj"], 8, 500);
+    let outputs = |(seed, path): (u64, &str)| {
+        let id = ModuleId::parse(path).unwrap();
+        let count = id.projection.out_features(config);
+        let gain = numbers(1, count, seed)
+            .data
+            .iter()
+            .map(|x| 1.0 + 0.3 * x)
+            .collect();
+        let shift = numbers(1, count, seed + 1)
+            .data
+            .iter()
+            .map(|x| 0.3 * x)
+            .collect();
+        (id, Outputs { gain, shift })
+    };
+    let paths = [
+        "model.layers.0.self_attn.q_proj",
+        "model.layers.1.mlp.down_proj",
+        "model.layers.1.mlp.up_proj",
+        "model.layers.2.self_attn.v_proj",
+    ];
+    let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
+    let tokens = [3u32, 77, 1003].map(|token| (token, numbers(1, hidden, token.into()).data));
+    let tokens = tokens.into_iter();
+    let beside = Beside {
+        outputs: (700..).step_by(2).zip(paths).map(outputs).collect(),
+        embedding: Some(Rows::All(numbers(vocabulary, hidden, 720).data)),
+        head: Some(Rows::Some(tokens.collect())),
+    };
+    let adapter = Adapter::with(lora_config(), modules, beside);
+    LoadedAdapter::new(&adapter, config, 0.9)
 }
 
 /// Tokens of a made-up text.

@@ -27,17 +27,27 @@ DEVICE void write8(void *x, u64 at, int f32, const float *v) {
   }
 }
 
-KERNEL norm_rows(const void *x, const float *w, hf *y, int n, float eps, int f32) {
+// Eight numbers of a row that is hf, or F32 in so many partial sums.
+DEVICE void read8_sum(const void *x, u64 at, int planes, u64 plane, float *v) {
+  read8(x, at, planes > 0, v);
+  for (int p = 1; p < planes; p++) {
+    float more[8];
+    read8((const float *)x + p * plane, at, 1, more);
+    for (int j = 0; j < 8; j++) v[j] += more[j];
+  }
+}
+
+KERNEL norm_rows(const void *x, const float *w, hf *y, int n, float eps, int planes, u64 plane) {
   __shared__ float room[32];
   u64 at = (u64)blockIdx.x * n;
   float s = 0, v[8];
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
-    read8(x, at + i, f32, v);
+    read8_sum(x, at + i, planes, plane, v);
     for (int j = 0; j < 8; j++) s += v[j] * v[j];
   }
   float r = rsqrtf(block_sum(s, room) / n + eps);
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
-    read8(x, at + i, f32, v);
+    read8_sum(x, at + i, planes, plane, v);
     // In the order of sum_norm_rows: a layer that is computed again has the same bits.
     for (int j = 0; j < 8; j++) v[j] = v[j] * r * w[i + j];
     write8_half(y, at + i, v);
@@ -81,14 +91,14 @@ KERNEL sum_norm_rows(const void *x, const void *y, void *sum, hf *normed, const 
 }
 
 // dx += the gradient of a norm by x; `half` gets dx as hf for the products that read it.
-KERNEL norm_backward_rows(const void *x, const float *w, const hf *dy, void *dx, hf *half, int n,
-                          float eps, int x_f32, int dx_f32) {
+KERNEL norm_backward_rows(const void *x, const float *w, const void *dy, void *dx, hf *half, int n,
+                          float eps, int x_f32, int dy_f32, int dx_f32) {
   __shared__ float room[32];
   u64 at = (u64)blockIdx.x * n;
   float s = 0, d = 0, v[8], g[8], t[8];
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     read8(x, at + i, x_f32, v);
-    read8(dy, at + i, 0, g);
+    read8(dy, at + i, dy_f32, g);
     for (int j = 0; j < 8; j++) {
       s += v[j] * v[j];
       d += v[j] * w[i + j] * g[j];
@@ -99,7 +109,7 @@ KERNEL norm_backward_rows(const void *x, const float *w, const hf *dy, void *dx,
   float r = rsqrtf(s / n + eps), k = r * r * r * d / n;
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     read8(x, at + i, x_f32, v);
-    read8(dy, at + i, 0, g);
+    read8(dy, at + i, dy_f32, g);
     read8(dx, at + i, dx_f32, t);
     for (int j = 0; j < 8; j++) t[j] += r * w[i + j] * g[j] - k * v[j];
     write8(dx, at + i, dx_f32, t);

@@ -148,7 +148,6 @@ impl Cuda {
     /// The norm of every row.
     pub(super) fn norm_rows(&self, weight: &CudaVector, eps: f32, x: &CudaMat) -> CudaMat {
         let (rows, n) = x.whole_rows();
-        assert!(x.planes <= 1, "one plane");
         let y = x.beside(self, n);
         let args = [
             x.pointer(),
@@ -156,9 +155,11 @@ impl Cuda {
             y.pointer(),
             Int(n as i32),
             Float(eps),
-            x.is_f32(),
+            Int(x.planes as i32),
+            Long(x.plane() as u64),
         ];
-        // SAFETY: `norm_rows(x, weight, y, n, eps, f32)` works on rows of n numbers without gaps.
+        // SAFETY: `norm_rows(x, weight, y, n, eps, planes, plane)` works on rows of n numbers without
+        // gaps, in so many planes.
         unsafe { self.launch("norm_rows", Grid::rows(rows), &args) };
         y
     }
@@ -173,9 +174,10 @@ impl Cuda {
         dx: &mut CudaMat,
     ) {
         let (rows, n) = x.whole_rows();
-        assert_eq!(dy.half_rows(), (rows, n), "the gradient by the result");
+        assert_eq!(dy.whole_rows(), (rows, n), "the gradient by the result");
         assert_eq!(dx.whole_rows(), (rows, n), "the gradient by the input");
-        assert!(x.planes <= 1 && dx.planes <= 1, "one plane");
+        let planes = [x.planes, dy.planes, dx.planes];
+        assert!(planes.iter().all(|n| *n <= 1), "one plane");
         let args = [
             x.pointer(),
             weight.pointer(n),
@@ -185,10 +187,11 @@ impl Cuda {
             Int(n as i32),
             Float(eps),
             x.is_f32(),
+            dy.is_f32(),
             dx.is_f32(),
         ];
-        // SAFETY: `norm_backward_rows(x, weight, dy, dx, half, n, eps, x_f32, dx_f32)` works on rows of
-        // n numbers without gaps, of the kinds that it is told; dy has 16 bits.
+        // SAFETY: `norm_backward_rows(x, weight, dy, dx, half, n, eps, x_f32, dy_f32, dx_f32)` works on
+        // rows of n numbers without gaps, of the kinds that it is told.
         unsafe { self.launch("norm_backward_rows", Grid::rows(rows), &args) };
     }
 
