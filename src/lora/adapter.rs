@@ -13,7 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
-use super::beside::{Beside, Rows};
+use super::beside::{Beside, OwnRows};
 use super::reading::{BaseTensor, Reader};
 use super::{LoraConfig, LoraError};
 use crate::digest;
@@ -126,6 +126,8 @@ impl Adapter {
                 key: "target_modules" | "exclude_modules",
                 ..
             }) => found.clone(),
+            // Only the embedding, the head, or biases were trained.
+            Err(LoraError::NoMatch { .. }) if found.is_empty() => Vec::new(),
             other => other.map_err(|error| LoraError::InConfig {
                 path: folder.join(CONFIG),
                 source: Box::new(error),
@@ -328,8 +330,8 @@ fn digest_of(modules: &BTreeMap<ModuleId, LowRankPair>, beside: &Beside) -> Stri
     for (name, rows) in [("embedding", &beside.embedding), ("head", &beside.head)] {
         match rows {
             None => {}
-            Some(Rows::All(rows)) => parts = parts.part(name, le_bytes(rows)),
-            Some(Rows::Some(rows)) => {
+            Some(OwnRows::All(rows)) => parts = parts.part(name, le_bytes(rows)),
+            Some(OwnRows::Some(rows)) => {
                 for (token, row) in rows {
                     parts = parts.part(name, token.to_le_bytes());
                     parts = parts.part("row", le_bytes(row));

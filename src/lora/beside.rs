@@ -17,9 +17,9 @@ pub struct Beside {
     /// What becomes of a projection's own outputs, before the low-rank product is added.
     pub outputs: BTreeMap<ModuleId, Outputs>,
     /// Rows of the embedding.
-    pub embedding: Option<Rows>,
+    pub embedding: Option<OwnRows>,
     /// Rows of the head.
-    pub head: Option<Rows>,
+    pub head: Option<OwnRows>,
 }
 
 impl Beside {
@@ -50,7 +50,7 @@ impl Outputs {
 
 /// Rows that stand in the place of the base's, `hidden` numbers each.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Rows {
+pub enum OwnRows {
     /// All, row after row.
     All(Vec<f32>),
     /// Those of some tokens.

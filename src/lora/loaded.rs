@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::beside::{Beside, Outputs};
-use super::{Adapter, LowRankPair, Rows};
+use super::{Adapter, LowRankPair, OwnRows};
 use crate::model::cpu::{CpuRows, Packed, Strided, product, small_product};
 use crate::model::{LayerSite, LowRank, Mat, ModelConfig, ModuleId, Projection, Site};
 
@@ -77,7 +77,7 @@ impl LoadedAdapter {
 
     /// Its rows of the embedding, and of the head.
     #[cfg(feature = "gpu")]
-    pub(super) fn rows(&self) -> [Option<&Rows>; 2] {
+    pub(super) fn rows(&self) -> [Option<&OwnRows>; 2] {
         [self.beside.embedding.as_ref(), self.beside.head.as_ref()]
     }
 
@@ -124,8 +124,8 @@ impl LoadedAdapter {
             let hidden = self.config.hidden_size;
             [&self.beside.embedding, &self.beside.head].map(|rows| {
                 rows.as_ref().map(|rows| match rows {
-                    Rows::All(values) => Table::All(Packed::stack(&[values], hidden)),
-                    Rows::Some(rows) => Table::Some(rows.clone()),
+                    OwnRows::All(values) => Table::All(Packed::stack(&[values], hidden)),
+                    OwnRows::Some(rows) => Table::Some(rows.clone()),
                 })
             })
         })

@@ -18,7 +18,7 @@ mod trainable;
 
 pub use adapter::{Adapter, LowRankPair, TrainedOn};
 pub use base_name::same_base;
-pub use beside::{Beside, Outputs, Rows};
+pub use beside::{Beside, Outputs, OwnRows};
 pub use config::{LoraConfig, TrainedBeside};
 pub use error::LoraError;
 #[cfg(feature = "gpu")]

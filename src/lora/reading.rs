@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::adapter::{LowRankPair, a_name, b_name};
-use super::beside::{Axis, Beside, Outputs, Rows, dora_gain, whole_rows};
+use super::beside::{Axis, Beside, Outputs, OwnRows, dora_gain, whole_rows};
 use super::loaded::transposed;
 use super::tensor_names::{Part, Table, TablePart, TensorRole, is_of_pictures};
 use super::{LoraConfig, LoraError};
@@ -190,12 +190,12 @@ impl<'a> Reader<'a> {
             }
         }
         // Tokens that are trained in a tied embedding are so in the head; whole tables are apart.
-        if let (Some(Rows::Some(rows)), None, true) = (
+        if let (Some(OwnRows::Some(rows)), None, true) = (
             &beside.embedding,
             &beside.head,
             self.model.tie_word_embeddings,
         ) {
-            beside.head = Some(Rows::Some(rows.clone()));
+            beside.head = Some(OwnRows::Some(rows.clone()));
         }
         Ok((beside, left_out))
     }
@@ -321,7 +321,7 @@ impl<'a> Reader<'a> {
         table: Table,
         base: BaseTensor<'_>,
         left_out: &mut Vec<String>,
-    ) -> Result<Option<Rows>, LoraError> {
+    ) -> Result<Option<OwnRows>, LoraError> {
         let name = |part| self.tables.get(&(table, part));
         let (hidden, vocabulary) = (self.model.hidden_size, self.model.vocab_size);
         let shape = [vocabulary, hidden];
@@ -353,7 +353,7 @@ impl<'a> Reader<'a> {
             }
         }
         let Some(name) = name(TablePart::Tokens) else {
-            return Ok(whole.map(Rows::All));
+            return Ok(whole.map(OwnRows::All));
         };
         let tokens = match table {
             Table::Embedding => &self.config.beside.tokens,
@@ -369,12 +369,12 @@ impl<'a> Reader<'a> {
         }
         let rows = tokens.iter().zip(values.chunks_exact(hidden));
         Ok(Some(match whole {
-            None => Rows::Some(rows.map(|(token, row)| (*token, row.to_vec())).collect()),
+            None => OwnRows::Some(rows.map(|(token, row)| (*token, row.to_vec())).collect()),
             Some(mut whole) => {
                 for (token, row) in rows {
                     whole[*token as usize * hidden..][..hidden].copy_from_slice(row);
                 }
-                Rows::All(whole)
+                OwnRows::All(whole)
             }
         }))
     }
@@ -555,7 +555,7 @@ mod tests {
             })
         };
         let (trained, dropped) = read("layouts/embedding-trained", &base).unwrap();
-        assert!(matches!(trained.beside.embedding, Some(Rows::All(_))));
+        assert!(matches!(trained.beside.embedding, Some(OwnRows::All(_))));
         assert_eq!(dropped, ["`lm_head.weight`, as the base has it"]);
         let refused = |name: &str, base: BaseTensor<'_>| read(name, base).unwrap_err();
         let all = [

@@ -7,7 +7,7 @@ use half::bf16;
 use qeval::gpu::Cuda;
 use qeval::half_type::HalfType;
 use qeval::lora::{
-    Adapter, Beside, LoadedAdapter, LoraConfig, LowRankPair, Outputs, Rows, Trainable,
+    Adapter, Beside, LoadedAdapter, LoraConfig, LowRankPair, Outputs, OwnRows, Trainable,
 };
 use qeval::model::{
     Activation, Architecture, Cpu, Decoder, Device, Mat, ModelConfig, ModuleId, Weights, Window,
@@ -274,8 +274,8 @@ pub fn changing(config: &ModelConfig) -> LoadedAdapter {
     let tokens = tokens.into_iter();
     let beside = Beside {
         outputs: (700..).step_by(2).zip(paths).map(outputs).collect(),
-        embedding: Some(Rows::All(numbers(vocabulary, hidden, 720).data)),
-        head: Some(Rows::Some(tokens.collect())),
+        embedding: Some(OwnRows::All(numbers(vocabulary, hidden, 720).data)),
+        head: Some(OwnRows::Some(tokens.collect())),
     };
     let adapter = Adapter::with(lora_config(), modules, beside);
     LoadedAdapter::new(&adapter, config, 0.9)

@@ -2,7 +2,7 @@
 //! with the base's, and an adapter's rows with its own on top. So a step's work is the same whatever its
 //! rows have, as a graph that replays needs it.
 
-use super::super::Rows;
+use super::super::OwnRows;
 use super::super::loaded::LoadedAdapter;
 use crate::gpu::{Arg, Buffer, Cuda, Grid};
 use crate::model::cuda::{CudaMat, CudaRows, CudaWeight};
@@ -32,17 +32,17 @@ impl OwnTable {
         cuda: &Cuda,
         adapter: usize,
         of: &LoadedAdapter,
-        rows: &Rows,
+        rows: &OwnRows,
     ) -> Result<Self, ModelError> {
         let (hidden, vocabulary) = of.table_shape();
         let tokens: Vec<i32> = match rows {
-            Rows::All(_) => (0..vocabulary as i32).collect(),
-            Rows::Some(rows) => rows.keys().map(|token| *token as i32).collect(),
+            OwnRows::All(_) => (0..vocabulary as i32).collect(),
+            OwnRows::Some(rows) => rows.keys().map(|token| *token as i32).collect(),
         };
         let gathered;
         let values = match rows {
-            Rows::All(values) => values,
-            Rows::Some(rows) => {
+            OwnRows::All(values) => values,
+            OwnRows::Some(rows) => {
                 gathered = rows.values().flatten().copied().collect::<Vec<f32>>();
                 &gathered
             }
