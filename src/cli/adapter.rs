@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::exit::Outcome;
-use crate::lora::write_scaled;
+use crate::lora::{LoraError, write_scaled};
 use crate::project::{Project, ProjectError, ScaleFound, ScaleSearch};
 use crate::report::{ScaleReport, ScaleRow, scale_table, verdict_block};
 use crate::run::RunError;
@@ -47,17 +47,17 @@ fn scale(args: &AdapterScaleArgs, screen: &Screen) -> Result<Outcome, CliError> 
         (Some(scale), None) if scale < 1.0 => Some((scale, default_folder(&found.folder, scale))),
         _ => None,
     };
-    if let Some((scale, folder)) = &folder {
-        let own = own_scale(&found, *scale);
-        write_scaled(&found.folder, folder, own)
-            .map_err(|error| ProjectError::from(RunError::from(error)))?;
-    }
-    show(
-        args,
-        (screen, &project),
-        &found,
-        folder.map(|(_, folder)| folder),
-    )?;
+    let written = folder.map(|(scale, folder)| {
+        let own = own_scale(&found, scale);
+        write_scaled(&found.folder, &folder, own).map(|()| folder)
+    });
+    let written = match written.transpose() {
+        Ok(folder) => Ok(folder),
+        // What was measured is shown all the same.
+        Err(error @ LoraError::NotScalable { .. }) => Err(error.to_string()),
+        Err(error) => return Err(ProjectError::from(RunError::from(error)).into()),
+    };
+    show(args, (screen, &project), &found, written)?;
     // What keeps enough may have been turned down until it has learned too little.
     Ok(match found.look() {
         Some(look) => outcome_of(&look.candidate.verdict),
@@ -95,7 +95,7 @@ fn show(
     args: &AdapterScaleArgs,
     (screen, project): (&Screen, &Project),
     found: &ScaleFound,
-    folder: Option<PathBuf>,
+    written: Result<Option<PathBuf>, String>,
 ) -> Result<(), CliError> {
     let rows: Vec<ScaleRow<'_>> = found
         .looks
@@ -106,6 +106,7 @@ fn show(
         })
         .collect();
     if screen.format == OutputFormat::Json {
+        let folder = written.ok().flatten();
         let report = ScaleReport::new(&args.subject, &rows, found.scale, folder);
         return screen.print_json(&report);
     }
@@ -119,9 +120,10 @@ fn show(
     };
     let candidate = &look.candidate;
     let name = &candidate.subject.name;
-    let next = match &folder {
-        Some(folder) => project.next(&folder.display().to_string()),
-        None => project.next(&args.subject),
+    let next = match &written {
+        Ok(Some(folder)) => project.next(&folder.display().to_string()),
+        Ok(None) => project.next(&args.subject),
+        Err(_) => project.next(name),
     };
     let next = next.gate();
     let block = verdict_block(
@@ -132,9 +134,10 @@ fn show(
         screen.style,
     );
     screen.print(&block)?;
-    match folder {
-        Some(folder) => screen.print(&format!("  wrote    {}\n", folder.display())),
-        None => screen.print("  wrote    nothing: it passes as it is\n"),
+    match written {
+        Ok(Some(folder)) => screen.print(&format!("  wrote    {}\n", folder.display())),
+        Ok(None) => screen.print("  wrote    nothing: it passes as it is\n"),
+        Err(reason) => screen.print(&format!("  wrote    nothing: {reason}\n")),
     }
 }
 
