@@ -43,6 +43,7 @@ mod session;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
+mod traces;
 mod training;
 mod training_request;
 mod training_rows;
