@@ -2,7 +2,7 @@
 
 use crate::atomic_file;
 use crate::exit::Outcome;
-use crate::flow::{Candidate, Comparison, NextCommands, Preview};
+use crate::flow::{Candidate, Comparison, NextCommands, Preview, Verdict};
 use crate::gate::preview;
 use crate::project::ProjectError;
 use crate::report::{
@@ -34,6 +34,7 @@ pub fn compare(args: &CompareArgs, screen: &Screen) -> Result<Outcome, CliError>
     let measured = [paired.base, paired.candidate];
     let mut comparison = judge(&names[0], &paired.suites, &rules, None, &measured, None);
     for candidate in &mut comparison.candidates {
+        nothing_to_lose(&mut candidate.verdict);
         let own = std::mem::replace(&mut candidate.verdict.notes, paired.notes.clone());
         candidate.verdict.notes.extend(own);
     }
@@ -56,6 +57,21 @@ pub fn compare(args: &CompareArgs, screen: &Screen) -> Result<Outcome, CliError>
         page::write(file, parts)?;
     }
     Ok(outcome_of(&candidate.verdict))
+}
+
+/// By a metric in which the base has nothing, as under a filter that matches no answer, nothing can be
+/// lost: that is no pass.
+fn nothing_to_lose(verdict: &mut Verdict) {
+    let rows = verdict.suites.iter();
+    let empty = rows.filter(|row| row.estimate.as_ref().is_some_and(|e| e.base_mean == 0.0));
+    let told = empty.map(|row| {
+        format!(
+            "`{}`: the base scores 0 in all of it, so that nothing could be lost: choose another \
+             metric (--metric), or leave it out (--task)",
+            row.suite
+        )
+    });
+    verdict.could_not_measure.extend(told.collect::<Vec<_>>());
 }
 
 /// The command that shows every answer of the same comparison.

@@ -1,6 +1,6 @@
 //! evalscope: `reports/SUBJECT/SUITE.json`, schema 2, as its dashboard reads it.
 //!
-//! A suite is a dataset with one metric, `score`, and one subset. A report has no answers: what could
+//! A suite is a dataset with one metric, `check_score` (a plain `score` is refused), and one subset. A report has no answers: what could
 //! not be judged is counted as errored there. Extra keys are refused by it, and so none is here. Read
 //! with evalscope 1.14.1.
 
@@ -31,7 +31,7 @@ pub fn evalscope<E>(recorded: &Recorded, put: Put<'_, E>) -> Result<(), E> {
 fn report(recorded: &Recorded, suite: &Suite) -> Value {
     let name = &recorded.subject().name;
     let tally = Tally::of(recorded, suite);
-    let identity = json!({"name": "score", "aggregation": "mean", "dimensions": {}});
+    let identity = json!({"name": "check_score", "aggregation": "mean", "dimensions": {}});
     let requested = tally.scored + tally.unscored + recorded.unasked(suite);
     let errored = requested - tally.scored;
     let done = json!({"requested": requested, "succeeded": tally.scored, "errored": errored});
@@ -55,8 +55,8 @@ fn report(recorded: &Recorded, suite: &Suite) -> Value {
                 "subsets": [{"name": suite.name, "score": tally.mean, "num": tally.scored}],
             }],
             "semantics": {
-                "semantic_id": "quality.score.ratio",
-                "metric_name": "score",
+                "semantic_id": "quality.check_score.ratio",
+                "metric_name": "check score",
                 "kind": "quality",
                 "direction": "higher_is_better",
                 "value_range": {"min": 0.0, "max": 1.0},
