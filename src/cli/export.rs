@@ -26,6 +26,13 @@ pub fn export(args: &ExportArgs, screen: &Screen) -> Result<Outcome, CliError> {
     formats.dedup();
     let recorded = project.recorded(&args.names)?;
     let mut files = Vec::new();
+    let above = args
+        .out
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(above) = above {
+        std::fs::create_dir_all(above).map_err(FileError::at("create", above))?;
+    }
     let written = atomic_file::create_folder(&args.out, |aside| {
         for format in &formats {
             let below = match formats.len() {

@@ -40,7 +40,7 @@ pub(super) fn read(file: &Path) -> Result<(String, Task), ResultsError> {
         items: Vec::new(),
     };
     let mut seen: BTreeMap<(String, usize), usize> = BTreeMap::new();
-    while let Some((number, line)) = lines.next()? {
+    while let Some((number, line)) = lines.next_object()? {
         let Some(sample) = line.get("sample_score").filter(|s| s.is_object()) else {
             return Err(failed(file, number, Unreadable::NoKey("`sample_score`")));
         };

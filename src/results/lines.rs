@@ -31,7 +31,9 @@ impl Lines {
     }
 
     /// The next object; `None` at the end. Empty lines are passed over.
-    pub(super) fn next(&mut self) -> Result<Option<(usize, Map<String, Value>)>, ResultsError> {
+    pub(super) fn next_object(
+        &mut self,
+    ) -> Result<Option<(usize, Map<String, Value>)>, ResultsError> {
         let mut line = Vec::new();
         loop {
             line.clear();

@@ -85,7 +85,7 @@ fn read_items(file: &Path, task: &mut Task) -> Result<(), ResultsError> {
     let mut filters: BTreeMap<(usize, String), usize> = BTreeMap::new();
     // Documents may be equal: the second one of the base is the second one of the candidate.
     let mut equal: BTreeMap<String, usize> = BTreeMap::new();
-    while let Some((number, line)) = lines.next()? {
+    while let Some((number, line)) = lines.next_object()? {
         if !is_sample(&line) {
             let kind = Unreadable::NoKey("`doc_id`, `resps`, and `filtered_resps`");
             return Err(failed(file, number, kind));

@@ -96,7 +96,7 @@ fn kind(file: &Path) -> Result<Kind, ResultsError> {
     }
     // A file of lines is known by its first one; the first line of another is no whole value, or
     // the only one.
-    if let Ok(Some((_, line))) = Lines::open(file).and_then(|mut lines| lines.next()) {
+    if let Ok(Some((_, line))) = Lines::open(file).and_then(|mut lines| lines.next_object()) {
         if lm_eval::is_sample(&line) {
             return Ok(Kind::Samples);
         }

@@ -18,7 +18,7 @@ for info in infos:
             {
                 "id": sample.id,
                 "epoch": sample.epoch,
-                "question": sample.messages[-2].text if sample.output.choices else None,
+                "question": [m.text for m in sample.messages if m.role == "user"][-1],
                 "answer": sample.output.completion,
                 "stop": sample.output.stop_reason if sample.output.choices else None,
                 "score": None if math.isnan(score.value) else score.value,
