@@ -117,14 +117,15 @@ pub enum ProjectError {
     },
     /// No record is of that name.
     #[error(
-        "nothing is recorded of {name:?} in {}{}\n  \
+        "nothing is recorded{} in {}{}\n  \
          Name a run, RUN/SUBJECT, or a subject that was measured; `qeval run SUBJECT` measures one.",
+        name.as_ref().map_or(String::new(), |name| format!(" of {name:?}")),
         runs.display(),
         known_records(known)
     )]
     NoRecord {
-        /// As written.
-        name: String,
+        /// As written; `None` where nothing was named.
+        name: Option<String>,
         /// The folder of runs.
         runs: PathBuf,
         /// What is recorded, as RUN/SUBJECT.
@@ -146,17 +147,15 @@ pub enum ProjectError {
     },
     /// A verdict of one subject alone.
     #[error(
-        "{}: a verdict compares with the base, and {run} has {missing}\n  \
+        "{}: a verdict compares a candidate with the base of its run, and {missing}\n  \
          `qeval gate CANDIDATE` measures both.",
         names.join(", ")
     )]
     NothingToCompare {
         /// What is exported, as RUN/SUBJECT.
         names: Vec<String>,
-        /// The run.
-        run: String,
         /// What is not there.
-        missing: &'static str,
+        missing: String,
     },
     /// What was measured, as JSON.
     #[error("cannot write the record of a gate: {0}")]

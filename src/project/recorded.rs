@@ -56,7 +56,8 @@ impl Project {
         for candidate in recorded.iter().filter(|r| !is_base(r)) {
             let run = self.store.run(&candidate.run)?;
             let Some(entry) = run.record_of("base")? else {
-                return Err(nothing(std::slice::from_ref(candidate), "no base"));
+                let missing = format!("{} has no base", run.id());
+                return Err(nothing(std::slice::from_ref(candidate), missing));
             };
             let base = self.read(&Found {
                 run: run.clone(),
@@ -80,7 +81,7 @@ impl Project {
             ));
         }
         match comparisons.is_empty() {
-            true => Err(nothing(recorded, "no candidate among them")),
+            true => Err(nothing(recorded, "no candidate is among them".to_owned())),
             false => Ok(comparisons),
         }
     }
@@ -118,13 +119,13 @@ impl Project {
                     return Ok(all);
                 }
             }
-            return Err(self.no_record("", &runs)?);
+            return Err(self.no_record(None, &runs)?);
         }
         let mut found = Vec::new();
         for name in names {
             let some = self.named(name, &runs)?;
             if some.is_empty() {
-                return Err(self.no_record(name, &runs)?);
+                return Err(self.no_record(Some(name), &runs)?);
             }
             found.extend(some);
         }
@@ -148,13 +149,13 @@ impl Project {
         Ok(Vec::new())
     }
 
-    fn no_record(&self, name: &str, runs: &[Run]) -> Result<ProjectError, ProjectError> {
+    fn no_record(&self, name: Option<&String>, runs: &[Run]) -> Result<ProjectError, ProjectError> {
         let mut known = Vec::new();
         for run in runs.iter().rev() {
             known.extend(all_of_run(run)?.iter().map(Found::name));
         }
         Ok(ProjectError::NoRecord {
-            name: name.to_owned(),
+            name: name.cloned(),
             runs: self.store.root().to_owned(),
             known,
         })
@@ -200,12 +201,12 @@ impl Project {
         let mut why = Vec::new();
         if !part.changed.is_empty() {
             why.push(format!(
-                "{} changed since, or is judged by other settings",
+                "changed since, or judged by other settings: {}",
                 all_of(&part.changed)
             ));
         }
         if !part.others.is_empty() {
-            why.push(format!("{} is not among them", all_of(&part.others)));
+            why.push(format!("not selected: {}", all_of(&part.others)));
         }
         if part.left_out > 0 {
             why.push(format!(
@@ -236,11 +237,10 @@ fn is_base(recorded: &Recorded) -> bool {
     recorded.subject().name == "base"
 }
 
-fn nothing(recorded: &[Recorded], missing: &'static str) -> ProjectError {
+fn nothing(recorded: &[Recorded], missing: String) -> ProjectError {
     let name = |r: &Recorded| format!("{}/{}", r.run, r.subject().name);
     ProjectError::NothingToCompare {
         names: recorded.iter().map(name).collect(),
-        run: recorded.first().map_or_else(String::new, |r| r.run.clone()),
         missing,
     }
 }

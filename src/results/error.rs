@@ -93,7 +93,11 @@ pub enum ResultsError {
         candidate: usize,
     },
     /// A metric that is not there.
-    #[error("task `{task}` has no metric {name:?} in {}; it has {known}", file.display())]
+    #[error(
+        "task `{task}` has no metric {name:?} in {}; it has {known}\n  \
+         Choose one for this task alone: --metric TASK=METRIC",
+        file.display()
+    )]
     NoMetric {
         /// The task.
         task: String,

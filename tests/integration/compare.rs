@@ -148,9 +148,31 @@ fn a_comparison_is_told_as_a_gate_is() {
              --junit c.xml --markdown c.md --html c.html",
         )
         .exits(1);
-    insta::assert_snapshot!(said.stdout, @"");
+    insta::assert_snapshot!(said.stdout, @"
+    ┌──────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
+    │ suite    ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
+    ╞══════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡
+    │ sums     ┆ 30     ┆ 0.15   ┆ 0.095                        ┆ 0.200                      │
+    │ all keep ┆ 30     ┆ 0.20   ┆ 0.095                        ┆ 0.200                      │
+    └──────────┴────────┴────────┴──────────────────────────────┴────────────────────────────┘
+    results/inspect/candidate.json against base
+    ┌──────────┬────────┬──────┬───────────┬──────────────────────┬────────────┐
+    │ suite    ┆ probes ┆ base ┆ candidate ┆ difference           ┆ verdict    │
+    ╞══════════╪════════╪══════╪═══════════╪══════════════════════╪════════════╡
+    │ sums     ┆ 30     ┆ 0.97 ┆ 0.53      ┆ -0.43 [-0.60, -0.23] ┆ regression │
+    │ all keep ┆ 30     ┆ 0.97 ┆ 0.53      ┆ -0.43 [-0.60, -0.23] ┆ regression │
+    └──────────┴────────┴──────┴───────────┴──────────────────────┴────────────┘
+    results/inspect/candidate.json: regression
+      because  `sums` lost 0.43 of 0.97 (p = 0.0001)
+               all `keep` suites lost 0.43 of 0.97 (p = 0.0001)
+      note     `sums` is judged by `match`; --metric chooses includes
+      next     qeval compare results/inspect/base.json results/inspect/candidate.json --margin 0.2 --html compare.html
+    ");
     let junit = String::from_utf8(project.read("c.xml")).unwrap();
-    assert!(junit.contains("tests=\"32\" failures=\"15\""), "{junit}");
+    assert!(
+        junit.contains("tests=\"32\" skipped=\"0\" failures=\"15\""),
+        "{junit}"
+    );
     let comment = String::from_utf8(project.read("c.md")).unwrap();
     assert!(
         comment.starts_with("## ❌ qeval: regression\n"),
@@ -189,15 +211,27 @@ fn items_of_one_side_are_named_and_counted() {
         .iter()
         .map(|note| note.as_str().unwrap())
         .collect();
-    insta::assert_snapshot!(notes.join("\n"), @"");
+    insta::assert_snapshot!(notes.join("\n"), @"
+    `colours` is judged by `acc,none`; --metric chooses acc_norm,none
+    `colours`: 2 items of the other side missing in the candidate: 1, 4
+    `colours`: 2 probes with unscored draws, left out of the means: candidate: no answer (1, 4); what the candidate left unscored counts as lost in the lower end
+    ");
     let estimate = &suite(&verdict, "colours")["estimate"];
     assert_eq!(
         (estimate["probes"].as_u64(), estimate["unscored"].as_u64()),
         (Some(18), Some(2))
     );
+    // A whole task is no other.
     fs::remove_file(project.path(&file)).unwrap();
-    let verdict = judged(&project, "base candidate --metric sums=last", 3);
-    assert!(verdict.is_null(), "{verdict}");
+    let sums = samples("sums");
+    project.write(
+        &format!("candidate/{sums}"),
+        project.read(&format!("base/{sums}")),
+    );
+    let metric = "--metric sums=exact_match,last-number";
+    let verdict = judged(&project, &format!("base candidate {metric}"), 3);
+    insta::assert_snapshot!(verdict["could_not_measure"][0].as_str().unwrap(), @"`colours`: 100 percent of the scores are missing, at most 10 percent may be; candidate: no answer (0, 1, 2, 3, 4, and 15 more)");
+    judged(&project, &format!("base candidate {metric} --task sums"), 0);
 }
 
 /// What two files cannot be compared for.
@@ -217,18 +251,36 @@ fn what_cannot_be_compared_is_refused_by_name() {
     let edited = |change: &dyn Fn(usize, &mut Value) -> bool| {
         refused(
             &|project| edit(project, &candidate, change),
-            "base candidate --task sums --metric last-number",
+            "base candidate --task sums --metric exact_match,last-number",
         )
     };
-    insta::assert_snapshot!(of("base results/inspect/candidate.json"), @"");
-    insta::assert_snapshot!(of("base candidate --task colors"), @"");
-    insta::assert_snapshot!(of("base candidate --task sums --metric f1"), @"");
-    insta::assert_snapshot!(of(&format!("base/{sums} candidate/{}", samples("colours"))), @"");
-    insta::assert_snapshot!(of("results/lm_eval results/inspect"), @"");
-    insta::assert_snapshot!(of("results/evalscope results/evalscope"), @"");
-    insta::assert_snapshot!(of("results/evalscope/base/reports/base/general_qa.json base"), @"");
-    insta::assert_snapshot!(of("results/evalscope/base/predictions/base/general_qa_sums.jsonl base"), @"");
-    insta::assert_snapshot!(of("nowhere base"), @"");
+    insta::assert_snapshot!(of("base results/inspect/candidate.json"), @"error: the base is of lm-eval, the candidate of Inspect: both have to be of one program, since no two ask alike");
+    insta::assert_snapshot!(of("base candidate --task colors"), @r#"error: no task "colors"; there are colours and sums"#);
+    insta::assert_snapshot!(of("base candidate --task sums --metric f1"), @r#"
+    error: task `sums` has no metric "f1" in base/samples_sums_2026-11-30T12-00-00.000000.jsonl; it has exact_match,strict or exact_match,last-number
+      Choose one for this task alone: --metric TASK=METRIC
+    "#);
+    insta::assert_snapshot!(of(&format!("base/{sums} candidate/{}", samples("colours"))), @"
+    error: no task is in both: the base has sums, the candidate colours
+      Compare files of the same task.
+    ");
+    insta::assert_snapshot!(of("results/lm_eval results/inspect"), @"
+    error: results/lm_eval: has no result file
+      Read are samples_*.jsonl of lm-eval (--log_samples), .json logs of Inspect (--log-format json), and reviews/*.jsonl of evalscope.
+    ");
+    insta::assert_snapshot!(of("results/evalscope results/evalscope"), @"
+    error: results/evalscope: has results of several models: results/evalscope/base/reviews/base, results/evalscope/candidate/reviews/candidate
+      Name the folder of one.
+    ");
+    insta::assert_snapshot!(of("results/evalscope/base/reports/base/general_qa.json base"), @"
+    error: results/evalscope/base/reports/base/general_qa.json: is a report of evalscope, which has means and no items
+      Name the folder of the run, or its reviews/MODEL folder.
+    ");
+    insta::assert_snapshot!(of("results/evalscope/base/predictions/base/general_qa_sums.jsonl base"), @"
+    error: results/evalscope/base/predictions/base/general_qa_sums.jsonl, line 1: holds answers of evalscope without scores
+      Name the folder of the run, or its reviews/MODEL folder.
+    ");
+    insta::assert_snapshot!(of("nowhere base"), @"error: nowhere: cannot be read: No such file or directory (os error 2)");
     let changed = |key: &'static str, value: Value| {
         move |number: usize, line: &mut Value| {
             if number > 30 {
@@ -237,21 +289,39 @@ fn what_cannot_be_compared_is_refused_by_name() {
             true
         }
     };
-    insta::assert_snapshot!(edited(&changed("prompt_hash", json!("other"))), @"");
-    insta::assert_snapshot!(edited(&changed("target_hash", json!("other"))), @"");
-    insta::assert_snapshot!(edited(&changed("doc_id", json!(7))), @"");
+    insta::assert_snapshot!(edited(&changed("prompt_hash", json!("other"))), @"
+    error: task `sums`: 30 of 60 items were put with different prompts in base and candidate, the first of them 33 (base/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 34; candidate/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 34)
+      Evaluate both with the same examples, chat template, and system prompt.
+    ");
+    insta::assert_snapshot!(edited(&changed("target_hash", json!("other"))), @"
+    error: task `sums`: 30 of 60 items were judged by different targets in base and candidate, the first of them 33 (base/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 34; candidate/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 34)
+      Evaluate both on the same data.
+    ");
+    insta::assert_snapshot!(edited(&changed("doc_id", json!(7))), @"
+    error: candidate/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 31: item 7 stands twice, first in line 8
+      lm-eval appends to a file that is there already: evaluate into an empty folder.
+    ");
     insta::assert_snapshot!(edited(&|_, line| {
         line["exact_match"] = json!(12.5);
         true
-    }), @"");
+    }), @"
+    error: candidate/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 1: item 0: `exact_match,last-number` is 12.5, and a score that can be judged is a number from 0 to 1
+      Choose another: --metric exact_match,strict
+    ");
     insta::assert_snapshot!(edited(&|_, line| {
         line["exact_match"] = json!([1.0, 2.0]);
         true
-    }), @"");
+    }), @"
+    error: candidate/samples_sums_2026-11-30T12-00-00.000000.jsonl, line 1: item 0: `exact_match,last-number` is a list, and a score that can be judged is a number from 0 to 1
+      Choose another: --metric exact_match,strict
+    ");
     insta::assert_snapshot!(edited(&|_, line| {
         line["doc_hash"] = json!("other");
         true
-    }), @"");
+    }), @"
+    error: task `sums`: base (60 items) and candidate (60 items) have no item in common
+      Evaluate both on the same data.
+    ");
     let summary = format!("candidate/results_{LM_EVAL}.json");
     let another_version = |project: &Project| {
         let text = String::from_utf8(project.read(&summary)).unwrap();
@@ -259,15 +329,24 @@ fn what_cannot_be_compared_is_refused_by_name() {
         results["versions"]["sums"] = json!(3.0);
         project.write(&summary, results.to_string());
     };
-    insta::assert_snapshot!(refused(&another_version, "base candidate --task sums"), @"");
+    insta::assert_snapshot!(refused(&another_version, "base candidate --task sums"), @"
+    error: task `sums` is version 1.0 in the base and 3.0 in the candidate: their scores cannot be compared
+      Evaluate both with one version.
+    ");
     let without_samples = |project: &Project| {
         for task in ["sums", "colours"] {
             fs::remove_file(project.path(&format!("candidate/{}", samples(task)))).unwrap();
         }
     };
-    insta::assert_snapshot!(refused(&without_samples, &format!("base {summary}")), @"");
+    insta::assert_snapshot!(refused(&without_samples, &format!("base {summary}")), @"
+    error: candidate/results_2026-11-30T12-00-00.000000.json: has means and no items, and no samples_*.jsonl of the same date lies beside it
+      Evaluate with --log_samples, and name the folder.
+    ");
     let packed = |project: &Project| project.write("log.eval", b"PK\x03\x04rest");
-    insta::assert_snapshot!(refused(&packed, "log.eval base"), @"");
+    insta::assert_snapshot!(refused(&packed, "log.eval base"), @"
+    error: log.eval: is an .eval log of Inspect, whose layout is not fixed
+      Convert it: inspect log convert --to json --output-dir logs log.eval
+    ");
 }
 
 /// Fewer is better: turned, and said.
@@ -290,7 +369,7 @@ fn a_metric_of_which_less_is_better_is_turned() {
     assert!((estimate["base_mean"].as_f64().unwrap() - 16.0 / 60.0).abs() < 1e-9);
     assert_eq!(estimate["losses"], 13);
     let note = verdict["notes"][0].as_str().unwrap();
-    insta::assert_snapshot!(note, @"");
+    insta::assert_snapshot!(note, @"`sums` is judged by `exact_match,last-number`, turned (1 minus it), as less of it is better; --metric chooses exact_match,strict");
 }
 
 /// Damage of every kind gets a message with the file, never a panic.

@@ -88,16 +88,36 @@ fn what_is_not_there_is_refused_and_nothing_is_written() {
         let said = project.qeval(&format!("export {arguments}")).exits(3);
         project.redact(&said.refusal())
     };
-    insta::assert_snapshot!(refused("--to csv --out out"), @"");
+    insta::assert_snapshot!(refused("--to csv --out out"), @"
+    error: nothing is recorded in runs: no run has answers
+      Name a run, RUN/SUBJECT, or a subject that was measured; `qeval run SUBJECT` measures one.
+    ");
     project.qeval("run base").exits(0);
-    insta::assert_snapshot!(refused("ckpt-4 --to csv --out out"), @"");
-    insta::assert_snapshot!(refused("base --to junit --out out"), @"");
-    insta::assert_snapshot!(refused("base --to xlsx --out out"), @"");
+    insta::assert_snapshot!(refused("ckpt-4 --to csv --out out"), @r#"
+    error: nothing is recorded of "ckpt-4" in runs; there are run-0001/base
+      Name a run, RUN/SUBJECT, or a subject that was measured; `qeval run SUBJECT` measures one.
+    "#);
+    insta::assert_snapshot!(refused("base --to junit --out out"), @"
+    error: run-0001/base: a verdict compares a candidate with the base of its run, and no candidate is among them
+      `qeval gate CANDIDATE` measures both.
+    ");
+    insta::assert_snapshot!(refused("base --to xlsx --out out"), @"
+    error: invalid value 'xlsx' for '--to <FORMAT>'
+      [possible values: lm-eval, inspect, evalscope, junit, markdown, csv, parquet]
+
+    For more information, try '--help'.
+    ");
     assert!(!project.path("out").exists());
     project.write("out/mine.txt", "mine");
-    insta::assert_snapshot!(refused("base --to csv --out out"), @"");
-    insta::assert_snapshot!(refused("base --to csv --out out/mine.txt"), @"");
-    insta::assert_snapshot!(refused("base --to csv --out out/mine.txt/below"), @"");
+    insta::assert_snapshot!(refused("base --to csv --out out"), @"
+    error: out: nothing was written, because something is there already
+      Name another folder (`--out exports/NAME`), or move it away.
+    ");
+    insta::assert_snapshot!(refused("base --to csv --out out/mine.txt"), @"
+    error: out/mine.txt: nothing was written, because something is there already
+      Name another folder (`--out exports/NAME`), or move it away.
+    ");
+    insta::assert_snapshot!(refused("base --to csv --out out/mine.txt/below"), @"error: cannot create out/mine.txt: File exists (os error 17)");
     assert_eq!(project.read("out/mine.txt"), b"mine");
     project
         .qeval("export base --to csv --out new/folder")
@@ -110,11 +130,18 @@ fn what_a_record_holds_of_other_suites_is_named() {
     let project = Project::with_model();
     project.qeval("run base").exits(0);
     let said = project.qeval("export --to csv --out all").exits(0);
-    insta::assert_snapshot!(said.stdout, @"");
+    insta::assert_snapshot!(said.stdout, @"
+    run-0001/base: 65 answers of 4 suites
+    wrote 1 file to all
+    ");
     let said = project
         .qeval("export --to csv --out some --suite suites/facts.toml")
         .exits(0);
-    insta::assert_snapshot!(project.redact(&(said.stderr + &said.stdout)), @"");
+    insta::assert_snapshot!(project.redact(&(said.stderr + &said.stdout)), @"
+    run-0001/base: left out of its suites: not selected: arithmetic, coding, and persona
+    run-0001/base: 21 answers of 1 suite
+    wrote 1 file to some
+    ");
     let facts = project.path("suites/facts.toml");
     let text = std::fs::read_to_string(&facts).unwrap();
     std::fs::write(
@@ -123,9 +150,12 @@ fn what_a_record_holds_of_other_suites_is_named() {
     )
     .unwrap();
     let said = project.qeval("export --to csv --out rest").exits(0);
-    insta::assert_snapshot!(project.redact(&said.stderr), @"");
+    insta::assert_snapshot!(project.redact(&said.stderr), @"run-0001/base: left out of its suites: changed since, or judged by other settings: facts");
     let refused = project
         .qeval("export --to csv --out none --suite suites/facts.toml")
         .exits(3);
-    insta::assert_snapshot!(project.redact(&refused.refusal()), @"");
+    insta::assert_snapshot!(project.redact(&refused.refusal()), @"
+    error: run-0001/base holds no answer of the suites as they are now: changed since, or judged by other settings: facts; not selected: arithmetic, coding, and persona
+      Name them as they were asked (--suite, --config), or measure again: `qeval run base`.
+    ");
 }
