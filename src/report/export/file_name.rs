@@ -66,7 +66,16 @@ mod tests {
         ]
         .map(file_name)
         .to_vec();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @"
+        ckpt-40@0.5
+        _.._.._etc_passwd-3754d6cb
+        http___host_8000_v1_m-c18c54ca
+        http___host_8000_v1_m-5bfacde2
+        _-e3b0c442
+        _.hidden-16924190
+        a_b_c-e35915ff
+        模型
+        ");
         assert!(file_name(&"模".repeat(1000)).len() < 140);
     }
 
