@@ -36,6 +36,7 @@ pages! {
     "servers", servers, "guide/servers.md";
     "ms-swift", ms_swift, "guide/ms-swift.md";
     "trainers", trainers, "guide/trainers.md";
+    "exports", exports, "guide/exports.md";
     "speed", speed, "guide/speed.md";
     "changes", changes, "guide/changes.md";
 }

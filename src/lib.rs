@@ -31,6 +31,7 @@
 //! | [`flow`] | the nouns that stages hand to each other: plain data, no I/O, no tensors |
 //! | [`suite`] | TOML -> suites, probes, cases |
 //! | [`import`] | other programs' files -> suite files |
+//! | [`results`] | other programs' results -> what a gate judges |
 //! | [`trainers`] | other trainers' folders -> checkpoints, whole or not yet |
 //! | [`check`] | an answer and its evidence -> a score |
 //! | [`chat`] | conversations <-> token ids |
@@ -52,14 +53,14 @@
 //! | [`toml_file`] | TOML that people write, with every mistake and its place |
 //! | [`guide`] | the guide, one topic a page |
 //! | `gpu` | an NVIDIA GPU without a model: memory, products, kernels; with the feature `gpu` |
-//! | [`exit`], [`text`], [`digest`], [`random`], [`half_type`], [`atomic_file`], [`file_text`], [`child_process`] | leaves: they import nothing of ours |
+//! | [`exit`], [`text`], [`digest`], [`random`], [`half_type`], [`atomic_file`], [`file_text`], [`python_json`], [`child_process`] | leaves: they import nothing of ours |
 //!
 //! # Import rule
 //! Leaves import nothing of ours; `flow`, `toml_file`, `chat`, and `gpu` import leaves alone. `check`,
 //! `gate`, `record`, `snapshot`, and `report` import `flow` and leaves, never each other, never candle.
 //! `suite` also imports `check::registry`, to refuse a bad check at load time, and like `config`
 //! reads a `toml_file`; `import` imports `check::registry` and `suite`; `trainers` imports leaves
-//! alone, and `server` `flow` and leaves, `config` its section. `lora` imports `model`; `generate` and
+//! alone, and `server` and `results` `flow` and leaves, `config` the section of `server`. `lora` imports `model`; `generate` and
 //! `train` import `chat`, `model`, `lora`, and `flow`, not each other: `train` shows its checkpoints to
 //! a trait, which `run` implements with a gate. What runs on a GPU in `model`, `lora`,
 //! `generate`, and `train` imports `gpu`. `project` imports stages and `run`, but no `report`: it shows
@@ -88,9 +89,11 @@ pub mod import;
 pub mod lora;
 pub mod model;
 pub mod project;
+pub mod python_json;
 pub mod random;
 pub mod record;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod server;
 pub mod snapshot;

@@ -8,6 +8,7 @@ use crate::atomic_file::FileError;
 use crate::config::ConfigErrors;
 use crate::import::ImportError;
 use crate::project::ProjectError;
+use crate::results::ResultsError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
 use crate::suite::SuiteErrors;
@@ -53,6 +54,22 @@ pub enum CliError {
         /// The folder.
         path: PathBuf,
     },
+    /// An export would be written over something.
+    #[error(
+        "{}: nothing was written, because something is there already\n  \
+         Name another folder (`--out exports/NAME`), or move it away.",
+        path.display()
+    )]
+    ExportThere {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A table.
+    #[error("cannot write the table: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// Another program's results.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
     /// Snapshots.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

@@ -372,6 +372,8 @@ mod tests {
           diff         Compare subjects with a base, probe by probe
           gate         Print the verdict alone, for CI
           watch        Judge each checkpoint that another trainer writes, as it is finished
+          compare      Judge two result files of lm-eval, Inspect, or evalscope
+          export       Write what is recorded as files that other programs read
           snapshot     Review changed answers: list, show, accept, or reject
           data         Show what a training run would be made of
           suite        Test the suites themselves

@@ -13,6 +13,7 @@ mod event;
 mod measurement;
 mod next;
 mod noise;
+mod recorded;
 mod score;
 mod subject;
 mod tuning;
@@ -34,6 +35,7 @@ pub use event::{Phase, RunEvent};
 pub use measurement::Measurement;
 pub use next::NextCommands;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
+pub use recorded::{Recorded, RecordedAnswer};
 pub use score::{CheckScore, Score};
 pub use subject::{AdapterRef, ScaledCheckpoint, ServedModel, Subject};
 #[cfg(test)]

@@ -8,6 +8,8 @@ use super::ProbeId;
 /// The commands that go on with a candidate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NextCommands {
+    /// The one command there is, where no subject is asked.
+    only: Option<String>,
     candidate: String,
     options: String,
     probes: String,
@@ -18,9 +20,18 @@ impl NextCommands {
     /// the patterns over probes among it, each with a blank in front.
     pub fn new(candidate: &str, options: String, probes: String) -> Self {
         NextCommands {
+            only: None,
             candidate: shell_word(candidate),
             options,
             probes,
+        }
+    }
+
+    /// Where nothing was asked here, as of another program's results: the command that shows them.
+    pub fn asked_by(command: String) -> Self {
+        NextCommands {
+            only: Some(command),
+            ..NextCommands::default()
         }
     }
 
@@ -37,28 +48,42 @@ impl NextCommands {
     /// ```
     pub fn diff(&self) -> String {
         let NextCommands {
+            only,
             candidate,
             options,
             probes,
         } = self;
+        if let Some(only) = only {
+            return only.clone();
+        }
         format!("qeval diff base {candidate}{probes}{options}")
     }
 
     /// Judges it.
     pub fn gate(&self) -> String {
         let NextCommands {
+            only,
             candidate,
             options,
             probes,
         } = self;
+        if let Some(only) = only {
+            return only.clone();
+        }
         format!("qeval gate {candidate}{probes}{options}")
     }
 
     /// Shows one probe.
     pub fn probe(&self, probe: &ProbeId) -> String {
         let NextCommands {
-            candidate, options, ..
+            only,
+            candidate,
+            options,
+            ..
         } = self;
+        if let Some(only) = only {
+            return only.clone();
+        }
         let probe = shell_word(&probe.to_string());
         format!("qeval diff base {candidate} --probe {probe}{options}")
     }

@@ -12,6 +12,7 @@ use crate::record::RecordError;
 use crate::run::RunError;
 use crate::snapshot::SnapshotError;
 use crate::suite::{SelectError, SuiteErrors};
+use crate::text::shell_word;
 use crate::train::DataErrors;
 
 use super::watch::WatchError;
@@ -114,7 +115,63 @@ pub enum ProjectError {
         /// What cannot be read.
         error: RecordError,
     },
+    /// No record is of that name.
+    #[error(
+        "nothing is recorded{} in {}{}\n  \
+         Name a run, RUN/SUBJECT, or a subject that was measured; `qeval run SUBJECT` measures one.",
+        name.as_ref().map_or(String::new(), |name| format!(" of {name:?}")),
+        runs.display(),
+        known_records(known)
+    )]
+    NoRecord {
+        /// As written; `None` where nothing was named.
+        name: Option<String>,
+        /// The folder of runs.
+        runs: PathBuf,
+        /// What is recorded, as RUN/SUBJECT.
+        known: Vec<String>,
+    },
+    /// A record is of suites that nobody knows any more.
+    #[error(
+        "{record} holds no answer of the suites as they are now: {why}\n  \
+         Name them as they were asked (--suite, --config), or measure again: `qeval run {}`.",
+        shell_word(subject)
+    )]
+    OtherSuites {
+        /// As RUN/SUBJECT.
+        record: String,
+        /// The subject.
+        subject: String,
+        /// What it holds.
+        why: String,
+    },
+    /// A verdict of one subject alone.
+    #[error(
+        "{}: a verdict compares a candidate with the base of its run, and {missing}\n  \
+         `qeval gate CANDIDATE` measures both.",
+        names.join(", ")
+    )]
+    NothingToCompare {
+        /// What is exported, as RUN/SUBJECT.
+        names: Vec<String>,
+        /// What is not there.
+        missing: String,
+    },
     /// What was measured, as JSON.
     #[error("cannot write the record of a gate: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// The records that are there, the last ones: they are the newest.
+fn known_records(known: &[String]) -> String {
+    const SHOWN: usize = 12;
+    match known.len() {
+        0 => ": no run has answers".to_owned(),
+        n if n <= SHOWN => format!("; there are {}", known.join(", ")),
+        n => format!(
+            "; there are {}, and {} more",
+            known[n - SHOWN..].join(", "),
+            n - SHOWN
+        ),
+    }
 }

@@ -12,6 +12,7 @@ mod measure;
 mod open;
 mod order;
 mod overrides;
+mod recorded;
 mod scaling;
 mod serving;
 mod suites;

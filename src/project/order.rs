@@ -247,7 +247,7 @@ impl Order {
 }
 
 /// Rules for a candidate that a training run chose among its checkpoints, else for one by itself.
-fn look(rules: Rules, run: Option<&Run>) -> Result<Rules, ProjectError> {
+pub(super) fn look(rules: Rules, run: Option<&Run>) -> Result<Rules, ProjectError> {
     let Some(run) = run else {
         return Ok(Rules {
             look: Look::Single,
@@ -264,7 +264,7 @@ fn look(rules: Rules, run: Option<&Run>) -> Result<Rules, ProjectError> {
 
 /// Probes that stand in the configured training data. Data that cannot be read here, as in CI, is
 /// no reason to fail: it is said, and the verdict is as if it were not known.
-fn leaked_by(project: &Project, suites: &[Suite]) -> Vec<ProbeId> {
+pub(super) fn leaked_by(project: &Project, suites: &[Suite]) -> Vec<ProbeId> {
     if project.config.data.sources.is_empty() {
         return Vec::new();
     }

@@ -6,7 +6,8 @@
 //!   run-0001/
 //!     provenance.json       what made the numbers: digests, versions, device, seed, config
 //!     train.jsonl           one line a logged step, when the run trains
-//!     checkpoint-40/        adapters; subject `ckpt-40`
+//!     events.out.tfevents.* the same numbers for TensorBoard, a file a process that trained
+//!     checkpoint-40/        adapters; subject `ckpt-40`; its `trainer_state.json` is for others
 //!     answers/base.jsonl    one file a subject, below
 //!     answers/ckpt-40.jsonl
 //!     .lock                 held by the process that writes
@@ -36,6 +37,7 @@
 
 mod cache;
 mod error;
+mod event_file;
 mod format;
 mod kept;
 mod key;
@@ -47,10 +49,12 @@ mod subject;
 #[cfg(test)]
 mod testing;
 mod train_log;
+mod trainer_state;
 mod writer;
 
 pub use cache::AnswerCache;
 pub use error::RecordError;
+pub use event_file::EventFile;
 pub use format::{Answered, FORMAT, Header, MeasuredText, Scored, ServerRecord, SubjectRecord};
 pub use kept::{damaged, read_kept};
 pub use key::{answer_key, likelihood_key, served_answer_key, served_likelihood_key};
@@ -60,4 +64,5 @@ pub use reader::{read_header, read_record};
 pub use store::{Checkpoint, RecordEntry, Run, Store};
 pub use subject::{SubjectSource, SubjectSpec};
 pub use train_log::TrainLog;
+pub use trainer_state::{TRAINER_STATE, TrainerState};
 pub use writer::RecordWriter;

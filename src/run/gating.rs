@@ -19,6 +19,7 @@ use crate::train::{CheckpointHook, CheckpointView, StopOnRegression, TrainLine};
 use super::comparison::judge_checkpoint;
 use super::error::RunError;
 use super::evaluate::{Evaluation, LoadedSubject};
+use super::traces::Traces;
 
 /// A line of `train.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +137,8 @@ pub(super) struct Gate<'a, 'e> {
     /// Log every so many steps.
     pub logging_steps: usize,
     pub log: &'a TrainLog,
+    /// The same for other programs.
+    pub traces: Traces<'a>,
     pub on_event: &'e mut dyn FnMut(RunEvent),
     /// Every line and verdict so far, those of earlier processes first.
     pub entries: Vec<TrainEntry>,
@@ -232,12 +235,22 @@ impl Gate<'_, '_> {
                 })
                 .collect(),
         };
-        let entry = TrainEntry::Gate(Box::new(entry));
-        self.log.append(&entry)?;
-        self.entries.push(entry);
+        self.log(TrainEntry::Gate(Box::new(entry)))?;
+        self.traces
+            .leave_state(checkpoint, &self.entries, self.best())?;
         self.comparisons.push((checkpoint.step, comparison));
         self.prune(checkpoint)?;
         Ok(self.stop(checkpoint))
+    }
+
+    /// Logs an entry, for other programs first: a log that ends with a gate says that all was told.
+    fn log(&mut self, entry: TrainEntry) -> Result<(), RunError> {
+        if let Some(notice) = self.traces.tell(&entry) {
+            (self.on_event)(RunEvent::Notice(notice));
+        }
+        self.log.append(&entry)?;
+        self.entries.push(entry);
+        Ok(())
     }
 
     fn stop(&self, checkpoint: &CheckpointView<'_>) -> Option<String> {
@@ -347,13 +360,11 @@ impl CheckpointHook for Gate<'_, '_> {
         let logged =
             line.eval_loss.is_some() || line.step.is_multiple_of(self.logging_steps.max(1));
         if logged {
-            let entry = TrainEntry::Line(line.clone());
-            if let Err(error) = self.log.append(&entry) {
+            if let Err(error) = self.log(TrainEntry::Line(line.clone())) {
                 let reason = error.to_string();
-                self.failure = Some(error.into());
+                self.failure = Some(error);
                 return ControlFlow::Break(reason);
             }
-            self.entries.push(entry);
         }
         if self.evaluation.asking.interrupt.is_set() {
             self.failure = Some(RunError::Interrupted);
@@ -373,6 +384,7 @@ mod tests {
     use crate::run::questions::Questions;
     use crate::run::scoring::Scoring;
     use crate::run::testing::{Heard, Stage, adapter_folder, verdict};
+    use crate::train::TrainSection;
 
     fn entry(step: usize, kept: usize, learned: usize) -> TrainEntry {
         TrainEntry::Gate(Box::new(GatedCheckpoint {
@@ -423,6 +435,7 @@ mod tests {
         scoring: Scoring,
         log: TrainLog,
         rules: Rules,
+        section: TrainSection,
         adapter: Adapter,
         heard: Heard,
     }
@@ -437,6 +450,7 @@ mod tests {
                 scoring: stage.scoring(),
                 log: TrainLog::open(&lock).unwrap(),
                 rules: Rules::default(),
+                section: TrainSection::default(),
                 adapter: Adapter::read(&adapter_folder("noop"), config).unwrap(),
                 heard: Heard::default(),
                 lock,
@@ -467,6 +481,7 @@ mod tests {
                 limit: None,
                 logging_steps: 1,
                 log: &self.log,
+                traces: Traces::none(&self.section),
                 on_event: &mut |event| self.heard.hear(event),
                 entries,
                 comparisons: Vec::new(),

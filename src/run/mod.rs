@@ -41,8 +41,10 @@ mod scoring;
 mod serving;
 mod session;
 mod stored;
+mod stored_part;
 #[cfg(test)]
 pub(crate) mod testing;
+mod traces;
 mod training;
 mod training_request;
 mod training_rows;
@@ -84,6 +86,7 @@ pub use scoring::{CheckSettings, Scoring};
 pub use serving::{Serving, served_identity};
 pub use session::Session;
 pub use stored::{SUITES_FILE, recorded};
+pub use stored_part::{StoredPart, stored_part};
 pub use training::{TrainOutcome, TrainingJob};
 pub use training_request::{TrainingRequest, training_answers};
 pub use tuning::{Setting, TuneBudget, TuneOutcome, TuningConfig, TuningJob, unseen};

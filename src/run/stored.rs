@@ -28,7 +28,11 @@ pub(super) fn scored_suites(
 
 /// The suite's own digest as long as every setting that its checks use is the default, so that
 /// records of versions that did not look at settings stay good.
-fn scored_suite(suite: &Suite, checks: &BuiltChecks, settings: &CheckSettings) -> String {
+pub(super) fn scored_suite(
+    suite: &Suite,
+    checks: &BuiltChecks,
+    settings: &CheckSettings,
+) -> String {
     let usual = CheckSettings::default();
     let uses = |what: fn(&ProbeChecks) -> bool| {
         let mut own = suite.probes.iter().map(|p| suite.id_of(p));

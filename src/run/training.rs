@@ -21,6 +21,7 @@ use super::questions::Questions;
 use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
+use super::traces::Traces;
 use super::training_request::{TrainingRequest, deciding, training_answers};
 use super::training_rows::{TrainingRows, plan_of};
 
@@ -139,6 +140,8 @@ impl TrainingJob<'_> {
             scoring,
         };
         let log = TrainLog::open(&lock)?;
+        let steps = (plan.total_steps(), plan.steps_per_epoch());
+        let traces = Traces::begin(&lock, train, steps, &entries, (resumed, ended))?;
         let phase = Phase::Training;
         let label = format!("{} examples, {} steps", examples.len(), plan.total_steps());
         on_event(RunEvent::Begin {
@@ -157,6 +160,7 @@ impl TrainingJob<'_> {
             limit: train.save_total_limit,
             logging_steps: train.logging_steps,
             log: &log,
+            traces,
             on_event,
             entries,
             comparisons: Vec::new(),

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::python_json::without_nan;
+
 /// The longest file that is read: `trainer_state.json` of a long run has a few megabytes.
 const LONGEST: u64 = 256 << 20;
 
@@ -45,31 +47,6 @@ fn parse(bytes: &[u8]) -> Option<Value> {
         return Some(value);
     }
     serde_json::from_str(&without_nan(std::str::from_utf8(bytes).ok()?)).ok()
-}
-
-/// The text with null for each word that JSON does not know, those in strings left as they are.
-fn without_nan(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    let (mut in_string, mut escaped) = (false, false);
-    while let Some(c) = rest.chars().next() {
-        let word = ["-Infinity", "Infinity", "NaN"]
-            .into_iter()
-            .find(|word| !in_string && rest.starts_with(word));
-        if let Some(word) = word {
-            plain.push_str("null");
-            rest = &rest[word.len()..];
-            continue;
-        }
-        match c {
-            '"' if !escaped => in_string = !in_string,
-            _ => {}
-        }
-        escaped = in_string && c == '\\' && !escaped;
-        plain.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    plain
 }
 
 #[cfg(test)]

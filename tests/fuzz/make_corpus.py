@@ -137,6 +137,15 @@ def main():
     for path in sorted((FIXTURES / "import").glob("*.yaml")):
         kind = b"\0" if "promptfoo" in path.name else b"\3"
         put("import", path.stem, kind + path.read_bytes())
+    results = FIXTURES / "results"
+    samples = next((results / "lm_eval/base").rglob("samples_colours_*.jsonl")).read_text()
+    put("results", "lm-eval", "\n".join(samples.splitlines()[:2]) + "\n")
+    reviews = next((results / "evalscope/base/reviews").rglob("*.jsonl")).read_text()
+    put("results", "evalscope", "\n".join(reviews.splitlines()[:2]) + "\n")
+    log = json.loads((results / "inspect/base.json").read_text())
+    log["samples"], log["reductions"] = log["samples"][:2], []
+    log["samples"][1]["scores"]["match"]["value"] = float("nan")
+    put("results", "inspect", json.dumps(log))
 
 
 main()

@@ -15,8 +15,12 @@ mod autograd;
 mod bad_input;
 /// Every command, as a user types it.
 mod commands;
+/// Other programs' results.
+mod compare;
 /// What README and the guide show.
 mod documents;
+/// What other programs read.
+mod export;
 /// Servers that say what a test wants.
 mod fake;
 /// What real people's files hold.

@@ -27,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("template", template),
     ("answer", answer),
     ("import", import),
+    ("results", results),
 ];
 
 /// A folder of this process, in memory where the system has such a place.
@@ -218,6 +219,15 @@ pub fn import(data: &[u8]) {
         name: None,
     };
     let _ = qeval::import::import(&source).map_err(|e| e.to_string());
+}
+
+/// Results of lm-eval, Inspect, or evalscope, compared with themselves.
+pub fn results(data: &[u8]) {
+    let path = file("results.jsonl", data);
+    if let Ok(read) = qeval::results::read(&path) {
+        let paired = qeval::results::pair(&read, &read, &[], &[]);
+        drop(paired.map_err(|error| error.to_string()));
+    }
 }
 
 fn vars() -> BTreeMap<String, String> {

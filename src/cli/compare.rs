@@ -1,0 +1,123 @@
+//! `qeval compare`: two result files of another program, judged as `gate` judges.
+
+use crate::atomic_file;
+use crate::exit::Outcome;
+use crate::flow::{Candidate, Comparison, NextCommands, Preview, Verdict};
+use crate::gate::preview;
+use crate::project::ProjectError;
+use crate::report::{
+    Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
+};
+use crate::results::{pair, read};
+use crate::run::compare as judge;
+use crate::text::shell_word;
+
+use super::args::{CompareArgs, OutputFormat};
+use super::error::CliError;
+use super::outcome::outcome_of;
+use super::output::Screen;
+use super::page;
+
+/// Runs the command.
+///
+/// # Errors
+/// A file that cannot be read, or two that cannot be compared; a margin that so few items cannot
+/// reach.
+pub fn compare(args: &CompareArgs, screen: &Screen) -> Result<Outcome, CliError> {
+    let project = screen.open(args.overrides())?;
+    let (base, candidate) = (read(&args.base)?, read(&args.candidate)?);
+    let mut paired = pair(&base, &candidate, &args.tasks, &args.metrics)?;
+    let rules = project.rules();
+    let before = preview(&paired.suites, &rules).map_err(ProjectError::Gate)?;
+    let names = [&args.base, &args.candidate].map(|path| path.display().to_string());
+    paired.candidate.subject.name.clone_from(&names[1]);
+    let measured = [paired.base, paired.candidate];
+    let mut comparison = judge(&names[0], &paired.suites, &rules, None, &measured, None);
+    for candidate in &mut comparison.candidates {
+        nothing_to_lose(&mut candidate.verdict);
+        let own = std::mem::replace(&mut candidate.verdict.notes, paired.notes.clone());
+        candidate.verdict.notes.extend(own);
+    }
+    let Some(candidate) = comparison.candidates.first() else {
+        return Ok(Outcome::CouldNotMeasure);
+    };
+    let again = again(args);
+    show(screen, &comparison, &before, candidate, &again)?;
+    let next = NextCommands::asked_by(again.clone());
+    if let Some(file) = &args.junit {
+        let tests = all_tests(&comparison, candidate, &next);
+        atomic_file::write(file, junit("qeval", &tests)?)?;
+    }
+    if let Some(file) = &args.markdown {
+        atomic_file::write(file, markdown(&comparison, candidate, None, &next))?;
+    }
+    if let Some(file) = &args.html {
+        let parts =
+            page::of_comparison(&comparison, &paired.suites, &[&names[1]], |_| again.clone());
+        page::write(file, parts)?;
+    }
+    Ok(outcome_of(&candidate.verdict))
+}
+
+/// By a metric in which the base has nothing, as under a filter that matches no answer, nothing can be
+/// lost: that is no pass.
+fn nothing_to_lose(verdict: &mut Verdict) {
+    let rows = verdict.suites.iter();
+    let empty = rows.filter(|row| row.estimate.as_ref().is_some_and(|e| e.base_mean == 0.0));
+    let told = empty.map(|row| {
+        format!(
+            "`{}`: the base scores 0 in all of it, so that nothing could be lost: choose another \
+             metric (--metric), or leave it out (--task)",
+            row.suite
+        )
+    });
+    verdict.could_not_measure.extend(told.collect::<Vec<_>>());
+}
+
+/// The command that shows every answer of the same comparison.
+fn again(args: &CompareArgs) -> String {
+    let word = |text: String| shell_word(&text);
+    let mut command = format!(
+        "qeval compare {} {}",
+        word(args.base.display().to_string()),
+        word(args.candidate.display().to_string())
+    );
+    for task in &args.tasks {
+        command += &format!(" --task {}", shell_word(task));
+    }
+    for metric in &args.metrics {
+        let task = metric.task.iter().map(|task| format!("{task}="));
+        let whole = task.collect::<String>() + &metric.name;
+        command += &format!(" --metric {}", shell_word(&whole));
+    }
+    if let Some(margin) = args.margin {
+        command += &format!(" --margin {margin}");
+    }
+    command + " --html compare.html"
+}
+
+fn show(
+    screen: &Screen,
+    comparison: &Comparison,
+    before: &Preview,
+    candidate: &Candidate,
+    again: &str,
+) -> Result<(), CliError> {
+    if screen.format == OutputFormat::Json {
+        return screen.print_json(&Report::new(comparison, Some(before)));
+    }
+    screen.print(&text_of(comparison, before, candidate, again, screen.style))
+}
+
+fn text_of(
+    comparison: &Comparison,
+    before: &Preview,
+    candidate: &Candidate,
+    again: &str,
+    style: Style,
+) -> String {
+    let name = &candidate.subject.name;
+    preview_lines(before, style)
+        + &suite_table(comparison, style)
+        + &verdict_block(name, &candidate.verdict, &candidate.causes, again, style)
+}
