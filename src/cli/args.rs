@@ -129,7 +129,11 @@ pub enum Command {
     /// Print the verdict alone, for CI
     #[command(after_help = after(
         SUBJECTS,
-        &["qeval gate", "qeval gate path/to/adapter --margin 0.05 --junit gate.xml"],
+        &[
+            "qeval gate",
+            "qeval gate path/to/adapter --margin 0.05 --junit gate.xml",
+            "qeval gate path/to/adapter --suites-from origin/main",
+        ],
     ))]
     Gate(GateArgs),
     /// Judge each checkpoint that another trainer writes, as it is finished
@@ -405,6 +409,10 @@ pub struct DiffArgs {
     /// the run or the configuration, else 0.03]
     #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
     pub margin: Option<f64>,
+    /// Suites, margins, and whatever else asks and judges as they are at a revision of git, such as
+    /// origin/main: a pull request cannot loosen its own exam [default: the working tree's]
+    #[arg(long, value_name = "REV", help_heading = "Judging")]
+    pub suites_from: Option<String>,
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
@@ -421,6 +429,10 @@ pub struct GateArgs {
     /// the run or the configuration, else 0.03]
     #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
     pub margin: Option<f64>,
+    /// Suites, margins, and whatever else asks and judges as they are at a revision of git, such as
+    /// origin/main: a pull request cannot loosen its own exam [default: the working tree's]
+    #[arg(long, value_name = "REV", help_heading = "Judging")]
+    pub suites_from: Option<String>,
     /// Also write the verdict as JUnit XML: a test a probe, one a suite, and one for all
     /// [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
@@ -519,6 +531,7 @@ impl DiffArgs {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             margin: self.margin,
+            suites_from: self.suites_from.clone(),
             ..self.measure.overrides()
         }
     }
@@ -529,6 +542,7 @@ impl GateArgs {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             margin: self.margin,
+            suites_from: self.suites_from.clone(),
             ..self.measure.overrides()
         }
     }
@@ -588,6 +602,7 @@ fn overrides(select: &SelectArgs, compute: &ComputeArgs, store: &StoreArgs) -> O
         seed: compute.seed,
         margin: None,
         runs: store.runs.clone(),
+        suites_from: None,
     }
 }
 

@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn options_mean_what_they_say() {
         let cli = parsed(
-            "diff base ckpt-4 careful/ckpt-8@0.5 --all --html p.html --margin 0.05 --config a.toml --model m.gguf --suite code \
+            "diff base ckpt-4 careful/ckpt-8@0.5 --all --html p.html --margin 0.05 --suites-from main --config a.toml --model m.gguf --suite code \
              --suite mine.toml --tag en --probe code::* --shard 2/4 --slots 8 --threads 2 --seed 7 \
              --runs out --format json --color never --quiet",
         );
@@ -271,6 +271,7 @@ mod tests {
             all,
             html,
             margin,
+            suites_from,
             measure,
         }) = cli.command
         else {
@@ -278,6 +279,7 @@ mod tests {
         };
         assert_eq!((all, margin), (true, Some(0.05)));
         assert_eq!(html, Some("p.html".into()));
+        assert_eq!(suites_from.as_deref(), Some("main"));
         assert_eq!(
             (base.as_str(), candidates),
             ("base", vec!["ckpt-4".into(), "careful/ckpt-8@0.5".into()])
@@ -335,6 +337,7 @@ mod tests {
             cli.command,
             Command::Gate(GateArgs {
                 margin: None,
+                suites_from: None,
                 junit: None,
                 markdown: None,
                 html: None,
@@ -426,8 +429,11 @@ mod tests {
           -h, --help  Print help
 
         Judging:
-              --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
-                            [default: that of the run or the configuration, else 0.03]
+              --margin <X>         The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                                   [default: that of the run or the configuration, else 0.03]
+              --suites-from <REV>  Suites, margins, and whatever else asks and judges as they are at a
+                                   revision of git, such as origin/main: a pull request cannot loosen its
+                                   own exam [default: the working tree's]
 
         Reports:
               --junit <FILE>     Also write the verdict as JUnit XML: a test a probe, one a suite, and one
@@ -486,6 +492,7 @@ mod tests {
         Examples:
           qeval gate
           qeval gate path/to/adapter --margin 0.05 --junit gate.xml
+          qeval gate path/to/adapter --suites-from origin/main
 
         Exit codes:
           0  pass

@@ -10,6 +10,7 @@ mod comparison;
 mod data;
 mod drift;
 mod event;
+mod exam;
 mod measurement;
 mod next;
 mod noise;
@@ -31,6 +32,7 @@ pub use comparison::{
 pub use data::{DataOverview, DataRow, DataSource, LeftOutRow, RehearsalRow, Side};
 pub use drift::Drift;
 pub use event::{Phase, RunEvent};
+pub use exam::{Exam, ExamSide, SettingDifference, SuiteDifference};
 pub use measurement::Measurement;
 pub use next::NextCommands;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};

@@ -52,7 +52,11 @@ impl Project {
         let name = order.digest()? + ".json";
         let path = self.store.root().join(FOLDER).join(name);
         let gated = |comparison| GatedCandidate {
-            comparison,
+            // The same questions can come from another revision.
+            comparison: Comparison {
+                exam: order.exam.clone(),
+                ..comparison
+            },
             snapshots: Snapshots::at(&order.snapshots),
         };
         // What stands behind a server's name can change: its answers are kept, no verdict is.
@@ -351,6 +355,7 @@ impl From<Version1> for Comparison {
                 probes: probes.collect(),
             }],
             noise: old.noise,
+            exam: None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod candidate;
 mod data;
 mod differences;
 mod error;
+mod exam;
 mod gate_record;
 mod interview;
 mod measure;
@@ -22,6 +23,7 @@ mod tuning;
 mod watch;
 
 pub use error::ProjectError;
+pub use exam::ExamError;
 pub use gate_record::{GatedCandidate, snapshot_context};
 pub use interview::{Interview, InterviewOrder};
 pub use measure::MeasuredOrder;

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
+use super::exam::exam_markdown;
 use super::style::{difference, interval, one_line, score};
 use crate::flow::{
     Candidate, CaseComparison, Comparison, Decision, Goal, NextCommands, ProbeComparison,
@@ -87,6 +88,7 @@ fn head(comparison: &Comparison, candidate: &Candidate) -> String {
         inline(&candidate.subject.label()),
         inline(&comparison.base_label())
     );
+    text.push_str(&exam_markdown(comparison.exam.as_ref(), plain));
     let missed: Vec<String> = verdict.missed().map(SuiteVerdict::explained).collect();
     let reasons = missed.iter().chain(&verdict.reasons);
     for reason in reasons.chain(&verdict.could_not_measure).take(REASONS) {

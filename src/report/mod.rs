@@ -10,6 +10,7 @@ mod changes;
 mod checkpoints;
 mod data;
 mod diff;
+mod exam;
 mod flowing;
 mod frontier;
 mod frontier_svg;
@@ -40,6 +41,7 @@ pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use data::data_text;
 pub use diff::changed_answers;
+pub use exam::{exam_lines, exam_notes};
 pub use frontier::{tune_plan, tune_summary, tune_table, unseen_lines};
 pub use frontier_svg::frontier_svg;
 pub use html::{

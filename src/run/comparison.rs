@@ -71,6 +71,7 @@ pub fn compare(
             .map_or_else(crate::flow::Subject::base, |b| b.subject.clone()),
         candidates: candidates.collect(),
         noise: noise.map(|n| n.suites.clone()).unwrap_or_default(),
+        exam: None,
     }
 }
 

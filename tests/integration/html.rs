@@ -302,6 +302,7 @@ fn hostile() -> Comparison {
             probes,
         }],
         noise: BTreeMap::new(),
+        exam: None,
     }
 }
 
