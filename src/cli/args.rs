@@ -136,6 +136,15 @@ pub enum Command {
         ],
     ))]
     Gate(GateArgs),
+    /// Show the verdicts so far, over runs and commits
+    #[command(after_help = after(
+        "The newest is last. `keep` is the difference of all `keep` suites with its ends, `learn` the mean \
+         of all `learn` suites. Where the questions or the base changed, the table says so and the line \
+         of bars is cut: such numbers are not to be compared. A run that cannot be read is named and \
+         left out.",
+        &["qeval history", "qeval history --suite code --limit 50", "qeval history --format json"],
+    ))]
+    History(HistoryArgs),
     /// Judge each checkpoint that another trainer writes, as it is finished
     #[command(after_help = after(
         "Finds folders checkpoint-STEP of Hugging Face's Trainer, ms-swift, LLaMA-Factory, axolotl, \
@@ -448,6 +457,23 @@ pub struct GateArgs {
     pub measure: MeasureArgs,
 }
 
+/// Arguments of `history`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct HistoryArgs {
+    /// Only what one suite came to [default: all suites together]
+    #[arg(long, value_name = "NAME")]
+    pub suite: Option<String>,
+    /// Only the newest N verdicts
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where runs are.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
 /// Arguments of `bench`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct BenchArgs {
@@ -576,6 +602,17 @@ impl ListArgs {
         Overrides {
             config: self.config.clone(),
             ..overrides(&self.select, &ComputeArgs::default(), &StoreArgs::default())
+        }
+    }
+}
+
+impl HistoryArgs {
+    /// What its project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            runs: self.store.runs.clone(),
+            ..Overrides::default()
         }
     }
 }

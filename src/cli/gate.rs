@@ -9,8 +9,8 @@ use crate::exit::Outcome;
 use crate::flow::{Comparison, NextCommands, Preview};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
-    Report, Style, all_tests, exam_lines, junit, markdown, preview_lines, suite_table,
-    verdict_block,
+    Report, Style, all_tests, baseline_lines, exam_lines, junit, markdown, preview_lines,
+    suite_table, verdict_block,
 };
 
 use super::args::{GateArgs, OutputFormat};
@@ -106,6 +106,7 @@ fn text_of(
     let mut text = exam_lines(comparison.exam.as_ref(), style);
     text += &preview_lines(before, style);
     text += &suite_table(comparison, style);
+    text += &baseline_lines(comparison.baseline.as_ref(), style);
     let next = next.diff();
     for candidate in &comparison.candidates {
         text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);

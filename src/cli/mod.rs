@@ -14,6 +14,7 @@ mod editor;
 mod error;
 mod gate;
 mod help;
+mod history;
 mod init;
 mod list;
 mod outcome;

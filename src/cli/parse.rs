@@ -374,6 +374,7 @@ mod tests {
           ask          Ask a question, or hold a conversation, and see the answers beside each other
           diff         Compare subjects with a base, probe by probe
           gate         Print the verdict alone, for CI
+          history      Show the verdicts so far, over runs and commits
           watch        Judge each checkpoint that another trainer writes, as it is finished
           snapshot     Review changed answers: list, show, accept, or reject
           data         Show what a training run would be made of
@@ -597,6 +598,68 @@ mod tests {
           qeval ask 'Who are you?' ckpt-40
           qeval ask ckpt-40
         "#);
+        insta::assert_snapshot!(own_help("history"), @"
+        Show the verdicts so far, over runs and commits
+
+        Usage: qeval history [OPTIONS]
+
+        Options:
+              --suite <NAME>   Only what one suite came to [default: all suites together]
+              --limit <N>      Only the newest N verdicts [default: 20]
+              --config <FILE>  The configuration; the default may be missing, a named one may not [default:
+                               qeval.toml]
+          -h, --help           Print help
+
+        The newest is last. `keep` is the difference of all `keep` suites with its ends, `learn` the mean of
+        all `learn` suites. Where the questions or the base changed, the table says so and the line of bars
+        is cut: such numbers are not to be compared. A run that cannot be read is named and left out.
+
+        Examples:
+          qeval history
+          qeval history --suite code --limit 50
+          qeval history --format json
+        ");
+        insta::assert_snapshot!(own_help("watch"), @"
+        Judge each checkpoint that another trainer writes, as it is finished
+
+        Usage: qeval watch [OPTIONS] <DIR>
+
+        Arguments:
+          <DIR>  The folder that the trainer writes to, or one above it
+
+        Watching:
+              --poll <SECONDS>        Seconds from one look to the next; looking works on network disks too
+                                      [default: 5]
+              --once                  Judge what is there, and end [default: no]
+              --until-idle <MINUTES>  End when nothing new came for so long, and not when the trainer has
+                                      written its last checkpoint [default: end with the trainer]
+              --trust-base            Take the base that is told for the trainer's, whatever it is called
+                                      there [default: refuse an adapter that names another]
+
+        Verdicts:
+              --stop-file <PATH>  Write this file when the trainer should stop: the newest checkpoints are
+                                  proven losses, as many as `stop_on_regression` says [default: no]
+              --post <URL>        Send each verdict as JSON to this address, and to no other: redirects are
+                                  not followed [default: no]
+              --keep-best <LINK>  Keep a link to the best checkpoint that may ship; with one the exit code
+                                  is 0 [default: no]
+
+        Judging:
+              --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                            [default: that of the configuration, else 0.03]
+
+        Finds folders checkpoint-STEP of Hugging Face's Trainer, ms-swift, LLaMA-Factory, axolotl, unsloth,
+        and TRL, in DIR and five levels below, and judges each once when its last file is whole. Base,
+        system prompt, and data are taken from what the trainer wrote, unless they are told. Nothing of the
+        trainer's is changed. Goes on where a killed command ended. `qeval help trainers` has the callback
+        that obeys --stop-file.
+
+        Examples:
+          qeval watch output
+          qeval watch output --stop-file output/stop --keep-best best
+          qeval watch output --once --format json
+          qeval watch output --until-idle 30 --post http://127.0.0.1:8080/verdict
+        ");
         insta::assert_snapshot!(own_help("diff"), @"
         Compare subjects with a base, probe by probe
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Drift, Exam, Goal, ProbeId, ProbeNoise, Score, Subject, SuiteNoise, SuiteVerdict, Verdict,
+    Baseline, Drift, Exam, Goal, ProbeId, ProbeNoise, Score, Subject, SuiteNoise, SuiteVerdict,
+    Verdict,
 };
 
 /// A base and its candidates.
@@ -23,6 +24,10 @@ pub struct Comparison {
     /// The revision that was asked and judged by, where that is not the working tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exam: Option<Exam>,
+    /// How old the base's answers are, and what speaks against them; `None` in records of versions that
+    /// kept no times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
 }
 
 /// A candidate with its verdict against the base, and what both said.

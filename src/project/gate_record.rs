@@ -49,8 +49,21 @@ impl Project {
     /// A model, adapter, or record that cannot be used, or an interrupt; finished answers are on
     /// disk.
     pub fn gate(&self, order: &Order) -> Result<GatedCandidate, ProjectError> {
-        let name = order.digest()? + ".json";
-        let path = self.store.root().join(FOLDER).join(name);
+        let gated = self.judged(order)?;
+        if let (Some(candidate), Some(spec)) = (gated.candidate(), order.subjects.get(1)) {
+            let of = (&gated.comparison, candidate);
+            self.remember("gate", &order.digest()?, &spec.name, of);
+        }
+        Ok(gated)
+    }
+
+    fn judged(&self, order: &Order) -> Result<GatedCandidate, ProjectError> {
+        let digest = order.digest()?;
+        let path = self
+            .store
+            .root()
+            .join(FOLDER)
+            .join(format!("{digest}.json"));
         let gated = |comparison| GatedCandidate {
             // The same questions can come from another revision.
             comparison: Comparison {
@@ -269,7 +282,7 @@ struct Stored<'a> {
 ///
 /// # Errors
 /// What is there is no record.
-fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
+pub(super) fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
@@ -293,6 +306,19 @@ fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
         }
         comparison => Ok(comparison),
     }
+}
+
+/// Every record in a folder of runs, by the digest of its order.
+pub(super) fn stored(runs: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(runs.join(FOLDER)).into_iter().flatten();
+    let mut all: Vec<(String, PathBuf)> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
+        .collect();
+    all.sort();
+    all
 }
 
 /// What version 1 wrote.
@@ -356,6 +382,7 @@ impl From<Version1> for Comparison {
             }],
             noise: old.noise,
             exam: None,
+            baseline: None,
         }
     }
 }

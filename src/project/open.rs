@@ -99,11 +99,15 @@ impl Project {
         }
         let configured = || config.resolve(&config.train.output_dir);
         let runs: PathBuf = overrides.runs.clone().unwrap_or_else(configured);
+        let store = Store::open(runs)?.of_project(&config.folder);
+        for damaged in store.damaged()? {
+            listener(&RunEvent::Notice(format!("passed over: {damaged}")));
+        }
         Ok(Project {
             config,
             has_file,
             overrides,
-            store: Store::open(runs)?,
+            store,
             listener,
             workers: OnceLock::new(),
             loaded_suites: OnceLock::new(),

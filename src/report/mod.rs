@@ -6,6 +6,7 @@
 mod answers;
 mod assertion;
 mod audit;
+mod baseline;
 mod changes;
 mod checkpoints;
 mod data;
@@ -14,6 +15,7 @@ mod exam;
 mod flowing;
 mod frontier;
 mod frontier_svg;
+mod history;
 mod html;
 mod json;
 mod junit;
@@ -37,6 +39,7 @@ pub use assertion::{
     verdict_failure,
 };
 pub use audit::audit_text;
+pub use baseline::{baseline_lines, baseline_notes};
 pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use data::data_text;
@@ -44,6 +47,7 @@ pub use diff::changed_answers;
 pub use exam::{exam_lines, exam_notes};
 pub use frontier::{tune_plan, tune_summary, tune_table, unseen_lines};
 pub use frontier_svg::frontier_svg;
+pub use history::{PastVerdicts, history_text};
 pub use html::{
     PAGE_VERSION, Page, PageBase, PageCandidate, PageCase, PageCheck, PageCheckpoint, PageDraw,
     PageDrift, PageLine, PageNumbers, PageOf, PageParts, PageProbe, PageRow, PageRun, PageSubject,

@@ -54,6 +54,7 @@ pub(super) fn two_candidates() -> Comparison {
         ],
         noise: Default::default(),
         exam: None,
+        baseline: None,
     }
 }
 

@@ -189,7 +189,10 @@ mod tests {
         );
         assert_eq!(one(there.replace("\"x\"", "\"y\"")).changed, ["a", "b"]);
         assert_eq!(one(there.replace("b?", "B?")).changed, ["b"]);
-        assert_eq!(one(head.to_owned() + &probe("b", "")).only_there, ["a"]);
+        assert_eq!(
+            one(there.replace("id = \"a\"", "id = \"z\"")).only_there,
+            ["a"]
+        );
         assert_eq!(one(there.clone() + &probe("c", "")).only_here, ["c"]);
         assert_eq!(
             one(there.replace("critical", "generation = { max_new_tokens = 1 }\ncritical")).changed,
