@@ -320,8 +320,8 @@ mod tests {
         insta::assert_snapshot!(shown(&five()[..3], 140), @"
         date        commit   subject                                   verdict       keep                  learn  message
         2026-11-30  -        adapters/candidate                        pass          +0.01 [-0.02, +0.03]  0.81
-        2026-12-01  1f2e3d4  a/very/long/path/to/an/adapter            inconclusive  -0.02 [-0.05, 0.00]   0.78   Commit 1 你好, which has a messag…
-        2026-12-02  2f2e3d+  适配器/检查点一二三四五六                 regression    -0.31 [-0.34, -0.29]  0.49   Commit 2 你好, which has a messag…
+        2026-12-01  1f2e3d4  a/very/long/path/to/an/adapter            inconclusive  -0.02 [-0.05, 0.00]   0.78   Commit 1 你好, which has a message
+        2026-12-02  2f2e3d+  适配器/检查点一二三四五六                 regression    -0.31 [-0.34, -0.29]  0.49   Commit 2 你好, which has a message
 
         keep   █▇▁   ▁ -0.31 to █ +0.01
         learn  █▇▁   ▁ 0.49 to █ 0.81

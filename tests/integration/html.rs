@@ -522,6 +522,9 @@ fn a_browser_takes_candidates_and_a_cause_from_the_address() {
         let said = format!("{found} probe{} of 10", if found == 1 { "" } else { "s" });
         assert!(shown(&dom).contains(&said), "{address}");
     }
+    // A cause that nothing was lost by is shown as what was chosen.
+    let none = dom(&page, "#show=lost&cause=same&beside=0").unwrap();
+    assert!(shown(&none).contains(">the same answer as to most</option>"));
     let one = dom(&page, "#show=lost&beside=1").unwrap();
     assert!(shown(&one).contains("title=\"other: lost"));
     let names = shown(&one).matches(": lost, ").count();

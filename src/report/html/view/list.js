@@ -44,7 +44,7 @@ function monotone(candidate) {
   return most !== null && all > 2 && 2 * times.get(most) > all ? most : null;
 }
 
-const SIGNS_OF_LOSS = { silent: 'an empty answer', same: 'the same answer as to most' };
+const SIGNS_OF_LOSS = { __proto__: null, silent: 'an empty answer', same: 'the same answer as to most' };
 // Of the base and each candidate, once.
 const MOSTLY = [null, ...D.candidates].map((_, i) => monotone(i));
 

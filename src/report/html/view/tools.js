@@ -1,6 +1,9 @@
 // What is chosen: filters, the search, and the address that tells of them and can be shared.
 
-function choice(id, label, key, options) {
+function choice(id, label, key, known) {
+  // What an address asks for is shown as chosen, be there such a probe or not.
+  const isKnown = !view[key] || known.some(([value]) => value === view[key]);
+  const options = isKnown ? known : [...known, [view[key], SIGNS_OF_LOSS[view[key]] ?? plain(view[key])]];
   const select = el('select', { id, on: { change: (event) => {
     view[key] = event.target.value;
     address('');
