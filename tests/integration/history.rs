@@ -132,12 +132,12 @@ fn history_is_a_table_over_commits_and_other_questions_are_not_joined() {
     project.qeval("gate adapters/harmful").exits(1);
     let said = project.qeval("history").exits(0);
     insta::assert_snapshot!(redacted(&said.stdout), @"
-    date        commit   subject                              verdict       keep                  learn
-    ####-##-##  #######  adapters/good                        pass          0.00 [-0.05, +0.05]   1.00
-    ####-##-##  #######  adapters/noop                        too little    0.00 [-0.05, +0.05]   0.00
-    ####-##-##  #######  adapters/good                        pass          0.00 [-0.05, +0.05]   1.00
+    date        commit   subject                               verdict       keep                  learn
+    ####-##-##  #######  adapters/good                         pass          0.00 [-0.05, +0.05]   1.00
+    ####-##-##  #######  adapters/noop                         too little    0.00 [-0.05, +0.05]   0.00
+    ####-##-##  #######  adapters/good                         pass          0.00 [-0.05, +0.05]   1.00
       ── other questions: `facts` changed
-    ####-##-##  ######+  adapters/harmful                     regression    -0.87 [-0.93, -0.74]  1.00
+    ####-##-##  ######+  adapters/harmful                      regression    -0.87 [-0.93, -0.74]  1.00
 
     keep   ███│▁   ▁ -0.87 to █ 0.00
     learn  █▁█│█   ▁ 0.00 to █ 1.00
@@ -145,10 +145,10 @@ fn history_is_a_table_over_commits_and_other_questions_are_not_joined() {
     ");
     let facts = project.qeval("history --suite facts --limit 2").exits(0);
     insta::assert_snapshot!(redacted(&facts.stdout), @"
-    date        commit   subject                              verdict       keep                  learn
-    ####-##-##  #######  adapters/good                        inconclusive  0.00 [-0.13, +0.13]   -
+    date        commit   subject                               verdict       keep                  learn
+    ####-##-##  #######  adapters/good                         inconclusive  0.00 [-0.13, +0.13]   -
       ── other questions: `facts` changed
-    ####-##-##  ######+  adapters/harmful                     regression    -1.00 [-1.00, -0.73]  -
+    ####-##-##  ######+  adapters/harmful                      regression    -1.00 [-1.00, -0.73]  -
 
     keep   █│▁   ▁ -1.00 to █ 0.00
     │ other questions or another base: not to be compared across

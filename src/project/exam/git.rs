@@ -179,7 +179,7 @@ impl Revision {
     /// # Errors
     /// Git cannot list them.
     pub(super) fn tracked(&self, inside: &str) -> Result<Vec<String>, ExamError> {
-        self.names(&["ls-files", "-z", "--full-name", "--", inside])
+        self.names(&["ls-files", "-z", "--full-name", "--", or_all(inside)])
     }
 
     /// Tracked files at a path that are not as they were at the revision.
@@ -195,7 +195,7 @@ impl Revision {
             "-z",
             &self.commit,
             "--",
-            inside,
+            or_all(inside),
         ])
     }
 
@@ -258,6 +258,14 @@ impl Revision {
                 _ => "symbolic link",
             },
         }
+    }
+}
+
+/// The root as git takes it.
+fn or_all(inside: &str) -> &str {
+    match inside {
+        "" => ".",
+        inside => inside,
     }
 }
 

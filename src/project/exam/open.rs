@@ -175,19 +175,23 @@ fn no_tracked_records(tree: &Revision, runs: &Path) -> Result<(), ExamError> {
     }
 }
 
-/// Refuses weights that judge or are compared with, where the working tree has others: they are too
-/// large to be read from a tree.
+/// Refuses weights and programs that judge or are compared with, where the working tree has others:
+/// they are not read from a tree. One that is gone here could come from somewhere else by its name.
 fn same_files(tree: &Revision, project: &Project) -> Result<(), ExamError> {
     let config = &project.config;
-    let mut named = vec![("checks", "encoder", &config.checks.encoder)];
+    let of = |name: &String| config.resolve(name);
+    let mut named = vec![("checks", "encoder", of(&config.checks.encoder))];
     if project.overrides.model.is_none() {
-        named.push(("model", "path", &config.model.path));
+        named.push(("model", "path", of(&config.model.path)));
     }
     let tokenizer = config.server.tokenizer.as_ref();
-    named.extend(tokenizer.map(|path| ("server", "tokenizer", path)));
+    named.extend(tokenizer.map(|path| ("server", "tokenizer", of(path))));
+    // A program is meant from here.
+    let python = config.checks.python.as_ref();
+    named.extend(python.map(|path| ("checks", "python", path.into())));
     for (section, key, path) in named {
-        let whole = config.resolve(path);
-        let (true, Ok(path)) = (whole.exists(), tree.inside(&whole)) else {
+        // What lies outside is none of the repository's.
+        let Ok(path) = tree.inside(&path) else {
             continue;
         };
         let changed = tree.changed(&path)?;

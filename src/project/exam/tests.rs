@@ -309,6 +309,10 @@ fn a_base_that_a_change_brings_is_refused() {
       Judge that change by itself, without --suites-from; `git diff HEAD~1 -- smollm2-135m` shows it.
     ");
     assert!(small.open_with(from("HEAD")).is_ok());
+    // One that is taken away would be looked for on the hub.
+    git(&small.path(""), &["rm", "-q", "-r", "smollm2-135m"]);
+    let gone = refused(&small, from("HEAD"));
+    assert!(gone.contains("is not as it was at HEAD"), "{gone}");
 }
 
 /// What actions/checkout and a clone of one branch leave; the command that is told mends both.
