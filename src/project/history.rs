@@ -106,7 +106,7 @@ fn of_gate(digest: &str, path: &Path, comparison: &Comparison) -> Option<PastVer
 /// What stands for a training run: the best of its checkpoints, else the last one, as trained.
 fn of_run(run: &Run) -> Result<Option<PastVerdict>, RecordError> {
     let entries: Vec<TrainEntry> = TrainLog::read(&run.train_log())?;
-    let gated = entries.iter().filter_map(|entry| match entry {
+    let mut gated = entries.iter().filter_map(|entry| match entry {
         TrainEntry::Gate(gated) => Some(gated.as_ref()),
         TrainEntry::Line(_) => None,
     });
@@ -114,7 +114,7 @@ fn of_run(run: &Run) -> Result<Option<PastVerdict>, RecordError> {
     let judged: Vec<_> = all.iter().map(|g| (g.at, g.verdict)).collect();
     let best = select_best(&judged);
     let best = all.iter().copied().find(|g| Some(g.at) == best);
-    let last = || gated.last().and_then(|gated| gated.each().next());
+    let last = || gated.next_back().and_then(|gated| gated.each().next());
     let Some(shown) = best.or_else(last) else {
         return Ok(None);
     };

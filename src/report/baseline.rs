@@ -1,6 +1,7 @@
 //! The age of the baseline beside a verdict: when the base answered, by what, and what speaks against
 //! comparing with it.
 
+use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::style::{Style, Tone, one_line};
@@ -46,7 +47,8 @@ pub(super) fn baseline_markdown(
     };
     let mut text = format!("\n<sub>{}</sub>\n", plain(&baseline.sentence(now())));
     for warning in &baseline.warnings {
-        text += &format!("\n⚠️ {}\n", plain(warning));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n⚠️ {}", plain(warning));
     }
     text
 }

@@ -1,6 +1,8 @@
 //! Verdicts of the past as a table of 80 columns, and as a line of small bars. Numbers of other
 //! questions or of another base are never joined: the line is cut there, and the table says why.
 
+use std::fmt::Write as _;
+
 use super::style::{Style, Tone, difference, one_line, score};
 use super::terminal::decision_tone;
 use super::wrap::wrapped;
@@ -130,7 +132,8 @@ fn lines(verdicts: &[PastVerdict], style: Style) -> String {
             continue;
         };
         is_cut |= bars.contains(CUT);
-        text += &format!("{head}{bars}   {}\n", style.paint(Tone::Dim, &ends));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{head}{bars}   {}", style.paint(Tone::Dim, &ends));
     }
     if is_cut {
         let said = format!("{CUT} other questions or another base: not to be compared across");

@@ -146,7 +146,7 @@ fn history_is_a_table_over_commits_and_other_questions_are_not_joined() {
     let facts = project.qeval("history --suite facts --limit 2").exits(0);
     insta::assert_snapshot!(redacted(&facts.stdout), @"
     date        commit   subject                               verdict       keep                  learn
-    ####-##-##  #######  adapters/good                         inconclusive  0.00 [-0.13, +0.13]   -
+    ####-##-##  #######  adapters/good                         pass          0.00 [-0.13, +0.13]   -
       ── other questions: `facts` changed
     ####-##-##  ######+  adapters/harmful                      regression    -1.00 [-1.00, -0.73]  -
 
