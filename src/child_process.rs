@@ -7,6 +7,10 @@
 
 use std::process::Command;
 
+mod git;
+
+pub use git::git;
+
 /// A command whose process ends with the calling thread.
 pub fn ends_with_this_thread(command: &mut Command) -> &mut Command {
     #[cfg(target_os = "linux")]

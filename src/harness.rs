@@ -11,7 +11,8 @@
 //! Filters, `--list`, and `--exact` are those of `cargo test`, and nextest runs it as it runs any
 //! other. Answers are generated once: the first test that needs the record measures, other tests
 //! of the process and other processes wait for it, and a second run reads what the first stored.
-//! `--junit FILE` writes what ran as JUnit XML.
+//! `--junit FILE` writes what ran as JUnit XML. Where `QEVAL_SUITES_FROM` names a git revision, suites
+//! and rules are read from there, as by `qeval gate --suites-from`.
 //!
 //! A test of a probe fails when the probe is lost in a suite, or in a whole, that is a proven
 //! regression, and when its answer is not the accepted one (see [`crate::snapshot`]). A loss
@@ -36,12 +37,14 @@ use crate::exit::Outcome;
 use crate::flow::{Candidate, Decision, NextCommands, ProbeComparison, ProbeId, SuiteVerdict};
 use crate::project::{GatedCandidate, Order, Overrides, Project, ProjectError, snapshot_context};
 use crate::report::{
-    Progress, Style, TestResult, VERDICT, junit, probe_changes, probe_failure, probe_numbers,
-    suite_failure, suite_numbers, verdict_failure,
+    Progress, Style, TestResult, VERDICT, exam_lines, junit, probe_changes, probe_failure,
+    probe_numbers, suite_failure, suite_numbers, verdict_failure,
 };
 use crate::snapshot::{Asserted, Snapshots, Update};
 use crate::text::harmless;
 
+/// Names the git revision whose suites and rules hold.
+const SUITES_FROM: &str = "QEVAL_SUITES_FROM";
 /// Lines around a change of a snapshot that are shown.
 const CONTEXT_LINES: usize = 2;
 
@@ -124,11 +127,7 @@ impl Harness {
         match self.run() {
             Ok(code) => code,
             Err(error) => {
-                // Nothing can be done where even stderr is closed.
-                let _ = std::io::Write::write_all(
-                    &mut std::io::stderr(),
-                    harmless(&format!("error: {error}\n")).as_bytes(),
-                );
+                say(&format!("error: {error}\n"));
                 Outcome::CouldNotMeasure.into()
             }
         }
@@ -150,6 +149,7 @@ impl Harness {
             },
         };
         let project = Arc::new(Tested::open(&config)?);
+        say(&exam_lines(project.project.exam(), Style::for_stdout()));
         let results = Arc::new(Mutex::new(Vec::new()));
         let mut trials = project_trials(&project, &results)?;
         if fallback {
@@ -167,6 +167,11 @@ impl Harness {
         }
         Ok(conclusion.exit_code())
     }
+}
+
+/// Writes to standard error: where even that is closed, nothing can be done.
+fn say(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), harmless(text).as_bytes());
 }
 
 /// Why no test could be run.
@@ -226,6 +231,7 @@ impl Tested {
     fn open(config: &Path) -> Result<Self, HarnessError> {
         let overrides = Overrides {
             config: Some(config.to_owned()),
+            suites_from: std::env::var(SUITES_FROM).ok().filter(|r| !r.is_empty()),
             ..Overrides::default()
         };
         // Progress is shown on a terminal, and nothing else is.

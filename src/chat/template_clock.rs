@@ -7,6 +7,8 @@ use std::fmt::Write;
 
 use minijinja::{Error, ErrorKind};
 
+use crate::text::civil;
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -83,26 +85,6 @@ pub(super) fn strftime(seconds: u64, format: &str) -> Result<String, Error> {
         out.push_str(&text);
     }
     Ok(out)
-}
-
-/// Days since 1970-01-01 to year, month, day (H. Hinnant, "chrono-compatible low-level date
-/// algorithms", `civil_from_days`).
-fn civil(days: i64) -> (i64, u64, u64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u64;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month as u64, day)
 }
 
 #[cfg(test)]

@@ -131,9 +131,22 @@ pub enum Command {
     /// Print the verdict alone, for CI
     #[command(after_help = after(
         SUBJECTS,
-        &["qeval gate", "qeval gate path/to/adapter --margin 0.05 --junit gate.xml"],
+        &[
+            "qeval gate",
+            "qeval gate path/to/adapter --margin 0.05 --junit gate.xml",
+            "qeval gate path/to/adapter --suites-from origin/main",
+        ],
     ))]
     Gate(GateArgs),
+    /// Show the verdicts so far, over runs and commits
+    #[command(after_help = after(
+        "The newest is last. `keep` is the difference of all `keep` suites with its ends, `learn` the mean \
+         of all `learn` suites. Where the questions or the base changed, the table says so and the line \
+         of bars is cut: such numbers are not to be compared. A run that cannot be read is named and \
+         left out.",
+        &["qeval history", "qeval history --suite code --limit 50", "qeval history --format json"],
+    ))]
+    History(HistoryArgs),
     /// Judge each checkpoint that another trainer writes, as it is finished
     #[command(after_help = after(
         "Finds folders checkpoint-STEP of Hugging Face's Trainer, ms-swift, LLaMA-Factory, axolotl, \
@@ -431,6 +444,10 @@ pub struct DiffArgs {
     /// the run or the configuration, else 0.03]
     #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
     pub margin: Option<f64>,
+    /// Suites, margins, and whatever else asks and judges as they are at a revision of git, such as
+    /// origin/main: a pull request cannot loosen its own exam [default: the working tree's]
+    #[arg(long, value_name = "REV", help_heading = "Judging")]
+    pub suites_from: Option<String>,
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
@@ -447,6 +464,10 @@ pub struct GateArgs {
     /// the run or the configuration, else 0.03]
     #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
     pub margin: Option<f64>,
+    /// Suites, margins, and whatever else asks and judges as they are at a revision of git, such as
+    /// origin/main: a pull request cannot loosen its own exam [default: the working tree's]
+    #[arg(long, value_name = "REV", help_heading = "Judging")]
+    pub suites_from: Option<String>,
     /// Also write the verdict as JUnit XML: a test a probe, one a suite, and one for all
     /// [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
@@ -460,6 +481,23 @@ pub struct GateArgs {
     /// What they share with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
+}
+
+/// Arguments of `history`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct HistoryArgs {
+    /// Only what one suite came to [default: all suites together]
+    #[arg(long, value_name = "NAME")]
+    pub suite: Option<String>,
+    /// Only the newest N verdicts
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// The configuration; the default may be missing, a named one may not [default: qeval.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where runs are.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// Arguments of `bench`.
@@ -545,6 +583,7 @@ impl DiffArgs {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             margin: self.margin,
+            suites_from: self.suites_from.clone(),
             ..self.measure.overrides()
         }
     }
@@ -555,6 +594,7 @@ impl GateArgs {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             margin: self.margin,
+            suites_from: self.suites_from.clone(),
             ..self.measure.overrides()
         }
     }
@@ -588,6 +628,17 @@ impl ListArgs {
         Overrides {
             config: self.config.clone(),
             ..overrides(&self.select, &ComputeArgs::default(), &StoreArgs::default())
+        }
+    }
+}
+
+impl HistoryArgs {
+    /// What its project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            runs: self.store.runs.clone(),
+            ..Overrides::default()
         }
     }
 }
@@ -640,6 +691,7 @@ fn overrides(select: &SelectArgs, compute: &ComputeArgs, store: &StoreArgs) -> O
         seed: compute.seed,
         margin: None,
         runs: store.runs.clone(),
+        suites_from: None,
     }
 }
 

@@ -4,7 +4,8 @@ use crate::exit::Outcome;
 use crate::flow::{Comparison, LearnRule, Preview, Verdict};
 use crate::project::Order;
 use crate::report::{
-    Report, Style, changed_answers, preview_lines, suite_table, summary_lines, verdict_block,
+    Report, Style, baseline_lines, changed_answers, exam_lines, preview_lines, suite_table,
+    summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, OutputFormat};
@@ -76,7 +77,10 @@ struct Shown<'a> {
 impl Shown<'_> {
     fn text(&self, style: Style) -> String {
         let comparison = self.comparison;
-        let mut text = preview_lines(self.before, style) + &suite_table(comparison, style);
+        let mut text = exam_lines(comparison.exam.as_ref(), style);
+        text += &preview_lines(self.before, style);
+        text += &suite_table(comparison, style);
+        text += &baseline_lines(comparison.baseline.as_ref(), style);
         for (candidate, name) in comparison.candidates.iter().zip(&self.names[1..]) {
             text += &changed_answers(comparison, candidate, self.most, self.unchanged, style);
             let next = (self.next)(name);

@@ -12,8 +12,8 @@ use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
 use super::{
-    adapter, ask, bench, compare, data, demo, diff, editor, export, gate, help, init, list, run,
-    show, snapshot, suite, train, tune, watch,
+    adapter, ask, bench, compare, data, demo, diff, editor, export, gate, help, history, init,
+    list, run, show, snapshot, suite, train, tune, watch,
 };
 
 /// Runs the program that was built of `commit`, empty where nobody knows. A process that was started
@@ -55,6 +55,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Gate(args) => gate::gate(args, &screen),
         Command::Export(args) => export::export(args, &screen),
         Command::Compare(args) => compare::compare(args, &screen),
+        Command::History(args) => history::history(args, &screen),
         Command::Watch(args) => watch::watch(args, &screen),
         Command::Data(args) => data::data(args, &screen),
         Command::Adapter(args) => adapter::adapter(args, &screen),

@@ -85,6 +85,23 @@ pub enum CliError {
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// `history --suite` of a suite that no verdict asked.
+    #[error(
+        "no verdict on record asked a suite {suite:?}{}\n  {}",
+        nearest.as_ref().map(|name| format!("; nearest: `{name}`")).unwrap_or_default(),
+        match known.is_empty() {
+            true => "Nothing is on record here yet: `qeval gate` leaves a verdict.".to_owned(),
+            false => format!("There are {}.", known.join(", ")),
+        }
+    )]
+    NoVerdictOn {
+        /// As typed.
+        suite: String,
+        /// The one that is probably meant.
+        nearest: Option<String>,
+        /// Those that were asked.
+        known: Vec<String>,
+    },
     /// `ask` without a question.
     #[error(
         "no question: give one (`qeval ask \"Who are you?\"`), pipe some in, one a line, or start \

@@ -9,7 +9,8 @@ use crate::exit::Outcome;
 use crate::flow::{Comparison, NextCommands, Preview};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
-    Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
+    Report, Style, all_tests, baseline_lines, exam_lines, junit, markdown, preview_lines,
+    suite_table, verdict_block,
 };
 
 use super::args::{GateArgs, OutputFormat};
@@ -102,7 +103,10 @@ fn text_of(
     (name, next): (&str, &NextCommands),
     style: Style,
 ) -> String {
-    let mut text = preview_lines(before, style) + &suite_table(comparison, style);
+    let mut text = exam_lines(comparison.exam.as_ref(), style);
+    text += &preview_lines(before, style);
+    text += &suite_table(comparison, style);
+    text += &baseline_lines(comparison.baseline.as_ref(), style);
     let next = next.diff();
     for candidate in &comparison.candidates {
         text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);

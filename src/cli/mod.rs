@@ -16,6 +16,7 @@ mod error;
 mod export;
 mod gate;
 mod help;
+mod history;
 mod init;
 mod list;
 mod outcome;

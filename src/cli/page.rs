@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::atomic_file;
 use crate::flow::{Candidate, Comparison, ScaledCheckpoint, Suite};
-use crate::report::{PageBase, PageParts, PageRun, PageSubject, RunLosses, html, page};
+use crate::report::{
+    PageBase, PageParts, PageRun, PageSubject, RunLosses, baseline_notes, exam_notes, html, page,
+};
 use crate::run::{GatedCheckpoint, TrainEntry, TrainOutcome};
 
 use super::error::CliError;
@@ -36,7 +38,11 @@ pub fn of_comparison<'a>(
         subjects,
         runs: Vec::new(),
         suites,
-        notes: Vec::new(),
+        notes: [
+            exam_notes(comparison.exam.as_ref()),
+            baseline_notes(comparison.baseline.as_ref()),
+        ]
+        .concat(),
     }
 }
 

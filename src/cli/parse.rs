@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn options_mean_what_they_say() {
         let cli = parsed(
-            "diff base ckpt-4 careful/ckpt-8@0.5 --all --html p.html --margin 0.05 --config a.toml --model m.gguf --suite code \
+            "diff base ckpt-4 careful/ckpt-8@0.5 --all --html p.html --margin 0.05 --suites-from main --config a.toml --model m.gguf --suite code \
              --suite mine.toml --tag en --probe code::* --shard 2/4 --slots 8 --threads 2 --seed 7 \
              --runs out --format json --color never --quiet",
         );
@@ -271,6 +271,7 @@ mod tests {
             all,
             html,
             margin,
+            suites_from,
             measure,
         }) = cli.command
         else {
@@ -278,6 +279,7 @@ mod tests {
         };
         assert_eq!((all, margin), (true, Some(0.05)));
         assert_eq!(html, Some("p.html".into()));
+        assert_eq!(suites_from.as_deref(), Some("main"));
         assert_eq!(
             (base.as_str(), candidates),
             ("base", vec!["ckpt-4".into(), "careful/ckpt-8@0.5".into()])
@@ -335,6 +337,7 @@ mod tests {
             cli.command,
             Command::Gate(GateArgs {
                 margin: None,
+                suites_from: None,
                 junit: None,
                 markdown: None,
                 html: None,
@@ -371,6 +374,7 @@ mod tests {
           ask          Ask a question, or hold a conversation, and see the answers beside each other
           diff         Compare subjects with a base, probe by probe
           gate         Print the verdict alone, for CI
+          history      Show the verdicts so far, over runs and commits
           watch        Judge each checkpoint that another trainer writes, as it is finished
           compare      Judge two result files of lm-eval, Inspect, or evalscope
           export       Write what is recorded as files that other programs read
@@ -428,8 +432,11 @@ mod tests {
           -h, --help  Print help
 
         Judging:
-              --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
-                            [default: that of the run or the configuration, else 0.03]
+              --margin <X>         The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                                   [default: that of the run or the configuration, else 0.03]
+              --suites-from <REV>  Suites, margins, and whatever else asks and judges as they are at a
+                                   revision of git, such as origin/main: a pull request cannot loosen its
+                                   own exam [default: the working tree's]
 
         Reports:
               --junit <FILE>     Also write the verdict as JUnit XML: a test a probe, one a suite, and one
@@ -488,6 +495,7 @@ mod tests {
         Examples:
           qeval gate
           qeval gate path/to/adapter --margin 0.05 --junit gate.xml
+          qeval gate path/to/adapter --suites-from origin/main
 
         Exit codes:
           0  pass
@@ -592,6 +600,68 @@ mod tests {
           qeval ask 'Who are you?' ckpt-40
           qeval ask ckpt-40
         "#);
+        insta::assert_snapshot!(own_help("history"), @"
+        Show the verdicts so far, over runs and commits
+
+        Usage: qeval history [OPTIONS]
+
+        Options:
+              --suite <NAME>   Only what one suite came to [default: all suites together]
+              --limit <N>      Only the newest N verdicts [default: 20]
+              --config <FILE>  The configuration; the default may be missing, a named one may not [default:
+                               qeval.toml]
+          -h, --help           Print help
+
+        The newest is last. `keep` is the difference of all `keep` suites with its ends, `learn` the mean of
+        all `learn` suites. Where the questions or the base changed, the table says so and the line of bars
+        is cut: such numbers are not to be compared. A run that cannot be read is named and left out.
+
+        Examples:
+          qeval history
+          qeval history --suite code --limit 50
+          qeval history --format json
+        ");
+        insta::assert_snapshot!(own_help("watch"), @"
+        Judge each checkpoint that another trainer writes, as it is finished
+
+        Usage: qeval watch [OPTIONS] <DIR>
+
+        Arguments:
+          <DIR>  The folder that the trainer writes to, or one above it
+
+        Watching:
+              --poll <SECONDS>        Seconds from one look to the next; looking works on network disks too
+                                      [default: 5]
+              --once                  Judge what is there, and end [default: no]
+              --until-idle <MINUTES>  End when nothing new came for so long, and not when the trainer has
+                                      written its last checkpoint [default: end with the trainer]
+              --trust-base            Take the base that is told for the trainer's, whatever it is called
+                                      there [default: refuse an adapter that names another]
+
+        Verdicts:
+              --stop-file <PATH>  Write this file when the trainer should stop: the newest checkpoints are
+                                  proven losses, as many as `stop_on_regression` says [default: no]
+              --post <URL>        Send each verdict as JSON to this address, and to no other: redirects are
+                                  not followed [default: no]
+              --keep-best <LINK>  Keep a link to the best checkpoint that may ship; with one the exit code
+                                  is 0 [default: no]
+
+        Judging:
+              --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                            [default: that of the configuration, else 0.03]
+
+        Finds folders checkpoint-STEP of Hugging Face's Trainer, ms-swift, LLaMA-Factory, axolotl, unsloth,
+        and TRL, in DIR and five levels below, and judges each once when its last file is whole. Base,
+        system prompt, and data are taken from what the trainer wrote, unless they are told. Nothing of the
+        trainer's is changed. Goes on where a killed command ended. `qeval help trainers` has the callback
+        that obeys --stop-file.
+
+        Examples:
+          qeval watch output
+          qeval watch output --stop-file output/stop --keep-best best
+          qeval watch output --once --format json
+          qeval watch output --until-idle 30 --post http://127.0.0.1:8080/verdict
+        ");
         insta::assert_snapshot!(own_help("diff"), @"
         Compare subjects with a base, probe by probe
 

@@ -108,13 +108,22 @@ pub fn load(path: &Path) -> Result<QevalConfig, ConfigErrors> {
         let kind = ConfigErrorKind::Unreadable(error.to_string());
         alone(Place::file(&file), kind)
     })?;
-    let text = text(&file, &bytes).map_err(|error| {
-        let (place, mistake) = *error;
-        alone(place, mistake.into())
-    })?;
-    let mut config = parse(&file, &text)?;
+    let mut config = read_bytes(&file, &bytes)?;
     config.folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
     Ok(config)
+}
+
+/// Reads the bytes of a file; `file` names it in errors. Relative paths start from the current folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_bytes(file: &str, bytes: &[u8]) -> Result<QevalConfig, ConfigErrors> {
+    let text = text(file, bytes).map_err(|error| {
+        let (place, mistake) = *error;
+        let kind = mistake.into();
+        ConfigErrors(vec![ConfigError { place, kind }])
+    })?;
+    parse(file, &text)
 }
 
 /// Reads the text of a file; `file` names it in errors. Relative paths start from the current

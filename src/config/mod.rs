@@ -16,7 +16,7 @@ mod tune;
 
 pub use edit::with_settings;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors};
-pub use file::{DEFAULT_TOML, QevalConfig, load, parse, sample_toml};
+pub use file::{DEFAULT_TOML, QevalConfig, load, parse, read_bytes, sample_toml};
 pub use named::place_of;
 pub use schema::SCHEMA;
 pub use sections::{ChecksSection, GateSection, ModelSection};

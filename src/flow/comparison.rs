@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Drift, Goal, ProbeId, ProbeNoise, Score, Subject, SuiteNoise, SuiteVerdict, Verdict};
+use super::{
+    Baseline, Drift, Exam, Goal, ProbeId, ProbeNoise, Score, Subject, SuiteNoise, SuiteVerdict,
+    Verdict,
+};
 
 /// A base and its candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,13 @@ pub struct Comparison {
     pub candidates: Vec<Candidate>,
     /// By suite, how far the base differs from itself; empty when that was not measured.
     pub noise: BTreeMap<String, SuiteNoise>,
+    /// The revision that was asked and judged by, where that is not the working tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exam: Option<Exam>,
+    /// How old the base's answers are, and what speaks against them; `None` in records of versions that
+    /// kept no times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
 }
 
 /// A candidate with its verdict against the base, and what both said.

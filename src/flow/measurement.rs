@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AnswerTable, Calibration, CaseId, CheckScore, ScoreTable, Subject};
+use super::{AnswerOrigin, AnswerTable, Calibration, CaseId, CheckScore, ScoreTable, Subject};
 
 /// What one subject said and scored.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Measurement {
     pub checks: BTreeMap<(CaseId, usize), Vec<CheckScore>>,
     /// Answers by case and sample.
     pub answers: AnswerTable,
+    /// Where its answers come from, where that is known.
+    pub origin: Option<AnswerOrigin>,
     /// How far the judge of its `llm-rubric` checks can be trusted, where one was asked.
     pub judge: Option<Calibration>,
 }
@@ -27,6 +29,7 @@ impl Measurement {
             scores: ScoreTable::new(),
             checks: BTreeMap::new(),
             answers: AnswerTable::new(),
+            origin: None,
             judge: None,
         }
     }

@@ -4,12 +4,16 @@
 
 mod answer;
 mod audit;
+mod baseline;
 mod calibration;
 mod case;
+mod commit;
 mod comparison;
 mod data;
 mod drift;
 mod event;
+mod exam;
+mod history;
 mod measurement;
 mod next;
 mod noise;
@@ -21,10 +25,12 @@ mod verdict;
 
 pub use answer::{Answer, Finish, Likelihood, ServedAnswer, Thought};
 pub use audit::{BaseLine, Finding, FindingKind, KindLine, Misjudged, SuiteAudit, SuiteLine};
+pub use baseline::{AnswerOrigin, Baseline};
 pub use calibration::Calibration;
 pub use case::{
     CaseId, CheckSpec, Exchange, Expect, Generation, Goal, Golden, Probe, ProbeId, Suite,
 };
+pub use commit::Commit;
 pub use comparison::{
     Candidate, CaseComparison, CheckComparison, Comparison, ProbeComparison, ProbeState,
     SAME_SCORE, SampleComparison,
@@ -32,6 +38,8 @@ pub use comparison::{
 pub use data::{DataOverview, DataRow, DataSource, LeftOutRow, RehearsalRow, Side};
 pub use drift::Drift;
 pub use event::{Phase, RunEvent};
+pub use exam::{Exam, ExamSide, SettingDifference, SuiteDifference};
+pub use history::{PastKeep, PastSuite, PastVerdict, asked_digest};
 pub use measurement::Measurement;
 pub use next::NextCommands;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};

@@ -39,7 +39,11 @@ impl Project {
             }
             return Ok(format!("{}/ckpt-{}", run.id(), newest.step));
         }
-        Err(ProjectError::NoCandidate)
+        // "Train one" would be no way out where one is there that cannot be read.
+        match self.store.damaged()?.into_iter().next() {
+            Some(damaged) => Err(damaged.into()),
+            None => Err(ProjectError::NoCandidate),
+        }
     }
 
     /// The subject that is asked beside the base when none is named: the configured candidate, else
@@ -232,7 +236,6 @@ mod tests {
         ");
     }
 
-    /// "Train one" would be no way out: there is one that cannot be read.
     #[test]
     fn a_damaged_record_is_not_taken_for_none() {
         let small = Small::new("");

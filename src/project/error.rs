@@ -15,6 +15,7 @@ use crate::suite::{SelectError, SuiteErrors};
 use crate::text::shell_word;
 use crate::train::DataErrors;
 
+use super::exam::ExamError;
 use super::watch::WatchError;
 
 /// Why a project could not do what was asked of it.
@@ -66,6 +67,9 @@ pub enum ProjectError {
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The exam of a revision.
+    #[error(transparent)]
+    Exam(#[from] ExamError),
     /// A folder that is watched.
     #[error(transparent)]
     Watch(#[from] WatchError),

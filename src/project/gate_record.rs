@@ -49,10 +49,27 @@ impl Project {
     /// A model, adapter, or record that cannot be used, or an interrupt; finished answers are on
     /// disk.
     pub fn gate(&self, order: &Order) -> Result<GatedCandidate, ProjectError> {
-        let name = order.digest()? + ".json";
-        let path = self.store.root().join(FOLDER).join(name);
+        let gated = self.judged(order)?;
+        if let (Some(candidate), Some(spec)) = (gated.candidate(), order.subjects.get(1)) {
+            let of = (&gated.comparison, candidate);
+            self.remember("gate", &order.digest()?, &spec.name, of);
+        }
+        Ok(gated)
+    }
+
+    fn judged(&self, order: &Order) -> Result<GatedCandidate, ProjectError> {
+        let digest = order.digest()?;
+        let path = self
+            .store
+            .root()
+            .join(FOLDER)
+            .join(format!("{digest}.json"));
         let gated = |comparison| GatedCandidate {
-            comparison,
+            // The same questions can come from another revision.
+            comparison: Comparison {
+                exam: order.exam.clone(),
+                ..comparison
+            },
             snapshots: Snapshots::at(&order.snapshots),
         };
         // What stands behind a server's name can change: its answers are kept, no verdict is.
@@ -265,7 +282,7 @@ struct Stored<'a> {
 ///
 /// # Errors
 /// What is there is no record.
-fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
+pub(super) fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
@@ -289,6 +306,19 @@ fn read(path: &Path) -> Result<Option<Comparison>, RecordError> {
         }
         comparison => Ok(comparison),
     }
+}
+
+/// Every record in a folder of runs, by the digest of its order.
+pub(super) fn stored(runs: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(runs.join(FOLDER)).into_iter().flatten();
+    let mut all: Vec<(String, PathBuf)> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
+        .collect();
+    all.sort();
+    all
 }
 
 /// What version 1 wrote.
@@ -351,6 +381,8 @@ impl From<Version1> for Comparison {
                 probes: probes.collect(),
             }],
             noise: old.noise,
+            exam: None,
+            baseline: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::chat::{ChatTemplate, Variables};
 use crate::config::{self, QevalConfig};
 use crate::exit::Outcome;
-use crate::flow::{NextCommands, RunEvent, Suite};
+use crate::flow::{Exam, NextCommands, RunEvent, Suite};
 use crate::gate::Rules;
 use crate::lora::{Adapter, Inert, LoadedAdapter, same_base};
 use crate::model::Compute;
@@ -19,11 +19,12 @@ use crate::run::{
 use crate::train::{Dataset, Source, names_built_in};
 
 use super::error::ProjectError;
+use super::exam::OpenedExam;
 use super::order::Order;
 use super::overrides::Overrides;
 
 /// The file that is read when no other is named.
-const CONFIG: &str = "qeval.toml";
+pub(super) const CONFIG: &str = "qeval.toml";
 
 /// Who hears what a project does: progress and notices.
 pub type Listener = Box<dyn Fn(&RunEvent) + Send + Sync>;
@@ -41,6 +42,8 @@ pub struct Project {
     listener: Listener,
     workers: OnceLock<Workers>,
     pub(super) loaded_suites: OnceLock<Vec<Suite>>,
+    /// The exam of another revision, where that is asked for.
+    pub(super) exam: Option<OpenedExam>,
     loaded_data: OnceLock<Dataset>,
     /// Bases that adapters name, and that are not the one they are asked on: told once each.
     other_bases: Mutex<BTreeSet<String>>,
@@ -66,8 +69,12 @@ impl Project {
     /// Reads the configuration named, else `qeval.toml` here, else takes the defaults.
     ///
     /// # Errors
-    /// The file named is not there, one is wrong, or the records' folder cannot be read.
+    /// The file named is not there, one is wrong, or the records' folder cannot be read; the revision
+    /// of `suites_from` cannot be.
     pub fn open(overrides: Overrides, listener: Listener) -> Result<Self, ProjectError> {
+        if let Some(revision) = overrides.suites_from.clone() {
+            return Self::open_examined(&revision, overrides, listener);
+        }
         let (config, has_file) = match &overrides.config {
             Some(path) => (config::load(path)?, true),
             None if Path::new(CONFIG).is_file() => (config::load(Path::new(CONFIG))?, true),
@@ -92,17 +99,27 @@ impl Project {
         }
         let configured = || config.resolve(&config.train.output_dir);
         let runs: PathBuf = overrides.runs.clone().unwrap_or_else(configured);
+        let store = Store::open(runs)?.of_project(&config.folder);
+        for damaged in store.damaged()? {
+            listener(&RunEvent::Notice(format!("passed over: {damaged}")));
+        }
         Ok(Project {
             config,
             has_file,
             overrides,
-            store: Store::open(runs)?,
+            store,
             listener,
             workers: OnceLock::new(),
             loaded_suites: OnceLock::new(),
+            exam: None,
             loaded_data: OnceLock::new(),
             other_bases: Mutex::default(),
         })
+    }
+
+    /// The revision that is asked and judged by, where that is not the working tree.
+    pub fn exam(&self) -> Option<&Exam> {
+        self.exam.as_ref().map(|exam| &exam.told)
     }
 
     /// Where a model runs, and in what.
@@ -368,7 +385,9 @@ impl Project {
             return Ok(dataset);
         }
         let config = &self.config;
-        let loaded = Dataset::load(&config.data, &config.folder, &config.vars);
+        // Rows are examined, and made with the names of who changed them.
+        let vars = self.exam.as_ref().map_or(&config.vars, |e| &e.vars_here);
+        let loaded = Dataset::load(&config.data, &config.folder, vars);
         let dataset = loaded.map_err(|errors| {
             let gone = |source: &Source| {
                 !names_built_in(&source.path) && !config.resolve(&source.path).exists()
@@ -384,6 +403,10 @@ impl Project {
 
     /// The configuration's file.
     fn file(&self) -> Option<&Path> {
+        // What a key says was read from a revision: it has no place in the file that is here.
+        if self.exam.is_some() {
+            return None;
+        }
         let named = self.overrides.config.as_deref();
         named.or_else(|| self.has_file.then_some(Path::new(CONFIG)))
     }

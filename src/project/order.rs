@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{self, json};
-use crate::flow::{Comparison, Measurement, NoiseFloor, Preview, ProbeId, Suite};
+use crate::flow::{Comparison, Exam, Measurement, NoiseFloor, Preview, ProbeId, Suite};
 use crate::gate::{GateError, Look, Rules, preview};
 use crate::model::Compute;
 use crate::record::{Run, SubjectSource, SubjectSpec, read_kept};
@@ -52,6 +52,8 @@ pub struct Order {
     pub run: Option<Run>,
     /// What a reader should know of what is asked, beside [`Order::preview`].
     pub notes: Vec<String>,
+    /// The revision that it was read from, where that is not the working tree.
+    pub exam: Option<Exam>,
 }
 
 impl Order {
@@ -72,7 +74,9 @@ impl Order {
             _ => None,
         });
         let (config, overrides) = (&project.config, &project.overrides);
-        let asked_elsewhere = overrides.config.is_some() || !overrides.suites.is_empty();
+        let asked_elsewhere = overrides.config.is_some()
+            || !overrides.suites.is_empty()
+            || overrides.suites_from.is_some();
         let provenance: Option<RunProvenance> = match run.as_ref().map(Run::provenance) {
             None => None,
             Some(Ok(provenance)) => Some(provenance),
@@ -147,6 +151,7 @@ impl Order {
             snapshots: config.resolve(&config.gate.snapshots),
             run,
             notes,
+            exam: project.exam().cloned(),
         })
     }
 
@@ -208,7 +213,10 @@ impl Order {
         noise: Option<&NoiseFloor>,
     ) -> Comparison {
         let training = self.training_answers.as_deref();
-        compare(&self.model, &self.suites, rules, training, measured, noise)
+        Comparison {
+            exam: self.exam.clone(),
+            ..compare(&self.model, &self.suites, rules, training, measured, noise)
+        }
     }
 
     /// Digest of everything that can change what comes of it, and of the engine that makes it: the

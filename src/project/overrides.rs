@@ -36,6 +36,8 @@ pub struct Overrides {
     pub margin: Option<f64>,
     /// The folder of runs; `None` is `output_dir` of the configuration.
     pub runs: Option<PathBuf>,
+    /// The git revision whose suites and rules hold; `None` is the working tree.
+    pub suites_from: Option<String>,
 }
 
 impl Overrides {
@@ -64,6 +66,8 @@ impl Overrides {
         given.extend(self.shard.map(|shard| ("shard", shard.to_string())));
         given.extend(self.margin.map(|margin| ("margin", margin.to_string())));
         given.extend(self.seed.map(|seed| ("seed", seed.to_string())));
+        let from = self.suites_from.clone();
+        given.extend(from.map(|revision| ("suites-from", revision)));
         given.extend(self.runs.as_ref().map(|folder| ("runs", path(folder))));
         written(&given)
     }

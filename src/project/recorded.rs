@@ -35,7 +35,7 @@ impl Project {
     /// suite that cannot be read.
     pub fn recorded(&self, names: &[String]) -> Result<Vec<Recorded>, ProjectError> {
         let mut found: Vec<Found> = Vec::new();
-        for one in self.found(names)? {
+        for one in self.found_records(names)? {
             if found.iter().all(|other| other.entry.path != one.entry.path) {
                 found.push(one);
             }
@@ -108,7 +108,7 @@ impl Project {
         Ok((look(rules, Some(run))?, training))
     }
 
-    fn found(&self, names: &[String]) -> Result<Vec<Found>, ProjectError> {
+    fn found_records(&self, names: &[String]) -> Result<Vec<Found>, ProjectError> {
         // The newest run first.
         let mut runs = self.store.list()?;
         runs.reverse();

@@ -1,7 +1,7 @@
 //! Which suites a project asks, and which of their probes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::QevalConfig;
 use crate::flow::Suite;
@@ -82,9 +82,9 @@ impl Project {
 
     /// The suites of the sources. Without a configuration there are no names to put in: built-in suites
     /// that ask for one are left out, see [`Project::nameless`].
-    fn read_suites(&self, load: Load) -> Result<Vec<Suite>, ProjectError> {
+    pub(super) fn read_suites(&self, load: Load) -> Result<Vec<Suite>, ProjectError> {
         let sources = self.suite_sources()?;
-        if self.is_nameless() {
+        if self.is_nameless()? {
             let sources: Vec<SuiteSource> = sources
                 .into_iter()
                 .filter(|source| !asks_for_names(source))
@@ -95,17 +95,26 @@ impl Project {
     }
 
     /// Whether the built-in suites are asked because nothing is configured or named.
-    fn is_nameless(&self) -> bool {
-        !self.has_file
+    fn is_nameless(&self) -> Result<bool, ProjectError> {
+        let own = &self.config.gate.suites;
+        Ok(!self.has_file
             && self.overrides.suites.is_empty()
             && self.config.vars.is_empty()
-            && self.config.gate.suites == QevalConfig::default().gate.suites
-            && !self.config.resolve(&self.config.gate.suites[0]).exists()
+            && *own == QevalConfig::default().gate.suites
+            && self.found(&self.config.resolve(&own[0]))?.is_none())
+    }
+
+    /// Suite files at a path: of the exam's revision, else on disk; `None` where nothing is there.
+    fn found(&self, path: &Path) -> Result<Option<Vec<SuiteSource>>, ProjectError> {
+        match &self.exam {
+            Some(exam) => Ok(exam.suites(path)?),
+            None => Ok(path.exists().then(|| suite::read(&[path.to_owned()]))),
+        }
     }
 
     /// One line on the built-in suites that are left out because nothing gives them a name.
     fn nameless(&self) -> Option<String> {
-        if !self.is_nameless() {
+        if !self.is_nameless().ok()? {
             return None;
         }
         let sources = self.suite_sources().ok()?;
@@ -144,8 +153,8 @@ impl Project {
             let builtin = suite::builtin()
                 .iter()
                 .find(|(known, _)| stem(known) == stem(name));
-            if path.exists() {
-                sources.extend(suite::read(&[path]));
+            if let Some(found) = self.found(&path)? {
+                sources.extend(found);
             } else if let Some((name, text)) = builtin {
                 sources.push(SuiteSource::built_in(name, text));
             } else if *named == QevalConfig::default().gate.suites {
@@ -161,6 +170,10 @@ impl Project {
                     .collect::<Vec<_>>()
                     .join(", ");
                 let name = name.clone();
+                let path = match &self.exam {
+                    Some(exam) => exam.name_of(&path).into(),
+                    None => path,
+                };
                 let error = ProjectError::NoSuite { name, path, known };
                 return Err(match overrides.suites.is_empty() {
                     true => self.named_by("gate", "suites", error),
@@ -212,7 +225,8 @@ impl Project {
 }
 
 /// How suites are read of their sources.
-type Load = fn(&[SuiteSource], &BTreeMap<String, String>) -> Result<Vec<Suite>, SuiteErrors>;
+pub(super) type Load =
+    fn(&[SuiteSource], &BTreeMap<String, String>) -> Result<Vec<Suite>, SuiteErrors>;
 
 /// Values for the names that built-in suites put into golden answers, where nobody gave any.
 fn stand_in(name: &str) -> BTreeMap<String, String> {

@@ -17,6 +17,8 @@ use crate::flow::{Answer, CaseId, Likelihood};
 pub struct AnswerCache {
     answers: HashMap<String, Answer>,
     likelihoods: HashMap<String, Likelihood>,
+    /// When they were made, by key, where the record says.
+    times: HashMap<String, u64>,
     /// Records that may hold more; the next to read is last.
     unread: Vec<PathBuf>,
     notices: Vec<String>,
@@ -27,7 +29,7 @@ impl AnswerCache {
     /// Records are read when a key is not found in those read before.
     ///
     /// # Errors
-    /// The runs folder cannot be listed, or a provenance cannot be read.
+    /// The runs folder cannot be listed.
     pub fn open(store: &Store, subjects: &[String]) -> Result<Self, RecordError> {
         let mut cache = AnswerCache::default();
         for run in store.list()? {
@@ -66,6 +68,11 @@ impl AnswerCache {
         })
     }
 
+    /// When the answer or likelihood of a key was made, once it was found.
+    pub fn time_of(&self, key: &str) -> Option<u64> {
+        self.times.get(key).copied()
+    }
+
     /// Remembers an answer for this process; the record keeps it for later ones.
     pub fn put_answer(&mut self, key: String, answer: Answer) {
         self.answers.insert(key, answer);
@@ -100,11 +107,15 @@ impl AnswerCache {
                 // The newest run was read first, and what it says stays.
                 Ok(Some(Line::Answered(line))) => {
                     if let Entry::Vacant(entry) = self.answers.entry(line.key) {
+                        let key = entry.key().clone();
+                        self.times.extend(line.at.map(|at| (key, at)));
                         entry.insert(line.answer);
                     }
                 }
                 Ok(Some(Line::Measured(line))) => {
                     if let Entry::Vacant(entry) = self.likelihoods.entry(line.key) {
+                        let key = entry.key().clone();
+                        self.times.extend(line.at.map(|at| (key, at)));
                         entry.insert(line.likelihood);
                     }
                 }

@@ -56,6 +56,21 @@ pub enum RecordError {
         reason: String,
     },
 
+    /// A line of the history.
+    #[error(
+        "{}, line {line}: cannot be read: {reason}\n  \
+         It is one verdict of the past: delete the line, or leave it there. The others are shown.",
+        .path.display()
+    )]
+    PastVerdict {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser said.
+        reason: String,
+    },
+
     /// A file beside the records that is there and cannot be read.
     #[error(
         "{}: cannot be read: {reason}\n  \

@@ -86,6 +86,9 @@ pub struct Answered {
     pub key: String,
     /// What was said.
     pub answer: Answer,
+    /// When, in seconds since 1970-01-01 UTC; `None` in records of versions that kept no times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
 }
 
 /// A text's likelihood with its key.
@@ -95,6 +98,9 @@ pub struct MeasuredText {
     pub key: String,
     /// How likely.
     pub likelihood: Likelihood,
+    /// When, in seconds since 1970-01-01 UTC; `None` in records of versions that kept no times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
 }
 
 /// What the checks said of one sample of one case.

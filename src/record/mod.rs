@@ -11,6 +11,7 @@
 //!     answers/base.jsonl    one file a subject, below
 //!     answers/ckpt-40.jsonl
 //!     .lock                 held by the process that writes
+//!   history.jsonl           a line a verdict, for `qeval history`
 //! ```
 //! A file of answers is UTF-8, one JSON object a line, with one key that names its kind:
 //!
@@ -18,7 +19,7 @@
 //! |---|---|
 //! | `{"header": {..}}` | first and once: `format`, `subject`, `engine`, `base`, `digest` ([`Header`]) |
 //! | `{"suites": {name: digest}}` | the suites that later lines are about; a changed digest voids the scores of that suite so far |
-//! | `{"answered": {"key": .., "answer": {..}}}` | a finished answer ([`crate::flow::Answer`]); `continued` where it went on beyond its budget |
+//! | `{"answered": {"key": .., "answer": {..}}}` | a finished answer ([`crate::flow::Answer`]), and `at`, when; `continued` where it went on beyond its budget |
 //! | `{"measured": {"key": .., "likelihood": {..}}}` | a text's likelihood ([`crate::flow::Likelihood`]) |
 //! | `{"scored": {"case": .., "sample": .., "checks": [..], "score": {..}}}` | what the checks said |
 //!
@@ -36,12 +37,14 @@
 //! `fixtures/records/`, which has to stay readable.
 
 mod cache;
+mod commit;
 mod error;
 mod event_file;
 mod format;
 mod kept;
 mod key;
 mod lock;
+mod past;
 mod provenance;
 mod reader;
 mod store;
@@ -53,12 +56,14 @@ mod trainer_state;
 mod writer;
 
 pub use cache::AnswerCache;
+pub use commit::commit_of;
 pub use error::RecordError;
 pub use event_file::EventFile;
 pub use format::{Answered, FORMAT, Header, MeasuredText, Scored, ServerRecord, SubjectRecord};
 pub use kept::{damaged, read_kept};
 pub use key::{answer_key, likelihood_key, served_answer_key, served_likelihood_key};
 pub use lock::RunLock;
+pub use past::{history_file, keep_verdict, read_history};
 pub use provenance::{BaseProvenance, Provenance, SuiteProvenance};
 pub use reader::{read_header, read_record};
 pub use store::{Checkpoint, RecordEntry, Run, Store};

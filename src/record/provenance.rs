@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FORMAT, RecordError};
 use crate::atomic_file::{self, FileError};
+use crate::flow::Commit;
 
 /// `provenance.json` of a run. Digests are SHA-256 in hex. `C` is what the run was asked to do: its
 /// type belongs to those who make runs; who only looks for one need not know it.
@@ -26,6 +27,9 @@ pub struct Provenance<C = serde_json::Value> {
     /// print the date, and a run keeps its own. `None` in runs of versions that kept none.
     #[serde(default)]
     pub moment_unix_s: Option<u64>,
+    /// The commit of the project when it began, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
     /// The base model.
     pub base: BaseProvenance,
     /// The system prompt that every prompt was rendered with: configured, else what the template
@@ -88,6 +92,7 @@ impl<C> Provenance<C> {
             command: command.to_owned(),
             created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
             moment_unix_s: None,
+            commit: None,
             base: BaseProvenance::default(),
             system: None,
             suites: Vec::new(),
@@ -101,6 +106,25 @@ impl<C> Provenance<C> {
     /// The moment that its prompts were rendered at, in seconds since 1970.
     pub fn moment(&self) -> u64 {
         self.moment_unix_s.unwrap_or(self.created_unix_ms / 1000)
+    }
+
+    /// The same with the project's commit, where it has none yet.
+    pub(super) fn at_commit(&self, commit: impl FnOnce() -> Option<Commit>) -> Provenance<&C> {
+        Provenance {
+            format: self.format,
+            qeval: self.qeval.clone(),
+            command: self.command.clone(),
+            created_unix_ms: self.created_unix_ms,
+            moment_unix_s: self.moment_unix_s,
+            commit: self.commit.clone().or_else(commit),
+            base: self.base.clone(),
+            system: self.system.clone(),
+            suites: self.suites.clone(),
+            device: self.device.clone(),
+            threads: self.threads,
+            seed: self.seed,
+            config: &self.config,
+        }
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, RecordError>

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::subject::{SubjectSpec, resolve};
 use super::writer::is_superseded;
-use super::{Header, Provenance, RecordError, RunLock, reader};
+use super::{Header, Provenance, RecordError, RunLock, commit_of, reader};
 use crate::atomic_file::{self, FileError, remove_leftovers};
 
 const PROVENANCE: &str = "provenance.json";
@@ -18,7 +18,11 @@ const ADAPTER: &str = "adapter_config.json";
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    project: Option<PathBuf>,
 }
+
+/// A run's name, and what its provenance is, or why it cannot be read.
+type EveryRun = (String, Run, Result<Provenance<IgnoredAny>, RecordError>);
 
 /// One run's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +58,19 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, RecordError> {
         let root = root.into();
         remove_leftovers(&root)?;
-        Ok(Store { root })
+        Ok(Store {
+            root,
+            project: None,
+        })
+    }
+
+    /// The same, of a project in this folder: the provenance of a new run names its commit.
+    #[must_use]
+    pub fn of_project(self, folder: impl Into<PathBuf>) -> Self {
+        Store {
+            project: Some(folder.into()),
+            ..self
+        }
     }
 
     /// The folder.
@@ -108,6 +124,8 @@ impl Store {
         run: &Run,
         provenance: &Provenance<C>,
     ) -> Result<bool, RecordError> {
+        let commit = || self.project.as_ref().and_then(|folder| commit_of(folder));
+        let provenance = provenance.at_commit(commit);
         let placed = atomic_file::create_folder(&run.folder, |aside| {
             provenance.write(&aside.join(PROVENANCE))
         });
@@ -146,7 +164,7 @@ impl Store {
     /// The run that began last.
     ///
     /// # Errors
-    /// There is no run, or a provenance cannot be read.
+    /// There is no run, or the folder cannot be listed.
     pub fn latest(&self) -> Result<Run, RecordError> {
         let none = || RecordError::NoRuns {
             runs: self.root.clone(),
@@ -154,20 +172,38 @@ impl Store {
         self.list()?.pop().ok_or_else(none)
     }
 
-    /// Every run, the one that began first in front.
+    /// Every run whose provenance can be read, the one that began first in front. [`Store::damaged`]
+    /// names the others: one of them keeps nobody from working with the rest.
     ///
     /// # Errors
-    /// The folder cannot be listed, or a provenance cannot be read.
+    /// The folder cannot be listed.
     pub fn list(&self) -> Result<Vec<Run>, RecordError> {
         let mut runs = Vec::new();
-        for name in self.names()? {
-            if let Some(run) = self.find(&name) {
-                let provenance: Provenance<IgnoredAny> = run.provenance()?;
+        for (name, run, provenance) in self.every()? {
+            if let Ok(provenance) = provenance {
                 runs.push((provenance.created_unix_ms, numbered(&name), run));
             }
         }
         runs.sort_by(|a, b| (a.0, a.1, &a.2.id).cmp(&(b.0, b.1, &b.2.id)));
         Ok(runs.into_iter().map(|(_, _, run)| run).collect())
+    }
+
+    /// Why runs are not in [`Store::list`].
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn damaged(&self) -> Result<Vec<RecordError>, RecordError> {
+        let every = self.every()?.into_iter();
+        Ok(every.filter_map(|(_, _, read)| read.err()).collect())
+    }
+
+    fn every(&self) -> Result<Vec<EveryRun>, RecordError> {
+        let all = self.names()?.into_iter().filter_map(|name| {
+            let run = self.find(&name)?;
+            let provenance = run.provenance();
+            Some((name, run, provenance))
+        });
+        Ok(all.collect())
     }
 
     /// Folders that hold checkpoints or answers and are no run, and checkpoints that are no adapter,
@@ -542,7 +578,7 @@ mod tests {
         let path = run.folder().join(PROVENANCE);
         let shown = |text: &str| {
             fs::write(&path, text).unwrap();
-            redacted(store.list().unwrap_err(), &runs)
+            redacted(store.damaged().unwrap().remove(0), &runs)
         };
         insta::assert_snapshot!(shown("{\"format\": 1"), @"
         [runs]/run-0001/provenance.json: cannot be read: EOF while parsing an object at line 1 column 12
@@ -556,6 +592,23 @@ mod tests {
         [runs]/run-0001/provenance.json: format 2 was written by a newer qeval; this one reads formats up to 1
           Update qeval, or choose another folder with --runs.
         ");
+    }
+
+    /// Once it stopped every command that lists runs.
+    #[test]
+    fn a_damaged_run_keeps_nobody_from_the_others() {
+        let (_runs, store) = store();
+        let first = store.create(None, &at(1)).unwrap();
+        let last = store.create(None, &at(2)).unwrap();
+        assert!(store.damaged().unwrap().is_empty());
+        fs::write(last.folder().join(PROVENANCE), b"\xff").unwrap();
+        assert_eq!(store.latest().unwrap(), first);
+        assert_eq!(store.damaged().unwrap().len(), 1);
+        // Named by itself it is not passed over.
+        let named = store.run(last.id()).unwrap();
+        assert!(named.provenance::<serde_json::Value>().is_err());
+        // Its number is taken.
+        assert_eq!(store.create(None, &at(3)).unwrap().id(), "run-0003");
     }
 
     #[test]

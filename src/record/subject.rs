@@ -187,10 +187,14 @@ fn in_latest(store: &Store, spec: &str, step: usize) -> Result<SubjectSource, Re
             return checkpoint_of(store, spec, &run, step);
         }
     }
-    Err(RecordError::NoCheckpoints {
-        spec: spec.to_owned(),
-        runs: store.root().to_path_buf(),
-    })
+    // The run that is meant may be one that cannot be read.
+    match store.damaged()?.into_iter().next() {
+        Some(damaged) => Err(damaged),
+        None => Err(RecordError::NoCheckpoints {
+            spec: spec.to_owned(),
+            runs: store.root().to_path_buf(),
+        }),
+    }
 }
 
 fn checkpoint_of(

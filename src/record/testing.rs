@@ -51,6 +51,7 @@ pub(super) fn answered(prompt: usize, sample: usize) -> Answered {
     Answered {
         key: format!("key-{prompt}-{sample}"),
         answer,
+        at: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub(super) fn measured(prompt: usize, text: &str) -> MeasuredText {
     MeasuredText {
         key: format!("key-{prompt}-{text}"),
         likelihood,
+        at: None,
     }
 }
 

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::changes;
 use super::checkpoints::CheckpointRow;
-use crate::flow::{Comparison, Preview, ScaledCheckpoint, Score, SuiteNoise, Verdict};
+use crate::flow::{
+    Baseline, Comparison, Exam, Preview, ScaledCheckpoint, Score, SuiteNoise, Verdict,
+};
 
 /// Version of [`Report`] and [`TrainReport`].
 pub const VERSION: u32 = 1;
@@ -27,6 +29,12 @@ pub struct Report {
     /// By suite, how far the base differs from itself; empty when that was not measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub noise: BTreeMap<String, SuiteNoise>,
+    /// The revision that was asked and judged by, where that is not the working tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exam: Option<Exam>,
+    /// How old the base's answers are, by what they were made, and what speaks against them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// One entry a candidate.
     pub candidates: Vec<CandidateReport>,
 }
@@ -94,6 +102,8 @@ impl Report {
             base: comparison.base.name.clone(),
             preview: preview.cloned(),
             noise: comparison.noise.clone(),
+            exam: comparison.exam.clone(),
+            baseline: comparison.baseline.clone(),
             candidates: candidates.collect(),
         }
     }

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
+use super::baseline::baseline_markdown;
+use super::exam::exam_markdown;
 use super::style::{difference, interval, one_line, score};
 use crate::flow::{
     Candidate, CaseComparison, Comparison, Decision, Goal, NextCommands, ProbeComparison,
@@ -44,6 +46,7 @@ pub fn markdown(
     let mut text = head(comparison, candidate);
     text.push_str(&suites(comparison, candidate));
     text.push_str(&legend(next));
+    text.push_str(&baseline_markdown(comparison.baseline.as_ref(), escape));
     let mut folded: Vec<String> = worst(candidate).into_iter().map(folded_probe).collect();
     if !folded.is_empty() {
         folded.insert(0, "\n**Largest losses**\n".to_owned());
@@ -87,6 +90,7 @@ fn head(comparison: &Comparison, candidate: &Candidate) -> String {
         inline(&candidate.subject.label()),
         inline(&comparison.base_label())
     );
+    text.push_str(&exam_markdown(comparison.exam.as_ref(), plain));
     let missed: Vec<String> = verdict.missed().map(SuiteVerdict::explained).collect();
     let reasons = missed.iter().chain(&verdict.reasons);
     for reason in reasons.chain(&verdict.could_not_measure).take(REASONS) {

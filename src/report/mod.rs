@@ -6,14 +6,17 @@
 mod answers;
 mod assertion;
 mod audit;
+mod baseline;
 mod changes;
 mod checkpoints;
 mod data;
 mod diff;
+mod exam;
 mod export;
 mod flowing;
 mod frontier;
 mod frontier_svg;
+mod history;
 mod html;
 mod json;
 mod junit;
@@ -37,13 +40,16 @@ pub use assertion::{
     verdict_failure,
 };
 pub use audit::audit_text;
+pub use baseline::{baseline_lines, baseline_notes};
 pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use data::data_text;
 pub use diff::changed_answers;
+pub use exam::{exam_lines, exam_notes};
 pub use export::{Exporter, Put, csv, evalscope, file_name, inspect, lm_eval, parquet};
 pub use frontier::{tune_plan, tune_summary, tune_table, unseen_lines};
 pub use frontier_svg::frontier_svg;
+pub use history::{PastVerdicts, history_text};
 pub use html::{
     PAGE_VERSION, Page, PageBase, PageCandidate, PageCase, PageCheck, PageCheckpoint, PageDraw,
     PageDrift, PageLine, PageNumbers, PageOf, PageParts, PageProbe, PageRow, PageRun, PageSubject,

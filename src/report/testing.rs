@@ -53,6 +53,8 @@ pub(super) fn two_candidates() -> Comparison {
             candidate("careful", &careful_said, careful(), Vec::new()),
         ],
         noise: Default::default(),
+        exam: None,
+        baseline: None,
     }
 }
 

@@ -4,8 +4,8 @@
 
 use crate::digest;
 use crate::flow::{
-    Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison, Goal, Measurement,
-    NoiseFloor, Probe, ProbeComparison, RunEvent, SampleComparison, Score, Suite,
+    Baseline, Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison, Goal,
+    Measurement, NoiseFloor, Probe, ProbeComparison, RunEvent, SampleComparison, Score, Suite,
 };
 use crate::gate::{Rules, decide};
 use crate::text::plural;
@@ -71,7 +71,18 @@ pub fn compare(
             .map_or_else(crate::flow::Subject::base, |b| b.subject.clone()),
         candidates: candidates.collect(),
         noise: noise.map(|n| n.suites.clone()).unwrap_or_default(),
+        exam: None,
+        baseline: baseline(measured),
     }
+}
+
+/// Where the base's answers come from, beside those of the candidates.
+fn baseline(measured: &[Measurement]) -> Option<Baseline> {
+    let (base, others) = measured.split_first()?;
+    let others = others.iter().filter_map(|m| m.origin.clone());
+    let served = base.subject.server.is_some();
+    let origin = base.origin.as_ref().filter(|origin| origin.answers > 0)?;
+    Some(Baseline::of(origin, &others.collect::<Vec<_>>(), served))
 }
 
 /// The suites without the probes that some subject cannot be asked at all, and what is said of these:
@@ -253,7 +264,7 @@ fn sample_comparison(
 }
 
 /// Digest of what a probe asks and how it is judged.
-fn probe_digest(probe: &Probe) -> String {
+pub fn probe_digest(probe: &Probe) -> String {
     let mut content = serde_json::json!({
         "system": probe.system,
         "history": probe.history,

@@ -273,7 +273,7 @@ mod tests {
             thinking: None,
             ..whole.clone()
         };
-        let line = serde_json::json!({"answered": Answered { key, answer: old }});
+        let line = serde_json::json!({"answered": Answered { key, answer: old, at: None }});
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             !line.to_string().contains("continued"),

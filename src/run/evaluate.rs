@@ -2,8 +2,11 @@
 //! piece is on disk before the next step; checks then score.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::flow::{AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject};
+use crate::flow::{
+    AnswerOrigin, AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject,
+};
 use crate::lora::LoadedAdapter;
 use crate::record::{AnswerCache, Answered, Header, MeasuredText, RecordWriter, RunLock, Store};
 
@@ -35,6 +38,22 @@ impl LoadedSubject {
     }
 }
 
+impl Said {
+    /// Nothing yet, by whoever the header names.
+    fn of(header: &Header) -> Self {
+        Said {
+            origin: AnswerOrigin::of(&header.engine, &header.base),
+            ..Said::default()
+        }
+    }
+}
+
+/// Now, in seconds since 1970.
+fn now() -> Option<u64> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.ok().map(|since| since.as_secs())
+}
+
 /// Everything an evaluation works with.
 #[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
@@ -53,6 +72,7 @@ pub struct Evaluation<'a> {
 /// What a subject has said so far.
 #[derive(Default)]
 struct Said {
+    origin: AnswerOrigin,
     answers: AnswerTable,
     likelihoods: BTreeMap<(usize, usize), Likelihood>,
 }
@@ -127,7 +147,7 @@ impl Measuring<'_> {
         let unweighed = respondent.cannot_weigh();
         let mut scorer =
             Scorer::new(self.scoring, self.questions).without_likelihoods(unweighed.clone());
-        let mut said: Vec<Said> = subjects.iter().map(|_| Said::default()).collect();
+        let mut said: Vec<Said> = headers.iter().map(Said::of).collect();
         let mut pieces = Vec::new();
         let mut known = 0;
         for (subject, header) in headers.iter().enumerate() {
@@ -142,11 +162,8 @@ impl Measuring<'_> {
                     let seed = self.questions.seed_of(&question.case, sample);
                     let key = respondent.answer_key(header, question, seed, sample);
                     let place = (question.case.clone(), sample);
-                    let recorded = finished
-                        .answers
-                        .get(&place)
-                        .filter(|a| a.key == key)
-                        .map(|a| a.answer.clone());
+                    let own = finished.answers.get(&place).filter(|a| a.key == key);
+                    let recorded = own.map(|a| a.answer.clone());
                     let found = match recorded.clone() {
                         Some(answer) => Some(answer),
                         None => cache.answer(&key, &question.case, sample),
@@ -156,12 +173,15 @@ impl Measuring<'_> {
                         None => None,
                     };
                     if let Some(answer) = found {
+                        let at = own.map_or_else(|| cache.time_of(&key), |own| own.at);
                         if recorded.as_ref() != Some(&answer) {
                             writers[subject].answered(Answered {
                                 key: key.clone(),
                                 answer: answer.clone(),
+                                at,
                             })?;
                         }
+                        said[subject].origin.count(at);
                         known += 1;
                         scorer.answered(subject, q, &answer);
                         said[subject].answers.insert(place, answer);
@@ -181,25 +201,25 @@ impl Measuring<'_> {
                 for (t, text) in texts.iter().enumerate() {
                     let key = respondent.likelihood_key(header, question, text);
                     let place = (question.case.clone(), text.clone());
-                    let recorded = finished
-                        .likelihoods
-                        .get(&place)
-                        .filter(|m| m.key == key)
-                        .map(|m| m.likelihood.clone());
+                    let recorded = finished.likelihoods.get(&place);
+                    let recorded = recorded.filter(|m| m.key == key);
                     let found = match recorded {
-                        Some(likelihood) => Some(likelihood),
+                        Some(own) => Some((own.likelihood.clone(), own.at)),
                         None => match cache.likelihood(&key, &question.case) {
                             Some(likelihood) => {
+                                let at = cache.time_of(&key);
                                 writers[subject].measured(MeasuredText {
                                     key: key.clone(),
                                     likelihood: likelihood.clone(),
+                                    at,
                                 })?;
-                                Some(likelihood)
+                                Some((likelihood, at))
                             }
                             None => None,
                         },
                     };
-                    if let Some(likelihood) = found {
+                    if let Some((likelihood, at)) = found {
+                        said[subject].origin.count(at);
                         known += 1;
                         said[subject].likelihoods.insert((q, t), likelihood);
                         continue;
@@ -247,6 +267,7 @@ impl Measuring<'_> {
                 }
             }
             measurement.answers = said.answers;
+            measurement.origin = Some(said.origin);
             measurement.judge.clone_from(&calibration);
             measurements.push(measurement);
         }
@@ -305,19 +326,25 @@ impl Measuring<'_> {
         let (subject, key) = (piece.subject, piece.key.clone());
         match (&piece.of, found) {
             (PieceOf::Answer { .. }, Found::Answer(answer)) => {
+                let at = now();
                 writers[subject].answered(Answered {
                     key,
                     answer: answer.clone(),
+                    at,
                 })?;
+                said[subject].origin.count(at);
                 scorer.answered(subject, piece.question, &answer);
                 let place = (answer.case.clone(), answer.sample);
                 said[subject].answers.insert(place, answer);
             }
             (PieceOf::Text { text }, Found::Likelihood(likelihood)) => {
+                let at = now();
                 writers[subject].measured(MeasuredText {
                     key,
                     likelihood: likelihood.clone(),
+                    at,
                 })?;
+                said[subject].origin.count(at);
                 let place = (piece.question, *text);
                 said[subject].likelihoods.insert(place, likelihood);
             }

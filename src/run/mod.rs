@@ -57,7 +57,7 @@ pub use audit::{audit, leaked, questions_of};
 pub use bench::{Bench, Benchmark, Part, Rates, shape};
 pub use built_checks::{BuiltChecks, ProbeChecks};
 pub use causes::{answer_causes, loss_cause, repeated_training_answer};
-pub use comparison::{compare, judge_checkpoint};
+pub use comparison::{compare, judge_checkpoint, probe_digest};
 pub use drift::{Changed, drifts};
 pub use embed::Embeddings;
 pub use error::RunError;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest;
-use crate::flow::{Answer, CaseId, Finish, Measurement, Probe, Subject, Suite};
+use crate::flow::{Answer, AnswerOrigin, CaseId, Finish, Measurement, Probe, Subject, Suite};
 use crate::record::{RecordError, Run, SubjectRecord, read_record};
 
 use super::built_checks::{BuiltChecks, ProbeChecks};
@@ -86,6 +86,8 @@ pub fn recorded(
     }
     let record = read_record(&entry.path)?;
     let mut measurement = Measurement::of(subject.clone());
+    let header = &record.header;
+    let mut origin = AnswerOrigin::of(&header.engine, &header.base);
     for suite in suites {
         if record.suites.get(&suite.name) != Some(&scored_suite(suite, checks, settings)) {
             return Ok(None);
@@ -99,7 +101,7 @@ pub fn recorded(
                     probe: probe.id.clone(),
                     prompt,
                 };
-                if !take_case(&record, wanted, &case, &mut measurement)
+                if !take_case(&record, wanted, &case, &mut measurement, &mut origin)
                     || (0..wanted).any(|sample| {
                         let answer = measurement.answers.get(&(case.clone(), sample));
                         answer.is_some_and(|a| may_go_on(a, probe, own))
@@ -110,6 +112,7 @@ pub fn recorded(
             }
         }
     }
+    measurement.origin = Some(origin);
     if checks.wants_judge() {
         measurement.judge = read_calibration(run)?;
     }
@@ -122,13 +125,19 @@ fn take_case(
     samples: usize,
     case: &CaseId,
     measurement: &mut Measurement,
+    origin: &mut AnswerOrigin,
 ) -> bool {
+    let weighed = record.likelihoods.range((case.clone(), String::new())..);
+    for (_, text) in weighed.take_while(|((of, _), _)| of == case) {
+        origin.count(text.at);
+    }
     for sample in 0..samples {
         let place = (case.clone(), sample);
         let Some(scored) = record.scores.get(&place) else {
             return false;
         };
         if let Some(answered) = record.answers.get(&place) {
+            origin.count(answered.at);
             let answer = answered.answer.clone();
             measurement.answers.insert(place.clone(), answer);
         }
@@ -211,7 +220,8 @@ mod tests {
                 served: None,
             };
             let key = sample.to_string();
-            writer.answered(Answered { key, answer }).unwrap();
+            let at = None;
+            writer.answered(Answered { key, answer, at }).unwrap();
             let score = Score::pass("found");
             writer
                 .scored(Scored {

@@ -61,12 +61,17 @@ impl SuiteSource {
         })
     }
 
-    fn unreadable(path: &Path, reason: impl Into<String>) -> Self {
+    /// A file that is there and could not be read, with the reason.
+    pub fn unread(name: impl Into<String>, reason: impl Into<String>) -> Self {
         SuiteSource {
-            name: path.display().to_string(),
+            name: name.into(),
             content: Err(reason.into()),
             tested: false,
         }
+    }
+
+    fn unreadable(path: &Path, reason: impl Into<String>) -> Self {
+        SuiteSource::unread(path.display().to_string(), reason)
     }
 }
 

@@ -165,6 +165,7 @@ fn gate_shows_what_can_be_proven_what_was_and_why() {
     │ persona    ┆ ##     ┆ #.## ┆ #.##      ┆ +#.## [+#.##, +#.##] ┆ #.##  ┆ reached    │
     │ all keep   ┆ ##     ┆ #.## ┆ #.##      ┆ -#.## [-#.##, -#.##] ┆ #.##  ┆ regression │
     └────────────┴────────┴──────┴───────────┴──────────────────────┴───────┴────────────┘
+    base answered just now (####-##-##) by qeval #.#.# cpu f## (#f#######e#c)
     adapters/harmful: regression
       because  `facts` lost #.## of #.## (p = #)
                `coding` lost #.## of #.## (p = #)
@@ -346,6 +347,7 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     │ persona  ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ not reached  │
     │ all keep ┆ #      ┆ #.## ┆ #.##      ┆ #.## [-#.##, +#.##] ┆ #.##  ┆ pass         │
     └──────────┴────────┴──────┴───────────┴─────────────────────┴───────┴──────────────┘
+    base answered just now (####-##-##) by qeval #.#.# cpu f## (#f#######e#c)
     facts::capital-france##  #.## -> #.## (#.##)
       prompt    What is the capital of France?
       answer    The capital of France is Paris.

@@ -302,6 +302,8 @@ fn hostile() -> Comparison {
             probes,
         }],
         noise: BTreeMap::new(),
+        exam: None,
+        baseline: None,
     }
 }
 
@@ -476,4 +478,55 @@ fn a_browser_opens_a_probe_whatever_its_link_filters() {
     assert!(shown(&linked).contains("the base says 9"));
     // Words that changed are marked in both.
     assert!(shown(&linked).contains("<pre dir=\"auto\">plain</pre>"));
+}
+
+/// Two candidates, of which the second says the same to everything.
+fn two_hostile() -> String {
+    let mut comparison = hostile();
+    let mut other = comparison.candidates[0].clone();
+    other.subject.name = "other".into();
+    let cases = other.probes.iter_mut().flat_map(|probe| &mut probe.cases);
+    for draw in cases.flat_map(|case| &mut case.samples) {
+        draw.candidate = Some("I am Pip.".into());
+    }
+    comparison.candidates.push(other);
+    let parts = PageParts {
+        base: PageBase::of(&comparison),
+        subjects: PageSubject::all_of(&comparison, |_| String::new()),
+        runs: Vec::new(),
+        suites: &[],
+        notes: Vec::new(),
+    };
+    html(&page(parts)).unwrap()
+}
+
+/// Who is looked at, and why something was lost, can be shared as an address.
+#[test]
+fn a_browser_takes_candidates_and_a_cause_from_the_address() {
+    let page = two_hostile();
+    for (address, found) in [
+        ("#show=lost&cause=silent", 1),
+        ("#show=lost&cause=silent&beside=1", 0),
+        ("#show=lost&cause=same&beside=1", 10),
+        ("#show=lost&cause=same&beside=0", 0),
+        ("#show=lost&cause=contains&beside=0,1", 10),
+        // As links of earlier versions name a check, and as a chat writes a link.
+        ("#show=lost&check=contains", 10),
+        ("#show%3Dlost&cause%3Dsame&beside%3D1", 10),
+        // Nobody is there: as it was.
+        ("#show=lost&beside=7,x", 10),
+    ] {
+        let Some(dom) = dom(&page, address) else {
+            return;
+        };
+        let said = format!("{found} probe{} of 10", if found == 1 { "" } else { "s" });
+        assert!(shown(&dom).contains(&said), "{address}");
+    }
+    // A cause that nothing was lost by is shown as what was chosen.
+    let none = dom(&page, "#show=lost&cause=same&beside=0").unwrap();
+    assert!(shown(&none).contains(">the same answer as to most</option>"));
+    let one = dom(&page, "#show=lost&beside=1").unwrap();
+    assert!(shown(&one).contains("title=\"other: lost"));
+    let names = shown(&one).matches(": lost, ").count();
+    assert!(names > 0 && names <= 10, "one candidate a row: {names}");
 }

@@ -35,6 +35,8 @@ mod fuzzed;
 mod goldens;
 /// Gradients and optimizer against PyTorch.
 mod gradients;
+/// What a project's git history is good for.
+mod history;
 /// The page that people look at.
 mod html;
 /// Other programs' files beside the programs themselves.

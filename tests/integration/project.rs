@@ -315,7 +315,11 @@ impl Record {
             project
                 .lines(file, key)
                 .into_iter()
-                .map(|line| (place(&line), line))
+                .map(|mut line| {
+                    // When it was said is no part of what was said.
+                    line.as_object_mut().unwrap().remove("at");
+                    (place(&line), line)
+                })
                 .collect()
         };
         let case = |c: &Value| {

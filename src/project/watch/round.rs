@@ -237,6 +237,14 @@ impl Watching<'_> {
         };
         self.tell_out_of_reach(order, &rules);
         let comparison = order.compare_by(&rules, pair, noise);
+        if let Some(candidate) = comparison.candidates.first() {
+            let judged = digest::Parts::new("watched")
+                .part("rules", digest::json(&rules))
+                .part("adapter", &ready.digest);
+            let of = (&comparison, candidate);
+            let judged = judged.finish();
+            self.project.remember("watch", &judged, &ready.name, of);
+        }
         let Some(candidate) = comparison.candidates.into_iter().next() else {
             return Ok(());
         };

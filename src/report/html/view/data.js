@@ -10,6 +10,6 @@ const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? '' : 's'}`;
 
 /** What is shown. */
 const view = {
-  show: 'all', suite: '', tag: '', check: '', find: '', sort: 'loss', by: 'words',
+  show: 'all', suite: '', tag: '', cause: '', find: '', sort: 'loss', by: 'words',
   seen: new Set(), open: new Set(), everything: false, current: -1, rows: [],
 };

@@ -12,6 +12,7 @@ const SIGNS = { lost: '▼', gained: '▲', kept: '=', unscored: '?' };
 function only(candidate) {
   view.seen = new Set([candidate]);
   tools();
+  address('');
   listed();
   $('answers').scrollIntoView();
 }
@@ -26,11 +27,39 @@ const isShown = {
   unscored: (probe) => seen(probe).some((of) => of.state === 'unscored'),
 };
 
-/** Kinds of checks by which a candidate that is seen scores less than the base. */
-function lostBy(probe) {
+/** What most of a candidate's answers are, where more than half of them are equal, else null. */
+function monotone(candidate) {
+  const times = new Map();
+  let most = null;
+  let all = 0;
+  for (const probe of D.probes) {
+    for (const wording of probe.cases) {
+      const text = wording.draws[0]?.answers[candidate] ?? null;
+      if (text === null) continue;
+      all += 1;
+      times.set(text, (times.get(text) || 0) + 1);
+      if (most === null || times.get(text) > times.get(most)) most = text;
+    }
+  }
+  return most !== null && all > 2 && 2 * times.get(most) > all ? most : null;
+}
+
+const SIGNS_OF_LOSS = { __proto__: null, silent: 'an empty answer', same: 'the same answer as to most' };
+// Of the base and each candidate, once.
+const MOSTLY = [null, ...D.candidates].map((_, i) => monotone(i));
+
+/** Why a candidate that is seen scores less than the base: kinds of checks, and signs in its answers. */
+function causes(probe) {
   const kinds = new Set();
   for (const wording of probe.cases) {
     for (const draw of wording.draws) {
+      draw.scores.forEach((score, i) => {
+        const [base, text] = [draw.scores[0], draw.answers[i] ?? null];
+        const lost = i > 0 && view.seen.has(i - 1) && score !== null && base !== null && score < base;
+        if (!lost || text === null) return;
+        if (!say(text).trim() && draw.answers[0] !== text) kinds.add('silent');
+        else if (text === MOSTLY[i] && MOSTLY[0] === null) kinds.add('same');
+      });
       for (const check of draw.checks) {
         const base = check.scores[0];
         const less = check.scores.some((s, i) => i > 0 && view.seen.has(i - 1) &&
@@ -59,7 +88,7 @@ function asked() {
   D.probes.forEach((probe, i) => {
     if (view.suite && D.suites[probe.suite].name !== view.suite) return;
     if (view.tag && !probe.tags.includes(view.tag)) return;
-    if (view.check && !lostBy(probe).has(view.check)) return;
+    if (view.cause && !causes(probe).has(view.cause)) return;
     if (found && !found(probe)) return;
     all.push(i);
   });

@@ -74,6 +74,7 @@ function start() {
   D.candidates.forEach((c, i) => { if (c.featured && c.answers) view.seen.add(i); });
   const last = D.candidates.findLastIndex((c) => c.answers);
   if (!view.seen.size && last >= 0) view.seen.add(last);
+  usualSeen = ticked();
   showVerdicts();
   showSuites();
   showRuns();

@@ -1,6 +1,9 @@
 // What is chosen: filters, the search, and the address that tells of them and can be shared.
 
-function choice(id, label, key, options) {
+function choice(id, label, key, known) {
+  // What an address asks for is shown as chosen, be there such a probe or not.
+  const isKnown = !view[key] || known.some(([value]) => value === view[key]);
+  const options = isKnown ? known : [...known, [view[key], SIGNS_OF_LOSS[view[key]] ?? plain(view[key])]];
   const select = el('select', { id, on: { change: (event) => {
     view[key] = event.target.value;
     address('');
@@ -11,7 +14,9 @@ function choice(id, label, key, options) {
 
 function tools() {
   const tags = [...new Set(D.probes.flatMap((probe) => probe.tags))].sort();
-  const checks = [...new Set(D.probes.flatMap((probe) => [...lostBy(probe)]))].sort();
+  const why = [...new Set(D.probes.flatMap((probe) => [...causes(probe)]))].sort();
+  const signs = why.filter((w) => Object.hasOwn(SIGNS_OF_LOSS, w)).map((w) => [w, SIGNS_OF_LOSS[w]]);
+  const checks = why.filter((w) => !Object.hasOwn(SIGNS_OF_LOSS, w)).map((w) => [w, w]);
   const any = (noun) => ['', `all ${noun}`];
   let waiting = 0;
   const find = el('input', { type: 'search', id: 'find', placeholder: 'Search (/)', 'aria-label': 'Search probes, prompts, and answers',
@@ -34,6 +39,7 @@ function tools() {
       const box = el('input', { type: 'checkbox', on: { change: (event) => {
         if (event.target.checked) view.seen.add(i);
         else view.seen.delete(i);
+        address('');
         listed();
       } } });
       box.checked = view.seen.has(i);
@@ -42,7 +48,7 @@ function tools() {
   $('tools').replaceChildren(find, shows, el('div', { class: 'choices' },
     D.suites.length > 1 ? choice('suite', 'suite', 'suite', [any('suites'), ...D.suites.map((s) => [s.name, s.name])]) : null,
     tags.length ? choice('tag', 'tag', 'tag', [any('tags'), ...tags.map((t) => [t, plain(t)])]) : null,
-    checks.length > 1 ? choice('check', 'lost by', 'check', [any('checks'), ...checks.map((c) => [c, c])]) : null,
+    why.length > 1 || view.cause ? choice('cause', 'lost by', 'cause', [any('causes'), ...signs, ...checks]) : null,
     choice('sort', 'order', 'sort', [['loss', 'largest loss first'], ['suite', 'as in the suites']]),
     choice('by', 'marks', 'by', [['words', 'words that changed'], ['characters', 'characters'], ['off', 'none']]),
     el('button', { type: 'button', id: 'open-all', on: { click: openAll } }, 'Open all')), ...(whom ? [whom] : []));
@@ -56,23 +62,26 @@ function openAll() {
 }
 
 function reset() {
-  Object.assign(view, { show: 'all', suite: '', tag: '', check: '', find: '' });
+  Object.assign(view, { show: 'all', suite: '', tag: '', cause: '', find: '' });
   tools();
   address('');
   listed();
 }
 
-const KEYS = ['show', 'suite', 'tag', 'check', 'find', 'sort', 'by'];
-const USUAL = { suite: '', tag: '', check: '', find: '', sort: 'loss', by: 'words' };
+const KEYS = ['show', 'suite', 'tag', 'cause', 'find', 'sort', 'by'];
+const USUAL = { suite: '', tag: '', cause: '', find: '', sort: 'loss', by: 'words' };
 let usualShow = 'all';
+let usualSeen = '';
+const ticked = () => [...view.seen].sort((a, b) => a - b).join(',');
 
-/** `#code::quicksort&show=lost`: a probe, and what is shown. */
+/** `#code::quicksort&show=lost&beside=0,2`: a probe, what is shown, and which candidates by their places. */
 function address(probe) {
   const parts = probe ? [probe] : [];
   for (const key of KEYS) {
     const usual = key === 'show' ? usualShow : USUAL[key];
     if (view[key] !== usual) parts.push(`${key}=${encodeURIComponent(view[key])}`);
   }
+  if (ticked() !== usualSeen) parts.push(`beside=${ticked()}`);
   try {
     history.replaceState(null, '', parts.length ? `#${parts.join('&')}` : location.pathname + location.search);
   } catch {
@@ -80,20 +89,34 @@ function address(probe) {
   }
 }
 
-/** Shows what the address asks for. */
-function follow() {
-  let hash = location.hash.slice(1);
+/** A piece of an address as it was before it was written into one. */
+function decoded(piece) {
   try {
-    hash = decodeURIComponent(hash);
+    return decodeURIComponent(piece);
   } catch {
     // Not written by this page: taken as it stands.
+    return piece;
   }
+}
+
+/** The candidates at some places, those without answers left out; as before where none of them is there. */
+function beside(places) {
+  const all = places.split(',').filter((place) => /^\d+$/.test(place)).map(Number);
+  const there = new Set(all.filter((i) => D.candidates[i]?.answers));
+  return there.size || !places ? there : view.seen;
+}
+
+/** Shows what the address asks for. */
+function follow() {
+  const hash = location.hash.slice(1);
   if (!hash || hash === 'answers') return;
   let wanted = '';
-  for (const piece of hash.split('&')) {
+  for (const piece of hash.split('&').map(decoded)) {
     const at = piece.indexOf('=');
-    const key = at < 0 ? '' : piece.slice(0, at);
-    if (KEYS.includes(key)) view[key] = piece.slice(at + 1);
+    // Links of earlier versions name the check.
+    const key = at < 0 ? '' : piece.slice(0, at).replace(/^check$/, 'cause');
+    if (key === 'beside') view.seen = beside(piece.slice(at + 1));
+    else if (KEYS.includes(key)) view[key] = piece.slice(at + 1);
     else if (piece.includes('::')) wanted = piece;
   }
   if (!SHOWS.includes(view.show)) view.show = usualShow;
@@ -115,7 +138,7 @@ function goTo(wanted) {
     return false;
   }
   if (!view.rows.includes(index)) {
-    Object.assign(view, { show: 'all', suite: '', tag: '', check: '', find: '' });
+    Object.assign(view, { show: 'all', suite: '', tag: '', cause: '', find: '' });
     tools();
     listed();
   }
