@@ -39,7 +39,8 @@ impl Llama {
             .arg("--model")
             .arg(named("QEVAL_REAL_MODEL"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--parallel", "4", "--ctx-size", "8192", "--threads", "2"]);
+            // One thread: several wait for each other by spinning, which on shared cores is slower.
+            .args(["--parallel", "4", "--ctx-size", "8192", "--threads", "1"]);
         for adapter in adapters {
             command
                 .arg("--lora")
