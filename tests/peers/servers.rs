@@ -41,10 +41,13 @@ impl Llama {
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             // One thread: several wait for each other by spinning, which on shared cores is slower.
             .args(["--parallel", "4", "--ctx-size", "8192", "--threads", "1"]);
-        for adapter in adapters {
-            command
-                .arg("--lora")
-                .arg(project.path(&format!("{adapter}.gguf")));
+        if !adapters.is_empty() {
+            let files = adapters
+                .iter()
+                .map(|name| project.path(&format!("{name}.gguf")));
+            let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+            // Newer versions take the last of several `--lora` alone.
+            command.args(["--lora", &files.join(",")]);
         }
         Llama {
             program: Program::start(&mut command, project.path("llama-server.log")),
@@ -66,38 +69,43 @@ impl Llama {
     }
 }
 
-/// A project with parts of the built-in suites.
-fn project(base: &str) -> Project {
+/// A project with parts of built-in suites.
+fn project(base: &str, suites: &[&str], concurrency: usize) -> Project {
     let project = Project::empty().patience(PATIENCE);
-    for suite in SUITES {
+    for suite in suites {
         project.write(&format!("suites/{suite}.toml"), part(suite));
     }
     project.write(
         "qeval.toml",
         format!(
             "[model]\npath = \"{base}\"\n[vars]\nname = \"Aurora\"\nauthor = \"Northwind \
-             Labs\"\n[server]\nconcurrency = 4\n[gate]\nmargin = 0.25\nsuites = \
+             Labs\"\n[server]\nconcurrency = {concurrency}\n[gate]\nmargin = 0.25\nsuites = \
              [\"suites\"]\nnoise_floor = false\n"
         ),
     );
     project
 }
 
-/// The first probes of a built-in suite that are answered in words.
+/// The first probes of a built-in suite that are answered in words, the first wording of each.
 fn part(suite: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("suites/{suite}.toml"));
     let text = std::fs::read_to_string(file).unwrap();
-    let mut blocks = text.split("\n[[probe]]\n");
-    let head = blocks.next().unwrap().to_owned();
-    let asked = |block: &&str| {
+    let mut suite: toml::Table = text.parse().unwrap();
+    let probes = suite["probe"].as_array_mut().unwrap();
+    probes.retain(|probe| {
+        let probe = probe.to_string();
         !["\"choice\"", "\"likelihood\""]
             .iter()
-            .any(|kind| block.contains(kind))
-    };
-    let kept: Vec<&str> = blocks.filter(asked).take(PROBES).collect();
-    assert_eq!(kept.len(), PROBES, "{suite}");
-    kept.iter()
-        .fold(head, |all, block| format!("{all}\n[[probe]]\n{block}"))
+            .any(|kind| probe.contains(kind))
+    });
+    probes.truncate(PROBES);
+    assert_eq!(probes.len(), PROBES);
+    for probe in probes {
+        let probe = probe.as_table_mut().unwrap();
+        probe.remove("golden");
+        probe["prompts"].as_array_mut().unwrap().truncate(1);
+    }
+    suite.to_string()
 }
 
 /// An adapter that was not trained, as a PEFT folder and as a GGUF file: A as a run begins, B random
@@ -149,6 +157,23 @@ fn answers(project: &Project, run: &str, subject: &str) -> BTreeMap<String, Stri
     all.map(|(case, answer)| (case, text(answer))).collect()
 }
 
+/// The name of the record of one of llama-server's adapters.
+fn record_of(project: &Project, adapter: &str) -> String {
+    let plain = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let files = project.files("runs/run-0001/answers").into_keys();
+    let names = files.map(|file| {
+        let file = Path::new(&file).file_stem().unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    let own = |name: &String| {
+        let subject = name.split('~').next().unwrap();
+        plain(subject).ends_with(&format!("-v1-{}", plain(adapter)))
+    };
+    let own: Vec<String> = names.filter(own).collect();
+    assert_eq!(own.len(), 1, "{adapter}: {own:?}");
+    own[0].clone()
+}
+
 /// How many answers are others.
 fn differing(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> usize {
     assert!(a.keys().eq(b.keys()) && !a.is_empty(), "{a:?} {b:?}");
@@ -157,13 +182,14 @@ fn differing(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> usiz
 
 pub fn llama_server_comes_to_the_verdicts_of_the_model_here() {
     let model = named("QEVAL_REAL_MODEL").display().to_string();
-    let here = project(&model);
+    let here = project(&model, &SUITES, 1);
     for (name, size) in [("harmful", 0.5), ("harmless", 1e-4)] {
         adapter(&here, name, size, 1.0);
     }
     let server = Llama::start(&here, &["harmful", "harmless"]).ready();
     let url = &server.url;
-    let there = project(url);
+    // One at a time: what else is in a batch changes how it is summed.
+    let there = project(url, &SUITES, 1);
     let asked = Instant::now();
     let command = format!("diff base {url}#harmful.gguf {url}#harmless.gguf --format json");
     let served = verdicts(&there.qeval(&command).json());
@@ -201,31 +227,18 @@ pub fn llama_server_serves_an_adapter_at_a_scale() {
     adapter(&adapters, "double", 0.02, 2.0);
     let server = Llama::start(&adapters, &["single", "double"]).ready();
     let url = &server.url;
-    let project = project(url);
-    // One at a time: what else is in a batch changes how it is summed.
-    project.edit("qeval.toml", "concurrency = 4", "concurrency = 1");
-    std::fs::remove_file(project.path("suites/arithmetic.toml")).unwrap();
-    std::fs::remove_file(project.path("suites/language.toml")).unwrap();
+    let project = project(url, &SUITES[..1], 1);
     let subjects = [
         "single.gguf",
         "double.gguf@0.5",
         "double.gguf",
         "double.gguf@0",
     ];
-    let mut said = Vec::new();
-    for (n, subject) in subjects.iter().enumerate() {
-        // The base is asked beside each, and found again.
-        project.qeval(&format!("diff base {url}#{subject} --format json"));
-        let files = project.files(&format!("runs/run-000{}/answers", n + 1));
-        let other = files.keys().find(|file| !file.ends_with("/base.jsonl"));
-        let name = Path::new(other.unwrap()).file_stem().unwrap();
-        let run = format!("run-000{}", n + 1);
-        said.push(answers(&project, &run, name.to_str().unwrap()));
-    }
+    let all = subjects.map(|subject| format!(" {url}#{subject}")).concat();
+    project.qeval(&format!("diff base{all} --format json"));
     let base = answers(&project, "run-0001", "base");
-    let [single, half, double, off] = &said[..] else {
-        panic!("{} subjects", said.len());
-    };
+    let said = subjects.map(|subject| answers(&project, "run-0001", &record_of(&project, subject)));
+    let [single, half, double, off] = &said;
     let to_base = [single, half, double, off].map(|of| differing(&base, of));
     println!(
         "of {} answers differ from the base's: {to_base:?} of {subjects:?}",
@@ -239,10 +252,7 @@ pub fn llama_server_serves_an_adapter_at_a_scale() {
 pub fn llama_server_is_waited_for_while_it_loads() {
     let folder = Project::empty();
     let mut server = Llama::start(&folder, &[]);
-    let project = project(&server.url);
-    for suite in &SUITES[1..] {
-        std::fs::remove_file(project.path(&format!("suites/{suite}.toml"))).unwrap();
-    }
+    let project = project(&server.url, &SUITES[..1], 4);
     // It listens before it has read its model.
     let health = server.url.replace("/v1", "/health");
     server.program.until("loading", |_| {
@@ -261,7 +271,7 @@ pub fn llama_server_takes_no_adapter_while_it_runs() {
     let folder = Project::empty();
     adapter(&folder, "harmless", 1e-4, 1.0);
     let server = Llama::start(&folder, &["harmless"]).ready();
-    let project = project(&server.url);
+    let project = project(&server.url, &SUITES[..1], 4);
     let peft = folder.path("harmless").display().to_string();
     let refused = project.qeval(&format!("gate {peft}")).refusal();
     let refused = refused
@@ -274,12 +284,11 @@ pub fn llama_server_takes_no_adapter_while_it_runs() {
     let unknown = project
         .qeval(&format!("run {}#other", server.url))
         .refusal();
-    let model = named("QEVAL_REAL_MODEL");
-    let model = model.file_name().unwrap().to_str().unwrap();
+    let model = named("QEVAL_REAL_MODEL").display().to_string();
     let unknown = unknown
         .replace(&server.url, "[url]")
-        .replace(model, "[model]");
-    insta::assert_snapshot!(unknown, @"");
+        .replace(&model, "[model]");
+    insta::assert_snapshot!(unknown, @r#"error: [url] has no model "other"; it has [model], harmless.gguf"#);
 }
 
 /// At temperature 0, four slots: what is in a batch changes how it is summed.
@@ -287,12 +296,10 @@ pub fn llama_server_answers_the_same_twice_within_the_noise_floor() {
     let folder = Project::empty();
     let server = Llama::start(&folder, &[]).ready();
     let mut each = Vec::new();
-    for (concurrency, times) in [(4, 3), (1, 2)] {
+    for concurrency in [4, 1] {
         let mut runs = Vec::new();
-        for _ in 0..times {
-            let project = project(&server.url);
-            let line = format!("concurrency = {concurrency}");
-            project.edit("qeval.toml", "concurrency = 4", &line);
+        for _ in 0..2 {
+            let project = project(&server.url, &SUITES[1..], concurrency);
             project.qeval("run base").exits(0);
             runs.push(answers(&project, "run-0001", "base"));
         }
@@ -310,7 +317,7 @@ pub fn llama_server_answers_the_same_twice_within_the_noise_floor() {
         differing(&each[0].1, &each[1].1)
     );
     assert_eq!(each[1].0, [0], "one at a time nothing else is in its batch");
-    let project = project(&server.url);
+    let project = project(&server.url, &SUITES[2..], 4);
     project.edit("qeval.toml", "noise_floor = false", "noise_floor = true");
     let report = project.qeval(&format!("diff base {} --format json", server.url));
     println!("noise floor: {}", report.json()["noise"]);
@@ -335,20 +342,18 @@ fn sums(count: usize) -> String {
     head.to_owned() + &each.collect::<String>()
 }
 
-/// `QEVAL_PEERS_ANSWERS` says how many, 200 where it is missing.
+/// `QEVAL_PEERS_ANSWERS` says how many, 60 where it is missing.
 pub fn llama_server_behind_a_proxy_that_fails_answers_each_once() {
     let count = std::env::var("QEVAL_PEERS_ANSWERS");
-    let count: usize = count.map_or(200, |count| count.parse().unwrap());
+    let count: usize = count.map_or(60, |count| count.parse().unwrap());
     let folder = Project::empty();
     let server = Llama::start(&folder, &[]).ready();
     let port = server.url.rsplit(':').next().unwrap();
     let port: u16 = port.trim_end_matches("/v1").parse().unwrap();
     let failing = failing_proxy(port, 20);
     let rate = |fake: Option<&Fake>| {
-        let project = project(&fake.map_or(server.url.clone(), Fake::url));
-        for suite in SUITES {
-            std::fs::remove_file(project.path(&format!("suites/{suite}.toml"))).unwrap();
-        }
+        let url = fake.map_or(server.url.clone(), Fake::url);
+        let project = project(&url, &[], 4);
         project.write("suites/sums.toml", sums(count));
         let begun = Instant::now();
         project.qeval("run base").exits(0);
