@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -229,5 +229,33 @@ pub fn said(model: &str, text: &str) -> Value {
             "message": { "role": "assistant", "content": text } }],
         "usage": { "prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15 },
         "system_fingerprint": "fp-1",
+    })
+}
+
+/// A proxy before a server: every so many requests one gets a fault instead, of five kinds in turn.
+pub fn failing_proxy(port: u16, every: usize) -> Fake {
+    let to = format!("http://127.0.0.1:{port}");
+    let agent = ureq::Agent::new_with_defaults();
+    let count = AtomicUsize::new(0);
+    Fake::start(move |got| {
+        if got.method == "GET" {
+            let reply = agent.get(format!("{to}{}", got.path)).call();
+            return match reply {
+                Ok(mut reply) => Say::Json(200, reply.body_mut().read_json().unwrap()),
+                Err(_) => Say::Json(404, Value::Null),
+            };
+        }
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        if n % every == every - 1 {
+            return match n / every % 5 {
+                0 => Say::Json(500, Value::Null),
+                1 => Say::Json(429, Value::Null),
+                2 => Say::Json(503, Value::Null),
+                3 => Say::Raw(Vec::new()),
+                _ => Say::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"choice".to_vec()),
+            };
+        }
+        let reply = agent.post(format!("{to}{}", got.path)).send_json(&got.body);
+        Say::Json(200, reply.unwrap().body_mut().read_json().unwrap())
     })
 }

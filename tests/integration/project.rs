@@ -56,6 +56,7 @@ pub struct Training {
 pub struct Project {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    patience: Duration,
 }
 
 /// What a command did.
@@ -77,6 +78,7 @@ impl Project {
         Project {
             folder,
             environment: Vec::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -136,6 +138,12 @@ suites = ["suites"]
     /// Sets a variable for every command.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Waits so long for a command instead: a model that people use takes minutes.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -207,13 +215,14 @@ suites = ["suites"]
         let status = loop {
             match child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if started.elapsed() < PATIENCE => {
+                None if started.elapsed() < self.patience => {
                     std::thread::sleep(Duration::from_millis(5))
                 }
                 None => {
                     child.kill().unwrap();
                     panic!(
-                        "still running after {PATIENCE:?}; stderr: {}",
+                        "still running after {:?}; stderr: {}",
+                        self.patience,
                         self.redact(&stderr.join().unwrap())
                     );
                 }

@@ -9,7 +9,7 @@ use qeval::flow::Generation;
 use qeval::server::{Address, Asked, Chat, Replied, Server, ServerError, ServerSection, Turn};
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Got, Say, models, said};
+use crate::fake::{Fake, Got, Say, failing_proxy, models, said};
 use crate::project::Project;
 
 /// Short enough for a test.
@@ -407,34 +407,6 @@ fn a_prompt_that_was_cut_there_is_no_measurement() {
     ");
 }
 
-/// A proxy before a server: every so many requests one gets a fault instead, of five kinds in turn.
-fn failing_proxy(backend: &Fake, every: usize) -> Fake {
-    let to = format!("http://127.0.0.1:{}", backend.port);
-    let agent = ureq::Agent::new_with_defaults();
-    let count = AtomicUsize::new(0);
-    Fake::start(move |got| {
-        if got.method == "GET" {
-            let reply = agent.get(format!("{to}{}", got.path)).call();
-            return match reply {
-                Ok(mut reply) => Say::Json(200, reply.body_mut().read_json().unwrap()),
-                Err(_) => Say::Json(404, Value::Null),
-            };
-        }
-        let n = count.fetch_add(1, Ordering::Relaxed);
-        if n % every == every - 1 {
-            return match n / every % 5 {
-                0 => Say::Json(500, Value::Null),
-                1 => Say::Json(429, Value::Null),
-                2 => Say::Json(503, Value::Null),
-                3 => Say::Raw(Vec::new()),
-                _ => Say::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"choice".to_vec()),
-            };
-        }
-        let reply = agent.post(format!("{to}{}", got.path)).send_json(&got.body);
-        Say::Json(200, reply.unwrap().body_mut().read_json().unwrap())
-    })
-}
-
 /// Sums, each a probe of its own.
 fn sums(count: usize) -> String {
     let each = (0..count).map(|n| {
@@ -485,8 +457,8 @@ fn ten_thousand_answers_through_a_proxy_that_fails_are_each_there_once() {
         COUNT as f64 / begun.elapsed().as_secs_f64()
     };
     let direct = own(&backend);
-    let faultless = own(&failing_proxy(&backend, usize::MAX));
-    let proxy = failing_proxy(&backend, 20);
+    let faultless = own(&failing_proxy(backend.port, usize::MAX));
+    let proxy = failing_proxy(backend.port, 20);
     let through = own(&proxy);
     let project = project(&proxy);
     project.edit("qeval.toml", "tries = 2\ntimeout_s = 2\n", "");

@@ -310,6 +310,17 @@ fn two_proven_losses_in_a_row_write_the_stop_file() {
     assert!(!project.path("stop").exists());
 }
 
+/// A file that is there already stops the next run at its first save, whose verdict may be anything.
+#[test]
+fn a_run_that_an_earlier_stop_file_ended_is_not_waited_for() {
+    let project = quick();
+    project.write("stop", "checkpoint-8 is a regression\n");
+    write(&project, "out/v1", "good", 4, 16);
+    let said = project.qeval(&format!("{WATCH} --stop-file stop"));
+    assert_eq!(judged(&said), ["v1/checkpoint-4"]);
+    assert_eq!(events(&said, "ended")[0]["why"], "stopped");
+}
+
 /// A server that answers everything with one reply, and keeps what was sent.
 fn listener(reply: &'static str) -> (String, std::sync::mpsc::Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -482,24 +482,26 @@ impl Watching<'_> {
     }
 
     /// Whether a trainer that was asked to stop has done so: a program that ends at a save says
-    /// nothing of it, but twice the time between two checkpoints passes without another.
+    /// nothing of it, but twice the time between two checkpoints passes without another. Whoever
+    /// wrote the file: one that was there before stops a run at its first save.
     fn has_stopped(&self) -> bool {
-        let asked = self.order.stop_file.as_ref().is_some_and(|f| f.exists());
-        if !asked
-            || !self
-                .stop()
-                .is_some_and(|(j, _)| self.record.is_done(Done::Stop, &j))
-        {
+        if !self.order.stop_file.as_ref().is_some_and(|f| f.exists()) {
             return false;
         }
-        let run = self.newest_run();
+        let Some(run) = self.newest_run() else {
+            return false;
+        };
         let own = self
             .seen
             .iter()
-            .filter(|(path, _)| path.parent() == run.as_deref());
+            .filter(|(path, _)| path.parent() == Some(&run));
         let mut times: Vec<SystemTime> = own
             .filter_map(|(_, seen)| seen.signature.last_written())
             .collect();
+        if times.len() == 1 {
+            // The time to the first checkpoint, at most.
+            times.extend(fs::metadata(&run).and_then(|meta| meta.created()));
+        }
         times.sort();
         let between = times
             .windows(2)
