@@ -56,7 +56,7 @@ pub struct Training {
 pub struct Project {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
-    patience: Duration,
+    pub patience: Duration,
 }
 
 /// What a command did.
@@ -138,12 +138,6 @@ suites = ["suites"]
     /// Sets a variable for every command.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
-        self
-    }
-
-    /// Waits so long for a command instead: a model that people use takes minutes.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
         self
     }
 

@@ -71,7 +71,8 @@ impl Llama {
 
 /// A project with parts of built-in suites.
 fn project(base: &str, suites: &[&str], concurrency: usize) -> Project {
-    let project = Project::empty().patience(PATIENCE);
+    let mut project = Project::empty();
+    project.patience = PATIENCE;
     for suite in suites {
         project.write(&format!("suites/{suite}.toml"), part(suite));
     }
