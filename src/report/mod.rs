@@ -41,7 +41,7 @@ pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use data::data_text;
 pub use diff::changed_answers;
-pub use export::{Exporter, Put, csv, evalscope, file_name, inspect, lm_eval, parquet};
+pub use export::{Exporter, PutFile, csv, evalscope, file_name, inspect, lm_eval, parquet};
 pub use frontier::{tune_plan, tune_summary, tune_table, unseen_lines};
 pub use frontier_svg::frontier_svg;
 pub use html::{

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::flow::Recorded;
 
-use super::Put;
+use super::PutFile;
 use super::columns::{COLUMNS, Cell};
 use super::file_name::file_name;
 
@@ -16,7 +16,7 @@ use super::file_name::file_name;
 ///
 /// # Errors
 /// What `put` returns.
-pub fn csv<E>(recorded: &Recorded, put: Put<'_, E>) -> Result<(), E> {
+pub fn csv<E>(recorded: &Recorded, put: PutFile<'_, E>) -> Result<(), E> {
     let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
     let mut text = names.join(",");
     text.push('\n');

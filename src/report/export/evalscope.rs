@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::flow::{Recorded, Suite};
 
-use super::Put;
+use super::PutFile;
 use super::file_name::file_name;
 use super::tally::Tally;
 
@@ -18,7 +18,7 @@ use super::tally::Tally;
 ///
 /// # Errors
 /// What `put` returns.
-pub fn evalscope<E>(recorded: &Recorded, put: Put<'_, E>) -> Result<(), E> {
+pub fn evalscope<E>(recorded: &Recorded, put: PutFile<'_, E>) -> Result<(), E> {
     let folder = Path::new("reports").join(file_name(&recorded.subject().name));
     for suite in &recorded.suites {
         let text = serde_json::to_string_pretty(&report(recorded, suite)).unwrap_or_default();

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::digest;
 use crate::flow::{Finish, Recorded, RecordedAnswer, Score, Suite};
 
-use super::Put;
+use super::PutFile;
 use super::file_name::{file_name, moment};
 use super::tally::Tally;
 use super::target::target_of;
@@ -31,7 +31,7 @@ const NAN: f64 = f64::MIN;
 ///
 /// # Errors
 /// What `put` returns.
-pub fn inspect<E>(recorded: &Recorded, put: Put<'_, E>) -> Result<(), E> {
+pub fn inspect<E>(recorded: &Recorded, put: PutFile<'_, E>) -> Result<(), E> {
     let [year, month, day, hour, minute, second] = moment(recorded.created_unix_ms / 1000);
     let folder = file_name(&recorded.subject().name);
     for suite in &recorded.suites {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::digest;
 use crate::flow::{Recorded, RecordedAnswer, Suite};
 
-use super::Put;
+use super::PutFile;
 use super::file_name::{file_name, moment};
 use super::tally::Tally;
 use super::target::target_of;
@@ -20,7 +20,7 @@ use super::target::target_of;
 ///
 /// # Errors
 /// What `put` returns.
-pub fn lm_eval<E>(recorded: &Recorded, put: Put<'_, E>) -> Result<(), E> {
+pub fn lm_eval<E>(recorded: &Recorded, put: PutFile<'_, E>) -> Result<(), E> {
     let [year, month, day, hour, minute, second] = moment(recorded.created_unix_ms / 1000);
     // As Python's `datetime.isoformat` with `:` replaced: six digits of a second are its form.
     let micro = recorded.created_unix_ms % 1000 * 1000;

@@ -26,7 +26,7 @@ pub use lm_eval::lm_eval;
 pub use parquet::parquet;
 
 /// Takes a file: its path below the export's folder, and its bytes.
-pub type Put<'a, E> = &'a mut dyn FnMut(&Path, &[u8]) -> Result<(), E>;
+pub type PutFile<'a, E> = &'a mut dyn FnMut(&Path, &[u8]) -> Result<(), E>;
 
 /// A format that each subject is written in by itself.
-pub type Exporter<E> = fn(&Recorded, Put<'_, E>) -> Result<(), E>;
+pub type Exporter<E> = fn(&Recorded, PutFile<'_, E>) -> Result<(), E>;

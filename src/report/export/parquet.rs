@@ -14,7 +14,7 @@ use parquet::schema::types::Type;
 
 use crate::flow::{Recorded, RecordedAnswer};
 
-use super::Put;
+use super::PutFile;
 use super::columns::{COLUMNS, Cell};
 use super::file_name::file_name;
 
@@ -25,7 +25,7 @@ const ROWS: usize = 10_000;
 ///
 /// # Errors
 /// What `put` returns, or the writer: none that this input can cause.
-pub fn parquet<E: From<ParquetError>>(recorded: &Recorded, put: Put<'_, E>) -> Result<(), E> {
+pub fn parquet<E: From<ParquetError>>(recorded: &Recorded, put: PutFile<'_, E>) -> Result<(), E> {
     let suites = recorded.suites.iter();
     let rows: Vec<RecordedAnswer<'_>> = suites.flat_map(|s| recorded.answers(s)).collect();
     let bytes = file(recorded, &rows)?;
