@@ -165,28 +165,10 @@ pub enum Command {
     ))]
     Watch(WatchArgs),
     /// Judge two result files of lm-eval, Inspect, or evalscope
-    #[command(after_help = after(
-        "Pairs what both were asked, item by item, one suite a task, and judges as `gate` does. Reads \
-         lm-eval's samples_*.jsonl (or the folder of them), Inspect's .json logs, and evalscope's \
-         reviews/*.jsonl. What only one side has is named and counts as missing. `qeval help exports` \
-         says how a metric is chosen.",
-        &[
-            "qeval compare results/base results/tuned",
-            "qeval compare base.json tuned.json --metric match --margin 0.05 --junit compare.xml",
-        ],
-    ))]
+    #[command(after_help = export::compare_help())]
     Compare(CompareArgs),
     /// Write what is recorded as files that other programs read
-    #[command(after_help = after(
-        "No model is loaded, and nothing is measured. A name is a run, RUN/SUBJECT, or a subject of \
-         the newest run that has it. `qeval help exports` says what each format holds, and what opens \
-         it.",
-        &[
-            "qeval export --to inspect --out logs",
-            "qeval export run-0001 --to csv,parquet --out tables",
-            "qeval export run-0001/base run-0001/ckpt-40 --to lm-eval --out results",
-        ],
-    ))]
+    #[command(after_help = export::export_help())]
     Export(ExportArgs),
     /// Review changed answers: list, show, accept, or reject
     #[command(after_help = after(
@@ -542,32 +524,6 @@ impl DemoArgs {
     /// What its project is opened with.
     pub fn overrides(&self) -> Overrides {
         overrides(&SelectArgs::default(), &self.compute, &self.store)
-    }
-}
-
-impl ExportArgs {
-    /// What a project is opened with.
-    pub fn overrides(&self) -> Overrides {
-        Overrides {
-            config: self.config.clone(),
-            margin: self.margin,
-            ..overrides(&self.select, &ComputeArgs::default(), &self.store)
-        }
-    }
-}
-
-impl CompareArgs {
-    /// What a project is opened with.
-    pub fn overrides(&self) -> Overrides {
-        Overrides {
-            config: self.config.clone(),
-            margin: self.margin,
-            ..overrides(
-                &SelectArgs::default(),
-                &ComputeArgs::default(),
-                &StoreArgs::default(),
-            )
-        }
     }
 }
 

@@ -69,5 +69,5 @@ pub use reader::{read_header, read_record};
 pub use store::{Checkpoint, RecordEntry, Run, Store};
 pub use subject::{SubjectSource, SubjectSpec};
 pub use train_log::TrainLog;
-pub use trainer_state::{TRAINER_STATE, WrittenTrainerState};
+pub use trainer_state::{TRAINER_STATE, TrainerStateFile};
 pub use writer::RecordWriter;

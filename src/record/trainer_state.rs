@@ -17,7 +17,7 @@ pub const TRAINER_STATE: &str = "trainer_state.json";
 
 /// How training went until a checkpoint. Steps are optimizer steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct WrittenTrainerState {
+pub struct TrainerStateFile {
     /// Step of the best checkpoint so far.
     pub best_global_step: Option<usize>,
     /// Its score.
@@ -54,7 +54,7 @@ pub struct WrittenTrainerState {
     pub trial_params: Option<Map<String, Value>>,
 }
 
-impl WrittenTrainerState {
+impl TrainerStateFile {
     /// Writes it into a checkpoint's folder, as `Trainer` does: sorted, indented by two.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ mod tests {
     fn fields_are_sorted_and_none_is_of_our_own() {
         let folder = tempfile::tempdir().unwrap();
         let history = json!({"loss": 2.5, "step": 1, "epoch": 0.5});
-        let state = WrittenTrainerState {
+        let state = TrainerStateFile {
             epoch: 0.5,
             global_step: 1,
             max_steps: 2,
@@ -85,12 +85,12 @@ mod tests {
             is_local_process_zero: true,
             is_world_process_zero: true,
             log_history: vec![history.as_object().unwrap().clone()],
-            ..WrittenTrainerState::default()
+            ..TrainerStateFile::default()
         };
         state.write(folder.path()).unwrap();
         let text = std::fs::read_to_string(folder.path().join(TRAINER_STATE)).unwrap();
         assert_eq!(
-            serde_json::from_str::<WrittenTrainerState>(&text).unwrap(),
+            serde_json::from_str::<TrainerStateFile>(&text).unwrap(),
             state
         );
         let names: Vec<&str> = text

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::flow::{ScaledCheckpoint, Verdict};
-use crate::record::{EventFile, RecordError, RunLock, WrittenTrainerState};
+use crate::record::{EventFile, RecordError, RunLock, TrainerStateFile};
 use crate::train::{CheckpointView, TrainLine, TrainSection};
 
 use super::gating::{GatedCheckpoint, TrainEntry};
@@ -93,7 +93,7 @@ impl<'a> Traces<'a> {
         let (section, step) = (self.section, checkpoint.step);
         let runs = checkpoint.folder.parent();
         let folder = |step| runs.map(|run| run.join(format!("checkpoint-{step}")));
-        let state = WrittenTrainerState {
+        let state = TrainerStateFile {
             best_global_step: best.map(|best| best.step),
             best_metric: best.and_then(|best| metric_of(entries, best)),
             best_model_checkpoint: best

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::project::Overrides;
 use crate::results::Metric;
 
-use super::{SelectArgs, StoreArgs, share};
+use super::{ComputeArgs, SelectArgs, StoreArgs, after, overrides, share};
 
 /// Arguments of `export`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -112,4 +113,58 @@ pub struct CompareArgs {
     /// [default: qeval.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl ExportArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            margin: self.margin,
+            ..overrides(&self.select, &ComputeArgs::default(), &self.store)
+        }
+    }
+}
+
+impl CompareArgs {
+    /// What a project is opened with.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            margin: self.margin,
+            ..overrides(
+                &SelectArgs::default(),
+                &ComputeArgs::default(),
+                &StoreArgs::default(),
+            )
+        }
+    }
+}
+
+/// What stands behind the options of `export`.
+pub(super) fn export_help() -> String {
+    after(
+        "No model is loaded, and nothing is measured. A name is a run, RUN/SUBJECT, or a subject of \
+         the newest run that has it. `qeval help exports` says what each format holds, and what opens \
+         it.",
+        &[
+            "qeval export --to inspect --out logs",
+            "qeval export run-0001 --to csv,parquet --out tables",
+            "qeval export run-0001/base run-0001/ckpt-40 --to lm-eval --out results",
+        ],
+    )
+}
+
+/// What stands behind the options of `compare`.
+pub(super) fn compare_help() -> String {
+    after(
+        "Pairs what both were asked, item by item, one suite a task, and judges as `gate` does. Reads \
+         lm-eval's samples_*.jsonl (or the folder of them), Inspect's .json logs, and evalscope's \
+         reviews/*.jsonl. What only one side has is named and counts as missing. `qeval help exports` \
+         says how a metric is chosen.",
+        &[
+            "qeval compare results/base results/tuned",
+            "qeval compare base.json tuned.json --metric match --margin 0.05 --junit compare.xml",
+        ],
+    )
 }
