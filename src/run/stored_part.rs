@@ -1,6 +1,6 @@
 //! What a record holds of some suites, whole or not: no model is asked for the rest.
 
-use crate::flow::{Measurement, ProbeId, Suite};
+use crate::flow::{AnswerOrigin, Measurement, ProbeId, Suite};
 use crate::record::SubjectRecord;
 
 use super::built_checks::BuiltChecks;
@@ -64,9 +64,11 @@ pub fn stored_part(
         let probe = suite.probes.iter().find(|probe| probe.id == id.probe);
         Some(probe.is_some_and(|probe| prompt < probe.prompts.len()))
     };
+    let mut origin = AnswerOrigin::of(&record.header.engine, &record.header.base);
     for (place, answered) in &record.answers {
         match asked(&place.0.probe_id(), place.0.prompt) {
             Some(true) => {
+                origin.count(answered.at);
                 let answer = answered.answer.clone();
                 part.measurement.answers.insert(place.clone(), answer);
             }
@@ -74,6 +76,12 @@ pub fn stored_part(
             None => {}
         }
     }
+    for ((case, _), text) in &record.likelihoods {
+        if asked(&case.probe_id(), case.prompt) == Some(true) {
+            origin.count(text.at);
+        }
+    }
+    part.measurement.origin = Some(origin);
     for (place, scored) in &record.scores {
         if asked(&place.0.probe_id(), place.0.prompt) == Some(true) {
             let (place, scored) = (place.clone(), scored.clone());

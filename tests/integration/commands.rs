@@ -510,7 +510,8 @@ fn training_that_keeps_everything_ships_its_best_checkpoint() {
     );
     assert_eq!(report["shipped"], "runs/run-0001/best");
     let names: Vec<String> = project.files("runs/run-0001").into_keys().collect();
-    insta::assert_snapshot!(names.join("\n"), @"
+    let names = project.stable_names(names.iter().map(String::as_str));
+    insta::assert_snapshot!(names, @"
     runs/run-0001/answers/base.jsonl
     runs/run-0001/answers/ckpt-21.jsonl
     runs/run-0001/answers/ckpt-21@0.5.jsonl
@@ -526,11 +527,14 @@ fn training_that_keeps_everything_ships_its_best_checkpoint() {
     runs/run-0001/checkpoint-21/qeval_adapter.json
     runs/run-0001/checkpoint-21/qeval_state.json
     runs/run-0001/checkpoint-21/qeval_state.safetensors
+    runs/run-0001/checkpoint-21/trainer_state.json
     runs/run-0001/checkpoint-42/adapter_config.json
     runs/run-0001/checkpoint-42/adapter_model.safetensors
     runs/run-0001/checkpoint-42/qeval_adapter.json
     runs/run-0001/checkpoint-42/qeval_state.json
     runs/run-0001/checkpoint-42/qeval_state.safetensors
+    runs/run-0001/checkpoint-42/trainer_state.json
+    runs/run-0001/events.out.tfevents.[time].qeval.[process]
     runs/run-0001/provenance.json
     runs/run-0001/suites.json
     runs/run-0001/train.jsonl

@@ -254,6 +254,17 @@ suites = ["suites"]
             .into_owned()
     }
 
+    /// Names of files, that of an event file without its time and process.
+    pub fn stable_names<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> String {
+        static VARYING: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"tfevents\.\d+\.(\w+)\.\d+").unwrap());
+        let names: Vec<&str> = names.into_iter().collect();
+        let names = names.join("\n");
+        VARYING
+            .replace_all(&names, "tfevents.[time].$1.[process]")
+            .into_owned()
+    }
+
     /// Every file below a folder with its bytes, locks left out.
     pub fn files(&self, below: &str) -> BTreeMap<String, Vec<u8>> {
         let (mut files, mut left) = (BTreeMap::new(), vec![self.path(below)]);

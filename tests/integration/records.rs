@@ -79,12 +79,14 @@ fn a_run_of_the_version_before_is_finished_and_not_begun_anew() {
         .filter(|file| !before.contains_key(*file))
         .filter_map(|file| file.strip_prefix("runs/run-0001/"))
         .collect();
-    insta::assert_snapshot!(added.join("\n"), @"
+    insta::assert_snapshot!(project.stable_names(added), @"
     answers/ckpt-42@0.5.jsonl
     answers/ckpt-42@0.7.jsonl
     best/adapter_config.json
     best/adapter_model.safetensors
     best/qeval_adapter.json
+    checkpoint-42/trainer_state.json
+    events.out.tfevents.[time].qeval.[process]
     ");
 }
 
