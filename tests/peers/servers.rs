@@ -277,7 +277,7 @@ pub fn llama_server_takes_no_adapter_while_it_runs() {
     let folder = Project::empty();
     adapter(&folder, "harmless", 1e-4, 1.0);
     let server = Llama::start(&folder, &["harmless"]).ready();
-    let project = project(&server.url, &SUITES[..1], 4);
+    let project = project(&server.url, &SUITES, 4);
     let peft = folder.path("harmless").display().to_string();
     let refused = project.qeval(&format!("gate {peft}")).refusal();
     let refused = refused
