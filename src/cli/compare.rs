@@ -83,15 +83,18 @@ fn again(args: &CompareArgs) -> String {
         word(args.candidate.display().to_string())
     );
     for task in &args.tasks {
-        command += &format!(" --task {}", shell_word(task));
+        command += " --task ";
+        command += &shell_word(task);
     }
     for metric in &args.metrics {
         let task = metric.task.iter().map(|task| format!("{task}="));
         let whole = task.collect::<String>() + &metric.name;
-        command += &format!(" --metric {}", shell_word(&whole));
+        command += " --metric ";
+        command += &shell_word(&whole);
     }
     if let Some(margin) = args.margin {
-        command += &format!(" --margin {margin}");
+        command += " --margin ";
+        command += &margin.to_string();
     }
     command + " --html compare.html"
 }

@@ -69,7 +69,7 @@ pub enum CliError {
     Parquet(#[from] parquet::errors::ParquetError),
     /// Another program's results.
     #[error(transparent)]
-    Results(#[from] ResultsError),
+    Results(Box<ResultsError>),
     /// Snapshots.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -136,4 +136,10 @@ pub enum CliError {
     /// Standard output.
     #[error("cannot print the report: {0}")]
     Print(std::io::Error),
+}
+impl From<ResultsError> for CliError {
+    fn from(error: ResultsError) -> Self {
+        // It names two files and what differs, more than any other error.
+        CliError::Results(Box::new(error))
+    }
 }

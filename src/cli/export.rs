@@ -7,7 +7,8 @@ use crate::exit::Outcome;
 use crate::flow::{NextCommands, Recorded};
 use crate::project::Project;
 use crate::report::{
-    Exporter, all_tests, csv, evalscope, file_name, inspect, junit, lm_eval, markdown, parquet,
+    Exporter, PutFile, all_tests, csv, evalscope, file_name, inspect, junit, lm_eval, markdown,
+    parquet,
 };
 use crate::text::plural;
 
@@ -71,7 +72,7 @@ fn one_format(
     project: &Project,
     format: ExportFormat,
     recorded: &[Recorded],
-    put: &mut dyn FnMut(&Path, &[u8]) -> Result<(), CliError>,
+    put: PutFile<'_, CliError>,
 ) -> Result<(), CliError> {
     let each: Exporter<CliError> = match format {
         ExportFormat::LmEval => lm_eval,
@@ -106,7 +107,7 @@ fn verdicts(
     project: &Project,
     format: ExportFormat,
     recorded: &[Recorded],
-    put: &mut dyn FnMut(&Path, &[u8]) -> Result<(), CliError>,
+    put: PutFile<'_, CliError>,
 ) -> Result<(), CliError> {
     let candidates = recorded.iter().filter(|r| r.subject().name != "base");
     let comparisons = project.recorded_comparisons(recorded)?;
@@ -154,19 +155,20 @@ fn told(recorded: &[Recorded], files: &[PathBuf], out: &Path) -> String {
             unscored += usize::from(answer.score.value().is_none());
         }
         let unasked: usize = one.suites.iter().map(|suite| one.unasked(suite)).sum();
-        text += &format!(
+        let mut line = vec![format!(
             "{}/{}: {} of {}",
             one.run,
             one.subject().name,
             plural(answers, "answer"),
             plural(one.suites.len(), "suite")
-        );
+        )];
         if unscored > 0 {
-            text += &format!(", {unscored} unscored");
+            line.push(format!("{unscored} unscored"));
         }
         if unasked > 0 {
-            text += &format!(", {} not asked yet", plural(unasked, "wording"));
+            line.push(format!("{} not asked yet", plural(unasked, "wording")));
         }
+        text += &line.join(", ");
         text.push('\n');
     }
     text + &format!(

@@ -68,14 +68,14 @@ pub(super) fn score(item: &Item, task: &Task, metric: &str) -> Result<Score, Res
     let refused = |value: String| {
         let others: Vec<&str> = shown(task).into_iter().filter(|m| *m != metric).collect();
         ResultsError::NoScore {
-            file: task.file.clone(),
+            file: task.file.clone().into(),
             line: item.line,
-            item: item.id.clone(),
-            metric: metric.to_owned(),
-            value,
+            item: item.id.clone().into(),
+            metric: metric.into(),
+            value: value.into(),
             others: match others.as_slice() {
-                [] => "There is no other metric: evaluate with one that is a score.".to_owned(),
-                others => format!("Choose another: --metric {}", one_of(others)),
+                [] => "There is no other metric: evaluate with one that is a score.".into(),
+                others => format!("Choose another: --metric {}", one_of(others)).into(),
             },
         }
     };

@@ -1,6 +1,6 @@
 //! Why result files cannot be read or compared. Each text names the file and line, and the way out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -117,17 +117,17 @@ pub enum ResultsError {
     )]
     NoScore {
         /// The file.
-        file: PathBuf,
+        file: Box<Path>,
         /// The line; 0 where it has none.
         line: usize,
         /// The item.
-        item: String,
+        item: Box<str>,
         /// The metric.
-        metric: String,
+        metric: Box<str>,
         /// What it is.
-        value: String,
+        value: Box<str>,
         /// Which other metrics there are.
-        others: String,
+        others: Box<str>,
     },
 }
 

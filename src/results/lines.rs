@@ -20,6 +20,9 @@ pub(super) struct Lines {
     line: usize,
 }
 
+/// A line's number, from 1, and what stands there.
+type NumberedObject = (usize, Map<String, Value>);
+
 impl Lines {
     pub(super) fn open(file: &Path) -> Result<Self, ResultsError> {
         let opened = File::open(file).map_err(|error| failed(file, 0, error))?;
@@ -31,9 +34,7 @@ impl Lines {
     }
 
     /// The next object; `None` at the end. Empty lines are passed over.
-    pub(super) fn next_object(
-        &mut self,
-    ) -> Result<Option<(usize, Map<String, Value>)>, ResultsError> {
+    pub(super) fn next_object(&mut self) -> Result<Option<NumberedObject>, ResultsError> {
         let mut line = Vec::new();
         loop {
             line.clear();

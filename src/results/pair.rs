@@ -206,7 +206,8 @@ impl Paired {
             told += ", of which more is taken to be better: the file does not say";
         }
         if !others.is_empty() {
-            told += &format!("; --metric chooses {}", all_of(&others));
+            told += "; --metric chooses ";
+            told += &all_of(&others);
         }
         self.notes.push(told);
         for (side, task, other) in [("base", base, candidate), ("candidate", candidate, base)] {

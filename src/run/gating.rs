@@ -359,12 +359,10 @@ impl CheckpointHook for Gate<'_, '_> {
         });
         let logged =
             line.eval_loss.is_some() || line.step.is_multiple_of(self.logging_steps.max(1));
-        if logged {
-            if let Err(error) = self.log(TrainEntry::Line(line.clone())) {
-                let reason = error.to_string();
-                self.failure = Some(error);
-                return ControlFlow::Break(reason);
-            }
+        if logged && let Err(error) = self.log(TrainEntry::Line(line.clone())) {
+            let reason = error.to_string();
+            self.failure = Some(error);
+            return ControlFlow::Break(reason);
         }
         if self.evaluation.asking.interrupt.is_set() {
             self.failure = Some(RunError::Interrupted);

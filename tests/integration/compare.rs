@@ -192,7 +192,8 @@ fn edit(project: &Project, file: &str, change: impl Fn(usize, &mut Value) -> boo
     for (number, line) in text.lines().enumerate() {
         let mut line: Value = serde_json::from_str(line).unwrap();
         if change(number + 1, &mut line) {
-            lines += &format!("{line}\n");
+            lines += &line.to_string();
+            lines.push('\n');
         }
     }
     project.write(file, lines);

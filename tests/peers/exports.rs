@@ -82,7 +82,8 @@ fn measured() -> Project {
                 _ => {}
             }
         }
-        lines += &format!("{line}\n");
+        lines += &line.to_string();
+        lines.push('\n');
     }
     project.write(file, lines);
     project

@@ -138,8 +138,11 @@ fn adapter(project: &Project, name: &str, size: f32, factor: f32) {
     gguf_lora::write(&adapter, &project.path(&format!("{name}.gguf")));
 }
 
-/// Decision of each candidate in a report, and by suite the means of base and candidate.
-fn verdicts(report: &Value) -> Vec<(String, BTreeMap<String, (f64, f64)>)> {
+/// A candidate's decision, and by suite the means of base and candidate.
+type Decided = (String, BTreeMap<String, (f64, f64)>);
+
+/// What a report decides of each candidate.
+fn verdicts(report: &Value) -> Vec<Decided> {
     let candidates = report["candidates"].as_array().unwrap().iter();
     let of = |candidate: &Value| {
         let verdict = &candidate["verdict"];

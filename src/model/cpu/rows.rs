@@ -135,7 +135,7 @@ vectorized! {
 
 /// `2 * sqrt(2 / pi)`, and the factor of the cube: GELU's tanh form is `x * sigmoid` of
 /// `2 * sqrt(2 / pi) * (x + 0.044715 x^3)`, since `1 + tanh(a) = 2 sigmoid(2 a)`.
-const GELU_SLOPE: f32 = 1.595_769_1;
+const GELU_SLOPE: f32 = 1.595_769;
 const GELU_CUBE: f32 = 0.044_715;
 
 vectorized! {
