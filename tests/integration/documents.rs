@@ -1,4 +1,5 @@
-//! What README and the guide show is true: their suites load, and their commands are understood.
+//! What README, the guide, and `init` hand to a newcomer is true: suites load, commands are understood,
+//! and the project trains.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,4 +59,46 @@ fn commands_that_are_shown_are_understood() {
         }
     }
     assert!(seen >= 10, "{seen}");
+}
+
+#[test]
+fn init_writes_a_project_that_trains() {
+    let project = Project::empty();
+    project.qeval("init").exits(0);
+    project.copy("models/fixture", "model");
+    project.copy("suites", "own");
+    project.copy("examples.jsonl", "examples.jsonl");
+    let text = String::from_utf8(project.read("qeval.toml")).unwrap();
+    let set = |text: String, key: &str, value: &str| {
+        let lines = text.lines().map(|line| {
+            let own = line.split_whitespace().next() == Some(key);
+            if own {
+                format!("{key} = {value}\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
+        lines.collect::<String>()
+    };
+    let mut text = text;
+    for (key, value) in [
+        ("path", "\"model\""),
+        ("sources", "[\"examples.jsonl\"]"),
+        ("suites", "[\"own\"]"),
+        ("tags", "[]"),
+        ("languages", "[]"),
+        ("num_train_epochs", "1"),
+    ] {
+        let before = text.clone();
+        text = set(text, key, value);
+        assert_ne!(before, text, "{key}");
+    }
+    project.write("qeval.toml", text);
+    let said = project.qeval("train");
+    assert!(matches!(said.code, Some(0..=2)), "{said:?}");
+    assert!(
+        said.stdout.contains("all keep") || said.stdout.contains("step"),
+        "{}",
+        said.stdout
+    );
 }
