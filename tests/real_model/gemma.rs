@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::expected;
-use super::qwen::{NEAR, STRIDE, TOP, logits_along, numbers};
+use super::qwen::{NEAR, apart, logits_along};
 
 pub fn path() -> Option<PathBuf> {
     std::env::var_os("QEVAL_REAL_MODEL_GEMMA").map(PathBuf::from)
@@ -107,19 +107,11 @@ pub fn logits_and_greedy_answers_are_those_of_transformers() {
             "{:?}",
             case.text
         );
-        let strided = numbers(&file, &format!("strided.{n}"), f32::from_le_bytes);
-        let ids = numbers(&file, &format!("top_ids.{n}"), i64::from_le_bytes);
-        let top = numbers(&file, &format!("top.{n}"), f32::from_le_bytes);
         let answer = &case.transformers;
-        let found = logits_along(decoder, &case.ids, &answer.ids, ids.len() / TOP);
-        let every = found[0].iter().step_by(STRIDE);
-        assert_eq!(every.len(), strided.len());
-        let along = ids.iter().zip(&top).enumerate();
-        let along = along.map(|(i, (&id, x))| (&found[i / TOP][usize::try_from(id).unwrap()], x));
-        for (a, b) in every.zip(&strided).chain(along) {
-            largest = largest.max((a - b).abs());
-            compared += 1;
-        }
+        let along = |steps| logits_along(decoder, &case.ids, &answer.ids, steps);
+        let (most, count, found) = apart(&file, n, along);
+        largest = largest.max(most);
+        compared += count;
         for (step, row) in found.iter().enumerate() {
             let most = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
             assert_eq!(most, Some(answer.ids[step] as usize), "{n}, step {step}");

@@ -21,9 +21,9 @@ use serde::Deserialize;
 use super::{RealModel, Tokens, answer, expected, load, request};
 
 /// Every so manyth logit of the first new token is compared.
-pub const STRIDE: usize = 199;
+const STRIDE: usize = 199;
 /// Logits of every step that are compared.
-pub const TOP: usize = 8;
+const TOP: usize = 8;
 /// Largest difference of a logit to transformers'.
 pub const NEAR: f32 = 1e-3;
 
@@ -129,14 +129,33 @@ pub fn logits_along(
 }
 
 /// The numbers of a tensor, of so many bytes each.
-pub fn numbers<const N: usize, T>(
-    file: &SafeTensors<'_>,
-    name: &str,
-    of: fn([u8; N]) -> T,
-) -> Vec<T> {
+fn numbers<const N: usize, T>(file: &SafeTensors<'_>, name: &str, of: fn([u8; N]) -> T) -> Vec<T> {
     let tensor = file.tensor(name).unwrap();
     let bytes = tensor.data().chunks_exact(N);
     bytes.map(|b| of(b.try_into().unwrap())).collect()
+}
+
+/// The logits stored of prompt `n`, along the answer that `along` runs for so many steps: the largest
+/// difference, how many were compared, and what was found.
+pub fn apart(
+    file: &SafeTensors<'_>,
+    n: usize,
+    along: impl FnOnce(usize) -> Vec<Vec<f32>>,
+) -> (f32, usize, Vec<Vec<f32>>) {
+    let strided = numbers(file, &format!("strided.{n}"), f32::from_le_bytes);
+    let ids = numbers(file, &format!("top_ids.{n}"), i64::from_le_bytes);
+    let top = numbers(file, &format!("top.{n}"), f32::from_le_bytes);
+    let found = along(ids.len() / TOP);
+    assert!(found.iter().flatten().all(|x| x.is_finite()));
+    let every = found[0].iter().step_by(STRIDE);
+    assert_eq!(every.len(), strided.len());
+    let of_step = |(i, &id): (usize, &i64)| &found[i / TOP][usize::try_from(id).unwrap()];
+    let first = every.zip(&strided).map(|(a, b)| (a - b).abs());
+    let steps = ids.iter().enumerate().map(of_step).zip(&top);
+    let all = first.chain(steps.map(|(a, b)| (a - b).abs()));
+    let all: Vec<f32> = all.collect();
+    let largest = all.iter().copied().fold(0.0, f32::max);
+    (largest, all.len(), found)
 }
 
 pub fn logits_are_those_of_transformers() {
@@ -144,24 +163,10 @@ pub fn logits_are_those_of_transformers() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (mut largest, mut compared) = (0f32, 0);
     for (n, case) in greedy().prompts.iter().enumerate() {
-        let strided = numbers(&file, &format!("strided.{n}"), f32::from_le_bytes);
-        let ids = numbers(&file, &format!("top_ids.{n}"), i64::from_le_bytes);
-        let top = numbers(&file, &format!("top.{n}"), f32::from_le_bytes);
-        let found = logits_along(
-            &model().decoder,
-            &case.prompt_ids,
-            &case.ids,
-            ids.len() / TOP,
-        );
-        assert!(found.iter().flatten().all(|x| x.is_finite()));
-        let every = found[0].iter().step_by(STRIDE);
-        assert_eq!(every.len(), strided.len());
-        let along = ids.iter().zip(&top).enumerate();
-        let along = along.map(|(i, (&id, x))| (&found[i / TOP][usize::try_from(id).unwrap()], x));
-        for (a, b) in every.zip(&strided).chain(along) {
-            largest = largest.max((a - b).abs());
-            compared += 1;
-        }
+        let along = |steps| logits_along(&model().decoder, &case.prompt_ids, &case.ids, steps);
+        let (most, count, _) = apart(&file, n, along);
+        largest = largest.max(most);
+        compared += count;
     }
     println!("{compared} logits, largest difference {largest:.1e}");
     assert!(compared > 17_000 && largest <= NEAR, "{largest}");
