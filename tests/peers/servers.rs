@@ -223,8 +223,11 @@ pub fn llama_server_comes_to_the_verdicts_of_the_model_here() {
     let decisions = |all: &[(String, _)]| -> Vec<String> {
         all.iter().map(|(decision, _)| decision.clone()).collect()
     };
-    assert_eq!(decisions(&served), ["regression", "pass"]);
-    assert_eq!(decisions(&local[..2]), ["regression", "pass"]);
+    // 15 probes prove a large loss; that nothing was lost they may leave open, on either side.
+    for decided in [decisions(&served), decisions(&local[..2])] {
+        assert_eq!(decided[0], "regression");
+        assert_ne!(decided[1], "regression");
+    }
     // The same weights in other arithmetic: no loss is proven.
     assert_ne!(local[2].0, "regression");
 }
