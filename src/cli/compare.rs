@@ -2,7 +2,7 @@
 
 use crate::atomic_file;
 use crate::exit::Outcome;
-use crate::flow::{Candidate, Comparison, NextCommands, Preview, Verdict};
+use crate::flow::{Candidate, Comparison, Decision, NextCommands, Preview, SuiteState, Verdict};
 use crate::gate::preview;
 use crate::project::ProjectError;
 use crate::report::{
@@ -60,18 +60,30 @@ pub fn compare(args: &CompareArgs, screen: &Screen) -> Result<Outcome, CliError>
 }
 
 /// By a metric in which the base has nothing, as under a filter that matches no answer, nothing can be
-/// lost: that is no pass.
+/// lost: that is no pass, of the suite or of all.
 fn nothing_to_lose(verdict: &mut Verdict) {
-    let rows = verdict.suites.iter();
-    let empty = rows.filter(|row| row.estimate.as_ref().is_some_and(|e| e.base_mean == 0.0));
-    let told = empty.map(|row| {
-        format!(
-            "`{}`: the base scores 0 in all of it, so that nothing could be lost: choose another \
-             metric (--metric), or leave it out (--task)",
-            row.suite
-        )
-    });
-    verdict.could_not_measure.extend(told.collect::<Vec<_>>());
+    let mut told = Vec::new();
+    for row in &mut verdict.suites {
+        if row.estimate.as_ref().is_some_and(|e| e.base_mean == 0.0) {
+            row.state = SuiteState::NotMeasured;
+            told.push(format!(
+                "`{}`: the base scores 0 in all of it, so that nothing could be lost: choose another \
+                 metric (--metric), or leave it out (--task)",
+                row.suite
+            ));
+        }
+    }
+    // What could not be lost makes any loss of all together smaller.
+    if !told.is_empty() && verdict.pooled.state == SuiteState::Pass {
+        verdict.pooled.state = SuiteState::NotMeasured;
+    }
+    if let (Some(first), Decision::Pass) = (told.first(), verdict.decision) {
+        let reason = format!("could not measure {first}");
+        verdict.decision = Decision::Inconclusive;
+        verdict.sentence = format!("{}: {reason}", verdict.decision);
+        verdict.reasons = vec![reason];
+    }
+    verdict.could_not_measure.extend(told);
 }
 
 /// The command that shows every answer of the same comparison.

@@ -82,6 +82,8 @@ fn lm_eval_is_judged_by_the_metric_that_is_chosen() {
 fn nothing_to_lose_is_no_pass() {
     let project = results();
     let verdict = judged(&project, "base candidate", 3);
+    assert_eq!(verdict["decision"], "inconclusive");
+    assert_eq!(suite(&verdict, "sums")["state"], "not_measured");
     let why = verdict["could_not_measure"][0].as_str().unwrap();
     insta::assert_snapshot!(why, @"`sums`: the base scores 0 in all of it, so that nothing could be lost: choose another metric (--metric), or leave it out (--task)");
     let colours = judged(&project, "base candidate --task colours", 2);
