@@ -1,6 +1,6 @@
 //! Answers whose scores are known, against the checks that they stand beside.
 
-use crate::flow::{Answer, CaseId, Expect, Finish, Golden, Score};
+use crate::flow::{Answer, CaseId, Expect, Golden, Score};
 
 use super::evidence::{Check, Evidence, Needs};
 
@@ -136,23 +136,12 @@ pub fn score_golden(check: &dyn Check, golden: &Golden, measured: Evidence<'_>) 
 
 /// An answer of which only the text is known.
 fn plain_answer(text: &str) -> Answer {
-    Answer {
-        case: CaseId {
-            suite: String::new(),
-            probe: String::new(),
-            prompt: 0,
-        },
-        sample: 0,
-        text: text.to_owned(),
-        token_ids: Vec::new(),
-        logprobs: Vec::new(),
-        finish: Finish::Stop,
-        seed: 0,
-        prompt_tokens: 0,
-        continued: false,
-        thinking: None,
-        served: None,
-    }
+    let nowhere = CaseId {
+        suite: String::new(),
+        probe: String::new(),
+        prompt: 0,
+    };
+    Answer::of_text(nowhere, 0, text)
 }
 
 #[cfg(test)]

@@ -87,7 +87,10 @@ fn refuse_what_is_there(out: &Path) -> Result<(), CliError> {
     };
     match empty {
         true => Ok(()),
-        false => Err(CliError::FolderThere { path: out.into() }),
+        false => Err(CliError::FolderThere {
+            path: out.into(),
+            example: "adapters",
+        }),
     }
 }
 

@@ -44,25 +44,17 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
-    /// An adapter would be written over something.
+    /// A folder would be written over something.
     #[error(
         "{}: nothing was written, because something is there already\n  \
-         Name another folder (`--out adapters/NAME`), or move it away.",
+         Name another folder (`--out {example}/NAME`), or move it away.",
         path.display()
     )]
     FolderThere {
         /// The folder.
         path: PathBuf,
-    },
-    /// An export would be written over something.
-    #[error(
-        "{}: nothing was written, because something is there already\n  \
-         Name another folder (`--out exports/NAME`), or move it away.",
-        path.display()
-    )]
-    ExportThere {
-        /// The folder.
-        path: PathBuf,
+        /// Where such folders may go.
+        example: &'static str,
     },
     /// A table.
     #[error("cannot write the table: {0}")]

@@ -52,8 +52,9 @@ pub fn export(args: &ExportArgs, screen: &Screen) -> Result<Outcome, CliError> {
     });
     written.map_err(|error| match error {
         CliError::File(error) if error.source.kind() == std::io::ErrorKind::AlreadyExists => {
-            CliError::ExportThere {
+            CliError::FolderThere {
                 path: args.out.clone(),
+                example: "exports",
             }
         }
         error => error,

@@ -73,6 +73,23 @@ pub struct Thought {
 }
 
 impl Answer {
+    /// An answer of which only the text is known: no model here generated it.
+    pub fn of_text(case: CaseId, sample: usize, text: impl Into<String>) -> Answer {
+        Answer {
+            case,
+            sample,
+            text: text.into(),
+            token_ids: Vec::new(),
+            logprobs: Vec::new(),
+            finish: Finish::Stop,
+            seed: 0,
+            prompt_tokens: 0,
+            continued: false,
+            thinking: None,
+            served: None,
+        }
+    }
+
     /// Whether the budget of thinking cut it before there was an answer: nothing can be said of it.
     pub fn is_cut_in_thought(&self) -> bool {
         self.finish == Finish::Length && self.thinking.as_ref().is_some_and(|t| !t.ended)

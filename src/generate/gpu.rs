@@ -86,6 +86,14 @@ impl<'a> GpuStepper<'a> {
         Ok(stepper)
     }
 
+    /// What adds to rows that have these adapters.
+    fn low_rank(&self, adapters: &[i32]) -> Box<dyn LowRank<Cuda>> {
+        match &self.table {
+            Some(table) => Box::new(RowAdapters::new(table.clone(), adapters)),
+            None => Box::new(NoLowRank),
+        }
+    }
+
     /// Runs the spans that are no single tokens of answers. Returns their results, and where each
     /// row of the plan is among them.
     fn run_tiles(&mut self, plan: &Plan) -> Result<(Option<CudaMat>, Vec<usize>), ModelError> {
@@ -99,7 +107,7 @@ impl<'a> GpuStepper<'a> {
             for row in span.rows.clone() {
                 places[row] = batch.tokens.len();
                 batch.tokens.push(plan.batch.tokens[row]);
-                adapters.push(plan.adapters[row].map_or(-1, |a| a as i32));
+                adapters.push(number_of(plan.adapters[row]));
             }
             batch.spans.push(Span {
                 rows: start..batch.tokens.len(),
@@ -109,10 +117,7 @@ impl<'a> GpuStepper<'a> {
         if batch.tokens.is_empty() {
             return Ok((None, places));
         }
-        let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
-            Some(table) => Box::new(RowAdapters::new(table.clone(), &adapters)),
-            None => Box::new(NoLowRank),
-        };
+        let mut low_rank = self.low_rank(&adapters);
         let hidden = self
             .decoder
             .forward(&batch, &mut self.cache, low_rank.as_mut())?;
@@ -133,7 +138,7 @@ impl<'a> GpuStepper<'a> {
             next[span.slot] = Some(Next {
                 token: plan.batch.tokens[row],
                 position: span.position,
-                adapter: plan.adapters[row].map_or(-1, |a| a as i32),
+                adapter: number_of(plan.adapters[row]),
             });
         }
         if next.iter().all(Option::is_none) {
@@ -197,7 +202,7 @@ impl<'a> GpuStepper<'a> {
                 match plan.wanted[i].row {
                     Row::Now(row) => {
                         now[at] = places[row] as i64;
-                        adapters[at] = plan.adapters[row].map_or(-1, |a| a as i32);
+                        adapters[at] = number_of(plan.adapters[row]);
                     }
                     Row::Kept(slot) => {
                         kept[at] = slot as i64;
@@ -212,10 +217,7 @@ impl<'a> GpuStepper<'a> {
             if let Some(hidden) = hidden {
                 rows = cuda.sum(&rows, cuda.pick(hidden, &now));
             }
-            let mut low_rank: Box<dyn LowRank<Cuda>> = match &self.table {
-                Some(table) => Box::new(RowAdapters::new(table.clone(), &adapters)),
-                None => Box::new(NoLowRank),
-            };
+            let mut low_rank = self.low_rank(&adapters);
             let logits = self.decoder.logits_with(&rows, low_rank.as_mut())?;
             let chosen = cuda.choose(&logits, &Numbers::of(cuda, &asked), self.usable);
             let mut asks = vec![None; LOGIT_ROWS];
@@ -259,7 +261,7 @@ impl Stepper for GpuStepper<'_> {
             let (rows, slots): (Vec<usize>, Vec<usize>) = kept.unzip();
             cuda.scatter(&cuda.gather(hidden, &rows), &slots, &self.kept);
             for &(row, slot) in &plan.keep {
-                self.kept_adapters[slot] = plan.adapters[row].map_or(-1, |a| a as i32);
+                self.kept_adapters[slot] = number_of(plan.adapters[row]);
             }
         }
         Ok(self.decoder.device().had_room()?)
@@ -291,6 +293,11 @@ impl Stepper for GpuStepper<'_> {
         }
         Ok(answers)
     }
+}
+
+/// A row's adapter as the device knows it: -1 is the base.
+fn number_of(adapter: Option<usize>) -> i32 {
+    adapter.map_or(-1, |place| place as i32)
 }
 
 /// Whether the token depends on those before it beyond the logits.

@@ -66,10 +66,14 @@ pub(super) fn dora_gain(weight: &[f32], pair: &LowRankPair, magnitude: &[f32]) -
         .map(|(output, (row, magnitude))| {
             let mut sum = row.to_vec();
             add_product(pair, output, inputs, &mut sum);
-            let square: f64 = sum.iter().map(|x| f64::from(*x).powi(2)).sum();
-            magnitude / square.sqrt() as f32
+            magnitude / length(&sum)
         })
         .collect()
+}
+
+fn length(row: &[f32]) -> f32 {
+    let square: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
+    square.sqrt() as f32
 }
 
 /// Adds the row `output` of `scale * B A`.
@@ -90,18 +94,18 @@ pub(super) fn whole_rows(
 ) -> Vec<f32> {
     let rows = pair.b.len() / pair.rank;
     let cols = weight.len() / rows;
-    let gain = match magnitude {
-        Some((magnitude, Axis::Rows)) => Some(dora_gain(&weight, pair, magnitude)),
-        _ => None,
-    };
     let each = weight.par_chunks_exact_mut(cols).enumerate();
     each.for_each(|(output, row)| add_product(pair, output, cols, row));
-    match (magnitude, gain) {
-        (Some(_), Some(gain)) => {
-            let each = weight.par_chunks_exact_mut(cols).zip(gain.par_iter());
-            each.for_each(|(row, gain)| row.iter_mut().for_each(|x| *x *= gain));
+    match magnitude {
+        None => {}
+        Some((magnitude, Axis::Rows)) => {
+            let each = weight.par_chunks_exact_mut(cols).zip(magnitude.par_iter());
+            each.for_each(|(row, magnitude)| {
+                let gain = magnitude / length(row);
+                row.iter_mut().for_each(|x| *x *= gain);
+            });
         }
-        (Some((magnitude, Axis::Columns)), _) => {
+        Some((magnitude, Axis::Columns)) => {
             let mut squares = vec![0f64; cols];
             for row in weight.chunks_exact(cols) {
                 let squared = squares.iter_mut().zip(row);
@@ -113,7 +117,6 @@ pub(super) fn whole_rows(
                 row.iter_mut().zip(&gain).for_each(|(x, gain)| *x *= gain);
             }
         }
-        _ => {}
     }
     weight
 }

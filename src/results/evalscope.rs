@@ -5,7 +5,7 @@
 //! `main_score_name` counts where nobody chooses. A review does not say which way a metric is better.
 //! Version read: evalscope 1.14.1.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
@@ -29,16 +29,7 @@ pub(super) fn read(file: &Path) -> Result<(String, Task), ResultsError> {
     let stem = file.file_stem().and_then(|stem| stem.to_str());
     let name = stem.unwrap_or("reviews").to_owned();
     let mut lines = Lines::open(file)?;
-    let mut task = Task {
-        file: file.to_owned(),
-        version: None,
-        metrics: Vec::new(),
-        usual: String::new(),
-        lower_is_better: BTreeSet::new(),
-        knows_direction: false,
-        incomplete: None,
-        items: Vec::new(),
-    };
+    let mut task = Task::of(file);
     let mut seen: BTreeMap<(String, usize), usize> = BTreeMap::new();
     while let Some((number, line)) = lines.next_object()? {
         let Some(sample) = line.get("sample_score").filter(|s| s.is_object()) else {

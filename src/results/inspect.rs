@@ -127,18 +127,14 @@ pub(super) fn read(file: &Path, bytes: &[u8]) -> Result<(String, Task), ResultsE
     }
     let samples = log.samples.unwrap_or_default();
     let mut task = Task {
-        file: file.to_owned(),
         version: match &log.eval.task_version {
             Json::Null => None,
             version => Some(text_of(version)),
         },
-        metrics: Vec::new(),
-        usual: String::new(),
-        lower_is_better: BTreeSet::new(),
         // Every scorer of Inspect is better when higher.
         knows_direction: true,
         incomplete: incomplete(log.status.as_deref(), log.invalidated),
-        items: Vec::new(),
+        ..Task::of(file)
     };
     let mut seen = BTreeSet::new();
     for sample in samples {

@@ -1,7 +1,7 @@
 //! What a result file holds, whichever program wrote it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What was read of one side.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,22 @@ pub struct Task {
     pub incomplete: Option<String>,
     /// Its items, in the order of the file.
     pub items: Vec<Item>,
+}
+
+impl Task {
+    /// A task of a file, of which nothing is known yet.
+    pub(super) fn of(file: &Path) -> Task {
+        Task {
+            file: file.to_owned(),
+            version: None,
+            metrics: Vec::new(),
+            usual: String::new(),
+            lower_is_better: BTreeSet::new(),
+            knows_direction: false,
+            incomplete: None,
+            items: Vec::new(),
+        }
+    }
 }
 
 /// One answer with its scores.

@@ -7,8 +7,8 @@
 //! of versions without hashes pair by the document's text. Which way a metric is better only the
 //! results say. Versions read: 0.4.0 to 0.4.13.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
@@ -58,16 +58,7 @@ pub(super) fn read(file: &Path) -> Result<(String, Task), ResultsError> {
         Some((task, _)) => task.clone(),
         None => whole.unwrap_or("samples").to_owned(),
     };
-    let mut task = Task {
-        file: file.to_owned(),
-        version: None,
-        metrics: Vec::new(),
-        usual: String::new(),
-        lower_is_better: BTreeSet::new(),
-        knows_direction: false,
-        incomplete: None,
-        items: Vec::new(),
-    };
+    let mut task = Task::of(file);
     read_items(file, &mut task)?;
     if let Some((_, date)) = &name {
         let results = file.with_file_name(format!("results_{date}.json"));

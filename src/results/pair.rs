@@ -10,8 +10,8 @@ use super::choose::{Metric, chosen, score, shown};
 use super::error::ResultsError;
 use super::item::{Item, Results, Task};
 use crate::flow::{
-    Answer, CaseId, CheckScore, CheckSpec, Finish, Generation, Goal, Measurement, Probe, Score,
-    Subject, Suite, SuiteVerdict,
+    Answer, CaseId, CheckScore, CheckSpec, Generation, Goal, Measurement, Probe, Score, Subject,
+    Suite, SuiteVerdict,
 };
 use crate::text::{all_of, plural};
 
@@ -260,19 +260,7 @@ fn put(side: &mut Measurement, place: (CaseId, usize), item: &Item, score: Score
     side.scores.insert(place.clone(), score);
     side.checks.insert(place.clone(), vec![check]);
     if let Some(text) = &item.answer {
-        let answer = Answer {
-            case: place.0.clone(),
-            sample: place.1,
-            text: text.clone(),
-            token_ids: Vec::new(),
-            logprobs: Vec::new(),
-            finish: Finish::Stop,
-            seed: 0,
-            prompt_tokens: 0,
-            continued: false,
-            thinking: None,
-            served: None,
-        };
+        let answer = Answer::of_text(place.0.clone(), place.1, text.clone());
         side.answers.insert(place, answer);
     }
 }

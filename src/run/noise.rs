@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::flow::{Answer, Finish, Score};
+    use crate::flow::{Answer, Score};
     use crate::suite::{SuiteSource, load};
 
     fn suites() -> Vec<Suite> {
@@ -132,19 +132,7 @@ mod tests {
                 prompt: *prompt,
             };
             let place = (case.clone(), 0);
-            let answer = Answer {
-                case,
-                sample: 0,
-                text: (*text).into(),
-                token_ids: Vec::new(),
-                logprobs: Vec::new(),
-                finish: Finish::Stop,
-                seed: 0,
-                prompt_tokens: 0,
-                continued: false,
-                thinking: None,
-                served: None,
-            };
+            let answer = Answer::of_text(case, 0, *text);
             measurement.answers.insert(place.clone(), answer);
             let score = Score::Scored {
                 value: *value,

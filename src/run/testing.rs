@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::chat::{Conversation, Message};
-use crate::flow::{Answer, CaseId, Finish, Goal, RunEvent, ScoreTable, Suite, Verdict};
+use crate::flow::{Answer, CaseId, Goal, RunEvent, ScoreTable, Suite, Verdict};
 use crate::flow::{Phase, Score};
 use crate::gate::{Rules, decide};
 use crate::lora::{Adapter, LoadedAdapter};
@@ -90,19 +90,7 @@ pub(crate) fn case(probe: &str, prompt: usize) -> CaseId {
 
 /// An answer that nobody generated.
 pub(crate) fn answer(case: CaseId, sample: usize, text: &str) -> Answer {
-    Answer {
-        case,
-        sample,
-        text: text.into(),
-        token_ids: Vec::new(),
-        logprobs: Vec::new(),
-        finish: Finish::Stop,
-        seed: 0,
-        prompt_tokens: 0,
-        continued: false,
-        thinking: None,
-        served: None,
-    }
+    Answer::of_text(case, sample, text)
 }
 
 /// A row of training data.
