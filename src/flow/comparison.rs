@@ -113,6 +113,9 @@ pub struct SampleComparison {
     /// judge it where it was cut.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
+    /// A further draw of a critical probe, which counts for that alone and enters no mean.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub further: bool,
     /// What the base thought before its answer, which is no part of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_thinking: Option<String>,
@@ -204,7 +207,8 @@ impl ProbeComparison {
     /// counts.
     pub fn means(&self) -> Option<(f64, f64)> {
         let samples = self.cases.iter().flat_map(|c| &c.samples);
-        let pairs: Vec<(f64, f64)> = samples.filter_map(SampleComparison::values).collect();
+        let first = samples.filter(|sample| !sample.further);
+        let pairs: Vec<(f64, f64)> = first.filter_map(SampleComparison::values).collect();
         let count = pairs.len() as f64;
         (count > 0.0).then(|| {
             (
@@ -243,6 +247,7 @@ mod tests {
                 candidate: score(candidate),
             }],
             continued: false,
+            further: false,
             base_thinking: None,
             candidate_thinking: None,
         }

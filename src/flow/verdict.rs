@@ -14,6 +14,11 @@ use super::{Answer, CaseId, Goal, ProbeId, Score};
 /// Everything that one subject was scored on, by case and sample.
 pub type ScoreTable = BTreeMap<(CaseId, usize), Score>;
 
+/// The first of the further draws of a critical probe: places of samples from here on were asked
+/// because the first draws dropped. They are counted for that probe alone and enter no mean: draws
+/// that are asked for when a candidate did badly would flatter it.
+pub const FIRST_FURTHER: usize = 1 << 20;
+
 /// Everything that one subject said, by case and sample. Cases that only measure likelihoods have
 /// no entry.
 pub type AnswerTable = BTreeMap<(CaseId, usize), Answer>;
@@ -135,7 +140,7 @@ pub struct CriticalProbe {
     pub needed_drop: Option<usize>,
     /// The drop was reached.
     pub regression: bool,
-    /// Four more draws of base and candidate would be worth their time.
+    /// Further draws of base and candidate are worth their time, and were not asked yet.
     pub ask_more: bool,
 }
 

@@ -1,19 +1,79 @@
 //! The guard of critical probes: few draws, large drops.
 //!
 //! A critical probe is a regression on its own, so its false alarms are bounded for every pass rate
-//! that the base may have (see [`super::power::critical_bound`]). One draw can prove nothing, but
-//! where the base passes every draw and the candidate none there is no pass either; a smaller drop
-//! only warns, and one of three in four draws is worth four more.
+//! that the base may have (see [`super::power::critical_bound`]). Few draws prove little, so where
+//! the base passes every one and the candidate none, or three less, both are asked further until
+//! there are eight. All of them are judged together: an identical candidate whose first draws do not
+//! drop is never red, so the bound for eight draws holds for both steps at once. Where nothing more
+//! can be asked, a probe of which every draw is lost is no pass; a smaller drop only warns.
 
+use super::paired::pair;
 use super::power::critical_drop;
-use super::reduce::ProbeMeans;
-use crate::flow::CriticalProbe;
+use super::reduce::{ProbeMeans, reduce};
+use crate::flow::{CriticalProbe, Goal, ProbeId, ScoreTable, Suite};
 use crate::text::plural;
 
-/// A drop from which four more draws are worth their time, and the number of draws at which there
-/// is nothing more to ask.
+/// A drop from which further draws are worth their time.
 const ASK_MORE_FROM: usize = 3;
-const ENOUGH_DRAWS: usize = 8;
+
+/// Draws of a critical probe at which there is nothing more to ask: all of ten probes lost are then
+/// a false alarm with a chance of 0.02 percent.
+pub const ENOUGH_DRAWS: usize = 8;
+
+/// The critical probes of which further draws would tell whether the candidate lost them.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use qeval::flow::{CaseId, Score, ScoreTable};
+/// use qeval::gate::critical_to_ask;
+/// use qeval::suite::{SuiteSource, load};
+///
+/// let text = r#"
+///     [suite]
+///     name = "knowledge"
+///     goal = "keep"
+///     [[probe]]
+///     id = "france"
+///     critical = true
+///     prompts = ["What is the capital of France?"]
+///     [[probe.check]]
+///     type = "contains"
+///     value = "Paris"
+/// "#;
+/// let suites = load(&[SuiteSource::new("knowledge.toml", text)], &BTreeMap::new())?;
+/// let said = |paris: bool| -> ScoreTable {
+///     let case = CaseId { suite: "knowledge".into(), probe: "france".into(), prompt: 0 };
+///     BTreeMap::from([((case, 0), Score::of(paris, "made up"))])
+/// };
+/// assert_eq!(critical_to_ask(&suites, &said(true), &said(false)).len(), 1);
+/// assert!(critical_to_ask(&suites, &said(true), &said(true)).is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn critical_to_ask(
+    suites: &[Suite],
+    base: &ScoreTable,
+    candidate: &ScoreTable,
+) -> Vec<ProbeId> {
+    let critical = |suite: &Suite| Suite {
+        probes: suite
+            .probes
+            .iter()
+            .filter(|p| p.critical)
+            .cloned()
+            .collect(),
+        ..suite.clone()
+    };
+    let kept = suites.iter().filter(|s| s.goal == Goal::Keep);
+    let probes = kept.flat_map(|suite| reduce(pair(&critical(suite), base, candidate)));
+    probes.filter(asks_more).map(|p| p.id).collect()
+}
+
+fn asks_more(probe: &ProbeMeans) -> bool {
+    let drop = probe.base_passes.saturating_sub(probe.candidate_passes);
+    let all = drop > 0 && drop == probe.draws;
+    (drop >= ASK_MORE_FROM || all) && probe.draws < ENOUGH_DRAWS
+}
 
 /// Judges every critical probe; together they raise a false alarm with at most chance `budget`.
 pub(super) fn judge_critical(probes: &[&ProbeMeans], budget: f64) -> Vec<CriticalProbe> {
@@ -31,7 +91,7 @@ pub(super) fn judge_critical(probes: &[&ProbeMeans], budget: f64) -> Vec<Critica
                 draws: probe.draws,
                 needed_drop,
                 regression,
-                ask_more: !regression && drop >= ASK_MORE_FROM && probe.draws < ENOUGH_DRAWS,
+                ask_more: asks_more(probe),
             }
         })
         .collect()
@@ -121,7 +181,7 @@ mod tests {
     #[test]
     fn one_lost_answer_proves_nothing_and_is_no_pass() {
         let one = judged(1, 1, 0);
-        assert!(!one.regression && one.needed_drop.is_none() && !one.ask_more);
+        assert!(!one.regression && one.needed_drop.is_none() && one.ask_more);
         assert_eq!(
             lost(&one, 1, 0.01).unwrap(),
             "critical `code::quicksort` passed 1 of 1 draw with the base and 0 with the candidate: \
@@ -147,7 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_of_three_in_four_asks_for_more() {
+    fn all_draws_or_three_in_four_ask_for_more() {
+        assert!(judged(2, 2, 0).ask_more && !judged(2, 2, 1).ask_more);
         let three = judged(4, 4, 1);
         assert!(three.ask_more && !three.regression);
         assert!(!judged(4, 4, 2).ask_more);

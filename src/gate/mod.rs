@@ -40,6 +40,7 @@ mod sequence;
 mod testing;
 mod wording;
 
+pub use critical::{ENOUGH_DRAWS, critical_to_ask};
 pub use decide::decide;
 pub use error::GateError;
 pub use holm::{Tested, Weighted, weighted_holm};

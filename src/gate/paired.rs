@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::flow::{CaseId, ProbeId, Score, ScoreTable, Suite};
+use crate::flow::{CaseId, FIRST_FURTHER, ProbeId, Score, ScoreTable, Suite};
 
 /// One draw: the same case and sample, answered by both.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +17,14 @@ pub(super) struct PairedProbe {
     pub(super) id: ProbeId,
     pub(super) critical: bool,
     pub(super) pairs: Vec<Pair>,
+    /// Further draws of a critical probe that both have.
+    pub(super) further: Vec<Pair>,
 }
 
 /// The probes of a suite in their order, each with every draw that either side has. A probe that
 /// neither answered has no pairs.
 pub(super) fn pair(suite: &Suite, base: &ScoreTable, candidate: &ScoreTable) -> Vec<PairedProbe> {
-    let of_probe = |probe: &str| {
+    let of_probe = |probe: &str| -> (Vec<Pair>, Vec<Pair>) {
         let case = |prompt| CaseId {
             suite: suite.name.clone(),
             probe: probe.to_string(),
@@ -34,20 +36,31 @@ pub(super) fn pair(suite: &Suite, base: &ScoreTable, candidate: &ScoreTable) -> 
             .chain(candidate.range(range))
             .map(|(key, _)| key)
             .collect();
-        keys.into_iter()
-            .map(|key| Pair {
-                base: value(base.get(key)),
-                candidate: value(candidate.get(key)),
-            })
-            .collect()
+        let (further, first): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| key.1 >= FIRST_FURTHER);
+        let pair = |key| Pair {
+            base: value(base.get(key)),
+            candidate: value(candidate.get(key)),
+        };
+        // The base was asked further for another candidate's sake too.
+        let asked =
+            |key: &&(CaseId, usize)| base.contains_key(*key) && candidate.contains_key(*key);
+        (
+            first.into_iter().map(pair).collect(),
+            further.into_iter().filter(asked).map(pair).collect(),
+        )
     };
     suite
         .probes
         .iter()
-        .map(|probe| PairedProbe {
-            id: suite.id_of(probe),
-            critical: probe.critical,
-            pairs: of_probe(&probe.id),
+        .map(|probe| {
+            let (pairs, further) = of_probe(&probe.id);
+            PairedProbe {
+                id: suite.id_of(probe),
+                critical: probe.critical,
+                pairs,
+                further,
+            }
         })
         .collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! More draws sharpen a probe; they never add to the number of probes.
 
-use super::paired::PairedProbe;
+use super::paired::{Pair, PairedProbe};
 use crate::flow::ProbeId;
 
 /// One probe after its draws were reduced.
@@ -23,7 +23,7 @@ pub(super) struct ProbeMeans {
     pub(super) candidate: Option<f64>,
     /// Share of its draws that base or candidate has no score for.
     pub(super) missing: f64,
-    /// Draws that both have a score for.
+    /// Draws that both have a score for, further ones among them.
     pub(super) draws: usize,
     /// Of these, draws that the base passed with a score of at least one half.
     pub(super) base_passes: usize,
@@ -56,11 +56,14 @@ fn reduce_one(probe: PairedProbe) -> ProbeMeans {
         id,
         critical,
         pairs,
+        further,
     } = probe;
-    let both: Vec<(f64, f64)> = pairs
-        .iter()
-        .filter_map(|pair| Some((*pair.base.as_ref().ok()?, *pair.candidate.as_ref().ok()?)))
-        .collect();
+    let scored = |pairs: &[Pair]| -> Vec<(f64, f64)> {
+        let both = |pair: &Pair| Some((*pair.base.as_ref().ok()?, *pair.candidate.as_ref().ok()?));
+        pairs.iter().filter_map(both).collect()
+    };
+    let both = scored(&pairs);
+    let all = [both.clone(), scored(&further)].concat();
     let bases: Vec<f64> = pairs
         .iter()
         .filter_map(|p| p.base.as_ref().ok().copied())
@@ -81,7 +84,7 @@ fn reduce_one(probe: PairedProbe) -> ProbeMeans {
             (_, Err(reason)) => Some(format!("candidate: {reason}")),
             _ => None,
         });
-    let passes = |side: fn(&(f64, f64)) -> f64| both.iter().filter(|p| side(p) >= 0.5).count();
+    let passes = |side: fn(&(f64, f64)) -> f64| all.iter().filter(|p| side(p) >= 0.5).count();
     ProbeMeans {
         critical,
         both: mean(both.iter().map(|p| p.0)).zip(mean(both.iter().map(|p| p.1))),
@@ -93,7 +96,7 @@ fn reduce_one(probe: PairedProbe) -> ProbeMeans {
         } else {
             (pairs.len() - both.len()) as f64 / pairs.len() as f64
         },
-        draws: both.len(),
+        draws: all.len(),
         base_passes: passes(|p| p.0),
         candidate_passes: passes(|p| p.1),
         why_missing: why_missing
@@ -115,7 +118,6 @@ pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::paired::Pair;
 
     fn reduced(pairs: &[(Option<f64>, Option<f64>)]) -> ProbeMeans {
         let side = |x: Option<f64>| x.ok_or_else(|| "no code".to_string());
@@ -132,6 +134,7 @@ mod tests {
                     candidate: side(c),
                 })
                 .collect(),
+            further: Vec::new(),
         })
     }
 

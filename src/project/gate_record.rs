@@ -359,6 +359,7 @@ impl From<Version1> for Comparison {
                 candidate: case.candidate,
                 checks: case.checks,
                 continued: false,
+                further: false,
                 base_thinking: None,
                 candidate_thinking: None,
             }],

@@ -3,8 +3,8 @@
 use crate::flow::{Measurement, NoiseFloor, Subject, Suite};
 use crate::record::{Provenance, Run, SubjectSpec};
 use crate::run::{
-    Evaluation, EvaluationConfig, LoadedSubject, Questions, RunConfig, Session, asked_again, begun,
-    evaluation_run, noise_floor, recorded, second_base,
+    Evaluation, EvaluationConfig, Further, LoadedSubject, Questions, RunConfig, Session,
+    asked_again, begun, evaluation_run, noise_floor, recorded, second_base,
 };
 
 use super::error::ProjectError;
@@ -71,6 +71,10 @@ impl Project {
             && asked_alike(run, order)
         {
             let stored = self.all_recorded(run, &subjects, order)?;
+            let stored = match stored {
+                Some(stored) => self.with_further(run, stored, order)?,
+                None => None,
+            };
             let second = match again {
                 Some(again) => {
                     recorded(run, &second_base(), again, &order.built, &order.checks)?.map(Some)
@@ -119,6 +123,29 @@ impl Project {
             .iter()
             .map(|s| recorded(run, s, &order.suites, &order.built, &order.checks));
         Ok(each.collect::<Result<Option<Vec<_>>, _>>()?)
+    }
+
+    /// Adds what was recorded of further draws; `None` where some have to be asked.
+    fn with_further(
+        &self,
+        run: &Run,
+        mut measured: Vec<Measurement>,
+        order: &Order,
+    ) -> Result<Option<Vec<Measurement>>, ProjectError> {
+        let Some(further) = Further::of(&order.suites, &order.built, &measured) else {
+            return Ok(Some(measured));
+        };
+        let mut said = Vec::new();
+        for place in further.places() {
+            let subject = Further::subject(&measured[place].subject);
+            let own = recorded(run, &subject, &further.suites, &order.built, &order.checks)?;
+            match own {
+                Some(own) => said.push(own),
+                None => return Ok(None),
+            }
+        }
+        further.join(&mut measured, said);
+        Ok(Some(measured))
     }
 
     /// The run that answers go to: that of the checkpoint, else one per base, system prompt, and
@@ -313,5 +340,39 @@ mod tests {
             measured(&small).is_err(),
             "now something has to be answered"
         );
+    }
+
+    /// The harmful adapter lost the only critical probe: eight draws prove it, and the record is as
+    /// good as the model.
+    #[test]
+    fn a_lost_critical_probe_is_drawn_until_it_is_proven() {
+        let small = Small::with_model();
+        let critical =
+            crate::project::testing::SUITE.replace("id = \"sum\"", "id = \"sum\"\ncritical = true");
+        let critical = critical.replace(
+            "\"What is 2 + 2?\", \"What is 1 + 2?\"",
+            "\"What is 2 + 5?\"",
+        );
+        small.write("small.toml", &critical.replace("value = 4", "value = 7"));
+        let project = small.open();
+        let subject = |name: &str| adapter_folder(name).display().to_string();
+        let judged = |name: &str, project: &Project| {
+            let order = Order::new(project, &["base", &subject(name)]).unwrap();
+            let measured = project.measure(&order).unwrap();
+            let loaded = measured.session.is_some();
+            let comparison = order.compare(&measured.measurements, None);
+            (comparison.candidates[0].clone(), loaded)
+        };
+        let (lost, loaded) = judged("harmful", &project);
+        assert!(loaded);
+        let critical = &lost.verdict.critical[0];
+        assert_eq!((critical.draws, critical.candidate_passes), (8, 0));
+        assert!(critical.regression, "{}", lost.verdict.sentence);
+        assert_eq!(lost.probes[0].cases[0].samples.len(), 8);
+        assert_eq!(lost.probes[0].means(), Some((1.0, 0.0)));
+        let (again, _) = judged("harmful", &small.open());
+        assert_eq!(again, lost);
+        let (kept, _) = judged("good", &project);
+        assert_eq!(kept.verdict.critical[0].draws, 1, "nothing was lost");
     }
 }

@@ -4,7 +4,7 @@ use crate::flow::{Comparison, Recorded, Suite};
 use crate::gate::Rules;
 use crate::record::{RecordEntry, Run, read_kept, read_record};
 use crate::run::{
-    RunError, RunProvenance, SUITES_FILE, StoredPart, compare, second_base, stored_part,
+    Further, RunError, RunProvenance, SUITES_FILE, StoredPart, compare, second_base, stored_part,
 };
 use crate::text::{all_of, plural};
 
@@ -245,12 +245,16 @@ fn nothing(recorded: &[Recorded], missing: String) -> ProjectError {
     }
 }
 
-/// Every subject of a run; answers that only the noise floor was made of are none.
+/// Every subject of a run; answers that only the noise floor was made of are none, nor are further
+/// draws.
 fn all_of_run(run: &Run) -> Result<Vec<Found>, ProjectError> {
     let second = second_base().name;
     let entries = run.records()?.into_iter();
     Ok(entries
-        .filter(|entry| entry.header.subject.name != second)
+        .filter(|entry| {
+            let name = &entry.header.subject.name;
+            *name != second && !Further::is_record_of(name)
+        })
         .map(|entry| Found {
             run: run.clone(),
             entry,

@@ -8,8 +8,8 @@ use crate::flow::{Generation, Measurement, Subject, Suite};
 use crate::lora::write_scaled;
 use crate::record::{Run, SubjectSource, SubjectSpec};
 use crate::run::{
-    Evaluation, EvaluationConfig, LoadedSubject, Questions, Rendering, RunConfig, RunError,
-    Scoring, Serving, Session, asked_again, begun_served, evaluation_run, second_base,
+    Evaluation, EvaluationConfig, Further, LoadedSubject, Questions, Rendering, RunConfig,
+    RunError, Scoring, Serving, Session, asked_again, begun_served, evaluation_run, second_base,
     served_identity,
 };
 use crate::server::{Address, LoadedThere, Rendered, Server, ServerError};
@@ -93,6 +93,19 @@ impl Project {
                 measured[place] = Some(here.served(server, &one.subject, suites, seed)?);
             }
         }
+        let mut measurements: Vec<Measurement> = measured.into_iter().flatten().collect();
+        if let Some(further) = Further::of(&order.suites, &order.built, &measurements) {
+            let asked = further.places().into_iter().map(|place| {
+                here.again(
+                    place,
+                    &all[place],
+                    &further.suites,
+                    Further::seed(order.seed),
+                )
+            });
+            let said = asked.collect::<Result<Vec<_>, ProjectError>>()?;
+            further.join(&mut measurements, said);
+        }
         let again = order
             .noise
             .then(|| asked_again(&order.suites, &order.built));
@@ -102,7 +115,6 @@ impl Project {
         };
         self.pass_on_notices(&scoring);
         drop(lock);
-        let measurements: Vec<Measurement> = measured.into_iter().flatten().collect();
         Ok(MeasuredOrder {
             noise: floor(again.as_deref(), &measurements, second.as_ref()),
             measurements,
@@ -277,7 +289,7 @@ impl Here<'_> {
             run: self.lock,
             scoring: self.scoring,
         };
-        Ok(evaluation.run(loaded, &mut self.project.listener())?)
+        Ok(evaluation.first_draws(loaded, &mut self.project.listener())?)
     }
 
     /// Has one subject answer behind its server.
@@ -337,12 +349,40 @@ impl Here<'_> {
         let seed = self.order.seed.wrapping_add(1);
         let mut subject = second_base();
         subject.server.clone_from(&base.subject.server);
-        match (&base.server, self.session) {
+        self.one(base, subject, None, (again, seed))
+    }
+
+    /// Has one subject, by its place, draw further answers.
+    fn again(
+        &self,
+        place: usize,
+        asked: &Answering,
+        suites: &[Suite],
+        seed: u64,
+    ) -> Result<Measurement, ProjectError> {
+        let subject = Further::subject(&asked.subject);
+        let spec = self.order.subjects.get(place);
+        self.one(asked, subject, spec, (suites, seed))
+    }
+
+    /// Has one subject answer where it is, under a name of its own for what it says.
+    fn one(
+        &self,
+        of: &Answering,
+        subject: Subject,
+        spec: Option<&SubjectSpec>,
+        (again, seed): (&[Suite], u64),
+    ) -> Result<Measurement, ProjectError> {
+        match (&of.server, self.session) {
             (Some(server), _) => self.served(server, &subject, again, seed),
             (None, Some(session)) => {
+                let adapter = match spec {
+                    Some(spec) => self.project.adapter(session, spec)?,
+                    None => None,
+                };
                 let loaded = LoadedSubject {
                     subject: subject.clone(),
-                    adapter: None,
+                    adapter,
                 };
                 let measured = self.evaluate(session, again, seed, vec![loaded])?;
                 let first = measured.into_iter().next();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::diff::answer;
 use super::style::{Style, Tone, one_line, score};
 use super::wrap::wrapped;
-use crate::flow::{CaseId, Measurement, ProbeId, Score, Suite};
+use crate::flow::{CaseId, FIRST_FURTHER, Measurement, ProbeId, Score, Suite};
 use crate::text::plural;
 
 /// The prompts of suites, by probe.
@@ -41,6 +41,7 @@ fn value(of: &Score) -> String {
 fn name(case: &CaseId, sample: usize) -> String {
     match sample {
         0 => case.to_string(),
+        FIRST_FURTHER.. => format!("{case} further {}", sample - FIRST_FURTHER),
         sample => format!("{case} sample {sample}"),
     }
 }

@@ -4,8 +4,9 @@
 
 use crate::digest;
 use crate::flow::{
-    Baseline, Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison, Goal,
-    Measurement, NoiseFloor, Probe, ProbeComparison, RunEvent, SampleComparison, Score, Suite,
+    Baseline, Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison,
+    FIRST_FURTHER, Goal, Measurement, NoiseFloor, Probe, ProbeComparison, RunEvent,
+    SampleComparison, Score, Suite,
 };
 use crate::gate::{Rules, decide};
 use crate::text::plural;
@@ -164,7 +165,7 @@ fn causes(
     let pairs: Vec<(&str, &str)> = base
         .answers
         .iter()
-        .filter(|((case, _), _)| keep(case))
+        .filter(|((case, sample), _)| keep(case) && *sample < FIRST_FURTHER)
         .filter_map(|(place, answer)| {
             let other = candidate.answers.get(place)?;
             Some((answer.text.as_str(), other.text.as_str()))
@@ -214,12 +215,17 @@ fn case_comparison(
     candidate: &Measurement,
 ) -> CaseComparison {
     let draws = |m: &Measurement| {
-        let range = (case.clone(), 0)..=(case.clone(), usize::MAX);
+        let range = (case.clone(), 0)..(case.clone(), FIRST_FURTHER);
         let last = m.checks.range(range).next_back();
         last.map_or(0, |((_, sample), _)| sample + 1)
     };
     let count = draws(base).max(draws(candidate)).max(1);
-    let samples = (0..count).map(|s| sample_comparison(&(case.clone(), s), base, candidate));
+    let further = (case.clone(), FIRST_FURTHER)..=(case.clone(), usize::MAX);
+    let further = candidate.checks.range(further).map(|(place, _)| place);
+    let further = further.filter(|place| base.checks.contains_key(place));
+    let samples = (0..count)
+        .chain(further.map(|(_, sample)| *sample))
+        .map(|s| sample_comparison(&(case.clone(), s), base, candidate));
     CaseComparison {
         prompt: prompt.to_owned(),
         samples: samples.collect(),
@@ -258,6 +264,7 @@ fn sample_comparison(
         candidate: text(candidate),
         checks: checks.collect(),
         continued: continued(base) || continued(candidate),
+        further: place.1 >= FIRST_FURTHER,
         base_thinking: thinking(base),
         candidate_thinking: thinking(candidate),
     }

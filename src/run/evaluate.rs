@@ -13,6 +13,7 @@ use crate::record::{AnswerCache, Answered, Header, MeasuredText, RecordWriter, R
 use super::asking::{Asking, Bar};
 use super::calibration::write_calibration;
 use super::error::RunError;
+use super::further::Further;
 use super::judge::{JUDGES, Judge, JudgeSettings};
 use super::questions::Questions;
 use super::respondent::{Found, Local, Piece, PieceOf, Respondent, Round};
@@ -78,13 +79,35 @@ struct Said {
 }
 
 impl Evaluation<'_> {
-    /// Has every subject answer everything, and scores it. Progress goes to `on_event`.
+    /// Has every subject answer everything, and scores it. The first one is the base of the others:
+    /// critical probes that one of them lost are asked further. Progress goes to `on_event`.
     ///
     /// # Errors
     /// A record that cannot be read or written, or an interrupt; finished answers are on disk.
     pub fn run(
         &self,
         subjects: Vec<LoadedSubject>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Measurement>, RunError> {
+        self.ask(subjects, true, on_event)
+    }
+
+    /// The same of subjects without a base among them: nothing is asked further.
+    ///
+    /// # Errors
+    /// As [`Evaluation::run`].
+    pub fn first_draws(
+        &self,
+        subjects: Vec<LoadedSubject>,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Measurement>, RunError> {
+        self.ask(subjects, false, on_event)
+    }
+
+    fn ask(
+        &self,
+        subjects: Vec<LoadedSubject>,
+        further: bool,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Measurement>, RunError> {
         // Adapters move to one list; a subject keeps its place in it.
@@ -107,7 +130,31 @@ impl Evaluation<'_> {
             run: self.run,
             scoring: self.scoring,
         };
-        measuring.measure(&local, named, on_event)
+        let mut measured = measuring.measure(&local, named, on_event)?;
+        let built = self.questions.built();
+        let open = further
+            .then(|| Further::of(&self.questions.suites, &built, &measured))
+            .flatten();
+        if let Some(open) = open {
+            let (suites, seed) = (open.suites.clone(), Further::seed(self.questions.seed));
+            let questions = Questions::with_checks(self.asking.session, suites, &built, seed)?;
+            let asked = open.places();
+            let subjects = asked
+                .iter()
+                .map(|&p| Further::subject(&measured[p].subject));
+            let subjects = subjects.collect();
+            let local = Local {
+                places: asked.iter().map(|&place| local.places[place]).collect(),
+                ..local
+            };
+            let measuring = Measuring {
+                questions: &questions,
+                ..measuring
+            };
+            let said = measuring.measure(&local, subjects, on_event)?;
+            open.join(&mut measured, said);
+        }
+        Ok(measured)
     }
 }
 

@@ -240,6 +240,7 @@ fn hostile() -> Comparison {
                     candidate: score(0.0, HOSTILE[i % HOSTILE.len()]),
                 }],
                 continued: false,
+                further: false,
                 base_thinking: None,
                 candidate_thinking: Some(HOSTILE[(i + 1) % HOSTILE.len()].into()),
             }],

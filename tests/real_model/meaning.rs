@@ -93,6 +93,7 @@ fn answered(probe: &Probe, text: &str, base: &str, embeddings: &Embeddings) -> P
                 candidate: Some(text.into()),
                 checks: checks.collect(),
                 continued: false,
+                further: false,
                 base_thinking: None,
                 candidate_thinking: None,
             }],
