@@ -1,84 +1,105 @@
 //! A `keep` suite, or all of them pooled: its tests, its state, and the sentence that explains it.
 
 use super::estimate::estimate;
-use super::interval::p_not_worse;
-use super::permutation::sign_flip;
 use super::power::{probes_like_these, probes_to_pass, probes_to_prove, smallest_margin};
 use super::reduce::ProbeMeans;
+use super::rule::{Evidence, Kind, Ruled};
 use super::rules::Rules;
 use super::wording::{p_value, score};
 use crate::flow::{Estimate, Goal, SuiteState, SuiteVerdict};
 use crate::text::plural;
 
-/// A `keep` suite, or all of them pooled, on its way to a verdict.
-pub(super) struct Comparison {
-    name: String,
-    margin: f64,
-    estimate: Option<Estimate>,
+/// The probes of a `keep` suite, or of all of them, and what they say.
+pub(super) struct Group<'a> {
+    name: &'a str,
+    probes: Vec<&'a ProbeMeans>,
     differences: Vec<f64>,
     at_worst: Vec<f64>,
-    pub(super) p_loss: f64,
-    excluded: bool,
-    pub(super) state: SuiteState,
-    pub(super) reasons: Vec<String>,
+    pub(super) evidence: Evidence,
 }
 
-impl Comparison {
-    pub(super) fn new(name: &str, probes: &[&ProbeMeans], margin: f64, rules: &Rules) -> Self {
+impl<'a> Group<'a> {
+    pub(super) fn new(
+        kind: Kind,
+        name: &'a str,
+        probes: Vec<&'a ProbeMeans>,
+        margin: f64,
+        rules: &Rules,
+    ) -> Self {
         let differences: Vec<f64> = probes
             .iter()
             .filter_map(|p| p.both)
             .map(|(base, candidate)| candidate - base)
             .collect();
         let at_worst: Vec<f64> = probes.iter().filter_map(|p| p.at_worst).collect();
-        Comparison {
-            name: name.to_string(),
-            margin,
-            estimate: estimate(probes, rules.pass_level()),
-            p_loss: sign_flip(&differences),
-            excluded: p_not_worse(&at_worst, margin) < rules.pass_level(),
+        Group {
+            evidence: Evidence::of(kind, &differences, &at_worst, margin, rules),
+            name,
+            probes,
             differences,
             at_worst,
-            state: SuiteState::Inconclusive,
-            reasons: Vec::new(),
         }
     }
+}
 
-    pub(super) fn n(&self) -> usize {
-        self.differences.len()
+/// A group that was judged, with what a reader wants to know of it.
+pub(super) struct Comparison<'a> {
+    group: Group<'a>,
+    ruled: Ruled,
+    estimate: Option<Estimate>,
+    reason: String,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(group: Group<'a>, ruled: Ruled, rules: &Rules) -> Self {
+        let mut comparison = Comparison {
+            estimate: estimate(&group.probes, rules.pass_level()),
+            group,
+            ruled,
+            reason: String::new(),
+        };
+        comparison.reason = match ruled.state {
+            SuiteState::Regression => comparison.proven_loss(),
+            SuiteState::Pass => comparison.excluded_loss(),
+            _ => comparison.open_question(ruled.test.level, rules),
+        };
+        comparison
+    }
+
+    fn n(&self) -> usize {
+        self.group.evidence.probes
     }
 
     pub(super) fn mean(&self) -> f64 {
-        self.estimate.as_ref().map_or(0.0, |e| e.difference)
+        self.group.evidence.mean
     }
 
-    pub(super) fn label(&self) -> String {
-        if self.name == "pooled" {
-            "all `keep` suites".into()
-        } else {
-            format!("`{}`", self.name)
+    pub(super) fn is_regression(&self) -> bool {
+        self.ruled.state == SuiteState::Regression
+    }
+
+    /// `` `code`: a loss of 0.05 is excluded ``.
+    pub(super) fn explained(&self) -> String {
+        format!("{}: {}", self.label(), self.reason)
+    }
+
+    /// What is open here and leaves the whole comparison open.
+    pub(super) fn open(&self) -> Option<String> {
+        self.ruled.open.then(|| self.explained())
+    }
+
+    fn label(&self) -> String {
+        match self.group.evidence.kind {
+            Kind::Pooled => "all `keep` suites".into(),
+            Kind::Suite => format!("`{}`", self.group.name),
         }
     }
 
     pub(super) fn proven_loss(&self) -> String {
         let base = self.estimate.as_ref().map_or(0.0, |e| e.base_mean);
-        let (lost, p) = (score(-self.mean()), p_value(self.p_loss));
+        let p = p_value(self.group.evidence.p_loss);
+        let lost = score(-self.mean());
         format!("{} lost {lost} of {} ({p})", self.label(), score(base))
-    }
-
-    /// `proven`: the sign-flip test rejected at `level`.
-    pub(super) fn decide(&mut self, proven: bool, level: f64, rules: &Rules) {
-        let half_margin = -self.mean() >= self.margin / 2.0 - 1e-9;
-        self.state = match (proven && half_margin, self.excluded) {
-            (true, _) => SuiteState::Regression,
-            (false, true) => SuiteState::Pass,
-            (false, false) => SuiteState::Inconclusive,
-        };
-        self.reasons = vec![match self.state {
-            SuiteState::Regression => self.proven_loss(),
-            SuiteState::Pass => self.excluded_loss(),
-            _ => self.open_question(level, rules),
-        }];
     }
 
     fn lower(&self) -> f64 {
@@ -88,7 +109,7 @@ impl Comparison {
     fn excluded_loss(&self) -> String {
         format!(
             "a loss of {} is excluded ({}, difference {}, at worst {})",
-            score(self.margin),
+            score(self.group.evidence.margin),
             plural(self.n(), "probe"),
             signed(self.mean()),
             signed(self.lower()),
@@ -103,12 +124,14 @@ impl Comparison {
         let what = format!(
             "a loss of {} is not excluded and the margin is {} ({}, difference {})",
             score(-self.lower()),
-            score(self.margin),
+            score(self.group.evidence.margin),
             plural(self.n(), "probe"),
             signed(self.mean()),
         );
-        let fewest = probes_to_pass(self.margin, pass_level, 0).unwrap_or(usize::MAX);
-        let like_these = probes_like_these(&self.at_worst, self.margin, pass_level);
+        let fewest =
+            probes_to_pass(self.group.evidence.margin, pass_level, 0).unwrap_or(usize::MAX);
+        let like_these =
+            probes_like_these(&self.group.at_worst, self.group.evidence.margin, pass_level);
         let way_out = if let Some(needed) = like_these {
             let at_best = if fewest > self.n() {
                 let best = smallest_margin(self.n(), pass_level);
@@ -118,10 +141,10 @@ impl Comparison {
             };
             let needed = plural(round_up(needed.max(fewest)), "probe");
             format!("{at_best}about {needed} like these would exclude it")
-        } else if -self.mean() >= self.margin / 2.0
-            && let Some(needed) = probes_to_prove(&self.differences, level)
+        } else if -self.mean() >= self.group.evidence.margin / 2.0
+            && let Some(needed) = probes_to_prove(&self.group.differences, level)
         {
-            let p = p_value(self.p_loss);
+            let p = p_value(self.group.evidence.p_loss);
             // Many suites share one budget of false alarms.
             let level = p_value(level).replace('=', "<");
             format!(
@@ -137,28 +160,29 @@ impl Comparison {
     }
 
     /// A loss that is proven and yet no regression.
-    pub(super) fn note(&self, proven: bool) -> Option<String> {
-        (proven && self.state != SuiteState::Regression).then(|| {
+    pub(super) fn note(&self) -> Option<String> {
+        (self.ruled.test.rejected && !self.is_regression()).then(|| {
             format!(
                 "{}: a proven loss, below half the margin of {}",
                 self.proven_loss(),
-                score(self.margin)
+                score(self.group.evidence.margin)
             )
         })
     }
 
     pub(super) fn into_verdict(self, rules: &Rules) -> SuiteVerdict {
         let n = self.n();
+        let evidence = self.group.evidence;
         SuiteVerdict {
-            suite: self.name,
+            suite: self.group.name.to_owned(),
             goal: Goal::Keep,
-            state: self.state,
+            state: self.ruled.state,
             estimate: self.estimate,
-            margin: Some(self.margin),
+            margin: Some(evidence.margin),
             target: None,
-            p_loss: (n > 0).then_some(self.p_loss),
+            p_loss: (n > 0).then_some(evidence.p_loss),
             smallest_provable_loss: (n > 0).then(|| smallest_margin(n, rules.pass_level())),
-            reasons: self.reasons,
+            reasons: vec![self.reason],
         }
     }
 }

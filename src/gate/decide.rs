@@ -1,31 +1,19 @@
 //! Scores of base and candidate -> pass, regression, or inconclusive.
 //!
-//! Three states, two errors, each bounded. *Regression*: a loss is proven by the exact sign-flip
-//! test at this look's share of the false-alarm budget (weighted Holm over the pooled score, 1/2, and
-//! the suites, 1/2 together; critical probes have a share of their own) and the observed loss is at
-//! least half the margin, so that a tiny but certain loss does not alarm. *Pass*: the worst-case-probe
-//! bound excludes a loss of the margin, for the pooled score and for every suite that is large enough
-//! to be asked; all of these proofs have to hold (Berger 1982), so they need no correction for their
-//! number. *Inconclusive*: neither; the reasons say what is not excluded and what would decide it.
+//! Three states, two errors, each bounded: [`super::rule`] has them, and everything here says them
+//! to people. The reasons of an open question name what is not excluded and what would decide it.
 
-use super::comparison::Comparison;
+use super::comparison::{Comparison, Group};
 use super::critical::{judge_critical, lost, warning};
-use super::holm::{Weighted, weighted_holm};
 use super::measured::Measured;
 use super::reduce::{ProbeMeans, mean};
+use super::rule::{Beside, Evidence, Kind, critical_budget, rule};
 use super::rules::Rules;
 use super::wording::some_of;
 use crate::flow::{
     Decision, Goal, LearnRule, LearnScore, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict,
 };
 use crate::text::plural;
-
-/// Shares of a look's false-alarm budget.
-const CRITICAL_SHARE: f64 = 0.2;
-const SCORE_SHARE: f64 = 0.8;
-
-/// The pooled score's share of [`SCORE_SHARE`]; the suites have the rest together.
-const POOLED_WEIGHT: f64 = 0.5;
 
 /// Compares a candidate with the base.
 ///
@@ -83,40 +71,42 @@ pub fn decide(
         .collect();
     let pooled_probes: Vec<&ProbeMeans> = kept.iter().flat_map(|m| &m.probes).collect();
 
-    let mut all = vec![Comparison::new(
-        "pooled",
-        &pooled_probes,
+    let critical_budget = critical_budget(rules);
+    let critical = judge_critical(&pooled_probes, critical_budget);
+    let mut groups = vec![Group::new(
+        Kind::Pooled,
+        SuiteVerdict::POOLED,
+        pooled_probes,
         rules.margin,
         rules,
     )];
-    for m in &kept {
+    groups.extend(kept.iter().map(|m| {
         let margin = m.suite.margin.unwrap_or(rules.suite_margin);
-        let probes: Vec<&ProbeMeans> = m.probes.iter().collect();
-        all.push(Comparison::new(&m.suite.name, &probes, margin, rules));
-    }
-    let suite_weight = (1.0 - POOLED_WEIGHT) / kept.len().max(1) as f64;
-    let hypotheses: Vec<Weighted> = (0..all.len())
-        .map(|i| Weighted {
-            p: all[i].p_loss,
-            weight: if i == 0 { POOLED_WEIGHT } else { suite_weight },
-        })
+        let probes = m.probes.iter().collect();
+        Group::new(Kind::Suite, &m.suite.name, probes, margin, rules)
+    }));
+    let evidence: Vec<Evidence> = groups.iter().map(|group| group.evidence).collect();
+    let missing = |m: &&Measured| m.problem.is_some() && m.suite.goal == Goal::Keep;
+    let beside = Beside {
+        critical_proven: critical.iter().any(|p| p.regression),
+        critical_lost: critical.iter().any(|p| p.is_lost()),
+        not_measured: measured.iter().any(|m| missing(&m)),
+    };
+    let (ruled, decision) = rule(&evidence, beside, rules);
+    let mut all: Vec<Comparison> = groups
+        .into_iter()
+        .zip(ruled)
+        .map(|(group, ruled)| Comparison::new(group, ruled, rules))
         .collect();
-    let tested = weighted_holm(&hypotheses, SCORE_SHARE * rules.budget());
-    let mut notes = Vec::new();
-    for (comparison, test) in all.iter_mut().zip(&tested) {
-        comparison.decide(test.rejected, test.level, rules);
-        notes.extend(comparison.note(test.rejected));
-    }
 
-    let critical_budget = CRITICAL_SHARE * rules.budget();
-    let critical = judge_critical(&pooled_probes, critical_budget);
+    let mut notes: Vec<String> = all.iter().filter_map(Comparison::note).collect();
     notes.extend(
         critical
             .iter()
             .filter_map(|p| warning(p, critical.len(), critical_budget)),
     );
 
-    let red = |c: &&Comparison| c.state == SuiteState::Regression;
+    let red = |c: &&Comparison| c.is_regression();
     let mut losses: Vec<&Comparison> = all[1..].iter().filter(red).collect();
     losses.sort_by(|a, b| a.mean().total_cmp(&b.mean()));
     losses.extend(all[..1].iter().filter(red));
@@ -131,21 +121,9 @@ pub fn decide(
         )
     }));
 
-    let missing = |m: &&Measured| m.problem.is_some();
     let could_not_measure: Vec<String> =
         measured.iter().filter_map(|m| m.problem.clone()).collect();
-    let mut open: Vec<String> = all
-        .iter()
-        .enumerate()
-        .filter(|(i, c)| {
-            c.state == SuiteState::Inconclusive && (*i == 0 || c.n() >= rules.min_suite_probes)
-        })
-        .flat_map(|(_, c)| {
-            c.reasons
-                .iter()
-                .map(|reason| format!("{}: {reason}", c.label()))
-        })
-        .collect();
+    let mut open: Vec<String> = all.iter().filter_map(Comparison::open).collect();
     let lost: Vec<String> = critical
         .iter()
         .filter_map(|p| lost(p, critical.len(), critical_budget))
@@ -159,7 +137,6 @@ pub fn decide(
         measured
             .iter()
             .filter(missing)
-            .filter(|m| m.suite.goal == Goal::Keep)
             .filter_map(|m| Some(format!("could not measure {}", m.problem.as_ref()?))),
     );
     notes.extend(
@@ -178,19 +155,10 @@ pub fn decide(
         ));
     }
 
-    let (decision, reasons) = if !alarms.is_empty() {
-        (Decision::Regression, alarms)
-    } else if !open.is_empty() {
-        (Decision::Inconclusive, open)
-    } else {
-        (
-            Decision::Pass,
-            all[0]
-                .reasons
-                .iter()
-                .map(|r| format!("{}: {r}", all[0].label()))
-                .collect(),
-        )
+    let reasons = match decision {
+        Decision::Regression => alarms,
+        Decision::Inconclusive => open,
+        Decision::Pass => vec![all[0].explained()],
     };
 
     let mut sentence = format!("{decision}: {}", some_of(&reasons, 3, "; "));

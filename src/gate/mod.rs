@@ -2,7 +2,7 @@
 //!
 //! [`decide()`] compares a candidate with the base, [`preview()`] says beforehand what the probes can
 //! prove, and [`select_best`] picks a checkpoint. The unit of statistics is the probe. The rule and
-//! its error budget are in `decide`, one method a file below it; `fixtures/reference/verdict_ref.py`
+//! its error budget are in `rule`, one method a file beside it; `fixtures/reference/verdict_ref.py`
 //! makes the numbers that the tests expect.
 //!
 //! # Examples
@@ -33,6 +33,7 @@ mod permutation;
 mod power;
 mod preview;
 mod reduce;
+mod rule;
 mod rules;
 mod select;
 mod sequence;

@@ -2,6 +2,7 @@
 
 use super::error::GateError;
 use super::power::{probes_to_pass, smallest_detectable_loss, smallest_margin};
+use super::rule::{Kind, first_level};
 use super::rules::Rules;
 use super::wording::score;
 use crate::flow::{Goal, Preview, PreviewLine, Suite};
@@ -43,9 +44,8 @@ pub fn preview(suites: &[Suite], rules: &Rules) -> Result<Preview, Vec<GateError
         return Err(errors);
     }
     let kept: Vec<&Suite> = suites.iter().filter(|s| s.goal == Goal::Keep).collect();
-    // Levels of the first rejection: 2 points in 5 for the pooled score, 2 for all suites.
-    let pooled_level = 0.4 * rules.budget();
-    let suite_level = pooled_level / kept.len().max(1) as f64;
+    let pooled_level = first_level(Kind::Pooled, 1, rules);
+    let suite_level = first_level(Kind::Suite, kept.len(), rules);
     let line = |suite: &str, probes: usize, margin: f64, level: f64| PreviewLine {
         suite: suite.to_string(),
         probes,
