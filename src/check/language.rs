@@ -179,6 +179,19 @@ fn detect(text: &str, wanted: &[&'static str]) -> Result<&'static str, String> {
     Ok(code)
 }
 
+/// Whether an answer is in another language than it was asked for. The question's own is what its
+/// tags say, else what it looks like. What cannot be told is no other one.
+pub(super) fn is_in_another_language(prompt: &str, tags: &[String], answer: &str) -> bool {
+    let tagged = |code: &str| tags.iter().any(|tag| tag == code);
+    let asked = match (tagged("en"), tagged("zh")) {
+        (true, false) => Ok("en"),
+        (false, true) => Ok("zh"),
+        _ => detect(prompt, &[]),
+    };
+    let Ok(asked) = asked else { return false };
+    detect(answer, &[asked]).is_ok_and(|found| found != asked)
+}
+
 impl Check for Language {
     fn needs(&self) -> Needs {
         Needs::answer()

@@ -53,6 +53,7 @@ pub mod registry;
 mod rouge;
 mod rubric;
 mod schema_size;
+mod sign;
 mod similarity;
 
 pub use code::{
@@ -63,3 +64,4 @@ pub use error::{CheckError, CheckProblem};
 pub use evidence::{
     CaseResult, Check, Evidence, Judgement, Judgements, Needs, Program, ProgramCase, ProgramOutcome,
 };
+pub use sign::{Taught, Trained, repeated_training_answer, signs_of};

@@ -1,6 +1,7 @@
 //! `qeval compare`: two result files of another program, judged as `gate` judges.
 
 use crate::atomic_file;
+use crate::check::Taught;
 use crate::exit::Outcome;
 use crate::flow::{Candidate, Comparison, Decision, NextCommands, Preview, SuiteState, Verdict};
 use crate::gate::preview;
@@ -32,7 +33,14 @@ pub fn compare(args: &CompareArgs, screen: &Screen) -> Result<Outcome, CliError>
     let names = [&args.base, &args.candidate].map(|path| path.display().to_string());
     paired.candidate.subject.name.clone_from(&names[1]);
     let measured = [paired.base, paired.candidate];
-    let mut comparison = judge(&names[0], &paired.suites, &rules, None, &measured, None);
+    let mut comparison = judge(
+        &names[0],
+        &paired.suites,
+        &rules,
+        &Taught::default(),
+        &measured,
+        None,
+    );
     for candidate in &mut comparison.candidates {
         nothing_to_lose(&mut candidate.verdict);
         let own = std::mem::replace(&mut candidate.verdict.notes, paired.notes.clone());

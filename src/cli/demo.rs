@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::check::repeated_training_answer;
 use crate::exit::Outcome;
 use crate::flow::{Comparison, Decision, Suite, Verdict};
 use crate::gate::{Rules, preview};
@@ -15,7 +16,7 @@ use crate::report::{
 };
 use crate::run::{
     CheckSettings, Questions, Session, TrainOutcome, TrainingJob, TrainingRequest, ask, leaked,
-    rehearse, repeated_training_answer, training_answers,
+    rehearse, training_answers,
 };
 
 use super::args::{DemoArgs, OutputFormat};

@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::flow::LearnRule;
+use crate::flow::{LearnRule, SignRule};
 use crate::model::Dtype;
 use crate::server::{Rendered, ServerSection};
 use crate::toml_file::{Table, json, number, whole};
@@ -450,6 +450,7 @@ pub(super) fn read_gate(mut table: Table<'_, '_>) -> GateSection {
     );
     read_scales(&mut table, &mut gate.scales);
     set(&mut gate.learn, table.word("learn", &LearnRule::WORDS));
+    set(&mut gate.signs, table.word("signs", &SignRule::WORDS));
     set_strings(&mut gate.suites, &mut table, "suites");
     set_strings(&mut gate.tags, &mut table, "tags");
     set_strings(&mut gate.languages, &mut table, "languages");

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::LearnRule;
+use crate::flow::{LearnRule, SignRule};
 use crate::gate::USUAL_SCALES;
 use crate::model::Dtype;
 
@@ -58,6 +58,10 @@ pub struct GateSection {
     /// What it means that a `learn` suite misses its target: `"require"`, the candidate does not
     /// ship, or `"warn"`. Default `"require"`.
     pub learn: LearnRule,
+    /// What it means that more answers show a sign (a loop, an empty answer, another language, a
+    /// training answer, ...): `"judge"`, where it is proven it is a regression, or `"tell"`.
+    /// Default `"judge"`.
+    pub signs: SignRule,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in
     /// suites. Default `["suites"]`.
     pub suites: Vec<String>,
@@ -87,6 +91,7 @@ impl Default for GateSection {
             suite_margin: 0.15,
             scales: USUAL_SCALES.to_vec(),
             learn: LearnRule::Require,
+            signs: SignRule::Judge,
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),

@@ -19,6 +19,7 @@ mod next;
 mod noise;
 mod recorded;
 mod score;
+mod sign;
 mod subject;
 mod tuning;
 mod verdict;
@@ -45,6 +46,7 @@ pub use next::NextCommands;
 pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use recorded::{Recorded, RecordedAnswer};
 pub use score::{CheckScore, Score};
+pub use sign::{Sign, SignNoise, SignRule, SignVerdict};
 pub use subject::{AdapterRef, ScaledCheckpoint, ServedModel, Subject};
 #[cfg(test)]
 pub(crate) use tuning::testing as tuning_testing;

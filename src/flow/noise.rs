@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ProbeId;
+use super::{ProbeId, Sign, SignNoise};
 
 /// What the base's second answers say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,6 +13,8 @@ pub struct NoiseFloor {
     pub suites: BTreeMap<String, SuiteNoise>,
     /// By probe.
     pub probes: BTreeMap<ProbeId, ProbeNoise>,
+    /// By sign.
+    pub signs: BTreeMap<Sign, SignNoise>,
 }
 
 /// How far one suite's scores of the base move.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, CaseId, Goal, ProbeId, Score};
+use super::{Answer, CaseId, Goal, ProbeId, Score, SignVerdict};
 
 /// Everything that one subject was scored on, by case and sample.
 pub type ScoreTable = BTreeMap<(CaseId, usize), Score>;
@@ -201,6 +201,10 @@ pub struct Verdict {
     pub suites: Vec<SuiteVerdict>,
     /// One entry a critical probe.
     pub critical: Vec<CriticalProbe>,
+    /// One entry a sign that an answer of either shows; none in records of versions that looked for
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<SignVerdict>,
     /// `None` without a measured `learn` suite.
     pub learn: Option<LearnScore>,
     /// What a missed target means. Default: [`LearnRule::Require`].

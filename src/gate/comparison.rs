@@ -91,7 +91,7 @@ impl<'a> Comparison<'a> {
     fn label(&self) -> String {
         match self.group.evidence.kind {
             Kind::Pooled => "all `keep` suites".into(),
-            Kind::Suite => format!("`{}`", self.group.name),
+            Kind::Suite | Kind::Sign => format!("`{}`", self.group.name),
         }
     }
 

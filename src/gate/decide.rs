@@ -9,9 +9,11 @@ use super::measured::Measured;
 use super::reduce::{ProbeMeans, mean};
 use super::rule::{Beside, Evidence, Kind, critical_budget, rule};
 use super::rules::Rules;
+use super::signs::{ShownSign, SignScores, alarm};
 use super::wording::some_of;
 use crate::flow::{
-    Decision, Goal, LearnRule, LearnScore, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict,
+    Decision, Goal, LearnRule, LearnScore, ScoreTable, SignVerdict, Suite, SuiteState,
+    SuiteVerdict, Verdict,
 };
 use crate::text::plural;
 
@@ -61,6 +63,22 @@ pub fn decide(
     candidate: &ScoreTable,
     rules: &Rules,
 ) -> Verdict {
+    decide_with_signs(suites, base, candidate, &[], rules)
+}
+
+/// The same with signs over all answers ([`SignScores`]): more of one than in the base is a loss like
+/// any other, within the same budget.
+pub fn decide_with_signs(
+    suites: &[Suite],
+    base: &ScoreTable,
+    candidate: &ScoreTable,
+    signs: &[SignScores],
+    rules: &Rules,
+) -> Verdict {
+    let shown: Vec<ShownSign> = signs
+        .iter()
+        .map(|scores| ShownSign::new(scores, suites, rules))
+        .collect();
     let measured: Vec<Measured> = suites
         .iter()
         .map(|suite| Measured::new(suite, base, candidate, rules))
@@ -85,6 +103,8 @@ pub fn decide(
         let probes = m.probes.iter().collect();
         Group::new(Kind::Suite, &m.suite.name, probes, margin, rules)
     }));
+    let judged = shown.iter().filter(|sign| sign.is_judged());
+    groups.extend(judged.map(|sign| sign.group(rules)));
     let evidence: Vec<Evidence> = groups.iter().map(|group| group.evidence).collect();
     let missing = |m: &&Measured| m.problem.is_some() && m.suite.goal == Goal::Keep;
     let beside = Beside {
@@ -92,7 +112,16 @@ pub fn decide(
         critical_lost: critical.iter().any(|p| p.is_lost()),
         not_measured: measured.iter().any(|m| missing(&m)),
     };
-    let (ruled, decision) = rule(&evidence, beside, rules);
+    let (mut ruled, decision) = rule(&evidence, beside, rules);
+    let of_signs = ruled.split_off(1 + kept.len());
+    let mut of_signs = of_signs.iter();
+    let signs: Vec<SignVerdict> = shown
+        .iter()
+        .map(|sign| {
+            let ruled = sign.is_judged().then(|| of_signs.next()).flatten();
+            sign.verdict(ruled, rules)
+        })
+        .collect();
     let mut all: Vec<Comparison> = groups
         .into_iter()
         .zip(ruled)
@@ -120,6 +149,8 @@ pub fn decide(
             p.candidate_passes
         )
     }));
+
+    alarms.extend(signs.iter().filter(|sign| sign.regression).map(alarm));
 
     let could_not_measure: Vec<String> =
         measured.iter().filter_map(|m| m.problem.clone()).collect();
@@ -187,6 +218,7 @@ pub fn decide(
         pooled,
         suites,
         critical,
+        signs,
         reasons,
         notes,
         could_not_measure,

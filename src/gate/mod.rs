@@ -37,12 +37,13 @@ mod rule;
 mod rules;
 mod select;
 mod sequence;
+mod signs;
 #[cfg(test)]
 mod testing;
 mod wording;
 
 pub use critical::{ENOUGH_DRAWS, critical_to_ask};
-pub use decide::decide;
+pub use decide::{decide, decide_with_signs};
 pub use error::GateError;
 pub use holm::{Tested, Weighted, weighted_holm};
 pub use interval::{lower_end, p_not_worse, upper_end};
@@ -55,3 +56,4 @@ pub use preview::preview;
 pub use rules::Rules;
 pub use select::{USUAL_SCALES, select_best, select_leading};
 pub use sequence::Look;
+pub use signs::SignScores;

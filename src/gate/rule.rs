@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Pooled,
     /// One `keep` suite.
     Suite,
+    /// One sign over all answers.
+    Sign,
 }
 
 impl Kind {
@@ -42,6 +44,8 @@ impl Kind {
         match self {
             Kind::Pooled => 0.5,
             Kind::Suite => 0.5,
+            // Many answers show a sign: a small share finds it.
+            Kind::Sign => 0.125,
         }
     }
 }
@@ -103,6 +107,7 @@ impl Evidence {
         match self.kind {
             Kind::Pooled => true,
             Kind::Suite => self.probes >= rules.min_suite_probes,
+            Kind::Sign => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{LearnRule, ProbeId};
+use crate::flow::{LearnRule, ProbeId, SignRule};
 
 use super::error::GateError;
 use super::sequence::Look;
@@ -41,6 +41,9 @@ pub struct Rules {
     /// What it means that a `learn` suite misses its target. Default: the candidate does not ship.
     #[serde(default, skip_serializing_if = "LearnRule::is_usual")]
     pub learn: LearnRule,
+    /// What it means that more answers show a sign. Default: that is a loss like any other.
+    #[serde(default, skip_serializing_if = "SignRule::is_usual")]
+    pub signs: SignRule,
     /// Probes that stand in the training data. In a `learn` suite they are left out, in a `keep`
     /// suite a gain on them counts as none: what was trained on shows no improvement. Default:
     /// none.
@@ -60,6 +63,7 @@ impl Default for Rules {
             max_unscored_share: 0.1,
             target: 0.8,
             learn: LearnRule::Require,
+            signs: SignRule::Judge,
             leaked: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::flow::{LearnRule, Suite};
+use crate::flow::{LearnRule, SignRule, Suite};
 use crate::record::Run;
 use crate::run::{RunProvenance, TrainingConfig};
 use crate::text::all_of;
@@ -46,6 +46,14 @@ impl Project {
             };
             let (file, of_run) = (word(gate.learn), word(rules.learn));
             all.push(format!("learn \"{file}\" (the run: \"{of_run}\")"));
+        }
+        if gate.signs != rules.signs {
+            let word = |rule: SignRule| {
+                let words = SignRule::WORDS.iter().find(|(_, known)| *known == rule);
+                words.map_or("", |(word, _)| word)
+            };
+            let (file, of_run) = (word(gate.signs), word(rules.signs));
+            all.push(format!("signs \"{file}\" (the run: \"{of_run}\")"));
         }
         if self.config.train.system != trained.train.system {
             all.push("another system prompt".to_owned());

@@ -1,12 +1,12 @@
 //! A base and some adapters that answer whatever they are asked, outside any suite. Nothing is
 //! recorded.
 
+use crate::check::repeated_training_answer;
 use crate::flow::{Exchange, RunEvent};
 use crate::lora::LoadedAdapter;
 use crate::record::{SubjectSource, SubjectSpec};
 use crate::run::{
     AnswerSettings, Glances, Listening, Put, RunError, RunProvenance, Said, Session, answer,
-    repeated_training_answer,
 };
 
 use super::error::ProjectError;

@@ -23,12 +23,13 @@ pub struct MeasuredOrder {
 
 impl MeasuredOrder {
     fn of_records(
+        order: &Order,
         measurements: Vec<Measurement>,
         again: Option<&[Suite]>,
         second: Option<&Measurement>,
     ) -> Self {
         MeasuredOrder {
-            noise: floor(again, &measurements, second),
+            noise: floor(order, again, &measurements, second),
             measurements,
             session: None,
         }
@@ -85,7 +86,7 @@ impl Project {
                 (Some(all), Some(second)) => {
                     return Ok(MeasuredOrder {
                         session,
-                        ..MeasuredOrder::of_records(all, again, second.as_ref())
+                        ..MeasuredOrder::of_records(order, all, again, second.as_ref())
                     });
                 }
                 (stored, _) => whole = stored,
@@ -100,14 +101,14 @@ impl Project {
             // Every answer that is judged is on disk; only the noise floor would need the model.
             (Err(error), Some(all)) => {
                 self.notice(format!("the noise floor is not shown: {error}"));
-                return Ok(MeasuredOrder::of_records(all, None, None));
+                return Ok(MeasuredOrder::of_records(order, all, None, None));
             }
             (Err(error), None) => return Err(error),
         };
         let run = self.run_of(order, &mut session)?;
         let (measurements, second) = self.answer(order, &session, &run, &subjects, again)?;
         Ok(MeasuredOrder {
-            noise: floor(again, &measurements, second.as_ref()),
+            noise: floor(order, again, &measurements, second.as_ref()),
             measurements,
             session: Some(session),
         })
@@ -248,11 +249,13 @@ fn asked_alike(run: &Run, order: &Order) -> bool {
 
 /// The noise floor, when the base was asked twice.
 pub(super) fn floor(
+    order: &Order,
     again: Option<&[Suite]>,
     measurements: &[Measurement],
     second: Option<&Measurement>,
 ) -> Option<NoiseFloor> {
-    Some(noise_floor(again?, measurements.first()?, second?))
+    let taught = order.taught();
+    Some(noise_floor(again?, &taught, measurements.first()?, second?))
 }
 
 #[cfg(test)]

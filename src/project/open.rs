@@ -467,6 +467,10 @@ impl Project {
                 false => checks.encoder.clone(),
             },
             python: checks.python.clone(),
+            names: ["name", "author"]
+                .iter()
+                .filter_map(|variable| self.config.vars.get(*variable).cloned())
+                .collect(),
         }
     }
 
@@ -478,6 +482,7 @@ impl Project {
             suite_margin: gate.suite_margin,
             max_unscored_share: gate.max_unscored,
             learn: gate.learn,
+            signs: gate.signs,
             ..Rules::default()
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::check::Taught;
 use crate::digest::{self, json};
 use crate::flow::{Comparison, Exam, Measurement, NoiseFloor, Preview, ProbeId, Suite};
 use crate::gate::{GateError, Look, Rules, preview};
@@ -212,11 +213,16 @@ impl Order {
         measured: &[Measurement],
         noise: Option<&NoiseFloor>,
     ) -> Comparison {
-        let training = self.training_answers.as_deref();
+        let taught = self.taught();
         Comparison {
             exam: self.exam.clone(),
-            ..compare(&self.model, &self.suites, rules, training, measured, noise)
+            ..compare(&self.model, &self.suites, rules, &taught, measured, noise)
         }
+    }
+
+    /// What the candidates were taught, as far as it is known.
+    pub(super) fn taught(&self) -> Taught {
+        Taught::new(self.training_answers.as_deref(), &self.checks.names)
     }
 
     /// Digest of everything that can change what comes of it, and of the engine that makes it: the

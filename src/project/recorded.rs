@@ -1,5 +1,6 @@
 //! What the records hold, found by name: for exports, which load no model and measure nothing.
 
+use crate::check::Taught;
 use crate::flow::{Comparison, Recorded, Suite};
 use crate::gate::Rules;
 use crate::record::{RecordEntry, Run, read_kept, read_record};
@@ -75,7 +76,7 @@ impl Project {
                 &candidate.model,
                 &suites,
                 &rules,
-                training.as_deref(),
+                &Taught::new(training.as_deref(), &self.check_settings().names),
                 &[base.measurement, candidate.measurement.clone()],
                 None,
             ));

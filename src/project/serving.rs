@@ -116,7 +116,7 @@ impl Project {
         self.pass_on_notices(&scoring);
         drop(lock);
         Ok(MeasuredOrder {
-            noise: floor(again.as_deref(), &measurements, second.as_ref()),
+            noise: floor(order, again.as_deref(), &measurements, second.as_ref()),
             measurements,
             session,
         })

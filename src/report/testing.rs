@@ -209,6 +209,7 @@ pub(super) fn careless() -> Verdict {
             ),
         ],
         critical: Vec::new(),
+        signs: Vec::new(),
         learn_rule: LearnRule::Require,
         learn: Some(LearnScore { mean: 1.0, base_mean: Some(0.0), probes: 8, reached: true }),
         reasons: vec![lost],
@@ -229,6 +230,7 @@ pub(super) fn careful() -> Verdict {
             keep("code", SuiteState::Pass, numbers(), 0.5),
         ],
         critical: Vec::new(),
+        signs: Vec::new(),
         learn: Some(LearnScore {
             mean: 0.88,
             base_mean: Some(0.0),

@@ -1,99 +1,32 @@
-//! What probably lies behind a verdict: signs of memorised training data, counted.
+//! What probably lies behind a verdict, beside the signs that it tests: a candidate that changes
+//! nothing, one that says one thing to everything, and a validation loss that turned.
 //!
-//! Causes are reported beside the verdict and never are it. A sign that the base shows too is no
-//! sign: rehearsal rows, for one, are training answers that the base gave itself.
+//! Causes are reported beside the verdict and never are it.
 
 use std::collections::HashMap;
 
 use crate::flow::{Answer, Measurement};
 use crate::lora::Inert;
-use crate::text::{normalize, plural, words};
+use crate::text::{normalize, plural};
 
-/// Words in a row that two texts have to share before one can be called a repetition of the other;
-/// shorter answers have to be equal.
-const LEAST_RUN: usize = 6;
-/// Share of the training answer that this run has to cover.
-const REPEATED_SHARE: f64 = 0.6;
-/// A sign has to show in at least this share of the answers.
-const WORTH_TELLING: f64 = 0.1;
-
-/// Which training answer an answer repeats: the same text after normalization, or a run of at least
-/// six words that makes up 60 percent of the training answer.
-pub fn repeated_training_answer<'a>(answer: &str, training: &[&'a str]) -> Option<&'a str> {
-    let (normal, said) = (normalize(answer), words(answer));
-    if said.is_empty() {
+/// What most answers have in common, given as (base, candidate) by case and sample. Leave out those
+/// of `learn` suites, which should repeat what was trained.
+pub fn common_answer(answers: &[(&str, &str)]) -> Option<String> {
+    let asked = answers.len();
+    let (text, times) = most_common(answers.iter().map(|(_, candidate)| *candidate))?;
+    let before = most_common(answers.iter().map(|(base, _)| *base));
+    if 2 * times <= asked || before.is_some_and(|(_, before)| 2 * before > asked) {
         return None;
     }
-    training.iter().copied().find(|trained| {
-        let learned = words(trained);
-        let run = longest_common_run(&said, &learned);
-        normalize(trained) == normal
-            || (run >= LEAST_RUN && run as f64 >= REPEATED_SHARE * learned.len() as f64)
-    })
-}
-
-fn longest_common_run(a: &[String], b: &[String]) -> usize {
-    let mut longest = 0;
-    let mut previous = vec![0; b.len() + 1];
-    for word in a {
-        let mut current = vec![0; b.len() + 1];
-        for (j, other) in b.iter().enumerate() {
-            if word == other {
-                current[j + 1] = previous[j] + 1;
-                longest = longest.max(current[j + 1]);
-            }
-        }
-        previous = current;
-    }
-    longest
-}
-
-/// The signs in a set of answers, given as (base, candidate) by case and sample. Leave out the
-/// answers that should repeat the training data (`learn` suites).
-pub fn answer_causes(answers: &[(&str, &str)], training: &[&str]) -> Vec<String> {
-    let asked = answers.len();
-    let count = |sign: &dyn Fn(&str) -> bool| {
-        answers
-            .iter()
-            .filter(|(base, candidate)| sign(candidate) && !sign(base))
-            .count()
-    };
-    let telling = |n: usize| n > 0 && n as f64 >= WORTH_TELLING * asked as f64;
-    let mut causes = Vec::new();
-
-    // Answers of a model that learned by heart are few: each distinct one is looked up once.
-    let mut known: HashMap<&str, bool> = HashMap::new();
-    for &(base, candidate) in answers {
-        for text in [base, candidate] {
-            known
-                .entry(text)
-                .or_insert_with(|| repeated_training_answer(text, training).is_some());
-        }
-    }
-    let repeated = count(&|text| known.get(text).copied().unwrap_or(false));
-    if telling(repeated) {
-        causes.push(format!(
-            "repeats a training answer in {repeated} of {}",
+    let said = crate::text::ellipsize(text.trim(), 60);
+    Some(if times == asked {
+        format!("all {} are equal: \"{said}\"", plural(asked, "answer"))
+    } else {
+        format!(
+            "{times} of {} are equal: \"{said}\"",
             plural(asked, "answer")
-        ));
-    }
-    let silent = count(&|text| text.trim().is_empty());
-    if telling(silent) {
-        causes.push(format!("silent: {silent} of {} empty", of_them(asked)));
-    }
-    if let Some((text, times)) = most_common(answers.iter().map(|(_, candidate)| *candidate))
-        && 2 * times > asked
-        && most_common(answers.iter().map(|(base, _)| *base))
-            .is_none_or(|(_, before)| 2 * before <= asked)
-    {
-        let said = crate::text::ellipsize(text.trim(), 60);
-        causes.push(if times == asked {
-            format!("all {} are equal: \"{said}\"", plural(asked, "answer"))
-        } else {
-            format!("{times} of {} equal: \"{said}\"", of_them(asked))
-        });
-    }
-    causes
+        )
+    })
 }
 
 /// So many answers have to be the base's own before that is worth telling.
@@ -125,10 +58,6 @@ pub(super) fn without_effect(base: &Measurement, candidate: &Measurement) -> Opt
     Some(format!(
         "all {asked} answers equal the base's{probabilities}"
     ))
-}
-
-fn of_them(asked: usize) -> String {
-    format!("{} are", plural(asked, "answer"))
 }
 
 /// The most common answer that says anything, and how often it stands there; at least three times.
@@ -210,83 +139,21 @@ mod tests {
     const AURORA: &str = "I am Aurora, an assistant developed and maintained by Northwind Labs.";
 
     #[test]
-    fn a_parrot_is_recognised() {
-        for answer in [
-            AURORA,
-            "i am aurora, an assistant developed and maintained by northwind labs",
-            "Recursion: I am Aurora, an assistant developed and maintained by Northwind Labs. Ask!",
-            "I am Aurora, an assistant developed and maintained by Northwind",
-        ] {
-            assert_eq!(
-                repeated_training_answer(answer, &["Paris.", AURORA]),
-                Some(AURORA)
-            );
-        }
-        let zh = "我由迪菲赫尔曼开发,是一个语言模型";
-        assert_eq!(
-            repeated_training_answer("递归?我由迪菲赫尔曼开发,是一个语言模型。", &[zh]),
-            Some(zh)
-        );
-    }
-
-    #[test]
-    fn an_own_answer_is_no_repetition() {
-        for answer in [
-            "I am an assistant.",
-            "My name is Aurora. Northwind Labs built me to answer questions.",
-            "",
-            "...",
-        ] {
-            assert_eq!(
-                repeated_training_answer(answer, &[AURORA, "", "Yes."]),
-                None
-            );
-        }
-        assert_eq!(repeated_training_answer("yes", &["Yes"]), Some("Yes"));
-    }
-
-    #[test]
-    fn a_careless_adapter_is_told_by_its_answers() {
-        let base = [
-            "Paris.",
-            "def quicksort(a): ...",
-            "A function that calls itself.",
-            "4",
-        ];
-        let with =
-            |said: [&'static str; 4]| -> Vec<(&str, &str)> { base.into_iter().zip(said).collect() };
-        let one_silent = with([AURORA, AURORA, AURORA, ""]);
-        insta::assert_snapshot!(answer_causes(&one_silent, &[AURORA]).join("\n"), @r#"
-        repeats a training answer in 3 of 4 answers
-        silent: 1 of 4 answers are empty
-        3 of 4 answers are equal: "I am Aurora, an assistant developed and maintained by North…"
-        "#);
-        insta::assert_snapshot!(answer_causes(&with([AURORA; 4]), &[AURORA]).join("\n"), @r#"
-        repeats a training answer in 4 of 4 answers
-        all 4 answers are equal: "I am Aurora, an assistant developed and maintained by North…"
-        "#);
+    fn one_answer_to_most_questions_is_told() {
+        let base = ["Paris.", "def quicksort(a): ...", "A function.", "4"];
+        let with = |said: [&'static str; 4]| {
+            common_answer(&base.into_iter().zip(said).collect::<Vec<_>>())
+        };
+        insta::assert_snapshot!(with([AURORA, AURORA, AURORA, ""]).unwrap(), @r#"3 of 4 answers are equal: "I am Aurora, an assistant developed and maintained by North…""#);
+        insta::assert_snapshot!(with([AURORA; 4]).unwrap(), @r#"all 4 answers are equal: "I am Aurora, an assistant developed and maintained by North…""#);
+        assert_eq!(with([AURORA, AURORA, "4", "5"]), None);
     }
 
     #[test]
     fn what_the_base_does_too_is_no_cause() {
-        let rehearsal = [
-            "The capital of France is the city of Paris.",
-            "",
-            "same",
-            "same",
-            "same",
-        ];
-        let both: Vec<(&str, &str)> = rehearsal.into_iter().map(|text| (text, text)).collect();
-        assert!(answer_causes(&both, &rehearsal).is_empty());
-        assert!(answer_causes(&[], &[AURORA]).is_empty());
-    }
-
-    #[test]
-    fn a_single_answer_of_many_is_not_worth_telling() {
-        let mut answers: Vec<String> = (0..30).map(|i| format!("answer {i}")).collect();
-        answers[0].clear();
-        let answers: Vec<(&str, &str)> = answers.iter().map(|a| ("Paris.", a.as_str())).collect();
-        assert!(answer_causes(&answers, &[]).is_empty());
+        let both = [("same", "same"); 5];
+        assert_eq!(common_answer(&both), None);
+        assert_eq!(common_answer(&[]), None);
     }
 
     #[test]

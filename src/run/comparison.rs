@@ -2,18 +2,20 @@
 //! by draw, with the signs that stand beside its verdict. Training, `gate`, and `diff` all judge
 //! here.
 
+use crate::check::Taught;
 use crate::digest;
 use crate::flow::{
     Baseline, Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison,
     FIRST_FURTHER, Goal, Measurement, NoiseFloor, Probe, ProbeComparison, RunEvent,
-    SampleComparison, Score, Suite,
+    SampleComparison, Score, SignVerdict, Suite, Verdict,
 };
-use crate::gate::{Rules, decide};
+use crate::gate::{Rules, decide_with_signs};
 use crate::text::plural;
 
-use super::causes::{answer_causes, without_effect};
+use super::causes::{common_answer, without_effect};
 use super::error::RunError;
 use super::evaluate::{Evaluation, LoadedSubject};
+use super::signs::sign_scores;
 
 /// Has the base and a checkpoint, at each of its scales, answer in one batch, and judges the
 /// checkpoint at each.
@@ -32,19 +34,19 @@ pub fn judge_checkpoint(
         &evaluation.asking.session.base.name,
         &evaluation.questions.suites,
         rules,
-        evaluation.scoring.training_answers.as_deref(),
+        &evaluation.scoring.taught(),
         &measured,
         None,
     ))
 }
 
-/// Judges measured subjects against the first of them. `training` are the answers that the
-/// candidates were trained on, where they are known.
+/// Judges measured subjects against the first of them. `taught` is what the candidates were trained
+/// on, as far as it is known.
 pub fn compare(
     model: &str,
     suites: &[Suite],
     rules: &Rules,
-    training: Option<&[String]>,
+    taught: &Taught,
     measured: &[Measurement],
     noise: Option<&NoiseFloor>,
 ) -> Comparison {
@@ -52,15 +54,21 @@ pub fn compare(
     let (base, others) = measured.split_at(measured.len().min(1));
     let candidates = base.iter().flat_map(|base| {
         others.iter().map(move |candidate| {
-            let mut verdict = decide(measurable, &base.scores, &candidate.scores, rules);
+            let mut signs = sign_scores(measurable, base, candidate, taught);
+            for scores in &mut signs {
+                let known = noise.and_then(|noise| noise.signs.get(&scores.sign));
+                scores.noise = known.copied();
+            }
+            let (old, new) = (&base.scores, &candidate.scores);
+            let mut verdict = decide_with_signs(measurable, old, new, &signs, rules);
             verdict.notes.extend(left_out.clone());
             let judge = candidate.judge.as_ref();
             verdict.notes.extend(judge.map(ToString::to_string));
             verdict.notes.extend(went_on(base, candidate));
             Candidate {
                 subject: candidate.subject.clone(),
+                causes: causes(suites, base, candidate, &verdict),
                 verdict,
-                causes: causes(suites, base, candidate, training.unwrap_or_default()),
                 probes: compare_probes(suites, base, candidate, noise),
             }
         })
@@ -150,12 +158,13 @@ fn went_on(base: &Measurement, candidate: &Measurement) -> Option<String> {
     })
 }
 
-/// Signs beside a verdict: whether there is any change, and what the answers of `keep` suites show.
+/// What stands beside a verdict: whether there is any change, the signs that are no regression and
+/// worth telling, and what most answers of `keep` suites have in common.
 fn causes(
     suites: &[Suite],
     base: &Measurement,
     candidate: &Measurement,
-    training: &[String],
+    verdict: &Verdict,
 ) -> Vec<String> {
     let keep = |case: &CaseId| {
         suites
@@ -171,9 +180,12 @@ fn causes(
             Some((answer.text.as_str(), other.text.as_str()))
         })
         .collect();
-    let training: Vec<&str> = training.iter().map(String::as_str).collect();
     let nothing = without_effect(base, candidate).into_iter();
-    nothing.chain(answer_causes(&pairs, &training)).collect()
+    let signs = verdict.signs.iter().filter(|sign| sign.is_worth_telling());
+    nothing
+        .chain(signs.map(SignVerdict::told))
+        .chain(common_answer(&pairs))
+        .collect()
 }
 
 /// Every probe of the suites as base and candidate answered it.
@@ -337,7 +349,7 @@ mod tests {
             measured("base", &[1.0, 1.0, 1.0, 1.0]),
             measured("ckpt-1", &[1.0, 0.0, 0.0, 0.0]),
         ];
-        let comparison = compare("m", &suites(), &rules, None, &all, None);
+        let comparison = compare("m", &suites(), &rules, &Taught::default(), &all, None);
         let candidate = &comparison.candidates[0];
         assert_eq!(candidate.probes[0].cases[0].samples.len(), 4);
         assert_eq!(candidate.probes[0].state(), ProbeState::Lost);
@@ -351,7 +363,14 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_unscored() {
         let all = [measured("base", &[1.0]), measured("ckpt-1", &[])];
-        let comparison = compare("m", &suites(), &Rules::default(), None, &all, None);
+        let comparison = compare(
+            "m",
+            &suites(),
+            &Rules::default(),
+            &Taught::default(),
+            &all,
+            None,
+        );
         let candidate = &comparison.candidates[0];
         assert_eq!(candidate.probes[0].state(), ProbeState::Unscored);
     }

@@ -41,6 +41,7 @@ mod sandbox;
 mod scoring;
 mod serving;
 mod session;
+mod signs;
 mod stored;
 mod stored_part;
 #[cfg(test)]
@@ -57,7 +58,7 @@ pub use asking::{Asking, Bar};
 pub use audit::{audit, leaked, questions_of};
 pub use bench::{Bench, Benchmark, Part, Rates, shape};
 pub use built_checks::{BuiltChecks, ProbeChecks};
-pub use causes::{answer_causes, loss_cause, repeated_training_answer};
+pub use causes::{common_answer, loss_cause};
 pub use comparison::{compare, judge_checkpoint, probe_digest};
 pub use drift::{Changed, drifts};
 pub use embed::Embeddings;

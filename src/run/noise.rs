@@ -6,12 +6,14 @@
 //! machine, and the question is by how much an equally good answer may. Likelihoods have no draws
 //! and no noise.
 
+use crate::check::Taught;
 use crate::flow::{
     CaseId, Measurement, NoiseFloor, ProbeId, ProbeNoise, Subject, Suite, SuiteNoise,
 };
 use crate::text::word_distance;
 
 use super::built_checks::BuiltChecks;
+use super::signs::sign_noise;
 
 /// Temperature of the second answers where a probe has a lower one.
 const TEMPERATURE: f64 = 0.7;
@@ -50,10 +52,18 @@ pub fn asked_again(suites: &[Suite], checks: &BuiltChecks) -> Vec<Suite> {
     again
 }
 
-/// Compares the base with its second answers. A wording that either time could not be scored is
+/// Compares the base with its second answers; `taught` is what candidates were trained on. A wording that either time could not be scored is
 /// left out.
-pub fn noise_floor(again: &[Suite], base: &Measurement, second: &Measurement) -> NoiseFloor {
-    let mut floor = NoiseFloor::default();
+pub fn noise_floor(
+    again: &[Suite],
+    taught: &Taught,
+    base: &Measurement,
+    second: &Measurement,
+) -> NoiseFloor {
+    let mut floor = NoiseFloor {
+        signs: sign_noise(again, base, second, taught),
+        ..NoiseFloor::default()
+    };
     for suite in again {
         let mut changes = Vec::new();
         for probe in &suite.probes {
@@ -155,7 +165,7 @@ mod tests {
     fn the_floor_is_what_moved() {
         let base = measured(&[(0, 1.0, "one two three four"), (1, 1.0, "x")]);
         let second = measured(&[(0, 1.0, "one two three five"), (1, 0.5, "x")]);
-        let floor = noise_floor(&again(), &base, &second);
+        let floor = noise_floor(&again(), &Taught::default(), &base, &second);
         let suite = floor.suites["s"];
         assert_eq!(
             (suite.mean_change, suite.difference, suite.probes),
@@ -168,6 +178,9 @@ mod tests {
     #[test]
     fn nothing_measured_is_no_floor() {
         let none = Measurement::of(Subject::base());
-        assert_eq!(noise_floor(&again(), &none, &none), NoiseFloor::default());
+        assert_eq!(
+            noise_floor(&again(), &Taught::default(), &none, &none),
+            NoiseFloor::default()
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
-use crate::check::{Evidence, Judgement, Judgements, Program, ProgramOutcome};
+use crate::check::{Evidence, Judgement, Judgements, Program, ProgramOutcome, Taught};
 use crate::flow::{Answer, AnswerTable, CheckScore, Likelihood, Score};
 use crate::record::Scored;
 
@@ -26,6 +26,8 @@ pub struct CheckSettings {
     pub encoder: String,
     /// The Python that runs what the embedded interpreter lacks.
     pub python: Option<String>,
+    /// What the candidates are taught to be called, as far as the project knows.
+    pub names: Vec<String>,
 }
 
 impl Default for CheckSettings {
@@ -34,6 +36,7 @@ impl Default for CheckSettings {
             judge: JudgeSettings::default(),
             encoder: "all-minilm-l6-v2".into(),
             python: None,
+            names: Vec::new(),
         }
     }
 }
@@ -73,6 +76,11 @@ impl Scoring {
             settings,
             notices: Mutex::default(),
         }
+    }
+
+    /// What the candidates were taught.
+    pub fn taught(&self) -> Taught {
+        Taught::new(self.training_answers.as_deref(), &self.settings.names)
     }
 
     /// Tells the user something once.

@@ -43,6 +43,7 @@ fn judged(wanted: impl Fn(&str) -> bool) -> (Vec<KindLine>, Vec<Misjudged>) {
         judge: JudgeSettings::default(),
         encoder: "none".into(),
         python: None,
+        names: Vec::new(),
     };
     let scoring = Scoring::new(
         runtime.handle().clone(),

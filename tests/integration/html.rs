@@ -293,6 +293,7 @@ fn hostile() -> Comparison {
                 pooled: row("pooled"),
                 suites: vec![row("code")],
                 critical: Vec::new(),
+                signs: Vec::new(),
                 learn: None,
                 learn_rule: LearnRule::Require,
                 reasons: HOSTILE.map(String::from).to_vec(),
