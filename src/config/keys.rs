@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::flow::{LearnRule, SignRule};
+use crate::gate::EarlyStop;
 use crate::model::Dtype;
 use crate::server::{Rendered, ServerSection};
 use crate::toml_file::{Table, json, number, whole};
@@ -451,6 +452,10 @@ pub(super) fn read_gate(mut table: Table<'_, '_>) -> GateSection {
     read_scales(&mut table, &mut gate.scales);
     set(&mut gate.learn, table.word("learn", &LearnRule::WORDS));
     set(&mut gate.signs, table.word("signs", &SignRule::WORDS));
+    set(
+        &mut gate.early_stop,
+        table.word("early_stop", &EarlyStop::WORDS),
+    );
     set_strings(&mut gate.suites, &mut table, "suites");
     set_strings(&mut gate.tags, &mut table, "tags");
     set_strings(&mut gate.languages, &mut table, "languages");

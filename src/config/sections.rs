@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{LearnRule, SignRule};
-use crate::gate::USUAL_SCALES;
+use crate::gate::{EarlyStop, USUAL_SCALES};
 use crate::model::Dtype;
 
 /// `[model]`: the base.
@@ -62,6 +62,9 @@ pub struct GateSection {
     /// training answer, ...): `"judge"`, where it is proven it is a regression, or `"tell"`.
     /// Default `"judge"`.
     pub signs: SignRule,
+    /// Which candidates may be decided after a quarter or half of the `keep` probes, where there are
+    /// 200 or more: `"training"`, the checkpoints of a run, or `"never"`. Default `"training"`.
+    pub early_stop: EarlyStop,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in
     /// suites. Default `["suites"]`.
     pub suites: Vec<String>,
@@ -92,6 +95,7 @@ impl Default for GateSection {
             scales: USUAL_SCALES.to_vec(),
             learn: LearnRule::Require,
             signs: SignRule::Judge,
+            early_stop: EarlyStop::Training,
             suites: vec!["suites".into()],
             tags: Vec::new(),
             languages: Vec::new(),

@@ -40,6 +40,18 @@ impl AnswerOrigin {
         }
     }
 
+    /// Adds answers of the same subject.
+    pub fn add(&mut self, more: &AnswerOrigin) {
+        self.answers += more.answers;
+        self.undated += more.undated;
+        let both = |a: Option<u64>, b: Option<u64>, pick: fn(u64, u64) -> u64| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+        self.oldest_unix_s = both(self.oldest_unix_s, more.oldest_unix_s, u64::min);
+        self.newest_unix_s = both(self.newest_unix_s, more.newest_unix_s, u64::max);
+    }
+
     /// Counts an answer that was made then.
     pub fn count(&mut self, unix_s: Option<u64>) {
         self.answers += 1;

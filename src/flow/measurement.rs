@@ -34,6 +34,18 @@ impl Measurement {
         }
     }
 
+    /// Adds what the same subject said to other cases.
+    pub fn add(&mut self, more: Measurement) {
+        self.scores.extend(more.scores);
+        self.checks.extend(more.checks);
+        self.answers.extend(more.answers);
+        match (&mut self.origin, more.origin) {
+            (Some(own), Some(more)) => own.add(&more),
+            (own, more) => *own = own.take().or(more),
+        }
+        self.judge = self.judge.take().or(more.judge);
+    }
+
     /// Answers that went on beyond their probe's `max_new_tokens`.
     pub fn continued(&self) -> usize {
         self.answers.values().filter(|a| a.continued).count()

@@ -210,6 +210,9 @@ pub struct Verdict {
     /// What a missed target means. Default: [`LearnRule::Require`].
     #[serde(default, skip_serializing_if = "LearnRule::is_usual")]
     pub learn_rule: LearnRule,
+    /// Where it ended, when it was decided before everything was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<EarlyEnd>,
     /// Why the decision is what it is.
     pub reasons: Vec<String>,
     /// What a reader should know beside it: small proven losses, warnings, scores left out.
@@ -217,6 +220,17 @@ pub struct Verdict {
     /// Suites whose scores are missing too often, with the reason. When it is not empty, the
     /// comparison is incomplete: report "could not measure" unless the decision is a regression.
     pub could_not_measure: Vec<String>,
+}
+
+/// Where a verdict ended that was decided before everything was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlyEnd {
+    /// Probes that were asked.
+    pub asked: usize,
+    /// Probes that there are.
+    pub probes: usize,
+    /// Tokens that the rest would have taken, at the length of the answers so far.
+    pub tokens_saved: usize,
 }
 
 impl SuiteVerdict {

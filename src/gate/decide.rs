@@ -7,7 +7,7 @@ use super::comparison::{Comparison, Group};
 use super::critical::{judge_critical, lost, warning};
 use super::measured::Measured;
 use super::reduce::{ProbeMeans, mean};
-use super::rule::{Beside, Evidence, Kind, critical_budget, rule};
+use super::rule::{Beside, Evidence, Kind, rule};
 use super::rules::Rules;
 use super::signs::{ShownSign, SignScores, alarm};
 use super::wording::some_of;
@@ -89,7 +89,7 @@ pub fn decide_with_signs(
         .collect();
     let pooled_probes: Vec<&ProbeMeans> = kept.iter().flat_map(|m| &m.probes).collect();
 
-    let critical_budget = critical_budget(rules);
+    let critical_budget = rules.critical_budget();
     let critical = judge_critical(&pooled_probes, critical_budget);
     let mut groups = vec![Group::new(
         Kind::Pooled,
@@ -219,6 +219,7 @@ pub fn decide_with_signs(
         suites,
         critical,
         signs,
+        early: None,
         reasons,
         notes,
         could_not_measure,

@@ -22,6 +22,7 @@
 mod comparison;
 mod critical;
 mod decide;
+mod early;
 mod error;
 mod estimate;
 mod holm;
@@ -44,6 +45,7 @@ mod wording;
 
 pub use critical::{ENOUGH_DRAWS, critical_to_ask};
 pub use decide::{decide, decide_with_signs};
+pub use early::{EarlyStop, LEAST_PROBES, LOOKS, Part};
 pub use error::GateError;
 pub use holm::{Tested, Weighted, weighted_holm};
 pub use interval::{lower_end, p_not_worse, upper_end};

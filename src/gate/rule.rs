@@ -18,15 +18,6 @@ use super::reduce::mean;
 use super::rules::Rules;
 use crate::flow::{Decision, SuiteState};
 
-/// Shares of a look's false-alarm budget.
-const CRITICAL_SHARE: f64 = 0.2;
-const SCORE_SHARE: f64 = 0.8;
-
-/// The part of the budget that all critical probes of a look share.
-pub(super) fn critical_budget(rules: &Rules) -> f64 {
-    CRITICAL_SHARE * rules.budget()
-}
-
 /// What a group of probes is. Each kind has a share of what the scores may spend, and all groups of
 /// one kind divide it equally; the share of a kind that is absent goes to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +44,7 @@ impl Kind {
 /// The level at which a group of this kind is tested before any loss is proven, one of `count` of
 /// its kind, beside the pooled score or the suites.
 pub(super) fn first_level(kind: Kind, count: usize, rules: &Rules) -> f64 {
-    SCORE_SHARE * rules.budget() * kind.weight() / count.max(1) as f64
+    rules.score_budget() * kind.weight() / count.max(1) as f64
 }
 
 /// What the probes of one group say.
@@ -143,7 +134,7 @@ pub(super) fn rule(groups: &[Evidence], beside: Beside, rules: &Rules) -> (Vec<R
             weight: group.kind.weight() / of_kind(group.kind) as f64,
         })
         .collect();
-    let tested = weighted_holm(&hypotheses, SCORE_SHARE * rules.budget());
+    let tested = weighted_holm(&hypotheses, rules.score_budget());
     let ruled: Vec<Ruled> = groups
         .iter()
         .zip(tested)

@@ -4,8 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::{LearnRule, ProbeId, SignRule};
 
+use super::early::{EarlyStop, Part};
 use super::error::GateError;
 use super::sequence::Look;
+
+/// Shares of a look's false-alarm budget.
+const CRITICAL_SHARE: f64 = 0.2;
+const SCORE_SHARE: f64 = 0.8;
 
 /// How a comparison is judged. All probabilities and margins are shares, not percent.
 ///
@@ -44,6 +49,13 @@ pub struct Rules {
     /// What it means that more answers show a sign. Default: that is a loss like any other.
     #[serde(default, skip_serializing_if = "SignRule::is_usual")]
     pub signs: SignRule,
+    /// Which candidates may be decided before they were asked everything. Default: none.
+    #[serde(default, skip_serializing_if = "EarlyStop::is_never")]
+    pub early_stop: EarlyStop,
+    /// The part of the error rates that this look at a candidate may spend, of several that may decide
+    /// it early. Default: the whole.
+    #[serde(skip)]
+    pub part: Part,
     /// Probes that stand in the training data. In a `learn` suite they are left out, in a `keep`
     /// suite a gain on them counts as none: what was trained on shows no improvement. Default:
     /// none.
@@ -64,6 +76,8 @@ impl Default for Rules {
             target: 0.8,
             learn: LearnRule::Require,
             signs: SignRule::Judge,
+            early_stop: EarlyStop::Never,
+            part: Part::WHOLE,
             leaked: Vec::new(),
         }
     }
@@ -79,7 +93,7 @@ impl Rules {
     /// assert!((best_of_four.pass_level() - 0.0125).abs() < 1e-12);
     /// ```
     pub fn pass_level(&self) -> f64 {
-        (1.0 - self.confidence) / self.chosen_from.max(1) as f64
+        self.part.spent * (1.0 - self.confidence) / self.chosen_from.max(1) as f64
     }
 
     /// False-alarm budget of this look.
@@ -92,6 +106,17 @@ impl Rules {
     /// ```
     pub fn budget(&self) -> f64 {
         self.look.budget(1.0 - self.confidence)
+    }
+
+    /// The part of it that is for scores; the rest is for critical probes, which are asked once whatever
+    /// the number of looks.
+    pub(super) fn score_budget(&self) -> f64 {
+        SCORE_SHARE * self.part.spent * self.budget()
+    }
+
+    /// The part that all critical probes share.
+    pub(super) fn critical_budget(&self) -> f64 {
+        CRITICAL_SHARE * self.budget()
     }
 
     /// Every value outside its range.

@@ -483,6 +483,7 @@ impl Project {
             max_unscored_share: gate.max_unscored,
             learn: gate.learn,
             signs: gate.signs,
+            early_stop: gate.early_stop,
             ..Rules::default()
         }
     }

@@ -210,6 +210,7 @@ pub(super) fn careless() -> Verdict {
         ],
         critical: Vec::new(),
         signs: Vec::new(),
+        early: None,
         learn_rule: LearnRule::Require,
         learn: Some(LearnScore { mean: 1.0, base_mean: Some(0.0), probes: 8, reached: true }),
         reasons: vec![lost],
@@ -231,6 +232,7 @@ pub(super) fn careful() -> Verdict {
         ],
         critical: Vec::new(),
         signs: Vec::new(),
+        early: None,
         learn: Some(LearnScore {
             mean: 0.88,
             base_mean: Some(0.0),

@@ -6,39 +6,14 @@ use crate::check::Taught;
 use crate::digest;
 use crate::flow::{
     Baseline, Candidate, CaseComparison, CaseId, CheckComparison, CheckScore, Comparison,
-    FIRST_FURTHER, Goal, Measurement, NoiseFloor, Probe, ProbeComparison, RunEvent,
-    SampleComparison, Score, SignVerdict, Suite, Verdict,
+    FIRST_FURTHER, Goal, Measurement, NoiseFloor, Probe, ProbeComparison, SampleComparison, Score,
+    SignVerdict, Suite, Verdict,
 };
 use crate::gate::{Rules, decide_with_signs};
 use crate::text::plural;
 
 use super::causes::{common_answer, without_effect};
-use super::error::RunError;
-use super::evaluate::{Evaluation, LoadedSubject};
 use super::signs::sign_scores;
-
-/// Has the base and a checkpoint, at each of its scales, answer in one batch, and judges the
-/// checkpoint at each.
-///
-/// # Errors
-/// As [`Evaluation::run`].
-pub fn judge_checkpoint(
-    evaluation: &Evaluation<'_>,
-    checkpoint: Vec<LoadedSubject>,
-    rules: &Rules,
-    on_event: &mut dyn FnMut(RunEvent),
-) -> Result<Comparison, RunError> {
-    let subjects = std::iter::once(LoadedSubject::base()).chain(checkpoint);
-    let measured = evaluation.run(subjects.collect(), on_event)?;
-    Ok(compare(
-        &evaluation.asking.session.base.name,
-        &evaluation.questions.suites,
-        rules,
-        &evaluation.scoring.taught(),
-        &measured,
-        None,
-    ))
-}
 
 /// Judges measured subjects against the first of them. `taught` is what the candidates were trained
 /// on, as far as it is known.

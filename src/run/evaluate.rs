@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::flow::{
-    AnswerOrigin, AnswerTable, Calibration, Likelihood, Measurement, Phase, RunEvent, Subject,
+    AnswerOrigin, AnswerTable, Calibration, Likelihood, Measurement, Phase, ProbeId, RunEvent,
+    Subject,
 };
 use crate::lora::LoadedAdapter;
 use crate::record::{AnswerCache, Answered, Header, MeasuredText, RecordWriter, RunLock, Store};
@@ -89,7 +90,10 @@ impl Evaluation<'_> {
         subjects: Vec<LoadedSubject>,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Measurement>, RunError> {
-        self.ask(subjects, true, on_event)
+        let mut batch = Batch::new(self, subjects);
+        let all: Vec<usize> = (0..batch.measured.len()).collect();
+        batch.ask(&|_| true, &all, on_event)?;
+        Ok(batch.measured)
     }
 
     /// The same of subjects without a base among them: nothing is asked further.
@@ -101,60 +105,129 @@ impl Evaluation<'_> {
         subjects: Vec<LoadedSubject>,
         on_event: &mut dyn FnMut(RunEvent),
     ) -> Result<Vec<Measurement>, RunError> {
-        self.ask(subjects, false, on_event)
+        let mut batch = Batch::new(self, subjects);
+        let all: Vec<usize> = (0..batch.measured.len()).collect();
+        batch.answer(self.questions, &all, on_event)?;
+        Ok(batch.measured)
     }
+}
 
-    fn ask(
-        &self,
-        subjects: Vec<LoadedSubject>,
-        further: bool,
-        on_event: &mut dyn FnMut(RunEvent),
-    ) -> Result<Vec<Measurement>, RunError> {
+/// Subjects that are asked together, some questions at a time, the base first.
+pub(super) struct Batch<'e> {
+    evaluation: &'e Evaluation<'e>,
+    adapters: Vec<LoadedAdapter>,
+    places: Vec<Option<usize>>,
+    measured: Vec<Measurement>,
+}
+
+impl<'e> Batch<'e> {
+    pub(super) fn new(evaluation: &'e Evaluation<'e>, subjects: Vec<LoadedSubject>) -> Self {
         // Adapters move to one list; a subject keeps its place in it.
-        let (mut adapters, mut places, mut named) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut adapters, mut places, mut measured) = (Vec::new(), Vec::new(), Vec::new());
         for LoadedSubject { subject, adapter } in subjects {
             places.push(adapter.map(|adapter| {
                 adapters.push(adapter);
                 adapters.len() - 1
             }));
-            named.push(subject);
+            measured.push(Measurement::of(subject));
         }
-        let local = Local {
-            asking: self.asking,
-            adapters: &adapters,
+        Batch {
+            evaluation,
+            adapters,
             places,
+            measured,
+        }
+    }
+
+    /// What each has said so far.
+    pub(super) fn measured(&self) -> &[Measurement] {
+        &self.measured
+    }
+
+    /// Has some subjects, by their places and the base first, answer the probes that are wanted, and
+    /// what their critical probes then leave open.
+    pub(super) fn ask(
+        &mut self,
+        wanted: &dyn Fn(&ProbeId) -> bool,
+        who: &[usize],
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<(), RunError> {
+        let questions = self.evaluation.questions;
+        match questions.all.iter().all(|q| wanted(&q.case.probe_id())) {
+            true => self.answer(questions, who, on_event)?,
+            false => self.answer(&questions.only(wanted), who, on_event)?,
+        }
+        self.ask_further(who, on_event)
+    }
+
+    fn answer(
+        &mut self,
+        questions: &Questions,
+        who: &[usize],
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<(), RunError> {
+        let subjects = who.iter().map(|&p| self.measured[p].subject.clone());
+        let said = self.said(questions, subjects.collect(), who, on_event)?;
+        for (&place, more) in who.iter().zip(said) {
+            self.measured[place].add(more);
+        }
+        Ok(())
+    }
+
+    fn ask_further(
+        &mut self,
+        who: &[usize],
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<(), RunError> {
+        let questions = self.evaluation.questions;
+        let built = questions.built();
+        let mut measured: Vec<Measurement> =
+            who.iter().map(|&p| self.measured[p].clone()).collect();
+        let Some(open) = Further::of(&questions.suites, &built, &measured) else {
+            return Ok(());
+        };
+        let (suites, seed) = (open.suites.clone(), Further::seed(questions.seed));
+        let session = self.evaluation.asking.session;
+        let further = Questions::with_checks(session, suites, &built, seed)?;
+        let asked: Vec<usize> = open.places().into_iter().map(|place| who[place]).collect();
+        let subjects = asked
+            .iter()
+            .map(|&p| Further::subject(&self.measured[p].subject));
+        let said = self.said(&further, subjects.collect(), &asked, on_event)?;
+        open.join(&mut measured, said);
+        for (&place, measured) in who.iter().zip(measured) {
+            self.measured[place] = measured;
+        }
+        Ok(())
+    }
+
+    /// What subjects say, with the adapters of those at these places.
+    fn said(
+        &self,
+        questions: &Questions,
+        subjects: Vec<Subject>,
+        who: &[usize],
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Measurement>, RunError> {
+        let Evaluation {
+            asking,
+            store,
+            run,
+            scoring,
+            ..
+        } = *self.evaluation;
+        let local = Local {
+            asking,
+            adapters: &self.adapters,
+            places: who.iter().map(|&place| self.places[place]).collect(),
         };
         let measuring = Measuring {
-            questions: self.questions,
-            store: self.store,
-            run: self.run,
-            scoring: self.scoring,
+            questions,
+            store,
+            run,
+            scoring,
         };
-        let mut measured = measuring.measure(&local, named, on_event)?;
-        let built = self.questions.built();
-        let open = further
-            .then(|| Further::of(&self.questions.suites, &built, &measured))
-            .flatten();
-        if let Some(open) = open {
-            let (suites, seed) = (open.suites.clone(), Further::seed(self.questions.seed));
-            let questions = Questions::with_checks(self.asking.session, suites, &built, seed)?;
-            let asked = open.places();
-            let subjects = asked
-                .iter()
-                .map(|&p| Further::subject(&measured[p].subject));
-            let subjects = subjects.collect();
-            let local = Local {
-                places: asked.iter().map(|&place| local.places[place]).collect(),
-                ..local
-            };
-            let measuring = Measuring {
-                questions: &questions,
-                ..measuring
-            };
-            let said = measuring.measure(&local, subjects, on_event)?;
-            open.join(&mut measured, said);
-        }
-        Ok(measured)
+        measuring.measure(&local, subjects, on_event)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::record::{Run, TrainLog};
 use crate::text::plural;
 use crate::train::{CheckpointHook, CheckpointView, StopOnRegression, TrainLine};
 
-use super::comparison::judge_checkpoint;
+use super::early::judge_checkpoint;
 use super::error::RunError;
 use super::evaluate::{Evaluation, LoadedSubject};
 use super::traces::Traces;

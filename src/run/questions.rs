@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::digest;
-use crate::flow::{CaseId, Generation, Probe, Suite};
+use crate::flow::{CaseId, Generation, Probe, ProbeId, Suite};
 
 use super::built_checks::{BuiltChecks, ProbeChecks};
 use super::continuing::most_tokens;
@@ -11,6 +11,7 @@ use super::error::RunError;
 use super::session::Session;
 
 /// One prompt with all that is asked about it.
+#[derive(Clone)]
 pub struct Question {
     /// Which.
     pub case: CaseId,
@@ -162,6 +163,17 @@ impl Questions {
                 probe: shared.clone(),
             })
         })
+    }
+
+    /// Those of some probes, of the same suites.
+    pub fn only(&self, wanted: &dyn Fn(&ProbeId) -> bool) -> Questions {
+        let asked = self.all.iter().filter(|q| wanted(&q.case.probe_id()));
+        Questions {
+            suites: self.suites.clone(),
+            checks: self.checks.clone(),
+            all: asked.cloned().collect(),
+            seed: self.seed,
+        }
     }
 
     /// The checks by probe.

@@ -294,6 +294,7 @@ fn hostile() -> Comparison {
                 suites: vec![row("code")],
                 critical: Vec::new(),
                 signs: Vec::new(),
+                early: None,
                 learn: None,
                 learn_rule: LearnRule::Require,
                 reasons: HOSTILE.map(String::from).to_vec(),

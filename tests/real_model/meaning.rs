@@ -28,6 +28,7 @@ fn scoring(runtime: &tokio::runtime::Runtime) -> Scoring {
         judge: JudgeSettings::default(),
         encoder: "all-minilm-l6-v2".into(),
         python: None,
+        names: Vec::new(),
     };
     let executable = PathBuf::from(env!("CARGO_BIN_EXE_qeval"));
     Scoring::new(runtime.handle().clone(), executable, None, settings)
