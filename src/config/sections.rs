@@ -62,7 +62,7 @@ pub struct GateSection {
     /// training answer, ...): `"judge"`, where it is proven it is a regression, or `"tell"`.
     /// Default `"judge"`.
     pub signs: SignRule,
-    /// Which candidates may be decided after a quarter or half of the `keep` probes, where there are
+    /// Which candidates may be decided after a part of the `keep` probes, where there are
     /// 200 or more: `"training"`, the checkpoints of a run, or `"never"`. Default `"training"`.
     pub early_stop: EarlyStop,
     /// Suite files, folders of them (relative to the folder of `qeval.toml`), or names of built-in

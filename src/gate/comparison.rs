@@ -53,7 +53,7 @@ pub(super) struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     pub(super) fn new(group: Group<'a>, ruled: Ruled, rules: &Rules) -> Self {
         let mut comparison = Comparison {
-            estimate: estimate(&group.probes, rules.pass_level()),
+            estimate: estimate(&group.probes, rules.interval_level()),
             group,
             ruled,
             reason: String::new(),
@@ -120,7 +120,7 @@ impl<'a> Comparison<'a> {
         if self.n() == 0 {
             return "no probe was scored by both base and candidate".into();
         }
-        let pass_level = rules.pass_level();
+        let pass_level = rules.interval_level();
         let what = format!(
             "a loss of {} is not excluded and the margin is {} ({}, difference {})",
             score(-self.lower()),
@@ -181,7 +181,7 @@ impl<'a> Comparison<'a> {
             margin: Some(evidence.margin),
             target: None,
             p_loss: (n > 0).then_some(evidence.p_loss),
-            smallest_provable_loss: (n > 0).then(|| smallest_margin(n, rules.pass_level())),
+            smallest_provable_loss: (n > 0).then(|| smallest_margin(n, rules.interval_level())),
             reasons: vec![self.reason],
         }
     }

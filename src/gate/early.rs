@@ -2,8 +2,13 @@
 //!
 //! Probes come in an order that is drawn before anything is asked, each suite in the same shares, so
 //! that a look sees a fair sample of all; "the telling ones first" would bias the mean. The looks
-//! divide both error rates, that of a false alarm and that of a wrong pass (Pocock 1977's idea with
-//! parts that grow), so whatever look ends it, the rates of the whole stay.
+//! divide both error rates, that of a false alarm and that of a wrong pass (Bonferroni), so whatever
+//! look ends it, the rates of the whole stay.
+//!
+//! Which looks and which parts was measured by `fixtures/reference/early_stops.py` on 20 suites of 926
+//! probes. Betting e-processes and confidence sequences stop a clear harm sooner and an unchanged
+//! candidate much sooner, but let a harmless one with 5 percent of flips pass in 80 of 100 gates where
+//! these looks let 96 pass. A pass before half of the probes only costs passes later.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +17,19 @@ use serde::{Deserialize, Serialize};
 pub struct Part {
     /// The share of each suite's probes that have been asked by then, in (0, 1].
     pub asked: f64,
-    /// The part of both error rates that it may spend, in (0, 1].
-    pub spent: f64,
+    /// The part of the false alarms that it may spend, in (0, 1].
+    pub loss: f64,
+    /// The part of the wrong passes that it may spend, in [0, 1].
+    pub pass: f64,
 }
 
 impl Part {
     /// Everything at once.
-    pub const WHOLE: Part = Part {
-        asked: 1.0,
-        spent: 1.0,
-    };
+    pub const WHOLE: Part = Part::of(1.0, 1.0, 1.0);
+
+    const fn of(asked: f64, loss: f64, pass: f64) -> Part {
+        Part { asked, loss, pass }
+    }
 }
 
 impl Default for Part {
@@ -31,22 +39,14 @@ impl Default for Part {
 }
 
 /// The looks at a candidate that may be decided early; their parts add up to 1.
-pub const LOOKS: [Part; 3] = [
-    Part {
-        asked: 0.25,
-        spent: 0.2,
-    },
-    Part {
-        asked: 0.5,
-        spent: 0.3,
-    },
-    Part {
-        asked: 1.0,
-        spent: 0.5,
-    },
+pub const LOOKS: [Part; 4] = [
+    Part::of(0.1, 0.1, 0.0),
+    Part::of(0.25, 0.1, 0.0),
+    Part::of(0.5, 0.2, 0.2),
+    Part::of(1.0, 0.6, 0.8),
 ];
 
-/// `keep` probes below which there is one look: a quarter of fewer decides nothing.
+/// `keep` probes below which there is one look: a tenth of fewer decides nothing.
 pub const LEAST_PROBES: usize = 200;
 
 /// Which candidates may be decided early.
@@ -80,21 +80,22 @@ mod tests {
 
     #[test]
     fn looks_spend_both_error_rates_once() {
-        let spent: f64 = LOOKS.iter().map(|part| part.spent).sum();
-        assert!((spent - 1.0).abs() < 1e-12);
-        assert_eq!(LOOKS[2].asked, 1.0);
         let rules = Rules::default();
         let at = |part| Rules {
             part,
             ..rules.clone()
         };
-        let passes: f64 = LOOKS.iter().map(|&part| at(part).pass_level()).sum();
-        assert!((passes - rules.pass_level()).abs() < 1e-12);
+        let sum = |of: &dyn Fn(&Rules) -> f64| LOOKS.iter().map(|&p| of(&at(p))).sum::<f64>();
+        assert!((sum(&Rules::pass_level) - rules.pass_level()).abs() < 1e-12);
+        assert!((sum(&Rules::score_budget) - rules.score_budget()).abs() < 1e-12);
+        assert_eq!(LOOKS[3].asked, 1.0);
+        let first = at(LOOKS[0]);
         assert_eq!(
-            at(LOOKS[0]).budget(),
+            first.budget(),
             rules.budget(),
-            "of critical probes too"
+            "critical probes are asked once"
         );
-        assert!((at(LOOKS[0]).score_budget() - 0.2 * rules.score_budget()).abs() < 1e-12);
+        assert_eq!(first.pass_level(), 0.0, "nothing passes by a tenth");
+        assert_eq!(first.interval_level(), rules.pass_level());
     }
 }

@@ -111,7 +111,7 @@ impl<'a> Measured<'a> {
             suite: self.suite.name.clone(),
             goal: self.suite.goal,
             state: SuiteState::NotMeasured,
-            estimate: estimate(&probes, rules.pass_level()),
+            estimate: estimate(&probes, rules.interval_level()),
             margin: keep.then(|| self.suite.margin.unwrap_or(rules.suite_margin)),
             target: (!keep).then(|| self.suite.target.unwrap_or(rules.target)),
             p_loss: None,
@@ -152,7 +152,7 @@ impl<'a> Measured<'a> {
             } else {
                 SuiteState::Missed
             },
-            estimate: estimate(&probes, rules.pass_level()),
+            estimate: estimate(&probes, rules.interval_level()),
             margin: None,
             target: Some(target),
             p_loss: None,

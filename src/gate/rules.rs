@@ -93,7 +93,21 @@ impl Rules {
     /// assert!((best_of_four.pass_level() - 0.0125).abs() < 1e-12);
     /// ```
     pub fn pass_level(&self) -> f64 {
-        self.part.spent * (1.0 - self.confidence) / self.chosen_from.max(1) as f64
+        self.part.pass * (1.0 - self.confidence) / self.chosen_from.max(1) as f64
+    }
+
+    /// Error rate of the intervals that are shown: that of a pass, or what it would be at the end where
+    /// this look cannot pass anything.
+    pub(super) fn interval_level(&self) -> f64 {
+        let whole = Rules {
+            part: Part::WHOLE,
+            leaked: Vec::new(),
+            ..self.clone()
+        };
+        match self.part.pass > 0.0 {
+            true => self.pass_level(),
+            false => whole.pass_level(),
+        }
     }
 
     /// False-alarm budget of this look.
@@ -111,7 +125,7 @@ impl Rules {
     /// The part of it that is for scores; the rest is for critical probes, which are asked once whatever
     /// the number of looks.
     pub(super) fn score_budget(&self) -> f64 {
-        SCORE_SHARE * self.part.spent * self.budget()
+        SCORE_SHARE * self.part.loss * self.budget()
     }
 
     /// The part that all critical probes share.

@@ -89,7 +89,7 @@ impl<'a> ShownSign<'a> {
             base: count(base),
             candidate: count(candidate),
             answers: base.len(),
-            estimate: estimate(&probes, rules.pass_level()),
+            estimate: estimate(&probes, rules.interval_level()),
             p_more: self.group(rules).evidence.p_loss,
             regression: ruled.is_some_and(|ruled| ruled.state == SuiteState::Regression),
             noise: *noise,
