@@ -142,7 +142,7 @@ pub enum Command {
         ],
     ))]
     Gate(GateArgs),
-    /// Show why a probe was lost: where the answers part, what was trained, what scale keeps it
+    /// Show why a probe was lost
     #[command(after_help = after(&format!(
         "Shows both answers with what the checks saw, the first token that parts them with the chance \
          that base and candidate give it, the training rows that share most words and meaning with \

@@ -149,3 +149,21 @@ fn what_cannot_be_explained_is_refused_with_the_way_out() {
         refused("bisect run-0009"),
     ].join("\n"), @"");
 }
+
+/// Help without the sections that are the same in `gate --help`.
+#[test]
+fn help_says_what_each_of_them_does() {
+    let project = Project::empty();
+    let gate = project.qeval("gate --help").exits(0).stdout;
+    let own = |command: &str| {
+        let text = project.qeval(&format!("{command} --help")).exits(0).stdout;
+        let own: Vec<&str> = text
+            .split("\n\n")
+            .filter(|section| !gate.contains(section.trim_end()))
+            .collect();
+        own.join("\n\n")
+    };
+    insta::assert_snapshot!(own("why"), @"");
+    insta::assert_snapshot!(own("bisect"), @"");
+    insta::assert_snapshot!(own("adapter ablate"), @"");
+}
