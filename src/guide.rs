@@ -27,6 +27,7 @@ macro_rules! pages {
 pages! {
     "commands", commands, "guide/commands.md";
     "verdict", verdict, "guide/verdict.md";
+    "why", why, "guide/why.md";
     "suites", suites, "guide/suites.md";
     "checks", checks, "guide/checks.md";
     "snapshots", snapshots, "guide/snapshots.md";

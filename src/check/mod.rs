@@ -64,4 +64,4 @@ pub use error::{CheckError, CheckProblem};
 pub use evidence::{
     CaseResult, Check, Evidence, Judgement, Judgements, Needs, Program, ProgramCase, ProgramOutcome,
 };
-pub use sign::{Taught, Trained, repeated_training_answer, signs_of};
+pub use sign::{Taught, Trained, longest_common_run, repeated_training_answer, signs_of};

@@ -8,6 +8,7 @@ use crate::project::{Project, ProjectError, ScaleFound, ScaleSearch};
 use crate::report::{ScaleReport, ScaleRow, scale_table, verdict_block};
 use crate::run::RunError;
 
+use super::ablate::ablate;
 use super::args::{AdapterAction, AdapterArgs, AdapterScaleArgs, OutputFormat};
 use super::error::CliError;
 use super::outcome::outcome_of;
@@ -20,6 +21,7 @@ use super::output::Screen;
 pub fn adapter(args: &AdapterArgs, screen: &Screen) -> Result<Outcome, CliError> {
     match &args.action {
         AdapterAction::Scale(args) => scale(args, screen),
+        AdapterAction::Ablate(args) => ablate(args, screen),
     }
 }
 
@@ -80,7 +82,7 @@ fn default_folder(folder: &Path, scale: f64) -> PathBuf {
 }
 
 /// A folder that the user names is never emptied.
-fn refuse_what_is_there(out: &Path) -> Result<(), CliError> {
+pub(super) fn refuse_what_is_there(out: &Path) -> Result<(), CliError> {
     let empty = match std::fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,

@@ -14,11 +14,13 @@ use crate::project::Overrides;
 use crate::suite::Shard;
 
 mod answering;
+mod cause;
 mod export;
 mod nested;
 mod watch;
 
 pub use answering::{AskArgs, DiffArgs, GateArgs, HistoryArgs};
+pub use cause::{AblateBy, AdapterAblateArgs, BisectArgs, WhyArgs};
 pub use export::{CompareArgs, ExportArgs, ExportFormat};
 pub use nested::{
     AdapterAction, AdapterArgs, AdapterScaleArgs, DataAction, DataArgs, DataShowArgs,
@@ -140,6 +142,24 @@ pub enum Command {
         ],
     ))]
     Gate(GateArgs),
+    /// Show why a probe was lost
+    #[command(after_help = after(&format!(
+        "Shows both answers with what the checks saw, the first token that parts them with the chance \
+         that base and candidate give it, the training rows that share most words and meaning with \
+         the new answer, and the probe at each tenth of the scale. Of several wordings the one that \
+         lost most is looked at. Exits 0 whatever it shows.\n\n{SUBJECTS}"
+    ),
+        &["qeval why code::quicksort", "qeval why general::capital ckpt-40"],
+    ))]
+    Why(WhyArgs),
+    /// Find the first bad checkpoint of a run with the fewest answers
+    #[command(after_help = after(
+        "Verdicts in the log of the run cost nothing; what they leave open is halved, and each \
+         checkpoint that is judged has its share of the error rate. Harm is taken to stay once it is \
+         there. Exits 0 when every checkpoint may be kept, else as the verdict of the first bad one.",
+        &["qeval bisect run-0001", "qeval bisect output/checkpoints --model Qwen2.5-7B-Instruct"],
+    ))]
+    Bisect(BisectArgs),
     /// Show the verdicts so far, over runs and commits
     #[command(after_help = after(
         "The newest is last. `keep` is the difference of all `keep` suites with its ends, `learn` the mean \
@@ -181,7 +201,7 @@ pub enum Command {
     Data(DataArgs),
     /// Test the suites themselves
     Suite(SuiteArgs),
-    /// Turn an adapter down until it passes
+    /// Turn an adapter down until it passes, or find which parts of it do harm
     Adapter(AdapterArgs),
     /// Print a page of the guide, or name them all
     #[command(after_help = after(

@@ -12,8 +12,8 @@ use super::error::CliError;
 use super::output::Screen;
 use super::parse::parse;
 use super::{
-    adapter, ask, bench, compare, data, demo, diff, editor, export, gate, help, history, init,
-    list, run, show, snapshot, suite, train, tune, watch,
+    adapter, ask, bench, bisect, compare, data, demo, diff, editor, export, gate, help, history,
+    init, list, run, show, snapshot, suite, train, tune, watch, why,
 };
 
 /// Runs the program that was built of `commit`, empty where nobody knows. A process that was started
@@ -56,6 +56,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Export(args) => export::export(args, &screen),
         Command::Compare(args) => compare::compare(args, &screen),
         Command::History(args) => history::history(args, &screen),
+        Command::Bisect(args) => bisect::bisect(args, &screen),
+        Command::Why(args) => why::why(args, &screen),
         Command::Watch(args) => watch::watch(args, &screen),
         Command::Data(args) => data::data(args, &screen),
         Command::Adapter(args) => adapter::adapter(args, &screen),

@@ -1,10 +1,12 @@
 //! The command line, one file per command: each turns arguments into one call of
 //! [`crate::project`], and what came of it into a report and an outcome.
 
+mod ablate;
 mod adapter;
 mod args;
 mod ask;
 mod bench;
+mod bisect;
 mod compare;
 mod conversation;
 mod data;
@@ -30,5 +32,6 @@ mod suite;
 mod train;
 mod tune;
 mod watch;
+mod why;
 
 pub use dispatch::main;

@@ -374,6 +374,8 @@ mod tests {
           ask          Ask a question, or hold a conversation, and see the answers beside each other
           diff         Compare subjects with a base, probe by probe
           gate         Print the verdict alone, for CI
+          why          Show why a probe was lost
+          bisect       Find the first bad checkpoint of a run with the fewest answers
           history      Show the verdicts so far, over runs and commits
           watch        Judge each checkpoint that another trainer writes, as it is finished
           compare      Judge two result files of lm-eval, Inspect, or evalscope
@@ -381,7 +383,7 @@ mod tests {
           snapshot     Review changed answers: list, show, accept, or reject
           data         Show what a training run would be made of
           suite        Test the suites themselves
-          adapter      Turn an adapter down until it passes
+          adapter      Turn an adapter down until it passes, or find which parts of it do harm
           help         Print a page of the guide, or name them all
           bench        Measure how fast this machine answers and trains, beside what its hardware allows
           schema       Print the JSON Schema of qeval.toml or of a suite, for editors

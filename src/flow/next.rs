@@ -73,6 +73,23 @@ impl NextCommands {
         format!("qeval gate {candidate}{probes}{options}")
     }
 
+    /// Shows why one probe was lost.
+    pub fn why(&self, probe: &ProbeId) -> String {
+        let NextCommands {
+            only,
+            candidate,
+            options,
+            ..
+        } = self;
+        if let Some(only) = only {
+            return only.clone();
+        }
+        format!(
+            "qeval why {} {candidate}{options}",
+            shell_word(&probe.to_string())
+        )
+    }
+
     /// Shows one probe.
     pub fn probe(&self, probe: &ProbeId) -> String {
         let NextCommands {

@@ -166,6 +166,16 @@ pub enum LoraError {
         /// The tensor.
         name: String,
     },
+    /// An adapter is to be written without a part.
+    #[error("{} cannot be written without {part}: {why}", path.display())]
+    NotPartible {
+        /// Which folder.
+        path: PathBuf,
+        /// The part.
+        part: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The file of weights cannot be read, or a weight is not finite.
     #[error(transparent)]
     Weights(#[from] ModelError),

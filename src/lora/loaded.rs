@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::beside::{Beside, Outputs};
-use super::{Adapter, LowRankPair, OwnRows};
+use super::{Adapter, AdapterPart, LowRankPair, OwnRows};
 use crate::model::cpu::{CpuRows, Packed, Strided, product, small_product};
 use crate::model::{LayerSite, LowRank, Mat, ModelConfig, ModuleId, Projection, Site};
 
@@ -73,6 +73,24 @@ impl LoadedAdapter {
             places: OnceLock::new(),
             tables: OnceLock::new(),
         }
+    }
+
+    /// As [`LoadedAdapter::new`], with one part switched off: there the base is as it was.
+    pub fn without(
+        adapter: &Adapter,
+        config: &ModelConfig,
+        scale: f32,
+        part: &AdapterPart,
+    ) -> Self {
+        let mut loaded = Self::new(adapter, config, scale);
+        loaded.modules.retain(|id, _| !part.holds(*id));
+        loaded.beside.outputs.retain(|id, _| !part.holds(*id));
+        match part {
+            AdapterPart::Embedding => loaded.beside.embedding = None,
+            AdapterPart::Head => loaded.beside.head = None,
+            AdapterPart::Layers { .. } | AdapterPart::Modules(_) => {}
+        }
+        loaded
     }
 
     /// Its rows of the embedding, and of the head.

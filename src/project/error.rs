@@ -85,6 +85,58 @@ pub enum ProjectError {
         /// As written.
         subject: String,
     },
+    /// A subject of which something is asked that only an adapter has.
+    #[error(
+        "{subject:?} is no adapter: {what}\n  \
+         Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder."
+    )]
+    NoAdapterFor {
+        /// As written.
+        subject: String,
+        /// What cannot be asked of it.
+        what: &'static str,
+    },
+    /// A part that an adapter does not have.
+    #[error(
+        "{subject} has nothing on {part}\n  It changes {}.",
+        parts_there(layers, kinds)
+    )]
+    NoSuchPart {
+        /// The adapter, as written.
+        subject: String,
+        /// The part.
+        part: String,
+        /// The layers that it changes.
+        layers: Vec<usize>,
+        /// The kinds of modules that it changes.
+        kinds: Vec<String>,
+    },
+    /// A run of which no checkpoint is left, or none was written.
+    #[error(
+        "{} has no checkpoint: there is nothing to search through\n  \
+         Name a run that trained (`qeval bisect run-0001`), or a folder with checkpoint-STEP folders \
+         in it.{}",
+        path.display(),
+        known_runs(known)
+    )]
+    NoCheckpointsIn {
+        /// The folder.
+        path: PathBuf,
+        /// Runs that have some.
+        known: Vec<String>,
+    },
+    /// A pattern that names several probes where one is wanted.
+    #[error(
+        "{pattern:?} names {}: {}\n  Name one of them whole, as `SUITE::PROBE`.",
+        crate::text::plural(probes.len(), "probe"),
+        shortened(probes)
+    )]
+    SeveralProbes {
+        /// As written.
+        pattern: String,
+        /// What it names.
+        probes: Vec<String>,
+    },
     /// A suite that is neither a path nor built in.
     #[error(
         "no suite {name:?}: it is no file or folder ({}), and the built-in suites are {known}",
@@ -177,5 +229,32 @@ fn known_records(known: &[String]) -> String {
             known[n - SHOWN..].join(", "),
             n - SHOWN
         ),
+    }
+}
+
+/// The runs that have checkpoints, the newest ones.
+fn known_runs(known: &[String]) -> String {
+    match known {
+        [] => String::new(),
+        _ => format!(" Runs with checkpoints: {}.", shortened(known)),
+    }
+}
+
+/// The first of some names, and how many more there are.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match names.len() {
+        n if n <= SHOWN => names.join(", "),
+        n => format!("{}, and {} more", names[..SHOWN].join(", "), n - SHOWN),
+    }
+}
+
+/// What an adapter changes.
+fn parts_there(layers: &[usize], kinds: &[String]) -> String {
+    let kinds = crate::text::all_of(kinds);
+    match layers {
+        [] => kinds,
+        [only] => format!("{kinds} on layer {only}"),
+        [first, .., last] => format!("{kinds} on layers {first} to {last}"),
     }
 }

@@ -2,6 +2,8 @@
 //! and how it is judged, and what came of it is stored under the digest of the order. Commands and
 //! the test harness stand above it and only show.
 
+mod ablating;
+mod bisecting;
 mod candidate;
 mod data;
 mod differences;
@@ -23,7 +25,10 @@ pub(crate) mod testing;
 mod training;
 mod tuning;
 mod watch;
+mod why;
 
+pub use ablating::{Ablated, AblatedPart, Ablation, AblationProbes, Carries};
+pub use bisecting::{BisectLook, BisectSearch, Bisected, Judgement};
 pub use error::ProjectError;
 pub use exam::ExamError;
 pub use gate_record::{GatedCandidate, snapshot_context};
@@ -37,3 +42,4 @@ pub use scaling::{ScaleFound, ScaleLook, ScaleSearch};
 pub use training::{PreparedTraining, model_path};
 pub use tuning::Tuned;
 pub use watch::{CheckpointVerdict, Left, WatchEnd, WatchError, WatchEvent, WatchOrder, Watched};
+pub use why::{ScaleScore, TrainingRow, Why};

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::chat::{ChatTemplate, Variables};
 use crate::config::{self, QevalConfig};
 use crate::exit::Outcome;
-use crate::flow::{Exam, NextCommands, RunEvent, Suite};
+use crate::flow::{Exam, NextCommands, Phase, RunEvent, Suite};
 use crate::gate::Rules;
 use crate::lora::{Adapter, Inert, LoadedAdapter, same_base};
 use crate::model::Compute;
@@ -47,6 +48,7 @@ pub struct Project {
     loaded_data: OnceLock<Dataset>,
     /// Bases that adapters name, and that are not the one they are asked on: told once each.
     other_bases: Mutex<BTreeSet<String>>,
+    pieces_asked: AtomicU64,
 }
 
 /// What starts children, and hears Ctrl-C.
@@ -114,6 +116,7 @@ impl Project {
             exam: None,
             loaded_data: OnceLock::new(),
             other_bases: Mutex::default(),
+            pieces_asked: AtomicU64::default(),
         })
     }
 
@@ -132,7 +135,23 @@ impl Project {
 
     /// Hears events.
     pub fn listener(&self) -> impl FnMut(RunEvent) + use<'_> {
-        |event| (self.listener)(&event)
+        |event| {
+            if let RunEvent::Progress {
+                phase: Phase::Answering,
+                more,
+                ..
+            } = event
+            {
+                self.pieces_asked.fetch_add(more, Ordering::Relaxed);
+            }
+            (self.listener)(&event)
+        }
+    }
+
+    /// Answers and likelihoods that were asked for since it was opened: what records held is not
+    /// among them.
+    pub fn pieces_asked(&self) -> u64 {
+        self.pieces_asked.load(Ordering::Relaxed)
     }
 
     /// What to type about a candidate next, so that it is asked and judged as it was here.

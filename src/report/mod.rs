@@ -3,10 +3,12 @@
 //! Every report on a comparison is rendered from one [`crate::flow::Comparison`], so that no two can
 //! disagree, to a string in one [`Style`]; only [`print()`] and the progress bars write.
 
+mod ablation;
 mod answers;
 mod assertion;
 mod audit;
 mod baseline;
+mod bisect;
 mod changes;
 mod checkpoints;
 mod data;
@@ -32,8 +34,10 @@ mod suite_list;
 mod terminal;
 #[cfg(test)]
 mod testing;
+mod why;
 mod wrap;
 
+pub use ablation::{AblatedRow, AblationReport, AskedProbes, WrittenWithout, ablation_text};
 pub use answers::{AnswerEnd, LiveAnswers};
 pub use assertion::{
     VERDICT, all_tests, probe_failure, probe_numbers, probe_remark, suite_failure, suite_numbers,
@@ -41,6 +45,7 @@ pub use assertion::{
 };
 pub use audit::audit_text;
 pub use baseline::{baseline_lines, baseline_notes};
+pub use bisect::{BisectReport, BisectRow, bisect_text};
 pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use data::data_text;
@@ -67,3 +72,4 @@ pub use side_by_side::{AnswerCell, AnswerRow, side_by_side};
 pub use style::{Style, Tone};
 pub use suite_list::suite_list;
 pub use terminal::{preview_lines, suite_table, summary_lines, verdict_block};
+pub use why::{NearestRow, WhyReport, WhyScale, why_text};

@@ -72,6 +72,11 @@ pub fn drifts(
         .collect()
 }
 
+/// Place of the first token that two texts do not share; `None` where they are the same.
+pub(super) fn first_difference(a: &[u32], b: &[u32]) -> Option<usize> {
+    (0..a.len().max(b.len())).find(|&i| a.get(i) != b.get(i))
+}
+
 fn one(
     session: &Session,
     change: &Changed<'_>,
@@ -81,8 +86,7 @@ fn one(
     // Thinking is no part of what was accepted.
     let thought = change.answer.thinking.as_ref().map_or(0, |t| t.tokens);
     let new = &change.answer.token_ids[thought..];
-    let Some(token) = (0..accepted.len().max(new.len())).find(|&i| accepted.get(i) != new.get(i))
-    else {
+    let Some(token) = first_difference(accepted, new) else {
         return Ok(None);
     };
     let shown = |ids: &[u32]| {

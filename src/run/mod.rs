@@ -27,8 +27,10 @@ mod judge;
 mod judge_server;
 mod lora_settings;
 mod memory;
+mod nearest_rows;
 mod noise;
 mod paraphrase;
+mod parting;
 mod prompting;
 mod questions;
 mod rehearsal;
@@ -71,10 +73,12 @@ pub use gating::{GateResult, GatedCheckpoint, GatedScale, TrainEntry, looks};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::{Glances, Interrupt};
 pub use judge::{JUDGES, Judge, JudgeSettings};
+pub use nearest_rows::{NearRow, nearest_by_words};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use paraphrase::{
     PARAPHRASES, Paraphrase, ParaphrasePlan, ParaphraseTally, Paraphrases, paraphrase,
 };
+pub use parting::parting;
 pub use prompting::{Prompting, USUAL_THINKING};
 pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;

@@ -13,6 +13,8 @@ mod ask;
 mod autograd;
 /// What a user can get wrong.
 mod bad_input;
+/// What looks for the cause of a loss.
+mod cause;
 /// Every command, as a user types it.
 mod commands;
 /// Other programs' results.

@@ -14,7 +14,7 @@ use crate::flow::{Finish, Probe, Sign};
 use super::language::is_in_another_language;
 use super::refusal::declines;
 
-pub use trained::{Trained, repeated_training_answer};
+pub use trained::{Trained, longest_common_run, repeated_training_answer};
 
 /// What a candidate was taught, as far as it is known.
 #[derive(Debug, Clone, Default)]

@@ -86,7 +86,8 @@ pub fn repeated_training_answer<'a>(answer: &str, training: &[&'a str]) -> Optio
     training.iter().copied().find(|text| *text == repeated)
 }
 
-fn longest_common_run(a: &[String], b: &[String]) -> usize {
+/// Most words in a row that stand in both.
+pub fn longest_common_run(a: &[String], b: &[String]) -> usize {
     let mut longest = 0;
     let mut previous = vec![0; b.len() + 1];
     for word in a {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{MeasureArgs, SUBJECTS, TrainArgs, after};
+use super::{AdapterAblateArgs, MeasureArgs, SUBJECTS, TrainArgs, after};
 
 /// Arguments of `snapshot`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -137,6 +137,19 @@ pub enum AdapterAction {
         &["qeval adapter scale path/to/adapter"],
     ))]
     Scale(AdapterScaleArgs),
+    /// Switch parts of an adapter off, one at a time: which carry the harm, which the learning?
+    #[command(after_help = after(&format!(
+        "Bands of layers and kinds of modules, all in one batch. To keep it cheap, the `keep` probes \
+         that the adapter loses are asked, as many that it does not lose, and all `learn` probes. \
+         Exits 0 whatever it shows.\n\n{SUBJECTS}"
+    ),
+        &[
+            "qeval adapter ablate ckpt-40",
+            "qeval adapter ablate path/to/adapter --by layers --layers 24",
+            "qeval adapter ablate ckpt-40 --without 20-24 --out adapters/mended",
+        ],
+    ))]
+    Ablate(AdapterAblateArgs),
 }
 
 /// Arguments of `adapter scale`.
