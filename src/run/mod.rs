@@ -25,6 +25,7 @@ mod judge;
 mod judge_server;
 mod lora_settings;
 mod memory;
+mod mutants;
 mod noise;
 mod paraphrase;
 mod prompting;
@@ -66,6 +67,7 @@ pub use gating::{GateResult, GatedCheckpoint, GatedScale, TrainEntry, looks};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::{Glances, Interrupt};
 pub use judge::{JUDGES, Judge, JudgeSettings};
+pub use mutants::{BadTraining, MUTANTS, TrainedMutants, train_mutants};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use paraphrase::{
     PARAPHRASES, Paraphrase, ParaphrasePlan, ParaphraseTally, Paraphrases, paraphrase,
