@@ -28,6 +28,8 @@ pub enum Purpose {
     Tuning = 12,
     /// Which kept probes stand beside the lost ones in an ablation.
     Ablation = 21,
+    /// How `qeval suite check --mutants` changes adapters, and the texts that some learn.
+    Mutant = 13,
 }
 
 /// The generator: 128 random bits for each 128-bit counter under a 64-bit key.

@@ -1,6 +1,8 @@
 //! `qeval suite check` tests the suites themselves, `qeval suite import` makes one of another
 //! program's file.
 
+mod mutants;
+
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file;
@@ -34,6 +36,9 @@ pub fn suite(args: &SuiteArgs, screen: &Screen) -> Result<Outcome, CliError> {
 /// Suites, data, or a model that cannot be read.
 fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let project = screen.open(args.measure.overrides())?;
+    if let Some(adapter) = &args.mutants {
+        return mutants::check_mutants(&project, adapter.as_deref(), screen);
+    }
     let suites = project.unjudged_suites()?;
     let questions = training_questions(&args.data, &project)?;
     let scoring = project.scoring(None, project.check_settings())?;

@@ -16,6 +16,7 @@ use crate::text::shell_word;
 use crate::train::DataErrors;
 
 use super::exam::ExamError;
+use super::mutants::MutantsError;
 use super::watch::WatchError;
 
 /// Why a project could not do what was asked of it.
@@ -73,6 +74,9 @@ pub enum ProjectError {
     /// A folder that is watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// A test of the suites with mutants.
+    #[error(transparent)]
+    Mutants(#[from] MutantsError),
     /// The gate's settings.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Gate(Vec<GateError>),

@@ -23,6 +23,7 @@ mod html;
 mod json;
 mod junit;
 mod markdown;
+mod mutants;
 mod print;
 mod probe;
 mod progress;
@@ -63,6 +64,7 @@ pub use html::{
 pub use json::{CandidateReport, ChangeReport, CheckpointReport, Report, TrainReport, VERSION};
 pub use junit::{TestResult, junit};
 pub use markdown::{MOST_CHARACTERS, markdown};
+pub use mutants::mutants_text;
 pub use print::print;
 pub use probe::probe_changes;
 pub use progress::Progress;

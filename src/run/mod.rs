@@ -27,6 +27,7 @@ mod judge;
 mod judge_server;
 mod lora_settings;
 mod memory;
+mod mutants;
 mod nearest_rows;
 mod noise;
 mod paraphrase;
@@ -73,6 +74,7 @@ pub use gating::{GateResult, GatedCheckpoint, GatedScale, TrainEntry, looks};
 pub use golden::{GoldenOutcome, judge_goldens};
 pub use interrupt::{Glances, Interrupt};
 pub use judge::{JUDGES, Judge, JudgeSettings};
+pub use mutants::{BadTraining, MUTANTS, TrainedMutants, train_mutants};
 pub use nearest_rows::{NearRow, nearest_by_words};
 pub use noise::{asked_again, noise_floor, second_base};
 pub use paraphrase::{

@@ -4,7 +4,6 @@
 use crate::check::longest_common_run;
 use crate::text::words;
 
-
 /// Words in a row below which a run says nothing: "the capital of" stands everywhere.
 const LEAST_RUN: usize = 3;
 

@@ -47,6 +47,8 @@ mod imports;
 mod invariance;
 /// The CPU with little memory.
 mod limited;
+/// Adapters made bad and harmless on purpose.
+mod mutants;
 /// What is printed to be typed next.
 mod next;
 /// Logits against transformers and peft.

@@ -100,8 +100,13 @@ pub enum SuiteAction {
     /// Put golden answers to their checks, find probes that leak, repeat, or can show no loss
     #[command(after_help = after(
         "Exits 1 when something makes a verdict wrong: a golden answer judged otherwise, a probe in \
-         the training data, one that is asked twice, or one that no answer fails.",
-        &["qeval suite check", "qeval suite check --suite code"],
+         the training data, one that is asked twice, or one that no answer fails. With --mutants it \
+         exits 1 when a harmful mutant is not told a regression, or a harmless one is.",
+        &[
+            "qeval suite check",
+            "qeval suite check --suite code",
+            "qeval suite check --mutants run-0001/ckpt-40",
+        ],
     ))]
     Check(SuiteCheckArgs),
     /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task
@@ -206,6 +211,12 @@ pub struct SuiteCheckArgs {
     /// Ask the base too: which probes can it lose? [default: no]
     #[arg(long, help_heading = "Model")]
     pub base: bool,
+    /// Put the suites to adapters made bad and harmless on purpose, instead of testing their checks:
+    /// changed copies of ADAPTER, and seven that are trained once and kept. A checkpoint or a PEFT
+    /// folder [default: no; ADAPTER: the configured candidate, else the best checkpoint, else one that
+    /// is trained for it]
+    #[arg(long, value_name = "ADAPTER", num_args = 0..=1, conflicts_with_all = ["base", "data"], help_heading = "Probes")]
+    pub mutants: Option<Option<String>>,
     /// What it shares with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,

@@ -1,0 +1,712 @@
+//! The suites of a project put to mutants: adapters that are known to be bad, and others that are known
+//! to be harmless, each judged by the gate's rule as a candidate by itself.
+//!
+//! The base, and the adapter that mutants are made of, answer in the runs of the project. Mutants
+//! answer in a store of their own below it, where the trained ones lie too: no run is taken for the
+//! latest one, and no answer is asked twice.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::digest;
+use crate::flow::{
+    AdapterRef, Candidate, Decision, Goal, Measurement, MutantReport, Score, ScoreTable, Subject,
+    SuiteState, Wanted,
+};
+use crate::gate::{Look, decide};
+use crate::half_type::HalfType;
+use crate::lora::{Adapter, Change, Inert, LoadedAdapter, Mutated, OwnRows};
+use crate::record::{Run, Store};
+use crate::run::{
+    BadTraining, BuiltChecks, Evaluation, EvaluationConfig, LoadedSubject, MUTANTS, Questions,
+    RunConfig, RunError, Session, TrainedMutants, begun, evaluation_run, train_mutants,
+};
+use crate::text::shell_word;
+use crate::train::Language;
+
+use super::error::ProjectError;
+use super::mutant_report::{Judged, mutant_report};
+use super::open::Project;
+use super::order::Order;
+
+/// Bytes of adapters that are in memory at once.
+const ROOM: usize = 2 << 30;
+/// Decides what is drawn for mutants.
+const SEED: u64 = 20;
+
+/// Why the suites cannot be tested with mutants.
+#[derive(Debug, Error)]
+pub enum MutantsError {
+    /// Matrices cannot be changed behind a server.
+    #[error(
+        "mutants are adapters that are changed in memory: the base has to be loaded here, and not \
+         behind a server\n  Name it by its folder, file, or hub id: `--model PATH`."
+    )]
+    Served,
+    /// What is named is the base.
+    #[error(
+        "{subject:?} is no adapter to make mutants of\n  \
+         Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder, or leave it out: then a \
+         careful adapter is trained for it."
+    )]
+    NoAdapter {
+        /// As written.
+        subject: String,
+    },
+    /// Nothing that could be lost is asked.
+    #[error(
+        "none of the suites has `goal = \"keep\"`: an adapter does harm where something is lost that the \
+         base could do\n  Name suites that keep: `--suite code`, or `suites` under [gate]."
+    )]
+    NoKeep,
+    /// Nothing that the base can do is asked.
+    #[error(
+        "{model} is too weak for these suites to be harmed: it scores {mean:.2} over {probes}, and an \
+         adapter that failed every one of them would be told {decision}\n  \
+         Ask what the base can do (`qeval suite check --base` tells), more probes, or another base; a \
+         wider margin lets more harm through."
+    )]
+    TooWeak {
+        /// The base.
+        model: String,
+        /// Its mean over all `keep` probes.
+        mean: f64,
+        /// How many, in words.
+        probes: String,
+        /// What the gate says of an adapter that fails all.
+        decision: Decision,
+    },
+    /// Its mutants would be the base.
+    #[error(
+        "{subject} changes nothing: {why}\n  Its mutants would change nothing either. Name an adapter \
+         that was trained, or leave it out."
+    )]
+    Inert {
+        /// As written.
+        subject: String,
+        /// Why.
+        why: Inert,
+    },
+    /// Harmless changes of it would be as harmful as it is.
+    #[error(
+        "{subject} is itself a regression, and so are mutants that change nothing of it: {sentence}\n  \
+         Name an adapter that passes, or this one at a smaller scale: `qeval adapter scale {}` finds it.",
+        shell_word(subject)
+    )]
+    Harmful {
+        /// As written.
+        subject: String,
+        /// What the gate says.
+        sentence: String,
+    },
+}
+
+/// How a mutant is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Source {
+    /// Of the adapter's matrices, taken so many times as far.
+    Change(Change, f32),
+    /// By a training of its own.
+    Training(BadTraining),
+}
+
+/// A kind of mutant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub name: &'static str,
+    pub made: &'static str,
+    pub wanted: Wanted,
+    source: Source,
+}
+
+/// Every kind that is made of matrices. What a careful adapter of usual size does at another place is
+/// often harmless, and so is one without its largest part: such kinds are counted on neither side. At
+/// eight times the size they are not.
+const CHANGES: [Kind; 18] = {
+    use Change::{
+        Crossed, LayerZeroed, LayersShuffled, Noise, ProjectionZeroed, Random, RankPadded,
+        RanksPermuted, Refactored, Rounded, Scaled,
+    };
+    use Wanted::{Either, Killed, Spared};
+    const fn kind(
+        name: &'static str,
+        made: &'static str,
+        wanted: Wanted,
+        change: Change,
+        times: f32,
+    ) -> Kind {
+        Kind {
+            name,
+            made,
+            wanted,
+            source: Source::Change(change, times),
+        }
+    }
+    [
+        kind("scaled 4", "taken 4 times as far", Killed, Scaled(4.0), 1.0),
+        kind("scaled 8", "taken 8 times as far", Killed, Scaled(8.0), 1.0),
+        kind(
+            "random x8",
+            "random matrices of 8 times its norm",
+            Killed,
+            Random,
+            8.0,
+        ),
+        kind(
+            "shuffled x8",
+            "layers shuffled, 8 times as far",
+            Killed,
+            LayersShuffled,
+            8.0,
+        ),
+        kind(
+            "crossed x8",
+            "A and B of two layers, 8 times as far",
+            Killed,
+            Crossed,
+            8.0,
+        ),
+        kind("scaled 2", "taken twice as far", Either, Scaled(2.0), 1.0),
+        kind("random", "random matrices of its norm", Either, Random, 1.0),
+        kind("shuffled", "layers shuffled", Either, LayersShuffled, 1.0),
+        kind("crossed", "A and B of two layers", Either, Crossed, 1.0),
+        kind(
+            "no layer",
+            "without the layer that weighs most",
+            Either,
+            LayerZeroed,
+            1.0,
+        ),
+        kind(
+            "no projection",
+            "without the projections that weigh most",
+            Either,
+            ProjectionZeroed,
+            1.0,
+        ),
+        kind(
+            "scale 0",
+            "taken no step: the base",
+            Spared,
+            Scaled(0.0),
+            1.0,
+        ),
+        kind(
+            "refactored",
+            "the same product of other matrices",
+            Spared,
+            Refactored,
+            1.0,
+        ),
+        kind(
+            "noise",
+            "each number off by up to a thousandth",
+            Spared,
+            Noise,
+            1.0,
+        ),
+        kind(
+            "bf16",
+            "rounded to bf16",
+            Spared,
+            Rounded(HalfType::Bfloat16),
+            1.0,
+        ),
+        kind(
+            "f16",
+            "rounded to f16",
+            Spared,
+            Rounded(HalfType::Float16),
+            1.0,
+        ),
+        kind(
+            "permuted",
+            "ranks in another order",
+            Spared,
+            RanksPermuted,
+            1.0,
+        ),
+        kind(
+            "padded",
+            "twice the rank, the new half zero",
+            Spared,
+            RankPadded,
+            1.0,
+        ),
+    ]
+};
+
+/// Every kind, those that do harm first.
+fn kinds() -> Vec<Kind> {
+    let trained = BadTraining::HARMFUL.map(|training| Kind {
+        name: training.name(),
+        made: training.made(),
+        wanted: Wanted::Killed,
+        source: Source::Training(training),
+    });
+    let mut all: Vec<Kind> = CHANGES.into_iter().chain(trained).collect();
+    // The order within each is kept.
+    all.sort_by_key(|kind| match kind.wanted {
+        Wanted::Killed => 0,
+        Wanted::Either => 1,
+        Wanted::Spared => 2,
+    });
+    all
+}
+
+/// What mutants are made of.
+struct Origin {
+    /// For people.
+    name: String,
+    folder: PathBuf,
+    adapter: Adapter,
+    /// Multiplies its own scale.
+    scale: f32,
+}
+
+/// A mutant that is ready to answer.
+struct Ready {
+    kind: Kind,
+    folder: PathBuf,
+    mutated: Mutated,
+}
+
+impl Project {
+    /// Puts the `keep` suites to mutants of an adapter: the one named, else the configured candidate or
+    /// the best checkpoint, else one that is trained with care for it.
+    ///
+    /// # Errors
+    /// [`MutantsError`], settings or suites that are wrong, whatever stops a measurement or a training;
+    /// finished answers and trainings are on disk.
+    pub fn check_mutants(&self, named: Option<&str>) -> Result<MutantReport, ProjectError> {
+        let named = match named {
+            Some(named) => Some(named.to_owned()),
+            None => self.usual_subject()?,
+        };
+        let order = self.order_of_mutants(named.as_deref())?;
+        let mut measured = self.measure(&order)?;
+        let base = measured.measurements[0].clone();
+        refuse_weak(&order, &base)?;
+        let mut session = match measured.session.take() {
+            Some(session) => session,
+            None => {
+                let mut session = self.session_of(&order)?;
+                self.run_of(&order, &mut session)?;
+                session
+            }
+        };
+        let store = Store::open(self.store.root().join(MUTANTS))?.of_project(&self.config.folder);
+        let answered = self.trained_mutants(&order, &store, &mut session, named.is_none())?;
+        let run = mutant_run(&store, &order, &session)?;
+        let ask = |subjects| self.answers_of(&order, &session, (&store, &run), subjects);
+
+        let mut notes = Vec::new();
+        let (origin, own) = match order.subjects.get(1) {
+            Some(spec) => {
+                let folder = spec.folder().unwrap_or(Path::new("")).to_path_buf();
+                let origin = Origin {
+                    name: spec.name.clone(),
+                    adapter: self.matrices(&session, &folder)?,
+                    folder,
+                    scale: spec.scale as f32,
+                };
+                (origin, measured.measurements.swap_remove(1))
+            }
+            None => {
+                notes.push(
+                    "no adapter was named or found: one is trained with care for it, and kept"
+                        .to_owned(),
+                );
+                let folder = answered[0].clone();
+                let origin = Origin {
+                    name: BadTraining::Careful.name().to_owned(),
+                    adapter: self.matrices(&session, &folder)?,
+                    folder,
+                    scale: 1.0,
+                };
+                let whole = Mutated {
+                    adapter: origin.adapter.clone(),
+                    scale: 1.0,
+                };
+                let subject = subject(&session, &origin.name, &origin.folder, &whole);
+                let own = ask(vec![subject])?.swap_remove(0);
+                (origin, own)
+            }
+        };
+        let judge = |measured: Vec<Measurement>| -> Vec<Candidate> {
+            let all: Vec<Measurement> = std::iter::once(base.clone()).chain(measured).collect();
+            order.compare(&all, None).candidates
+        };
+        let own = judge(vec![own]).swap_remove(0);
+        if own.verdict.decision == Decision::Regression {
+            return Err(MutantsError::Harmful {
+                subject: origin.name,
+                sentence: own.verdict.sentence,
+            }
+            .into());
+        }
+        let trained = match named {
+            Some(_) => &answered[..],
+            None => &answered[1..],
+        };
+        let ready = self.ready(&session, &origin, trained, &mut notes)?;
+        let mut judged = Vec::new();
+        for group in groups(ready, ROOM) {
+            let kinds: Vec<Kind> = group.iter().map(|ready| ready.kind).collect();
+            let subjects = group
+                .iter()
+                .map(|r| subject(&session, r.kind.name, &r.folder, &r.mutated));
+            let measured = ask(subjects.collect())?;
+            let candidates = judge(measured).into_iter();
+            judged.extend(
+                kinds
+                    .into_iter()
+                    .zip(candidates)
+                    .map(|(kind, candidate)| Judged {
+                        name: kind.name,
+                        made: kind.made,
+                        wanted: kind.wanted,
+                        candidate,
+                    }),
+            );
+        }
+        let red = verdict_of_failing(&order, &base);
+        let can_kill = |suite: &str| {
+            let row = red.suites.iter().find(|row| row.suite == suite);
+            row.is_some_and(|row| row.state == SuiteState::Regression)
+        };
+        Ok(MutantReport {
+            notes,
+            ..mutant_report(
+                &order.model,
+                &origin.name,
+                &own,
+                judged,
+                &order.suites,
+                can_kill,
+            )
+        })
+    }
+
+    /// The base and the adapter, asked all that is to be kept.
+    fn order_of_mutants(&self, named: Option<&str>) -> Result<Order, ProjectError> {
+        let subjects: Vec<&str> = std::iter::once("base").chain(named).collect();
+        let mut order = Order::new(self, &subjects)?;
+        if order.is_served() {
+            return Err(MutantsError::Served.into());
+        }
+        if let Some(spec) = order.subjects.get(1) {
+            let subject = spec.name.clone();
+            let Some(folder) = spec.folder() else {
+                return Err(MutantsError::NoAdapter { subject }.into());
+            };
+            if let Some(why) = Inert::of(folder, spec.scale).map_err(RunError::from)? {
+                return Err(MutantsError::Inert { subject, why }.into());
+            }
+        }
+        order.suites.retain(|suite| suite.goal == Goal::Keep);
+        if order.suites.is_empty() {
+            return Err(MutantsError::NoKeep.into());
+        }
+        order.built = BuiltChecks::of(&order.suites).map_err(RunError::from)?;
+        order.noise = false;
+        order.rules.look = Look::Single;
+        order.rules.chosen_from = 1;
+        order.preview()?;
+        Ok(order)
+    }
+
+    /// The folders of the trained mutants, after that of the careful one where it is needed.
+    fn trained_mutants(
+        &self,
+        order: &Order,
+        store: &Store,
+        session: &mut Session,
+        careful: bool,
+    ) -> Result<Vec<PathBuf>, ProjectError> {
+        let prompts = order.suites.iter().flat_map(|suite| &suite.probes);
+        let prompts = prompts.flat_map(|probe| probe.prompts.iter().map(String::as_str));
+        let languages = Language::among(prompts);
+        let first = careful.then_some(BadTraining::Careful);
+        let trainings: Vec<BadTraining> = first.into_iter().chain(BadTraining::HARMFUL).collect();
+        let scoring = self.scoring(None, order.checks.clone())?;
+        let mutants = TrainedMutants {
+            store,
+            languages: &languages,
+            slots: self.overrides.slots,
+            interrupt: self.interrupt()?,
+            scoring: &scoring,
+        };
+        let mut on_event = self.listener();
+        let folders = train_mutants(session, &trainings, mutants, &mut on_event)?;
+        self.pass_on_notices(&scoring);
+        Ok(folders)
+    }
+
+    /// An adapter's matrices, and what stands beside them.
+    fn matrices(&self, session: &Session, folder: &Path) -> Result<Adapter, ProjectError> {
+        let base = |name: &str, shape: &[usize]| session.stored(name, shape);
+        let read = Adapter::read_on(folder, session.decoder.config(), &base);
+        Ok(read.map_err(RunError::from)?.0)
+    }
+
+    /// Every mutant that can be made. What cannot is told in the notes.
+    fn ready(
+        &self,
+        session: &Session,
+        origin: &Origin,
+        trained: &[PathBuf],
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Ready>, ProjectError> {
+        let mut all = Vec::new();
+        for kind in kinds() {
+            let (folder, mutated) = match kind.source {
+                Source::Change(change, times) => match change.of(&origin.adapter, SEED) {
+                    Ok(mutated) => {
+                        let scale = mutated.scale * times * origin.scale;
+                        (origin.folder.clone(), Mutated { scale, ..mutated })
+                    }
+                    Err(why) => {
+                        notes.push(format!(
+                            "no mutant `{}` of {}: {why}",
+                            kind.name, origin.name
+                        ));
+                        continue;
+                    }
+                },
+                Source::Training(training) => {
+                    let place = BadTraining::HARMFUL.iter().position(|t| *t == training);
+                    let Some(folder) = place.and_then(|place| trained.get(place)) else {
+                        continue;
+                    };
+                    let adapter = self.matrices(session, folder)?;
+                    (
+                        folder.clone(),
+                        Mutated {
+                            adapter,
+                            scale: 1.0,
+                        },
+                    )
+                }
+            };
+            all.push(Ready {
+                kind,
+                folder,
+                mutated,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Has some mutants answer, all in one batch.
+    fn answers_of(
+        &self,
+        order: &Order,
+        session: &Session,
+        (store, run): (&Store, &Run),
+        subjects: Vec<LoadedSubject>,
+    ) -> Result<Vec<Measurement>, ProjectError> {
+        let suites = order.suites.clone();
+        let questions = Questions::with_checks(session, suites, &order.built, order.seed)?;
+        let scoring = self.scoring(None, order.checks.clone())?;
+        let lock = run.lock()?;
+        let evaluation = Evaluation {
+            asking: self.asking(session)?,
+            questions: &questions,
+            store,
+            run: &lock,
+            scoring: &scoring,
+        };
+        let measured = evaluation.run(subjects, &mut self.listener())?;
+        self.pass_on_notices(&scoring);
+        Ok(measured)
+    }
+}
+
+/// The run of mutants' answers: one a base and system prompt.
+fn mutant_run(store: &Store, order: &Order, session: &Session) -> Result<Run, ProjectError> {
+    let identity = digest::Parts::new("mutants")
+        .part("base", &session.base.digest)
+        .part("system", session.dateless_system()?)
+        .part("template", digest::json(&session.base.template_kwargs))
+        .finish();
+    if let Some(run) = evaluation_run(store, &identity)? {
+        return Ok(run);
+    }
+    let config = RunConfig::Evaluation(EvaluationConfig { identity });
+    let command = "suite check --mutants";
+    let provenance = begun(command, session, &order.suites, order.seed, config);
+    Ok(store.create(None, &provenance)?)
+}
+
+/// A mutant as it is asked; its record is known by the digest of its matrices, and its scale.
+fn subject(session: &Session, name: &str, folder: &Path, mutated: &Mutated) -> LoadedSubject {
+    let Mutated { adapter, scale } = mutated;
+    LoadedSubject {
+        subject: Subject {
+            name: name.to_owned(),
+            adapter: Some(AdapterRef {
+                path: folder.to_path_buf(),
+                digest: adapter.digest.clone(),
+                scale: f64::from(*scale),
+                step: None,
+            }),
+            server: None,
+        },
+        adapter: Some(LoadedAdapter::new(
+            adapter,
+            session.decoder.config(),
+            *scale,
+        )),
+    }
+}
+
+/// Mutants that are in memory together, in their order: a batch has as many adapters as there is room
+/// for, as they are, with their scale, and laid out for the device. `room` is in bytes.
+fn groups(ready: Vec<Ready>, room: usize) -> Vec<Vec<Ready>> {
+    let bytes = |adapter: &Adapter| -> usize {
+        let pairs = adapter.modules.values();
+        let matrices: usize = pairs.map(|pair| pair.a.len() + pair.b.len()).sum();
+        let tables = [&adapter.beside.embedding, &adapter.beside.head];
+        let rows = tables.into_iter().flatten().map(|rows| match rows {
+            OwnRows::All(values) => values.len(),
+            OwnRows::Some(rows) => rows.values().map(Vec::len).sum(),
+        });
+        4 * (3 * matrices + 2 * rows.sum::<usize>())
+    };
+    let mut groups: Vec<Vec<Ready>> = Vec::new();
+    let mut left = 0;
+    for mutant in ready {
+        let needs = bytes(&mutant.mutated.adapter);
+        match groups.last_mut() {
+            Some(group) if needs <= left => group.push(mutant),
+            _ => {
+                left = room;
+                groups.push(vec![mutant]);
+            }
+        }
+        left = left.saturating_sub(needs);
+    }
+    groups
+}
+
+/// What the gate would say of an adapter that fails every probe.
+fn verdict_of_failing(order: &Order, base: &Measurement) -> crate::flow::Verdict {
+    let failing: ScoreTable = base
+        .scores
+        .iter()
+        .map(|(place, score)| {
+            let failed = match score.value() {
+                Some(_) => Score::of(false, "fails every probe"),
+                None => score.clone(),
+            };
+            (place.clone(), failed)
+        })
+        .collect();
+    decide(&order.suites, &base.scores, &failing, &order.rules)
+}
+
+/// A base that nothing can be lost of tells nothing of the suites.
+fn refuse_weak(order: &Order, base: &Measurement) -> Result<(), MutantsError> {
+    let verdict = verdict_of_failing(order, base);
+    if verdict.decision == Decision::Regression {
+        return Ok(());
+    }
+    let estimate = verdict.pooled.estimate.as_ref();
+    Err(MutantsError::TooWeak {
+        model: order.model.clone(),
+        mean: estimate.map_or(0.0, |estimate| estimate.base_mean),
+        probes: crate::text::plural(estimate.map_or(0, |estimate| estimate.probes), "probe"),
+        decision: verdict.decision,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::lora::{LoraConfig, LowRankPair};
+    use crate::model::{ModuleId, Projection};
+    use crate::project::Overrides;
+    use crate::project::testing::Small;
+    use crate::run::testing::adapter_folder;
+
+    #[test]
+    fn kinds_are_told_apart_by_name_and_those_that_do_harm_come_first() {
+        let kinds = kinds();
+        let count = |wanted| kinds.iter().filter(|kind| kind.wanted == wanted).count();
+        assert_eq!(count(Wanted::Killed), 12);
+        assert_eq!(count(Wanted::Spared), 7);
+        assert!(kinds[..12].iter().all(|kind| kind.wanted == Wanted::Killed));
+        let mut names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), kinds.len());
+    }
+
+    /// Hundreds of megabytes each: a batch has as many as there is room for, and one at least.
+    #[test]
+    fn adapters_that_are_too_large_together_answer_one_after_another() {
+        let of = |numbers: usize| {
+            let pair = LowRankPair {
+                rank: 1,
+                scale: 1.0,
+                a: vec![0.0; numbers],
+                b: Vec::new(),
+            };
+            let id = ModuleId {
+                layer: 0,
+                projection: Projection::Q,
+            };
+            let modules = BTreeMap::from([(id, pair)]);
+            Ready {
+                kind: CHANGES[0],
+                folder: PathBuf::new(),
+                mutated: Mutated {
+                    adapter: Adapter::new(LoraConfig::default(), modules),
+                    scale: 1.0,
+                },
+            }
+        };
+        let sizes = |ready: Vec<Ready>, room| -> Vec<usize> {
+            groups(ready, room).iter().map(Vec::len).collect()
+        };
+        // 12 bytes a number.
+        let five = || (0..5).map(|_| of(10)).collect();
+        assert_eq!(sizes(five(), 600), [5]);
+        assert_eq!(sizes(five(), 599), [4, 1]);
+        assert_eq!(sizes(five(), 250), [2, 2, 1]);
+        assert_eq!(sizes(five(), 1), [1, 1, 1, 1, 1]);
+    }
+
+    fn refused(small: &Small, named: Option<&str>) -> String {
+        let refused = small.open().check_mutants(named).unwrap_err().to_string();
+        refused.replace(&small.path("").display().to_string(), "[project]/")
+    }
+
+    #[test]
+    fn what_tells_nothing_of_the_suites_is_refused() {
+        let small = Small::with_model();
+        insta::assert_snapshot!(refused(&small, Some("base")), @"");
+        let noop = adapter_folder("noop").display().to_string();
+        let inert = refused(&small, Some(&noop)).replace(&noop, "[noop]");
+        insta::assert_snapshot!(inert, @"");
+        let good = adapter_folder("good").display().to_string();
+        // One of two probes is passed: failing it proves nothing.
+        let weak = refused(&small, Some(&good));
+        let weak = weak.split_once(" is too weak").map(|(_, said)| said);
+        insta::assert_snapshot!(weak.unwrap(), @"");
+        let suite = crate::project::testing::SUITE.replace("\"keep\"", "\"learn\"\ntarget = 0.5");
+        small.write("small.toml", &suite);
+        insta::assert_snapshot!(refused(&small, Some(&good)), @"");
+        let served = Overrides {
+            model: Some("http://127.0.0.1:1/v1#none".into()),
+            ..Overrides::default()
+        };
+        let project = small.open_with(served).unwrap();
+        let served = project.check_mutants(Some(&good)).unwrap_err();
+        insta::assert_snapshot!(served, @"");
+    }
+}
