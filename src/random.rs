@@ -26,6 +26,8 @@ pub enum Purpose {
     Sampling = 6,
     /// Which settings and probes `qeval tune` takes.
     Tuning = 12,
+    /// What a simulated comparison comes to.
+    Simulation = 14,
 }
 
 /// The generator: 128 random bits for each 128-bit counter under a 64-bit key.

@@ -20,6 +20,7 @@ mod noise;
 mod recorded;
 mod score;
 mod sign;
+mod simulated;
 mod subject;
 mod tuning;
 mod verdict;
@@ -47,6 +48,10 @@ pub use noise::{NoiseFloor, ProbeNoise, SuiteNoise};
 pub use recorded::{Recorded, RecordedAnswer};
 pub use score::{CheckScore, Score};
 pub use sign::{Sign, SignNoise, SignRule, SignVerdict};
+pub use simulated::{
+    Found, FoundInRun, Grid, GridCell, GridRates, SimulatedGroup, SimulatedRun, Simulation,
+    share_error,
+};
 pub use subject::{AdapterRef, ScaledCheckpoint, ServedModel, Subject};
 #[cfg(test)]
 pub(crate) use tuning::testing as tuning_testing;
