@@ -30,6 +30,8 @@ pub enum Purpose {
     Ablation = 21,
     /// How `qeval suite check --mutants` changes adapters, and the texts that some learn.
     Mutant = 13,
+    /// What a simulated comparison comes to.
+    Simulation = 14,
 }
 
 /// The generator: 128 random bits for each 128-bit counter under a 64-bit key.

@@ -22,6 +22,7 @@ mod parting;
 mod recorded;
 mod score;
 mod sign;
+mod simulated;
 mod subject;
 mod tuning;
 mod verdict;
@@ -51,6 +52,10 @@ pub use parting::{PartedToken, Parting};
 pub use recorded::{Recorded, RecordedAnswer};
 pub use score::{CheckScore, Score};
 pub use sign::{Sign, SignNoise, SignRule, SignVerdict};
+pub use simulated::{
+    Found, FoundInRun, Grid, GridCell, GridRates, SimulatedGroup, SimulatedRun, Simulation,
+    share_error,
+};
 pub use subject::{AdapterRef, ScaledCheckpoint, ServedModel, Subject};
 #[cfg(test)]
 pub(crate) use tuning::testing as tuning_testing;

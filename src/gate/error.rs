@@ -53,4 +53,21 @@ pub enum GateError {
         /// Its default.
         default: f64,
     },
+    /// A simulation of more or less than is worth its time.
+    #[error(
+        "a simulation of {value} {key}: it is from {least} to {most}\n  \
+         Way out: leave it out for its default, {default}."
+    )]
+    SimulationRange {
+        /// What was asked for.
+        key: &'static str,
+        /// How much of it.
+        value: u64,
+        /// The least that is simulated.
+        least: u64,
+        /// The most.
+        most: u64,
+        /// Its default.
+        default: u64,
+    },
 }

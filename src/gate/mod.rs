@@ -19,6 +19,7 @@
 //! assert_eq!(probes_to_pass(0.03, 0.05, 0), Some(99), "what a margin of 0.03 asks for");
 //! ```
 
+mod cluster;
 mod comparison;
 mod critical;
 mod decide;
@@ -39,6 +40,7 @@ mod rules;
 mod select;
 mod sequence;
 mod signs;
+mod simulate;
 #[cfg(test)]
 mod testing;
 mod wording;
@@ -59,3 +61,7 @@ pub use rules::Rules;
 pub use select::{USUAL_SCALES, select_best, select_leading};
 pub use sequence::Look;
 pub use signs::SignScores;
+pub use simulate::{
+    Answers, Counts, SimulationSettings, SuiteModel, SuitePart, Together, Truth, World, grid,
+    grid_rates, simulate,
+};

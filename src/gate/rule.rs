@@ -47,6 +47,12 @@ pub(super) fn first_level(kind: Kind, count: usize, rules: &Rules) -> f64 {
     rules.score_budget() * kind.weight() / count.max(1) as f64
 }
 
+/// The same where signs are tested too, and have kept their share.
+pub(super) fn level_beside_signs(kind: Kind, count: usize, rules: &Rules) -> f64 {
+    let all = Kind::Pooled.weight() + Kind::Suite.weight();
+    first_level(kind, count, rules) * all / (all + Kind::Sign.weight())
+}
+
 /// What the probes of one group say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Evidence {
@@ -84,9 +90,25 @@ impl Evidence {
         }
     }
 
+    /// Signs of which nothing is seen: they keep their share of the budget, and alarm never.
+    pub(super) fn silent_signs() -> Self {
+        Evidence {
+            kind: Kind::Sign,
+            probes: 0,
+            mean: 0.0,
+            margin: 1.0,
+            p_loss: 1.0,
+            excluded: false,
+        }
+    }
+
+    /// Whether a proven loss is large enough to be a regression.
+    pub(super) fn is_loss(&self, proven: bool) -> bool {
+        proven && -self.mean >= self.margin / 2.0 - 1e-9
+    }
+
     fn state(&self, proven: bool) -> SuiteState {
-        let half_margin = -self.mean >= self.margin / 2.0 - 1e-9;
-        match (proven && half_margin, self.excluded) {
+        match (self.is_loss(proven), self.excluded) {
             (true, _) => SuiteState::Regression,
             (false, true) => SuiteState::Pass,
             (false, false) => SuiteState::Inconclusive,
