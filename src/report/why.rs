@@ -381,6 +381,7 @@ mod tests {
                     candidate: score(new, "no \"Paris\" in \"The capital of Aurora is …\""),
                 }],
                 continued: false,
+                further: false,
                 base_thinking: None,
                 candidate_thinking: None,
             }],
