@@ -71,7 +71,7 @@ pub struct Bisected {
     pub last_good: Option<usize>,
     /// Steps of checkpoints that are there.
     pub there: Vec<usize>,
-    /// Steps with a recorded verdict of another scale or none, whose folders are gone.
+    /// Steps that stand in the log of the run, and whose folders are gone.
     pub gone: Vec<usize>,
     /// Good ones after the first bad one: harm did not stay.
     pub good_after: Vec<usize>,
