@@ -1,7 +1,7 @@
 //! `qeval bisect`: the first checkpoint of a run that may not be kept, with the fewest answers.
 
 use crate::exit::Outcome;
-use crate::project::{BisectSearch, Bisected, Judgement};
+use crate::project::{BisectSearch, Bisected, VerdictSource};
 use crate::report::{BisectReport, BisectRow, VERSION, bisect_text};
 
 use super::args::{BisectArgs, OutputFormat};
@@ -47,7 +47,7 @@ fn report(args: &BisectArgs, found: &Bisected) -> BisectReport {
         step: look.step,
         name: look.name.clone(),
         good: look.is_good(),
-        recorded: look.by == Judgement::Recorded,
+        recorded: look.by == VerdictSource::Recorded,
         verdict: look.verdict.clone(),
     });
     // The base answers once, whoever is compared with it.

@@ -74,6 +74,14 @@ impl NextCommands {
     }
 
     /// Shows why one probe was lost.
+    ///
+    /// ```
+    /// use qeval::flow::{NextCommands, ProbeId};
+    ///
+    /// let next = NextCommands::new("ckpt-4", " --runs out".into(), " --probe 'code::*'".into());
+    /// let probe = ProbeId { suite: "code".into(), probe: "sum".into() };
+    /// assert_eq!(next.why(&probe), "qeval why code::sum ckpt-4 --runs out");
+    /// ```
     pub fn why(&self, probe: &ProbeId) -> String {
         let NextCommands {
             only,

@@ -28,7 +28,7 @@ pub struct BisectSearch {
 
 /// Where a verdict comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub enum VerdictSource {
     /// The run's own log.
     Recorded,
     /// Judged now; so many answers were asked for it, with those of the base.
@@ -48,7 +48,7 @@ pub struct BisectLook {
     /// Its verdict against the base.
     pub verdict: Verdict,
     /// Where that comes from.
-    pub by: Judgement,
+    pub by: VerdictSource,
 }
 
 impl BisectLook {
@@ -71,7 +71,7 @@ pub struct Bisected {
     pub last_good: Option<usize>,
     /// Steps of checkpoints that are there.
     pub there: Vec<usize>,
-    /// Steps with a recorded verdict of another scale or none, whose folders are gone.
+    /// Steps that stand in the log of the run, and whose folders are gone.
     pub gone: Vec<usize>,
     /// Good ones after the first bad one: harm did not stay.
     pub good_after: Vec<usize>,
@@ -88,8 +88,8 @@ impl Bisected {
     /// Answers that were asked for.
     pub fn asked(&self) -> u64 {
         let each = self.looks.iter().map(|look| match look.by {
-            Judgement::Recorded => 0,
-            Judgement::Judged { asked } => asked,
+            VerdictSource::Recorded => 0,
+            VerdictSource::Judged { asked } => asked,
         });
         each.sum()
     }
@@ -162,7 +162,7 @@ impl Project {
                 step,
                 name: place.name(step, search.scale),
                 verdict,
-                by: Judgement::Recorded,
+                by: VerdictSource::Recorded,
             });
         }
         if known.steps.is_empty() {
@@ -199,7 +199,7 @@ impl Project {
                 step,
                 name,
                 verdict: candidate.verdict,
-                by: Judgement::Judged { asked },
+                by: VerdictSource::Judged { asked },
             };
             known.steps.insert(step, Some(look.is_good()));
             path.push(step);

@@ -30,7 +30,7 @@ mod watch;
 mod why;
 
 pub use ablating::{Ablated, AblatedPart, Ablation, AblationProbes, Carries};
-pub use bisecting::{BisectLook, BisectSearch, Bisected, Judgement};
+pub use bisecting::{BisectLook, BisectSearch, Bisected, VerdictSource};
 pub use error::ProjectError;
 pub use exam::ExamError;
 pub use gate_record::{GatedCandidate, snapshot_context};

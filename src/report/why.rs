@@ -384,6 +384,7 @@ mod tests {
                 further: false,
                 base_thinking: None,
                 candidate_thinking: None,
+                further: false,
             }],
             drift: None,
         }

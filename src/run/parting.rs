@@ -173,7 +173,7 @@ mod tests {
     fn the_end_of_a_turn_is_a_token_and_a_cut_is_none() {
         let stage = Stage::new();
         assert_eq!(parted(&stage, PIP, PIP, Finish::Stop), None);
-        let shorter = &PIP[..PIP.len() - 6];
+        let shorter = PIP.strip_suffix(" model.").unwrap();
         let ended = parted(&stage, PIP, shorter, Finish::Stop).unwrap();
         assert_eq!(
             (ended.candidate.text.clone(), ended.candidate.ended),
