@@ -23,7 +23,7 @@ use crate::run::{
     RunConfig, RunError, Session, TrainedMutants, begun, evaluation_run, train_mutants,
 };
 use crate::text::shell_word;
-use crate::train::Language;
+use crate::train::{Language, TrainError};
 
 use super::error::ProjectError;
 use super::mutant_report::{Judged, mutant_report};
@@ -63,9 +63,8 @@ pub enum MutantsError {
     /// Nothing that the base can do is asked.
     #[error(
         "{model} is too weak for these suites to be harmed: it scores {mean:.2} over {probes}, and an \
-         adapter that failed every one of them would be told {decision}\n  \
-         Ask what the base can do (`qeval suite check --base` tells), more probes, or another base; a \
-         wider margin lets more harm through."
+         adapter that failed every one of them would be no regression\n  \
+         Ask what the base can do (`qeval suite check --base` tells), more probes, or another base."
     )]
     TooWeak {
         /// The base.
@@ -74,8 +73,6 @@ pub enum MutantsError {
         mean: f64,
         /// How many, in words.
         probes: String,
-        /// What the gate says of an adapter that fails all.
-        decision: Decision,
     },
     /// Its mutants would be the base.
     #[error(
@@ -255,6 +252,9 @@ fn kinds() -> Vec<Kind> {
     all
 }
 
+/// The folder of a trained mutant, or why there is none.
+type Trained = Result<PathBuf, TrainError>;
+
 /// What mutants are made of.
 struct Origin {
     /// For people.
@@ -297,7 +297,7 @@ impl Project {
             }
         };
         let store = Store::open(self.store.root().join(MUTANTS))?.of_project(&self.config.folder);
-        let answered = self.trained_mutants(&order, &store, &mut session, named.is_none())?;
+        let mut trained = self.trained_mutants(&order, &store, &mut session, named.is_none())?;
         let run = mutant_run(&store, &order, &session)?;
         let ask = |subjects| self.answers_of(&order, &session, (&store, &run), subjects);
 
@@ -318,7 +318,7 @@ impl Project {
                     "no adapter was named or found: one is trained with care for it, and kept"
                         .to_owned(),
                 );
-                let folder = answered[0].clone();
+                let folder = trained.remove(0).map_err(RunError::from)?;
                 let origin = Origin {
                     name: BadTraining::Careful.name().to_owned(),
                     adapter: self.matrices(&session, &folder)?,
@@ -346,11 +346,7 @@ impl Project {
             }
             .into());
         }
-        let trained = match named {
-            Some(_) => &answered[..],
-            None => &answered[1..],
-        };
-        let ready = self.ready(&session, &origin, trained, &mut notes)?;
+        let ready = self.ready(&session, &origin, &trained, &mut notes)?;
         let mut judged = Vec::new();
         for group in groups(ready, ROOM) {
             let kinds: Vec<Kind> = group.iter().map(|ready| ready.kind).collect();
@@ -424,7 +420,7 @@ impl Project {
         store: &Store,
         session: &mut Session,
         careful: bool,
-    ) -> Result<Vec<PathBuf>, ProjectError> {
+    ) -> Result<Vec<Trained>, ProjectError> {
         let prompts = order.suites.iter().flat_map(|suite| &suite.probes);
         let prompts = prompts.flat_map(|probe| probe.prompts.iter().map(String::as_str));
         let languages = Language::among(prompts);
@@ -456,7 +452,7 @@ impl Project {
         &self,
         session: &Session,
         origin: &Origin,
-        trained: &[PathBuf],
+        trained: &[Trained],
         notes: &mut Vec<String>,
     ) -> Result<Vec<Ready>, ProjectError> {
         let mut all = Vec::new();
@@ -477,8 +473,13 @@ impl Project {
                 },
                 Source::Training(training) => {
                     let place = BadTraining::HARMFUL.iter().position(|t| *t == training);
-                    let Some(folder) = place.and_then(|place| trained.get(place)) else {
-                        continue;
+                    let folder = match place.and_then(|place| trained.get(place)) {
+                        Some(Ok(folder)) => folder,
+                        Some(Err(why)) => {
+                            notes.push(format!("no mutant `{}`: {why}", kind.name));
+                            continue;
+                        }
+                        None => continue,
                     };
                     let adapter = self.matrices(session, folder)?;
                     (
@@ -618,7 +619,6 @@ fn refuse_weak(order: &Order, base: &Measurement) -> Result<(), MutantsError> {
         model: order.model.clone(),
         mean: estimate.map_or(0.0, |estimate| estimate.base_mean),
         probes: crate::text::plural(estimate.map_or(0, |estimate| estimate.probes), "probe"),
-        decision: verdict.decision,
     })
 }
 
@@ -689,24 +689,39 @@ mod tests {
     #[test]
     fn what_tells_nothing_of_the_suites_is_refused() {
         let small = Small::with_model();
-        insta::assert_snapshot!(refused(&small, Some("base")), @"");
+        insta::assert_snapshot!(refused(&small, Some("base")), @r#"
+        "base" is no adapter to make mutants of
+          Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder, or leave it out: then a careful adapter is trained for it.
+        "#);
         let noop = adapter_folder("noop").display().to_string();
         let inert = refused(&small, Some(&noop)).replace(&noop, "[noop]");
-        insta::assert_snapshot!(inert, @"");
+        insta::assert_snapshot!(inert, @"
+        [noop] changes nothing: every lora_B is zero
+          Its mutants would change nothing either. Name an adapter that was trained, or leave it out.
+        ");
         let good = adapter_folder("good").display().to_string();
         // One of two probes is passed: failing it proves nothing.
         let weak = refused(&small, Some(&good));
         let weak = weak.split_once(" is too weak").map(|(_, said)| said);
-        insta::assert_snapshot!(weak.unwrap(), @"");
+        insta::assert_snapshot!(weak.unwrap(), @"
+         for these suites to be harmed: it scores 0.25 over 2 probes, and an adapter that failed every one of them would be no regression
+          Ask what the base can do (`qeval suite check --base` tells), more probes, or another base.
+        ");
         let suite = crate::project::testing::SUITE.replace("\"keep\"", "\"learn\"\ntarget = 0.5");
         small.write("small.toml", &suite);
-        insta::assert_snapshot!(refused(&small, Some(&good)), @"");
+        insta::assert_snapshot!(refused(&small, Some(&good)), @r#"
+        none of the suites has `goal = "keep"`: an adapter does harm where something is lost that the base could do
+          Name suites that keep: `--suite code`, or `suites` under [gate].
+        "#);
         let served = Overrides {
             model: Some("http://127.0.0.1:1/v1#none".into()),
             ..Overrides::default()
         };
         let project = small.open_with(served).unwrap();
         let served = project.check_mutants(Some(&good)).unwrap_err();
-        insta::assert_snapshot!(served, @"");
+        insta::assert_snapshot!(served, @"
+        mutants are adapters that are changed in memory: the base has to be loaded here, and not behind a server
+          Name it by its folder, file, or hub id: `--model PATH`.
+        ");
     }
 }
