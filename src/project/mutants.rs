@@ -12,20 +12,20 @@ use thiserror::Error;
 use crate::digest;
 use crate::flow::{
     AdapterRef, Candidate, Decision, Goal, Measurement, MutantReport, Score, ScoreTable, Subject,
-    SuiteState, Wanted,
+    SuiteState,
 };
 use crate::gate::{Look, decide};
-use crate::half_type::HalfType;
-use crate::lora::{Adapter, Change, Inert, LoadedAdapter, Mutated, OwnRows};
+use crate::lora::{Adapter, Inert, LoadedAdapter, Mutated, OwnRows};
 use crate::record::{Run, Store};
 use crate::run::{
     BadTraining, BuiltChecks, Evaluation, EvaluationConfig, LoadedSubject, MUTANTS, Questions,
     RunConfig, RunError, Session, TrainedMutants, begun, evaluation_run, train_mutants,
 };
-use crate::text::shell_word;
+use crate::text::{all_of, plural, shell_word};
 use crate::train::{Language, TrainError};
 
 use super::error::ProjectError;
+use super::mutant_kinds::{Kind, Source, kinds};
 use super::mutant_report::{Judged, mutant_report};
 use super::open::Project;
 use super::order::Order;
@@ -99,159 +99,6 @@ pub enum MutantsError {
     },
 }
 
-/// How a mutant is made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Source {
-    /// Of the adapter's matrices, taken so many times as far.
-    Change(Change, f32),
-    /// By a training of its own.
-    Training(BadTraining),
-}
-
-/// A kind of mutant.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Kind {
-    pub name: &'static str,
-    pub made: &'static str,
-    pub wanted: Wanted,
-    source: Source,
-}
-
-/// Every kind that is made of matrices. What a careful adapter of usual size does at another place is
-/// often harmless, and so is one without its largest part: such kinds are counted on neither side. At
-/// eight times the size they are not.
-const CHANGES: [Kind; 18] = {
-    use Change::{
-        Crossed, LayerZeroed, LayersShuffled, Noise, ProjectionZeroed, Random, RankPadded,
-        RanksPermuted, Refactored, Rounded, Scaled,
-    };
-    use Wanted::{Either, Killed, Spared};
-    const fn kind(
-        name: &'static str,
-        made: &'static str,
-        wanted: Wanted,
-        change: Change,
-        times: f32,
-    ) -> Kind {
-        Kind {
-            name,
-            made,
-            wanted,
-            source: Source::Change(change, times),
-        }
-    }
-    [
-        kind("scaled 4", "taken 4 times as far", Killed, Scaled(4.0), 1.0),
-        kind("scaled 8", "taken 8 times as far", Killed, Scaled(8.0), 1.0),
-        kind(
-            "random x8",
-            "random matrices of 8 times its norm",
-            Killed,
-            Random,
-            8.0,
-        ),
-        kind(
-            "shuffled x8",
-            "layers shuffled, 8 times as far",
-            Killed,
-            LayersShuffled,
-            8.0,
-        ),
-        kind(
-            "crossed x8",
-            "A and B of two layers, 8 times as far",
-            Killed,
-            Crossed,
-            8.0,
-        ),
-        kind("scaled 2", "taken twice as far", Either, Scaled(2.0), 1.0),
-        kind("random", "random matrices of its norm", Either, Random, 1.0),
-        kind("shuffled", "layers shuffled", Either, LayersShuffled, 1.0),
-        kind("crossed", "A and B of two layers", Either, Crossed, 1.0),
-        kind(
-            "no layer",
-            "without the layer that weighs most",
-            Either,
-            LayerZeroed,
-            1.0,
-        ),
-        kind(
-            "no projection",
-            "without the projections that weigh most",
-            Either,
-            ProjectionZeroed,
-            1.0,
-        ),
-        kind(
-            "scale 0",
-            "taken no step: the base",
-            Spared,
-            Scaled(0.0),
-            1.0,
-        ),
-        kind(
-            "refactored",
-            "the same product of other matrices",
-            Spared,
-            Refactored,
-            1.0,
-        ),
-        kind(
-            "noise",
-            "each number off by up to a thousandth",
-            Spared,
-            Noise,
-            1.0,
-        ),
-        kind(
-            "bf16",
-            "rounded to bf16",
-            Spared,
-            Rounded(HalfType::Bfloat16),
-            1.0,
-        ),
-        kind(
-            "f16",
-            "rounded to f16",
-            Spared,
-            Rounded(HalfType::Float16),
-            1.0,
-        ),
-        kind(
-            "permuted",
-            "ranks in another order",
-            Spared,
-            RanksPermuted,
-            1.0,
-        ),
-        kind(
-            "padded",
-            "twice the rank, the new half zero",
-            Spared,
-            RankPadded,
-            1.0,
-        ),
-    ]
-};
-
-/// Every kind, those that do harm first.
-fn kinds() -> Vec<Kind> {
-    let trained = BadTraining::HARMFUL.map(|training| Kind {
-        name: training.name(),
-        made: training.made(),
-        wanted: Wanted::Killed,
-        source: Source::Training(training),
-    });
-    let mut all: Vec<Kind> = CHANGES.into_iter().chain(trained).collect();
-    // The order within each is kept.
-    all.sort_by_key(|kind| match kind.wanted {
-        Wanted::Killed => 0,
-        Wanted::Either => 1,
-        Wanted::Spared => 2,
-    });
-    all
-}
-
 /// The folder of a trained mutant, or why there is none.
 type Trained = Result<PathBuf, TrainError>;
 
@@ -284,10 +131,20 @@ impl Project {
             Some(named) => Some(named.to_owned()),
             None => self.usual_subject()?,
         };
-        let order = self.order_of_mutants(named.as_deref())?;
+        let (order, mut notes) = self.order_of_mutants(named.as_deref())?;
         let mut measured = self.measure(&order)?;
         let base = measured.measurements[0].clone();
         refuse_weak(&order, &base)?;
+        let judge = |measured: Vec<Measurement>| -> Vec<Candidate> {
+            let all: Vec<Measurement> = std::iter::once(base.clone()).chain(measured).collect();
+            order.compare(&all, None).candidates
+        };
+        // Before anything is trained.
+        let mut own = None;
+        if measured.measurements.len() > 1 {
+            let candidate = judge(vec![measured.measurements.swap_remove(1)]).swap_remove(0);
+            own = Some(refuse_harmful(&order.subjects[1].name, candidate)?);
+        }
         let mut session = match measured.session.take() {
             Some(session) => session,
             None => {
@@ -297,75 +154,59 @@ impl Project {
             }
         };
         let store = Store::open(self.store.root().join(MUTANTS))?.of_project(&self.config.folder);
-        let mut trained = self.trained_mutants(&order, &store, &mut session, named.is_none())?;
+        let mut trained = self.trained_mutants(&order, &store, &mut session, own.is_none())?;
         let run = mutant_run(&store, &order, &session)?;
         let ask = |subjects| self.answers_of(&order, &session, (&store, &run), subjects);
 
-        let mut notes = Vec::new();
-        let (origin, own) = match order.subjects.get(1) {
-            Some(spec) => {
-                let folder = spec.folder().unwrap_or(Path::new("")).to_path_buf();
-                let origin = Origin {
-                    name: spec.name.clone(),
-                    adapter: self.matrices(&session, &folder)?,
-                    folder,
-                    scale: spec.scale as f32,
-                };
-                (origin, measured.measurements.swap_remove(1))
-            }
+        let (name, folder, scale) = match order.subjects.get(1) {
+            Some(spec) => (
+                spec.name.clone(),
+                spec.folder().unwrap_or(Path::new("")).to_path_buf(),
+                spec.scale as f32,
+            ),
             None => {
-                notes.push(
-                    "no adapter was named or found: one is trained with care for it, and kept"
-                        .to_owned(),
-                );
+                let told =
+                    "no adapter was named or found: one is trained with care for it, and kept";
+                notes.push(told.to_owned());
                 let folder = trained.remove(0).map_err(RunError::from)?;
-                let origin = Origin {
-                    name: BadTraining::Careful.name().to_owned(),
-                    adapter: self.matrices(&session, &folder)?,
-                    folder,
-                    scale: 1.0,
-                };
+                (BadTraining::Careful.name().to_owned(), folder, 1.0)
+            }
+        };
+        let origin = Origin {
+            adapter: self.matrices(&session, &folder)?,
+            name,
+            folder,
+            scale,
+        };
+        let own = match own {
+            Some(own) => own,
+            None => {
                 let whole = Mutated {
                     adapter: origin.adapter.clone(),
-                    scale: 1.0,
+                    scale: origin.scale,
                 };
                 let subject = subject(&session, &origin.name, &origin.folder, &whole);
-                let own = ask(vec![subject])?.swap_remove(0);
-                (origin, own)
+                refuse_harmful(&origin.name, judge(ask(vec![subject])?).swap_remove(0))?
             }
         };
-        let judge = |measured: Vec<Measurement>| -> Vec<Candidate> {
-            let all: Vec<Measurement> = std::iter::once(base.clone()).chain(measured).collect();
-            order.compare(&all, None).candidates
-        };
-        let own = judge(vec![own]).swap_remove(0);
-        if own.verdict.decision == Decision::Regression {
-            return Err(MutantsError::Harmful {
-                subject: origin.name,
-                sentence: own.verdict.sentence,
-            }
-            .into());
+        let mut largest = bytes(&origin.adapter);
+        if let Some(Ok(folder)) = trained.first() {
+            largest = largest.max(bytes(&self.matrices(&session, folder)?));
         }
-        let ready = self.ready(&session, &origin, &trained, &mut notes)?;
         let mut judged = Vec::new();
-        for group in groups(ready, ROOM) {
-            let kinds: Vec<Kind> = group.iter().map(|ready| ready.kind).collect();
-            let subjects = group
+        for group in kinds().chunks(at_once(largest, ROOM)) {
+            let ready = self.ready(&session, &origin, group, &trained, &mut notes)?;
+            let subjects = ready
                 .iter()
                 .map(|r| subject(&session, r.kind.name, &r.folder, &r.mutated));
-            let measured = ask(subjects.collect())?;
-            let candidates = judge(measured).into_iter();
-            judged.extend(
-                kinds
-                    .into_iter()
-                    .zip(candidates)
-                    .map(|(kind, candidate)| Judged {
-                        name: kind.name,
-                        made: kind.made,
-                        wanted: kind.wanted,
-                        candidate,
-                    }),
-            );
+            let candidates = judge(ask(subjects.collect())?);
+            let each = ready.iter().zip(candidates);
+            judged.extend(each.map(|(ready, candidate)| Judged {
+                name: ready.kind.name,
+                made: ready.kind.made,
+                wanted: ready.kind.wanted,
+                candidate,
+            }));
         }
         let red = verdict_of_failing(&order, &base);
         let can_kill = |suite: &str| {
@@ -385,8 +226,8 @@ impl Project {
         })
     }
 
-    /// The base and the adapter, asked all that is to be kept.
-    fn order_of_mutants(&self, named: Option<&str>) -> Result<Order, ProjectError> {
+    /// The base and the adapter, asked all that is to be kept, and what a reader should know of it.
+    fn order_of_mutants(&self, named: Option<&str>) -> Result<(Order, Vec<String>), ProjectError> {
         let subjects: Vec<&str> = std::iter::once("base").chain(named).collect();
         let mut order = Order::new(self, &subjects)?;
         if order.is_served() {
@@ -401,6 +242,8 @@ impl Project {
                 return Err(MutantsError::Inert { subject, why }.into());
             }
         }
+        let learned = order.suites.iter().filter(|s| s.goal == Goal::Learn);
+        let learned: Vec<String> = learned.map(|s| format!("`{}`", s.name)).collect();
         order.suites.retain(|suite| suite.goal == Goal::Keep);
         if order.suites.is_empty() {
             return Err(MutantsError::NoKeep.into());
@@ -410,7 +253,14 @@ impl Project {
         order.rules.look = Look::Single;
         order.rules.chosen_from = 1;
         order.preview()?;
-        Ok(order)
+        let notes = match learned.is_empty() {
+            true => Vec::new(),
+            false => vec![format!(
+                "not asked: {}, where something is learned and nothing lost",
+                all_of(&learned)
+            )],
+        };
+        Ok((order, notes))
     }
 
     /// The folders of the trained mutants, after that of the careful one where it is needed.
@@ -447,16 +297,17 @@ impl Project {
         Ok(read.map_err(RunError::from)?.0)
     }
 
-    /// Every mutant that can be made. What cannot is told in the notes.
+    /// The mutants of some kinds that can be made. What cannot is told in the notes.
     fn ready(
         &self,
         session: &Session,
         origin: &Origin,
+        kinds: &[Kind],
         trained: &[Trained],
         notes: &mut Vec<String>,
     ) -> Result<Vec<Ready>, ProjectError> {
         let mut all = Vec::new();
-        for kind in kinds() {
+        for &kind in kinds {
             let (folder, mutated) = match kind.source {
                 Source::Change(change, times) => match change.of(&origin.adapter, SEED) {
                     Ok(mutated) => {
@@ -563,33 +414,32 @@ fn subject(session: &Session, name: &str, folder: &Path, mutated: &Mutated) -> L
     }
 }
 
-/// Mutants that are in memory together, in their order: a batch has as many adapters as there is room
-/// for, as they are, with their scale, and laid out for the device. `room` is in bytes.
-fn groups(ready: Vec<Ready>, room: usize) -> Vec<Vec<Ready>> {
-    let bytes = |adapter: &Adapter| -> usize {
-        let pairs = adapter.modules.values();
-        let matrices: usize = pairs.map(|pair| pair.a.len() + pair.b.len()).sum();
-        let tables = [&adapter.beside.embedding, &adapter.beside.head];
-        let rows = tables.into_iter().flatten().map(|rows| match rows {
-            OwnRows::All(values) => values.len(),
-            OwnRows::Some(rows) => rows.values().map(Vec::len).sum(),
-        });
-        4 * (3 * matrices + 2 * rows.sum::<usize>())
-    };
-    let mut groups: Vec<Vec<Ready>> = Vec::new();
-    let mut left = 0;
-    for mutant in ready {
-        let needs = bytes(&mutant.mutated.adapter);
-        match groups.last_mut() {
-            Some(group) if needs <= left => group.push(mutant),
-            _ => {
-                left = room;
-                groups.push(vec![mutant]);
-            }
-        }
-        left = left.saturating_sub(needs);
+/// Bytes of an adapter that answers: as it is, with its scale, and laid out for the device.
+fn bytes(adapter: &Adapter) -> usize {
+    let pairs = adapter.modules.values();
+    let matrices: usize = pairs.map(|pair| pair.a.len() + pair.b.len()).sum();
+    let tables = [&adapter.beside.embedding, &adapter.beside.head];
+    let rows = tables.into_iter().flatten().map(|rows| match rows {
+        OwnRows::All(values) => values.len(),
+        OwnRows::Some(rows) => rows.values().map(Vec::len).sum(),
+    });
+    4 * (3 * matrices + 2 * rows.sum::<usize>())
+}
+
+/// How many adapters of so many bytes answer in one batch: as many as there is room for, one at least.
+fn at_once(each: usize, room: usize) -> usize {
+    (room / each.max(1)).max(1)
+}
+
+/// Harmless changes of a harmful adapter are harmful.
+fn refuse_harmful(name: &str, own: Candidate) -> Result<Candidate, MutantsError> {
+    match own.verdict.decision {
+        Decision::Regression => Err(MutantsError::Harmful {
+            subject: name.to_owned(),
+            sentence: own.verdict.sentence,
+        }),
+        _ => Ok(own),
     }
-    groups
 }
 
 /// What the gate would say of an adapter that fails every probe.
@@ -618,7 +468,7 @@ fn refuse_weak(order: &Order, base: &Measurement) -> Result<(), MutantsError> {
     Err(MutantsError::TooWeak {
         model: order.model.clone(),
         mean: estimate.map_or(0.0, |estimate| estimate.base_mean),
-        probes: crate::text::plural(estimate.map_or(0, |estimate| estimate.probes), "probe"),
+        probes: plural(estimate.map_or(0, |estimate| estimate.probes), "probe"),
     })
 }
 
@@ -633,52 +483,25 @@ mod tests {
     use crate::project::testing::Small;
     use crate::run::testing::adapter_folder;
 
-    #[test]
-    fn kinds_are_told_apart_by_name_and_those_that_do_harm_come_first() {
-        let kinds = kinds();
-        let count = |wanted| kinds.iter().filter(|kind| kind.wanted == wanted).count();
-        assert_eq!(count(Wanted::Killed), 12);
-        assert_eq!(count(Wanted::Spared), 7);
-        assert!(kinds[..12].iter().all(|kind| kind.wanted == Wanted::Killed));
-        let mut names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), kinds.len());
-    }
-
-    /// Hundreds of megabytes each: a batch has as many as there is room for, and one at least.
+    /// A batch of large adapters has as many as there is room for, and one at least.
     #[test]
     fn adapters_that_are_too_large_together_answer_one_after_another() {
-        let of = |numbers: usize| {
-            let pair = LowRankPair {
-                rank: 1,
-                scale: 1.0,
-                a: vec![0.0; numbers],
-                b: Vec::new(),
-            };
-            let id = ModuleId {
-                layer: 0,
-                projection: Projection::Q,
-            };
-            let modules = BTreeMap::from([(id, pair)]);
-            Ready {
-                kind: CHANGES[0],
-                folder: PathBuf::new(),
-                mutated: Mutated {
-                    adapter: Adapter::new(LoraConfig::default(), modules),
-                    scale: 1.0,
-                },
-            }
+        let pair = LowRankPair {
+            rank: 1,
+            scale: 1.0,
+            a: vec![0.0; 6],
+            b: vec![0.0; 4],
         };
-        let sizes = |ready: Vec<Ready>, room| -> Vec<usize> {
-            groups(ready, room).iter().map(Vec::len).collect()
+        let id = ModuleId {
+            layer: 0,
+            projection: Projection::Q,
         };
-        // 12 bytes a number.
-        let five = || (0..5).map(|_| of(10)).collect();
-        assert_eq!(sizes(five(), 600), [5]);
-        assert_eq!(sizes(five(), 599), [4, 1]);
-        assert_eq!(sizes(five(), 250), [2, 2, 1]);
-        assert_eq!(sizes(five(), 1), [1, 1, 1, 1, 1]);
+        let modules = BTreeMap::from([(id, pair)]);
+        let each = bytes(&Adapter::new(LoraConfig::default(), modules));
+        assert_eq!(each, 120, "12 bytes a number");
+        let in_a_batch = [600, 599, 120, 1].map(|room| at_once(each, room));
+        assert_eq!(in_a_batch, [5, 4, 1, 1]);
+        assert_eq!(at_once(0, 7), 7, "what weighs nothing");
     }
 
     fn refused(small: &Small, named: Option<&str>) -> String {
