@@ -13,6 +13,7 @@ mod gate_record;
 mod history;
 mod interview;
 mod measure;
+mod mutant_kinds;
 mod mutant_report;
 mod mutants;
 mod open;

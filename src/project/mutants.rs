@@ -12,20 +12,20 @@ use thiserror::Error;
 use crate::digest;
 use crate::flow::{
     AdapterRef, Candidate, Decision, Goal, Measurement, MutantReport, Score, ScoreTable, Subject,
-    SuiteState, Wanted,
+    SuiteState,
 };
 use crate::gate::{Look, decide};
-use crate::half_type::HalfType;
-use crate::lora::{Adapter, Change, Inert, LoadedAdapter, Mutated, OwnRows};
+use crate::lora::{Adapter, Inert, LoadedAdapter, Mutated, OwnRows};
 use crate::record::{Run, Store};
 use crate::run::{
     BadTraining, BuiltChecks, Evaluation, EvaluationConfig, LoadedSubject, MUTANTS, Questions,
     RunConfig, RunError, Session, TrainedMutants, begun, evaluation_run, train_mutants,
 };
-use crate::text::shell_word;
-use crate::train::Language;
+use crate::text::{all_of, plural, shell_word};
+use crate::train::{Language, TrainError};
 
 use super::error::ProjectError;
+use super::mutant_kinds::{Kind, Source, kinds};
 use super::mutant_report::{Judged, mutant_report};
 use super::open::Project;
 use super::order::Order;
@@ -63,9 +63,8 @@ pub enum MutantsError {
     /// Nothing that the base can do is asked.
     #[error(
         "{model} is too weak for these suites to be harmed: it scores {mean:.2} over {probes}, and an \
-         adapter that failed every one of them would be told {decision}\n  \
-         Ask what the base can do (`qeval suite check --base` tells), more probes, or another base; a \
-         wider margin lets more harm through."
+         adapter that failed every one of them would be no regression\n  \
+         Ask what the base can do (`qeval suite check --base` tells), more probes, or another base."
     )]
     TooWeak {
         /// The base.
@@ -74,8 +73,6 @@ pub enum MutantsError {
         mean: f64,
         /// How many, in words.
         probes: String,
-        /// What the gate says of an adapter that fails all.
-        decision: Decision,
     },
     /// Its mutants would be the base.
     #[error(
@@ -102,158 +99,8 @@ pub enum MutantsError {
     },
 }
 
-/// How a mutant is made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Source {
-    /// Of the adapter's matrices, taken so many times as far.
-    Change(Change, f32),
-    /// By a training of its own.
-    Training(BadTraining),
-}
-
-/// A kind of mutant.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Kind {
-    pub name: &'static str,
-    pub made: &'static str,
-    pub wanted: Wanted,
-    source: Source,
-}
-
-/// Every kind that is made of matrices. What a careful adapter of usual size does at another place is
-/// often harmless, and so is one without its largest part: such kinds are counted on neither side. At
-/// eight times the size they are not.
-const CHANGES: [Kind; 18] = {
-    use Change::{
-        Crossed, LayerZeroed, LayersShuffled, Noise, ProjectionZeroed, Random, RankPadded,
-        RanksPermuted, Refactored, Rounded, Scaled,
-    };
-    use Wanted::{Either, Killed, Spared};
-    const fn kind(
-        name: &'static str,
-        made: &'static str,
-        wanted: Wanted,
-        change: Change,
-        times: f32,
-    ) -> Kind {
-        Kind {
-            name,
-            made,
-            wanted,
-            source: Source::Change(change, times),
-        }
-    }
-    [
-        kind("scaled 4", "taken 4 times as far", Killed, Scaled(4.0), 1.0),
-        kind("scaled 8", "taken 8 times as far", Killed, Scaled(8.0), 1.0),
-        kind(
-            "random x8",
-            "random matrices of 8 times its norm",
-            Killed,
-            Random,
-            8.0,
-        ),
-        kind(
-            "shuffled x8",
-            "layers shuffled, 8 times as far",
-            Killed,
-            LayersShuffled,
-            8.0,
-        ),
-        kind(
-            "crossed x8",
-            "A and B of two layers, 8 times as far",
-            Killed,
-            Crossed,
-            8.0,
-        ),
-        kind("scaled 2", "taken twice as far", Either, Scaled(2.0), 1.0),
-        kind("random", "random matrices of its norm", Either, Random, 1.0),
-        kind("shuffled", "layers shuffled", Either, LayersShuffled, 1.0),
-        kind("crossed", "A and B of two layers", Either, Crossed, 1.0),
-        kind(
-            "no layer",
-            "without the layer that weighs most",
-            Either,
-            LayerZeroed,
-            1.0,
-        ),
-        kind(
-            "no projection",
-            "without the projections that weigh most",
-            Either,
-            ProjectionZeroed,
-            1.0,
-        ),
-        kind(
-            "scale 0",
-            "taken no step: the base",
-            Spared,
-            Scaled(0.0),
-            1.0,
-        ),
-        kind(
-            "refactored",
-            "the same product of other matrices",
-            Spared,
-            Refactored,
-            1.0,
-        ),
-        kind(
-            "noise",
-            "each number off by up to a thousandth",
-            Spared,
-            Noise,
-            1.0,
-        ),
-        kind(
-            "bf16",
-            "rounded to bf16",
-            Spared,
-            Rounded(HalfType::Bfloat16),
-            1.0,
-        ),
-        kind(
-            "f16",
-            "rounded to f16",
-            Spared,
-            Rounded(HalfType::Float16),
-            1.0,
-        ),
-        kind(
-            "permuted",
-            "ranks in another order",
-            Spared,
-            RanksPermuted,
-            1.0,
-        ),
-        kind(
-            "padded",
-            "twice the rank, the new half zero",
-            Spared,
-            RankPadded,
-            1.0,
-        ),
-    ]
-};
-
-/// Every kind, those that do harm first.
-fn kinds() -> Vec<Kind> {
-    let trained = BadTraining::HARMFUL.map(|training| Kind {
-        name: training.name(),
-        made: training.made(),
-        wanted: Wanted::Killed,
-        source: Source::Training(training),
-    });
-    let mut all: Vec<Kind> = CHANGES.into_iter().chain(trained).collect();
-    // The order within each is kept.
-    all.sort_by_key(|kind| match kind.wanted {
-        Wanted::Killed => 0,
-        Wanted::Either => 1,
-        Wanted::Spared => 2,
-    });
-    all
-}
+/// The folder of a trained mutant, or why there is none.
+type Trained = Result<PathBuf, TrainError>;
 
 /// What mutants are made of.
 struct Origin {
@@ -284,10 +131,20 @@ impl Project {
             Some(named) => Some(named.to_owned()),
             None => self.usual_subject()?,
         };
-        let order = self.order_of_mutants(named.as_deref())?;
+        let (order, mut notes) = self.order_of_mutants(named.as_deref())?;
         let mut measured = self.measure(&order)?;
         let base = measured.measurements[0].clone();
         refuse_weak(&order, &base)?;
+        let judge = |measured: Vec<Measurement>| -> Vec<Candidate> {
+            let all: Vec<Measurement> = std::iter::once(base.clone()).chain(measured).collect();
+            order.compare(&all, None).candidates
+        };
+        // Before anything is trained.
+        let mut own = None;
+        if measured.measurements.len() > 1 {
+            let candidate = judge(vec![measured.measurements.swap_remove(1)]).swap_remove(0);
+            own = Some(refuse_harmful(&order.subjects[1].name, candidate)?);
+        }
         let mut session = match measured.session.take() {
             Some(session) => session,
             None => {
@@ -297,79 +154,59 @@ impl Project {
             }
         };
         let store = Store::open(self.store.root().join(MUTANTS))?.of_project(&self.config.folder);
-        let answered = self.trained_mutants(&order, &store, &mut session, named.is_none())?;
+        let mut trained = self.trained_mutants(&order, &store, &mut session, own.is_none())?;
         let run = mutant_run(&store, &order, &session)?;
         let ask = |subjects| self.answers_of(&order, &session, (&store, &run), subjects);
 
-        let mut notes = Vec::new();
-        let (origin, own) = match order.subjects.get(1) {
-            Some(spec) => {
-                let folder = spec.folder().unwrap_or(Path::new("")).to_path_buf();
-                let origin = Origin {
-                    name: spec.name.clone(),
-                    adapter: self.matrices(&session, &folder)?,
-                    folder,
-                    scale: spec.scale as f32,
-                };
-                (origin, measured.measurements.swap_remove(1))
-            }
+        let (name, folder, scale) = match order.subjects.get(1) {
+            Some(spec) => (
+                spec.name.clone(),
+                spec.folder().unwrap_or(Path::new("")).to_path_buf(),
+                spec.scale as f32,
+            ),
             None => {
-                notes.push(
-                    "no adapter was named or found: one is trained with care for it, and kept"
-                        .to_owned(),
-                );
-                let folder = answered[0].clone();
-                let origin = Origin {
-                    name: BadTraining::Careful.name().to_owned(),
-                    adapter: self.matrices(&session, &folder)?,
-                    folder,
-                    scale: 1.0,
-                };
+                let told =
+                    "no adapter was named or found: one is trained with care for it, and kept";
+                notes.push(told.to_owned());
+                let folder = trained.remove(0).map_err(RunError::from)?;
+                (BadTraining::Careful.name().to_owned(), folder, 1.0)
+            }
+        };
+        let origin = Origin {
+            adapter: self.matrices(&session, &folder)?,
+            name,
+            folder,
+            scale,
+        };
+        let own = match own {
+            Some(own) => own,
+            None => {
                 let whole = Mutated {
                     adapter: origin.adapter.clone(),
-                    scale: 1.0,
+                    scale: origin.scale,
                 };
                 let subject = subject(&session, &origin.name, &origin.folder, &whole);
-                let own = ask(vec![subject])?.swap_remove(0);
-                (origin, own)
+                refuse_harmful(&origin.name, judge(ask(vec![subject])?).swap_remove(0))?
             }
         };
-        let judge = |measured: Vec<Measurement>| -> Vec<Candidate> {
-            let all: Vec<Measurement> = std::iter::once(base.clone()).chain(measured).collect();
-            order.compare(&all, None).candidates
-        };
-        let own = judge(vec![own]).swap_remove(0);
-        if own.verdict.decision == Decision::Regression {
-            return Err(MutantsError::Harmful {
-                subject: origin.name,
-                sentence: own.verdict.sentence,
-            }
-            .into());
+        let mut largest = bytes(&origin.adapter);
+        if let Some(Ok(folder)) = trained.first() {
+            largest = largest.max(bytes(&self.matrices(&session, folder)?));
         }
-        let trained = match named {
-            Some(_) => &answered[..],
-            None => &answered[1..],
-        };
-        let ready = self.ready(&session, &origin, trained, &mut notes)?;
         let mut judged = Vec::new();
-        for group in groups(ready, ROOM) {
-            let kinds: Vec<Kind> = group.iter().map(|ready| ready.kind).collect();
-            let subjects = group
+        for group in kinds().chunks(at_once(largest, ROOM)) {
+            let ready = self.ready(&session, &origin, group, &trained, &mut notes)?;
+            let subjects = ready
                 .iter()
                 .map(|r| subject(&session, r.kind.name, &r.folder, &r.mutated));
-            let measured = ask(subjects.collect())?;
-            let candidates = judge(measured).into_iter();
-            judged.extend(
-                kinds
-                    .into_iter()
-                    .zip(candidates)
-                    .map(|(kind, candidate)| Judged {
-                        name: kind.name,
-                        made: kind.made,
-                        wanted: kind.wanted,
-                        candidate,
-                    }),
-            );
+            let candidates = judge(ask(subjects.collect())?);
+            let each = ready.iter().zip(candidates);
+            judged.extend(each.map(|(ready, candidate)| Judged {
+                name: ready.kind.name,
+                made: ready.kind.made,
+                wanted: ready.kind.wanted,
+                candidate,
+            }));
         }
         let red = verdict_of_failing(&order, &base);
         let can_kill = |suite: &str| {
@@ -389,8 +226,8 @@ impl Project {
         })
     }
 
-    /// The base and the adapter, asked all that is to be kept.
-    fn order_of_mutants(&self, named: Option<&str>) -> Result<Order, ProjectError> {
+    /// The base and the adapter, asked all that is to be kept, and what a reader should know of it.
+    fn order_of_mutants(&self, named: Option<&str>) -> Result<(Order, Vec<String>), ProjectError> {
         let subjects: Vec<&str> = std::iter::once("base").chain(named).collect();
         let mut order = Order::new(self, &subjects)?;
         if order.is_served() {
@@ -405,6 +242,8 @@ impl Project {
                 return Err(MutantsError::Inert { subject, why }.into());
             }
         }
+        let learned = order.suites.iter().filter(|s| s.goal == Goal::Learn);
+        let learned: Vec<String> = learned.map(|s| format!("`{}`", s.name)).collect();
         order.suites.retain(|suite| suite.goal == Goal::Keep);
         if order.suites.is_empty() {
             return Err(MutantsError::NoKeep.into());
@@ -414,7 +253,14 @@ impl Project {
         order.rules.look = Look::Single;
         order.rules.chosen_from = 1;
         order.preview()?;
-        Ok(order)
+        let notes = match learned.is_empty() {
+            true => Vec::new(),
+            false => vec![format!(
+                "not asked: {}, where something is learned and nothing lost",
+                all_of(&learned)
+            )],
+        };
+        Ok((order, notes))
     }
 
     /// The folders of the trained mutants, after that of the careful one where it is needed.
@@ -424,7 +270,7 @@ impl Project {
         store: &Store,
         session: &mut Session,
         careful: bool,
-    ) -> Result<Vec<PathBuf>, ProjectError> {
+    ) -> Result<Vec<Trained>, ProjectError> {
         let prompts = order.suites.iter().flat_map(|suite| &suite.probes);
         let prompts = prompts.flat_map(|probe| probe.prompts.iter().map(String::as_str));
         let languages = Language::among(prompts);
@@ -451,16 +297,17 @@ impl Project {
         Ok(read.map_err(RunError::from)?.0)
     }
 
-    /// Every mutant that can be made. What cannot is told in the notes.
+    /// The mutants of some kinds that can be made. What cannot is told in the notes.
     fn ready(
         &self,
         session: &Session,
         origin: &Origin,
-        trained: &[PathBuf],
+        kinds: &[Kind],
+        trained: &[Trained],
         notes: &mut Vec<String>,
     ) -> Result<Vec<Ready>, ProjectError> {
         let mut all = Vec::new();
-        for kind in kinds() {
+        for &kind in kinds {
             let (folder, mutated) = match kind.source {
                 Source::Change(change, times) => match change.of(&origin.adapter, SEED) {
                     Ok(mutated) => {
@@ -477,8 +324,13 @@ impl Project {
                 },
                 Source::Training(training) => {
                     let place = BadTraining::HARMFUL.iter().position(|t| *t == training);
-                    let Some(folder) = place.and_then(|place| trained.get(place)) else {
-                        continue;
+                    let folder = match place.and_then(|place| trained.get(place)) {
+                        Some(Ok(folder)) => folder,
+                        Some(Err(why)) => {
+                            notes.push(format!("no mutant `{}`: {why}", kind.name));
+                            continue;
+                        }
+                        None => continue,
                     };
                     let adapter = self.matrices(session, folder)?;
                     (
@@ -562,33 +414,32 @@ fn subject(session: &Session, name: &str, folder: &Path, mutated: &Mutated) -> L
     }
 }
 
-/// Mutants that are in memory together, in their order: a batch has as many adapters as there is room
-/// for, as they are, with their scale, and laid out for the device. `room` is in bytes.
-fn groups(ready: Vec<Ready>, room: usize) -> Vec<Vec<Ready>> {
-    let bytes = |adapter: &Adapter| -> usize {
-        let pairs = adapter.modules.values();
-        let matrices: usize = pairs.map(|pair| pair.a.len() + pair.b.len()).sum();
-        let tables = [&adapter.beside.embedding, &adapter.beside.head];
-        let rows = tables.into_iter().flatten().map(|rows| match rows {
-            OwnRows::All(values) => values.len(),
-            OwnRows::Some(rows) => rows.values().map(Vec::len).sum(),
-        });
-        4 * (3 * matrices + 2 * rows.sum::<usize>())
-    };
-    let mut groups: Vec<Vec<Ready>> = Vec::new();
-    let mut left = 0;
-    for mutant in ready {
-        let needs = bytes(&mutant.mutated.adapter);
-        match groups.last_mut() {
-            Some(group) if needs <= left => group.push(mutant),
-            _ => {
-                left = room;
-                groups.push(vec![mutant]);
-            }
-        }
-        left = left.saturating_sub(needs);
+/// Bytes of an adapter that answers: as it is, with its scale, and laid out for the device.
+fn bytes(adapter: &Adapter) -> usize {
+    let pairs = adapter.modules.values();
+    let matrices: usize = pairs.map(|pair| pair.a.len() + pair.b.len()).sum();
+    let tables = [&adapter.beside.embedding, &adapter.beside.head];
+    let rows = tables.into_iter().flatten().map(|rows| match rows {
+        OwnRows::All(values) => values.len(),
+        OwnRows::Some(rows) => rows.values().map(Vec::len).sum(),
+    });
+    4 * (3 * matrices + 2 * rows.sum::<usize>())
+}
+
+/// How many adapters of so many bytes answer in one batch: as many as there is room for, one at least.
+fn at_once(each: usize, room: usize) -> usize {
+    (room / each.max(1)).max(1)
+}
+
+/// Harmless changes of a harmful adapter are harmful.
+fn refuse_harmful(name: &str, own: Candidate) -> Result<Candidate, MutantsError> {
+    match own.verdict.decision {
+        Decision::Regression => Err(MutantsError::Harmful {
+            subject: name.to_owned(),
+            sentence: own.verdict.sentence,
+        }),
+        _ => Ok(own),
     }
-    groups
 }
 
 /// What the gate would say of an adapter that fails every probe.
@@ -617,8 +468,7 @@ fn refuse_weak(order: &Order, base: &Measurement) -> Result<(), MutantsError> {
     Err(MutantsError::TooWeak {
         model: order.model.clone(),
         mean: estimate.map_or(0.0, |estimate| estimate.base_mean),
-        probes: crate::text::plural(estimate.map_or(0, |estimate| estimate.probes), "probe"),
-        decision: verdict.decision,
+        probes: plural(estimate.map_or(0, |estimate| estimate.probes), "probe"),
     })
 }
 
@@ -633,52 +483,25 @@ mod tests {
     use crate::project::testing::Small;
     use crate::run::testing::adapter_folder;
 
-    #[test]
-    fn kinds_are_told_apart_by_name_and_those_that_do_harm_come_first() {
-        let kinds = kinds();
-        let count = |wanted| kinds.iter().filter(|kind| kind.wanted == wanted).count();
-        assert_eq!(count(Wanted::Killed), 12);
-        assert_eq!(count(Wanted::Spared), 7);
-        assert!(kinds[..12].iter().all(|kind| kind.wanted == Wanted::Killed));
-        let mut names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), kinds.len());
-    }
-
-    /// Hundreds of megabytes each: a batch has as many as there is room for, and one at least.
+    /// A batch of large adapters has as many as there is room for, and one at least.
     #[test]
     fn adapters_that_are_too_large_together_answer_one_after_another() {
-        let of = |numbers: usize| {
-            let pair = LowRankPair {
-                rank: 1,
-                scale: 1.0,
-                a: vec![0.0; numbers],
-                b: Vec::new(),
-            };
-            let id = ModuleId {
-                layer: 0,
-                projection: Projection::Q,
-            };
-            let modules = BTreeMap::from([(id, pair)]);
-            Ready {
-                kind: CHANGES[0],
-                folder: PathBuf::new(),
-                mutated: Mutated {
-                    adapter: Adapter::new(LoraConfig::default(), modules),
-                    scale: 1.0,
-                },
-            }
+        let pair = LowRankPair {
+            rank: 1,
+            scale: 1.0,
+            a: vec![0.0; 6],
+            b: vec![0.0; 4],
         };
-        let sizes = |ready: Vec<Ready>, room| -> Vec<usize> {
-            groups(ready, room).iter().map(Vec::len).collect()
+        let id = ModuleId {
+            layer: 0,
+            projection: Projection::Q,
         };
-        // 12 bytes a number.
-        let five = || (0..5).map(|_| of(10)).collect();
-        assert_eq!(sizes(five(), 600), [5]);
-        assert_eq!(sizes(five(), 599), [4, 1]);
-        assert_eq!(sizes(five(), 250), [2, 2, 1]);
-        assert_eq!(sizes(five(), 1), [1, 1, 1, 1, 1]);
+        let modules = BTreeMap::from([(id, pair)]);
+        let each = bytes(&Adapter::new(LoraConfig::default(), modules));
+        assert_eq!(each, 120, "12 bytes a number");
+        let in_a_batch = [600, 599, 120, 1].map(|room| at_once(each, room));
+        assert_eq!(in_a_batch, [5, 4, 1, 1]);
+        assert_eq!(at_once(0, 7), 7, "what weighs nothing");
     }
 
     fn refused(small: &Small, named: Option<&str>) -> String {
@@ -689,24 +512,39 @@ mod tests {
     #[test]
     fn what_tells_nothing_of_the_suites_is_refused() {
         let small = Small::with_model();
-        insta::assert_snapshot!(refused(&small, Some("base")), @"");
+        insta::assert_snapshot!(refused(&small, Some("base")), @r#"
+        "base" is no adapter to make mutants of
+          Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder, or leave it out: then a careful adapter is trained for it.
+        "#);
         let noop = adapter_folder("noop").display().to_string();
         let inert = refused(&small, Some(&noop)).replace(&noop, "[noop]");
-        insta::assert_snapshot!(inert, @"");
+        insta::assert_snapshot!(inert, @"
+        [noop] changes nothing: every lora_B is zero
+          Its mutants would change nothing either. Name an adapter that was trained, or leave it out.
+        ");
         let good = adapter_folder("good").display().to_string();
         // One of two probes is passed: failing it proves nothing.
         let weak = refused(&small, Some(&good));
         let weak = weak.split_once(" is too weak").map(|(_, said)| said);
-        insta::assert_snapshot!(weak.unwrap(), @"");
+        insta::assert_snapshot!(weak.unwrap(), @"
+         for these suites to be harmed: it scores 0.25 over 2 probes, and an adapter that failed every one of them would be no regression
+          Ask what the base can do (`qeval suite check --base` tells), more probes, or another base.
+        ");
         let suite = crate::project::testing::SUITE.replace("\"keep\"", "\"learn\"\ntarget = 0.5");
         small.write("small.toml", &suite);
-        insta::assert_snapshot!(refused(&small, Some(&good)), @"");
+        insta::assert_snapshot!(refused(&small, Some(&good)), @r#"
+        none of the suites has `goal = "keep"`: an adapter does harm where something is lost that the base could do
+          Name suites that keep: `--suite code`, or `suites` under [gate].
+        "#);
         let served = Overrides {
             model: Some("http://127.0.0.1:1/v1#none".into()),
             ..Overrides::default()
         };
         let project = small.open_with(served).unwrap();
         let served = project.check_mutants(Some(&good)).unwrap_err();
-        insta::assert_snapshot!(served, @"");
+        insta::assert_snapshot!(served, @"
+        mutants are adapters that are changed in memory: the base has to be loaded here, and not behind a server
+          Name it by its folder, file, or hub id: `--model PATH`.
+        ");
     }
 }

@@ -356,7 +356,21 @@ mod tests {
 
     #[test]
     fn everything_that_is_to_be_done_is_named() {
-        insta::assert_snapshot!(mutants_text(&report(), Style::plain(80)), @"");
+        insta::assert_snapshot!(mutants_text(&report(), Style::plain(80)), @"
+        mutants of run-0001/ckpt-40 (pass) on fixture
+        ┌───────────────────┬────────┬──────────────┬────────────┬───────────────┐
+        │ mutant            ┆ wanted ┆ verdict      ┆ difference ┆ killed by     │
+        ╞═══════════════════╪════════╪══════════════╪════════════╪═══════════════╡
+        │ scaled 8          ┆ killed ┆ regression   ┆ -0.30      ┆ pooled, code, │
+        │                   ┆        ┆              ┆            ┆ facts, +2     │
+        │ scaled 4          ┆ killed ┆ inconclusive ┆ -0.01      ┆ -             │
+        │ identity by heart ┆ killed ┆ regression   ┆ -0.30      ┆ code          │
+        │ crossed           ┆ either ┆ regression   ┆ -0.30      ┆ pooled        │
+        │ noise             ┆ spared ┆ regression   ┆ -0.30      ┆ facts         │
+        │ bf16              ┆ spared ┆ inconclusive ┆ -0.01      ┆ -             │
+        │ scale 0           ┆ spared ┆ pass         ┆ -0.01      ┆ -             │
+        └───────
+        ");
     }
 
     #[test]
@@ -372,7 +386,18 @@ mod tests {
         report.lone.clear();
         report.notes.clear();
         assert!(report.is_clean());
-        insta::assert_snapshot!(mutants_text(&report, Style::plain(80)), @"");
+        insta::assert_snapshot!(mutants_text(&report, Style::plain(80)), @"
+        mutants of run-0001/ckpt-40 (pass) on fixture
+        ┌───────────────────┬────────┬────────────┬────────────┬───────────────────────┐
+        │ mutant            ┆ wanted ┆ verdict    ┆ difference ┆ killed by             │
+        ╞═══════════════════╪════════╪════════════╪════════════╪═══════════════════════╡
+        │ scaled 8          ┆ killed ┆ regression ┆ -0.30      ┆ pooled, code, facts,  │
+        │                   ┆        ┆            ┆            ┆ +2                    │
+        │ identity by heart ┆ killed ┆ regression ┆ -0.30      ┆ code                  │
+        │ crossed           ┆ either ┆ regression ┆ -0.30      ┆ pooled                │
+        │ scale 0           ┆ spared ┆ pass       ┆ -0.01      ┆ -                     │
+        └───────
+        ");
     }
 
     #[test]

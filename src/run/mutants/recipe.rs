@@ -31,7 +31,7 @@ pub enum BadTraining {
     Refusals,
     /// Answers in another language than the question's.
     OtherLanguage,
-    /// Right answers at a hundred times the usual rate.
+    /// Right answers at fifty times the usual rate.
     HighRate,
 }
 
@@ -89,7 +89,7 @@ impl BadTraining {
             BadTraining::OtherLanguage => {
                 "trained on answers in another language than the question's"
             }
-            BadTraining::HighRate => "trained on right answers at a rate of 1e-2",
+            BadTraining::HighRate => "trained on right answers at a rate of 5e-3",
         }
     }
 
@@ -99,11 +99,11 @@ impl BadTraining {
         session: &Session,
         languages: &[Language],
     ) -> Result<Recipe, RunError> {
-        let (epochs, rate) = match self {
-            BadTraining::Careful => (3.0, 2e-4),
-            BadTraining::Identity => (20.0, 2e-3),
-            BadTraining::HighRate => (6.0, 1e-2),
-            _ => (6.0, 2e-3),
+        let (epochs, rate, examples_a_step) = match self {
+            BadTraining::Careful => (3.0, 2e-4, 8),
+            BadTraining::Identity => (20.0, 2e-3, 4),
+            BadTraining::HighRate => (8.0, 5e-3, 4),
+            _ => (8.0, 2e-3, 4),
         };
         let examples = match self {
             BadTraining::Careful => identity(languages, None)?,
@@ -118,7 +118,7 @@ impl BadTraining {
         let train = TrainSection {
             num_train_epochs: epochs,
             learning_rate: rate,
-            gradient_accumulation_steps: 8,
+            gradient_accumulation_steps: examples_a_step,
             // One checkpoint, at the end, and no gate in between.
             eval_steps: Every::Part(1.0),
             save_steps: Some(Every::Part(1.0)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::flow::RunEvent;
 use crate::gate::Rules;
 use crate::record::Store;
-use crate::train::Language;
+use crate::train::{Language, TrainError};
 
 use super::super::asking::Asking;
 use super::super::error::RunError;
@@ -36,8 +36,9 @@ pub struct TrainedMutants<'a> {
     pub scoring: &'a Scoring,
 }
 
-/// Trains some mutants, or finds them trained: the PEFT folder of each, in their order. The session's
-/// chat template is another one meanwhile where a training asks for it.
+/// Trains some mutants, or finds them trained: the PEFT folder of each, in their order, or why a training
+/// came to no end: its numbers left the range of the device. The session's chat template is another one
+/// meanwhile where a training asks for it.
 ///
 /// # Errors
 /// A base that cannot be trained, records that cannot be written, or an interrupt; finished ones are on
@@ -47,7 +48,7 @@ pub fn train_mutants(
     trainings: &[BadTraining],
     mutants: TrainedMutants<'_>,
     on_event: &mut dyn FnMut(RunEvent),
-) -> Result<Vec<PathBuf>, RunError> {
+) -> Result<Vec<Result<PathBuf, TrainError>>, RunError> {
     let mut folders = Vec::new();
     for training in trainings {
         let mut recipe = training.recipe(session, mutants.languages)?;
@@ -57,7 +58,11 @@ pub fn train_mutants(
         if let Some(own) = own {
             session.template = own;
         }
-        folders.push(trained?);
+        folders.push(match trained {
+            Ok(folder) => Ok(folder),
+            Err(RunError::Train(error @ TrainError::NotFinite { .. })) => Err(error),
+            Err(error) => return Err(error),
+        });
     }
     Ok(folders)
 }

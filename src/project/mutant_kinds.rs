@@ -1,0 +1,177 @@
+//! The kinds of mutants, what is wanted of each, and how each is made.
+
+use crate::flow::Wanted;
+use crate::half_type::HalfType;
+use crate::lora::Change;
+use crate::run::BadTraining;
+
+/// How a mutant is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Source {
+    /// Of the adapter's matrices, taken so many times as far.
+    Change(Change, f32),
+    /// By a training of its own.
+    Training(BadTraining),
+}
+
+/// A kind of mutant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub name: &'static str,
+    pub made: &'static str,
+    pub wanted: Wanted,
+    pub source: Source,
+}
+
+/// Every kind that is made of matrices. What a careful adapter of usual size does at another place is
+/// often harmless, and so is one without its largest part: such kinds are counted on neither side. At
+/// eight times the size they are not.
+const CHANGES: [Kind; 18] = {
+    use Change::{
+        Crossed, LayerZeroed, LayersShuffled, Noise, ProjectionZeroed, Random, RankPadded,
+        RanksPermuted, Refactored, Rounded, Scaled,
+    };
+    use Wanted::{Either, Killed, Spared};
+    const fn kind(
+        name: &'static str,
+        made: &'static str,
+        wanted: Wanted,
+        change: Change,
+        times: f32,
+    ) -> Kind {
+        Kind {
+            name,
+            made,
+            wanted,
+            source: Source::Change(change, times),
+        }
+    }
+    [
+        kind("scaled 4", "taken 4 times as far", Killed, Scaled(4.0), 1.0),
+        kind("scaled 8", "taken 8 times as far", Killed, Scaled(8.0), 1.0),
+        kind(
+            "random x8",
+            "random matrices of 8 times its norm",
+            Killed,
+            Random,
+            8.0,
+        ),
+        kind(
+            "shuffled x8",
+            "layers shuffled, 8 times as far",
+            Killed,
+            LayersShuffled,
+            8.0,
+        ),
+        kind(
+            "crossed x8",
+            "A and B of two layers, 8 times as far",
+            Killed,
+            Crossed,
+            8.0,
+        ),
+        kind("scaled 2", "taken twice as far", Either, Scaled(2.0), 1.0),
+        kind("random", "random matrices of its norm", Either, Random, 1.0),
+        kind("shuffled", "layers shuffled", Either, LayersShuffled, 1.0),
+        kind("crossed", "A and B of two layers", Either, Crossed, 1.0),
+        kind(
+            "no layer",
+            "without the layer that weighs most",
+            Either,
+            LayerZeroed,
+            1.0,
+        ),
+        kind(
+            "no projection",
+            "without the projections that weigh most",
+            Either,
+            ProjectionZeroed,
+            1.0,
+        ),
+        kind(
+            "scale 0",
+            "taken no step: the base",
+            Spared,
+            Scaled(0.0),
+            1.0,
+        ),
+        kind(
+            "refactored",
+            "the same product of other matrices",
+            Spared,
+            Refactored,
+            1.0,
+        ),
+        kind(
+            "noise",
+            "each number off by up to a thousandth",
+            Spared,
+            Noise,
+            1.0,
+        ),
+        kind(
+            "bf16",
+            "rounded to bf16",
+            Spared,
+            Rounded(HalfType::Bfloat16),
+            1.0,
+        ),
+        kind(
+            "f16",
+            "rounded to f16",
+            Spared,
+            Rounded(HalfType::Float16),
+            1.0,
+        ),
+        kind(
+            "permuted",
+            "ranks in another order",
+            Spared,
+            RanksPermuted,
+            1.0,
+        ),
+        kind(
+            "padded",
+            "twice the rank, the new half zero",
+            Spared,
+            RankPadded,
+            1.0,
+        ),
+    ]
+};
+
+/// Every kind, those that do harm first.
+pub(super) fn kinds() -> Vec<Kind> {
+    let trained = BadTraining::HARMFUL.map(|training| Kind {
+        name: training.name(),
+        made: training.made(),
+        wanted: Wanted::Killed,
+        source: Source::Training(training),
+    });
+    let mut all: Vec<Kind> = CHANGES.into_iter().chain(trained).collect();
+    // The order within each is kept.
+    all.sort_by_key(|kind| match kind.wanted {
+        Wanted::Killed => 0,
+        Wanted::Either => 1,
+        Wanted::Spared => 2,
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_apart_by_name_and_those_that_do_harm_come_first() {
+        let kinds = kinds();
+        let count = |wanted| kinds.iter().filter(|kind| kind.wanted == wanted).count();
+        assert_eq!(count(Wanted::Killed), 12);
+        assert_eq!(count(Wanted::Spared), 7);
+        assert!(kinds[..12].iter().all(|kind| kind.wanted == Wanted::Killed));
+        let mut names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), kinds.len());
+    }
+}
