@@ -101,7 +101,11 @@ pub enum SuiteAction {
     #[command(after_help = after(
         "Exits 1 when something makes a verdict wrong: a golden answer judged otherwise, a probe in \
          the training data, one that is asked twice, or one that no answer fails.",
-        &["qeval suite check", "qeval suite check --suite code"],
+        &[
+            "qeval suite check",
+            "qeval suite check --suite code",
+            "qeval suite check --simulate",
+        ],
     ))]
     Check(SuiteCheckArgs),
     /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task
@@ -193,6 +197,31 @@ pub struct SuiteCheckArgs {
     /// Ask the base too: which probes can it lose? [default: no]
     #[arg(long, help_heading = "Model")]
     pub base: bool,
+    /// Instead: how often would the gate be right? Simulates it on these suites as the base answers
+    /// them, twice [default: no]
+    #[arg(long, help_heading = "Simulation")]
+    pub simulate: bool,
+    /// Comparisons a setting, from 1000 to 1000000 [default: 10000]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "simulate",
+        help_heading = "Simulation"
+    )]
+    pub comparisons: Option<u64>,
+    /// Looks at the checkpoints of a run, each at each scale [default: as the configuration plans]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "simulate",
+        conflicts_with = "grid",
+        help_heading = "Simulation"
+    )]
+    pub looks: Option<usize>,
+    /// The table of made-up suites of the guide's page on error rates; it asks no model, and takes
+    /// minutes [default: no]
+    #[arg(long, requires = "simulate", help_heading = "Simulation")]
+    pub grid: bool,
     /// What it shares with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,
