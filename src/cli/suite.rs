@@ -10,7 +10,7 @@ use crate::exit::Outcome;
 use crate::flow::Measurement;
 use crate::import::{ImportSource, Imported, import as import_suite};
 use crate::project::{Order, Project};
-use crate::report::audit_text;
+use crate::report::{audit_text, grid_text, simulation_text};
 use crate::run::{BuiltChecks, JUDGES, Judge, RunError, Session, audit, questions_of};
 use crate::text::{plural, shell_word};
 use crate::train::{DataSection, Dataset, Source};
@@ -38,6 +38,9 @@ fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let project = screen.open(args.measure.overrides())?;
     if let Some(adapter) = &args.mutants {
         return mutants::check_mutants(&project, adapter.as_deref(), screen);
+    }
+    if args.simulate {
+        return simulate(args, &project, screen);
     }
     let suites = project.unjudged_suites()?;
     let questions = training_questions(&args.data, &project)?;
@@ -84,6 +87,28 @@ fn check(args: &SuiteCheckArgs, screen: &Screen) -> Result<Outcome, CliError> {
     } else {
         Outcome::Regression
     })
+}
+
+/// `qeval suite check --simulate`
+fn simulate(
+    args: &SuiteCheckArgs,
+    project: &Project,
+    screen: &Screen,
+) -> Result<Outcome, CliError> {
+    if args.grid {
+        let grid = project.simulate_grid(args.comparisons)?;
+        match screen.format {
+            OutputFormat::Text => screen.print(&grid_text(&grid, screen.style))?,
+            OutputFormat::Json => screen.print_json(&grid)?,
+        }
+        return Ok(Outcome::Pass);
+    }
+    let simulated = project.simulate(args.comparisons, args.looks)?;
+    match screen.format {
+        OutputFormat::Text => screen.print(&simulation_text(&simulated, screen.style))?,
+        OutputFormat::Json => screen.print_json(&simulated)?,
+    }
+    Ok(Outcome::Pass)
 }
 
 /// `qeval suite import`

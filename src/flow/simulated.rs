@@ -78,8 +78,9 @@ pub struct SimulatedRun {
     pub critical_alarms: f64,
     /// A harmless candidate passes at the end.
     pub passes: f64,
-    /// Every checkpoint truly lost the margin, and the one that looks best passes.
-    pub passes_at_margin: f64,
+    /// Every checkpoint truly lost the margin, and the one that looks best passes; `None` where the
+    /// base has less to lose.
+    pub passes_at_margin: Option<f64>,
     /// A loss from the first look on.
     pub found: Vec<FoundInRun>,
 }

@@ -80,6 +80,13 @@ pub enum ProjectError {
     /// The gate's settings.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Gate(Vec<GateError>),
+    /// A simulation without a base to simulate.
+    #[error(
+        "nothing to simulate: the base has no score on any probe of a `keep` suite\n  \
+         Way out: name a `keep` suite under `[gate] suites` whose answers can be scored; \
+         `qeval suite check --base` shows what the base says."
+    )]
+    NothingToSimulate,
     /// A subject that has no matrices to scale.
     #[error(
         "{subject:?} is no adapter: only an adapter can be scaled\n  \

@@ -17,6 +17,8 @@ pub struct MeasuredOrder {
     pub measurements: Vec<Measurement>,
     /// How far the base differs from itself, where that was asked for.
     pub noise: Option<NoiseFloor>,
+    /// The base's second answers, where it was asked twice.
+    pub again: Option<Measurement>,
     /// The base, when it had to be loaded.
     pub session: Option<Session>,
 }
@@ -26,11 +28,12 @@ impl MeasuredOrder {
         order: &Order,
         measurements: Vec<Measurement>,
         again: Option<&[Suite]>,
-        second: Option<&Measurement>,
+        second: Option<Measurement>,
     ) -> Self {
         MeasuredOrder {
-            noise: floor(order, again, &measurements, second),
+            noise: floor(order, again, &measurements, second.as_ref()),
             measurements,
+            again: second,
             session: None,
         }
     }
@@ -86,7 +89,7 @@ impl Project {
                 (Some(all), Some(second)) => {
                     return Ok(MeasuredOrder {
                         session,
-                        ..MeasuredOrder::of_records(order, all, again, second.as_ref())
+                        ..MeasuredOrder::of_records(order, all, again, second)
                     });
                 }
                 (stored, _) => whole = stored,
@@ -110,6 +113,7 @@ impl Project {
         Ok(MeasuredOrder {
             noise: floor(order, again, &measurements, second.as_ref()),
             measurements,
+            again: second,
             session: Some(session),
         })
     }

@@ -22,6 +22,7 @@ mod overrides;
 mod recorded;
 mod scaling;
 mod serving;
+mod simulating;
 mod suites;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -118,6 +118,7 @@ impl Project {
         Ok(MeasuredOrder {
             noise: floor(order, again.as_deref(), &measurements, second.as_ref()),
             measurements,
+            again: second,
             session,
         })
     }

@@ -106,6 +106,7 @@ pub enum SuiteAction {
             "qeval suite check",
             "qeval suite check --suite code",
             "qeval suite check --mutants run-0001/ckpt-40",
+            "qeval suite check --simulate",
         ],
     ))]
     Check(SuiteCheckArgs),
@@ -215,8 +216,33 @@ pub struct SuiteCheckArgs {
     /// changed copies of ADAPTER, and seven that are trained once and kept. A checkpoint or a PEFT
     /// folder [default: no; ADAPTER: the configured candidate, else the best checkpoint, else one that
     /// is trained for it]
-    #[arg(long, value_name = "ADAPTER", num_args = 0..=1, conflicts_with_all = ["base", "data"], help_heading = "Probes")]
+    #[arg(long, value_name = "ADAPTER", num_args = 0..=1, conflicts_with_all = ["base", "data", "simulate"], help_heading = "Probes")]
     pub mutants: Option<Option<String>>,
+    /// Instead: how often would the gate be right? Simulates it on these suites as the base answers
+    /// them, twice [default: no]
+    #[arg(long, help_heading = "Simulation")]
+    pub simulate: bool,
+    /// Comparisons a setting, from 1000 to 1000000 [default: 10000]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "simulate",
+        help_heading = "Simulation"
+    )]
+    pub comparisons: Option<u64>,
+    /// Looks at the checkpoints of a run, each at each scale [default: as the configuration plans]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "simulate",
+        conflicts_with = "grid",
+        help_heading = "Simulation"
+    )]
+    pub looks: Option<usize>,
+    /// The table of made-up suites of the guide's page on error rates; it asks no model, and takes
+    /// minutes [default: no]
+    #[arg(long, requires = "simulate", help_heading = "Simulation")]
+    pub grid: bool,
     /// What it shares with other commands.
     #[command(flatten)]
     pub measure: MeasureArgs,

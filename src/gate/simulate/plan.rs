@@ -225,7 +225,10 @@ fn of_run(
     };
     let (comparisons, seed) = (settings.comparisons, settings.seed);
     let harmless = world.simulate(Truth::Harmless, comparisons, seed);
-    let at_margin = world.simulate(Truth::Loss(rules.margin), comparisons, seed);
+    let passes_at_margin = (rules.margin <= most + 1e-9).then(|| {
+        let counts = world.simulate(Truth::Loss(rules.margin), comparisons, seed);
+        counts.share(counts.picked_passes)
+    });
     let found = LOSSES.into_iter().filter(|loss| *loss <= most + 1e-9);
     let found = found.map(|loss| {
         let counts = world.simulate(Truth::Loss(loss), comparisons, seed);
@@ -242,7 +245,7 @@ fn of_run(
         pooled_alarms: harmless.share(harmless.pooled_alarms),
         critical_alarms: harmless.share(harmless.critical_alarms),
         passes: harmless.share(harmless.picked_passes),
-        passes_at_margin: at_margin.share(at_margin.picked_passes),
+        passes_at_margin,
         found: found.collect(),
     }
 }
