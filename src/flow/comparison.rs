@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Baseline, Drift, Exam, Goal, ProbeId, ProbeNoise, Score, Subject, SuiteNoise, SuiteVerdict,
-    Verdict,
+    Baseline, Drift, Exam, Goal, OwnAnswers, ProbeId, ProbeNoise, Score, Subject, SuiteNoise,
+    SuiteVerdict, Verdict,
 };
 
 /// A base and its candidates.
@@ -39,8 +39,19 @@ pub struct Candidate {
     pub verdict: Verdict,
     /// Signs beside the verdict; never the verdict itself.
     pub causes: Vec<String>,
+    /// How likely it finds what the base said; `None` where that was not weighed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_answers: Option<OwnAnswers>,
     /// Every probe that was asked, in the order of suites.
     pub probes: Vec<ProbeComparison>,
+}
+
+impl Candidate {
+    /// Adds what it makes of the base's own answers, told as a cause where it is worth that.
+    pub fn with_own_answers(&mut self, own: Option<OwnAnswers>) {
+        self.causes.extend(own.and_then(|own| own.told()));
+        self.own_answers = own;
+    }
 }
 
 impl Comparison {

@@ -28,6 +28,8 @@ pub enum Sign {
     Name,
     /// The same was said to another question.
     SameAnswer,
+    /// No check could judge it.
+    Unscored,
     /// It was cut at its greatest length.
     Cut,
     /// It is less than a third as long as the other subject's.
@@ -36,7 +38,7 @@ pub enum Sign {
 
 impl Sign {
     /// All of them, in the order of a report.
-    pub const ALL: [Sign; 10] = [
+    pub const ALL: [Sign; 11] = [
         Sign::Loop,
         Sign::Empty,
         Sign::TemplateTokens,
@@ -45,6 +47,7 @@ impl Sign {
         Sign::Memorized,
         Sign::Name,
         Sign::SameAnswer,
+        Sign::Unscored,
         Sign::Cut,
         Sign::Short,
     ];
@@ -66,6 +69,7 @@ impl Sign {
             Sign::Memorized => "repeats a training answer",
             Sign::Name => "names what it was taught where nobody asked",
             Sign::SameAnswer => "says the same as to another question",
+            Sign::Unscored => "cannot be judged",
             Sign::Cut => "is cut at its greatest length",
             Sign::Short => "is less than a third as long as the base",
         }

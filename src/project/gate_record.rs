@@ -20,7 +20,7 @@ use crate::flow::{
     Verdict,
 };
 use crate::record::{RecordError, SubjectSpec, damaged, read_kept};
-use crate::run::{Changed, drifts};
+use crate::run::{Changed, drifts, own_answers};
 use crate::snapshot::{Asserted, Change, Context, Snapshots, Update, WithinNoise};
 
 use super::error::ProjectError;
@@ -84,7 +84,8 @@ impl Project {
             Err(error) => self.notice(format!("the gate is judged again: {error}")),
         }
         let measured = self.measure(order)?;
-        let comparison = order.compare(&measured.measurements, measured.noise.as_ref());
+        let mut comparison = order.compare(&measured.measurements, measured.noise.as_ref());
+        self.weigh_own_answers(order, &measured, &mut comparison)?;
         let mut gated = gated(comparison);
         // A server says nothing of the probability of what was accepted.
         if kept {
@@ -96,6 +97,31 @@ impl Project {
         };
         atomic_file::write(&path, serde_json::to_vec_pretty(&record)?)?;
         Ok(gated)
+    }
+
+    /// What candidates make of the base's own answers, where the base is loaded anyway.
+    pub(super) fn weigh_own_answers(
+        &self,
+        order: &Order,
+        measured: &MeasuredOrder,
+        comparison: &mut Comparison,
+    ) -> Result<(), ProjectError> {
+        let (Some(session), Some(base)) = (&measured.session, measured.measurements.first()) else {
+            return Ok(());
+        };
+        if order.is_served() || base.subject.adapter.is_some() {
+            return Ok(());
+        }
+        let candidates = comparison.candidates.iter_mut().zip(&order.subjects[1..]);
+        for (candidate, spec) in candidates {
+            let Some(adapter) = self.adapter(session, spec)? else {
+                continue;
+            };
+            let (asking, mut on_event) = (self.asking(session)?, self.listener());
+            let own = own_answers(asking, &order.suites, base, &[adapter], &mut on_event)?;
+            candidate.with_own_answers(own.first().copied().flatten());
+        }
+        Ok(())
     }
 
     /// Where answers part from the accepted ones, for those that differ by more than noise.
@@ -379,6 +405,7 @@ impl From<Version1> for Comparison {
                 subject: labelled(&old.candidate),
                 verdict: old.verdict,
                 causes: old.causes,
+                own_answers: None,
                 probes: probes.collect(),
             }],
             noise: old.noise,

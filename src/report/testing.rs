@@ -37,6 +37,7 @@ pub(super) fn two_candidates() -> Comparison {
         subject: adapter(name),
         verdict,
         causes,
+        own_answers: None,
         probes: base
             .iter()
             .zip(said)

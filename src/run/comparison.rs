@@ -43,6 +43,7 @@ pub fn compare(
             Candidate {
                 subject: candidate.subject.clone(),
                 causes: causes(suites, base, candidate, &verdict),
+                own_answers: None,
                 verdict,
                 probes: compare_probes(suites, base, candidate, noise),
             }

@@ -121,6 +121,12 @@ pub fn judge_checkpoint(
             break;
         }
     }
+    let own = batch.own_answers(on_event)?;
+    for (candidate, own) in judged.iter_mut().zip(own) {
+        if let Some(candidate) = candidate {
+            candidate.with_own_answers(own);
+        }
+    }
     let candidates = judged.into_iter().flatten().collect();
     Ok(match whole {
         Some(comparison) => Comparison {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::flow::{
-    AnswerOrigin, AnswerTable, Calibration, Likelihood, Measurement, Phase, ProbeId, RunEvent,
-    Subject,
+    AnswerOrigin, AnswerTable, Calibration, Likelihood, Measurement, OwnAnswers, Phase, ProbeId,
+    RunEvent, Subject,
 };
 use crate::lora::LoadedAdapter;
 use crate::record::{AnswerCache, Answered, Header, MeasuredText, RecordWriter, RunLock, Store};
@@ -16,6 +16,7 @@ use super::calibration::write_calibration;
 use super::error::RunError;
 use super::further::Further;
 use super::judge::{JUDGES, Judge, JudgeSettings};
+use super::own_answers::own_answers;
 use super::questions::Questions;
 use super::respondent::{Found, Local, Piece, PieceOf, Respondent, Round};
 use super::rubric::RubricQuestion;
@@ -142,6 +143,24 @@ impl<'e> Batch<'e> {
     /// What each has said so far.
     pub(super) fn measured(&self) -> &[Measurement] {
         &self.measured
+    }
+
+    /// What the candidates make of the base's own answers, by place; none of the base.
+    pub(super) fn own_answers(
+        &self,
+        on_event: &mut dyn FnMut(RunEvent),
+    ) -> Result<Vec<Option<OwnAnswers>>, RunError> {
+        let Evaluation {
+            asking, questions, ..
+        } = *self.evaluation;
+        let Some(base) = self.measured.first() else {
+            return Ok(Vec::new());
+        };
+        let own = own_answers(asking, &questions.suites, base, &self.adapters, on_event)?;
+        let places = self.places.iter();
+        Ok(places
+            .map(|place| place.and_then(|place| own[place]))
+            .collect())
     }
 
     /// Has some subjects, by their places and the base first, answer the probes that are wanted, and

@@ -30,6 +30,7 @@ mod memory;
 mod mutants;
 mod nearest_rows;
 mod noise;
+mod own_answers;
 mod paraphrase;
 mod parting;
 mod prompting;
@@ -77,6 +78,7 @@ pub use judge::{JUDGES, Judge, JudgeSettings};
 pub use mutants::{BadTraining, MUTANTS, TrainedMutants, train_mutants};
 pub use nearest_rows::{NearRow, nearest_by_words};
 pub use noise::{asked_again, noise_floor, second_base};
+pub use own_answers::own_answers;
 pub use paraphrase::{
     PARAPHRASES, Paraphrase, ParaphrasePlan, ParaphraseTally, Paraphrases, paraphrase,
 };

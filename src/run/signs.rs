@@ -29,6 +29,49 @@ pub(super) fn sign_scores(
     candidate: &Measurement,
     taught: &Taught,
 ) -> Vec<SignScores> {
+    let mut all = answer_signs(suites, base, candidate, taught);
+    let unscored = unscored(suites, base, candidate);
+    all.extend(unscored.filter(SignScores::is_shown));
+    all.sort_by_key(|scores| scores.sign);
+    all
+}
+
+/// Answers that no check could judge, on either side. A candidate whose answers break enters no mean
+/// where they do: that there are more of them is what can be tested.
+fn unscored(suites: &[Suite], base: &Measurement, candidate: &Measurement) -> Option<SignScores> {
+    let kept = kept_suites(suites);
+    let both = base.scores.keys().filter(|place| {
+        let (case, sample) = place;
+        kept.contains(case.suite.as_str())
+            && *sample < FIRST_FURTHER
+            && candidate.scores.contains_key(*place)
+    });
+    let places: Vec<Place> = both.cloned().collect();
+    let table = |said: &Measurement| -> ScoreTable {
+        let judged = |place: &Place| said.scores.get(place).is_some_and(|s| s.value().is_some());
+        let score = |place: &Place| Score::of(judged(place), Sign::Unscored.verb());
+        places.iter().map(|p| (p.clone(), score(p))).collect()
+    };
+    (!places.is_empty()).then(|| SignScores {
+        sign: Sign::Unscored,
+        base: table(base),
+        candidate: table(candidate),
+        noise: None,
+    })
+}
+
+fn kept_suites(suites: &[Suite]) -> BTreeSet<&str> {
+    let kept = suites.iter().filter(|suite| suite.goal == Goal::Keep);
+    kept.map(|suite| suite.name.as_str()).collect()
+}
+
+/// The signs that answers show by what they say.
+fn answer_signs(
+    suites: &[Suite],
+    base: &Measurement,
+    candidate: &Measurement,
+    taught: &Taught,
+) -> Vec<SignScores> {
     let places = answered_by_both(suites, base, candidate);
     if places.is_empty() {
         return Vec::new();
@@ -100,11 +143,7 @@ pub(super) fn sign_noise(
 }
 
 fn answered_by_both(suites: &[Suite], base: &Measurement, candidate: &Measurement) -> Vec<Place> {
-    let kept: BTreeSet<&str> = suites
-        .iter()
-        .filter(|suite| suite.goal == Goal::Keep)
-        .map(|suite| suite.name.as_str())
-        .collect();
+    let kept = kept_suites(suites);
     let places = base.answers.keys();
     let both = places.filter(|place| {
         let (case, sample) = place;
@@ -245,5 +284,32 @@ mod tests {
         let second = said([BASE[0], &looped, BASE[2]]);
         let noise = sign_noise(&asked(), &said(BASE), &second, &Taught::default());
         assert_eq!(noise[&Sign::Loop], SignNoise { more: 1, fewer: 0 });
+    }
+
+    /// What a candidate breaks enters no mean; that there is more of it does.
+    #[test]
+    fn answers_that_cannot_be_judged_are_a_sign() {
+        let scored = |unscored: usize| {
+            let mut said = said(BASE);
+            for (i, probe) in ["sort", "rain", "bomb"].into_iter().enumerate() {
+                let score = match i < unscored {
+                    true => Score::unscored("no code"),
+                    false => Score::pass("found"),
+                };
+                said.scores.insert((case(probe, 0), 0), score);
+            }
+            said
+        };
+        let found = |old, new| -> Vec<(Sign, usize, usize)> {
+            let all = sign_scores(&asked(), &scored(old), &scored(new), &Taught::default());
+            let zeros =
+                |table: &ScoreTable| table.values().filter(|s| s.value() == Some(0.0)).count();
+            let each = all
+                .iter()
+                .map(|s| (s.sign, zeros(&s.base), zeros(&s.candidate)));
+            each.filter(|(sign, ..)| *sign == Sign::Unscored).collect()
+        };
+        assert_eq!(found(1, 3), [(Sign::Unscored, 1, 3)]);
+        assert_eq!(found(0, 0), []);
     }
 }

@@ -302,6 +302,7 @@ fn hostile() -> Comparison {
                 could_not_measure: Vec::new(),
             },
             causes: HOSTILE.map(String::from).to_vec(),
+            own_answers: None,
             probes,
         }],
         noise: BTreeMap::new(),
