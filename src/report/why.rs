@@ -384,7 +384,6 @@ mod tests {
                 further: false,
                 base_thinking: None,
                 candidate_thinking: None,
-                further: false,
             }],
             drift: None,
         }
