@@ -148,8 +148,20 @@ impl SignVerdict {
         !self.regression && (many || (more > 0 && self.p_more < UNLIKELY))
     }
 
-    /// `ends in a loop in 31 of 412 answers, the base in 2`, with what the base does by itself.
+    /// [`SignVerdict::counted`], with what the base does by itself.
     pub fn told(&self) -> String {
+        let noise = match self.noise {
+            Some(noise) if noise != SignNoise::default() => format!(
+                " (asked again, the base in {} more and {} fewer)",
+                noise.more, noise.fewer
+            ),
+            _ => String::new(),
+        };
+        self.counted() + &noise
+    }
+
+    /// `ends in a loop in 31 of 412 answers, the base in 2`.
+    pub fn counted(&self) -> String {
         let SignVerdict {
             sign,
             base,
@@ -162,14 +174,7 @@ impl SignVerdict {
             0 => String::new(),
             base => format!(", the base in {base}"),
         };
-        let noise = match self.noise {
-            Some(noise) if noise != SignNoise::default() => format!(
-                " (asked again, the base in {} more and {} fewer)",
-                noise.more, noise.fewer
-            ),
-            _ => String::new(),
-        };
-        format!("{sign} in {candidate} of {answers}{base}{noise}")
+        format!("{sign} in {candidate} of {answers}{base}")
     }
 }
 

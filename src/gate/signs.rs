@@ -98,7 +98,7 @@ impl<'a> ShownSign<'a> {
 
 /// Why a sign is a regression: `ends in a loop in 31 of 412 answers (p < 0.0001)`.
 pub(super) fn alarm(sign: &SignVerdict) -> String {
-    format!("{} ({})", sign.told(), p_value(sign.p_more))
+    format!("{} ({})", sign.counted(), p_value(sign.p_more))
 }
 
 #[cfg(test)]
