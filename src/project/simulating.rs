@@ -113,7 +113,6 @@ impl Project {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::project::testing::Small;
 
     #[test]

@@ -254,7 +254,7 @@ mod tests {
     fn group(suite: &str, probes: usize, shares: [Option<f64>; 4]) -> SimulatedGroup {
         let losses = [0.03, 0.05, 0.10, 0.20];
         let found = losses.iter().zip(shares).map(|(&loss, share)| {
-            let short = |goal| share.is_some_and(|share| share < goal && loss > 0.07);
+            let short = |goal| share.is_some_and(|share| share < goal && loss > 0.04);
             found(
                 loss,
                 share,
@@ -310,7 +310,11 @@ mod tests {
                     56,
                     [Some(0.0), Some(0.02), Some(0.97), Some(1.0)],
                 ),
-                group("refusal", 4, [Some(0.0), None, None, None]),
+                SimulatedGroup {
+                    base_mean: 0.04,
+                    passes_at_margin: None,
+                    ..group("refusal", 4, [Some(0.0), None, None, None])
+                },
             ],
             runs: vec![run(1, 0.012), run(12, 0.019)],
             notes: vec!["`refusal` cannot decide anything".into()],
@@ -319,7 +323,37 @@ mod tests {
 
     #[test]
     fn a_simulation_fits_a_terminal() {
-        insta::assert_snapshot!(simulation_text(&simulation(), Style::plain(80)), @"");
+        insta::assert_snapshot!(simulation_text(&simulation(), Style::plain(80)), @"
+        10000 comparisons a setting, seed 42; a share's standard error is at most 0.5 of
+        100
+        ┌────────────────┬────────┬──────┬───────┬───────┬──────┬──────┬──────┬──────┐
+        │ of 100         ┆ probes ┆ base ┆ alarm ┆ wrong ┆ 0.03 ┆ 0.05 ┆ 0.10 ┆ 0.20 │
+        ╞════════════════╪════════╪══════╪═══════╪═══════╪══════╪══════╪══════╪══════╡
+        │ pooled         ┆ 120    ┆ 0.71 ┆ 0.4   ┆ 3.9   ┆ 21   ┆ 62   ┆ 100  ┆ 100  │
+        │ code           ┆ 60     ┆ 0.71 ┆ 0.4   ┆ 3.9   ┆ 0    ┆ 1.0  ┆ 83   ┆ 100  │
+        │ instruction-zh ┆ 56     ┆ 0.71 ┆ 0.4   ┆ 3.9   ┆ 0    ┆ 2.0  ┆ 97   ┆ 100  │
+        │ refusal        ┆ 4      ┆ 0.04 ┆ 0.4   ┆ -     ┆ 0    ┆ -    ┆ -    ┆ -    │
+        └────────────────┴────────┴──────┴───────┴───────┴──────┴──────┴──────┴──────┘
+        alarm: a harmless candidate is a regression; wrong: one that truly lost the
+        margin passes; then, how often a true loss of so much is a regression
+        a true loss of 0.05 in all suites together is found in 62 of 100 runs; with 14
+        more probes in 80, with 20 more probes in 95
+        a true loss of 0.10 in `code` is found in 83 of 100 runs; with 20 more probes in
+        95
+        `refusal`: the base scores 0.04, so a loss of 0.10 is not possible
+        a true loss of 0.10 is found in 95 of 100 runs or more in `instruction-zh`
+        ┌──────────┬─────────────┬───────┬────────┬───────┬────────┐
+        │ of 100   ┆ unscored    ┆ alarm ┆ passes ┆ wrong ┆ 0.05   │
+        ╞══════════╪═════════════╪═══════╪════════╪═══════╪════════╡
+        │ one gate ┆ as the base ┆ 1.2   ┆ 80     ┆ 3.1   ┆ 42     │
+        │ 12 looks ┆ as the base ┆ 1.9   ┆ 80     ┆ 3.1   ┆ 42, 97 │
+        └──────────┴─────────────┴───────┴────────┴───────┴────────┘
+        of a run: a loss of so much in all suites is found at one look, and by the end
+        of the run; a pass is that of the checkpoint that looks best
+        `refusal` cannot decide anything
+        false alarms: claimed at most 5.0 of 100 runs, simulated 1.9; a pass at a true
+        loss of the margin: claimed at most 5.0, simulated 3.1
+        ");
     }
 
     #[test]

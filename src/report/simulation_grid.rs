@@ -94,7 +94,7 @@ pub fn grid_text(grid: &Grid, style: Style) -> String {
     let (tone, said) = match broken {
         0 => (
             Tone::Good,
-            format!("no cell of {} is above what is claimed", grid.cells.len()),
+            format!("above what is claimed: none of {} cells", grid.cells.len()),
         ),
         n => (
             Tone::Bad,
@@ -143,6 +143,18 @@ mod tests {
                 cell(20, 0.95, 0.061, 0.04, 0.31),
             ],
         };
-        insta::assert_snapshot!(grid_text(&grid, Style::plain(80)), @"");
+        insta::assert_snapshot!(grid_text(&grid, Style::plain(80)), @"
+        ┌───────┬────────┬───────┬───────┬──────┬────────┐
+        │ looks ┆ probes ┆ alarm ┆ wrong ┆ 0.05 ┆ 0.10   │
+        ╞═══════╪════════╪═══════╪═══════╪══════╪════════╡
+        │ 1     ┆ 100    ┆ 1.2   ┆ 3.0   ┆ -    ┆ 87     │
+        │ 20    ┆ 100    ┆ 6.1   ┆ 3.0   ┆ -    ┆ 31, 99 │
+        └───────┴────────┴───────┴───────┴──────┴────────┘
+        of 100 runs, 10000 comparisons a cell: the most false alarms and wrong passes of
+        any cell of a row, claimed at most 5 each; then the least power for a true loss
+        of 0.05 and 0.10, at one look and in the run, where two answers to one probe
+        differ in 5 of 100 or fewer
+        above what is claimed: 1 of 3 cells
+        ");
     }
 }
