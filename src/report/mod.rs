@@ -6,6 +6,7 @@
 mod answers;
 mod assertion;
 mod audit;
+mod bars;
 mod baseline;
 mod changes;
 mod checkpoints;
@@ -16,6 +17,7 @@ mod export;
 mod flowing;
 mod frontier;
 mod frontier_svg;
+mod glance;
 mod history;
 mod html;
 mod json;
@@ -27,11 +29,13 @@ mod progress;
 mod said;
 mod scales;
 mod side_by_side;
+mod standing;
 mod style;
 mod suite_list;
 mod terminal;
 #[cfg(test)]
 mod testing;
+mod worst;
 mod wrap;
 
 pub use answers::{AnswerEnd, LiveAnswers};
@@ -44,11 +48,12 @@ pub use baseline::{baseline_lines, baseline_notes};
 pub use changes::{ChangedAnswer, changes};
 pub use checkpoints::{CheckpointRow, checkpoint_table};
 pub use data::data_text;
-pub use diff::changed_answers;
+pub use diff::{AnswerLength, changed_answers};
 pub use exam::{exam_lines, exam_notes};
 pub use export::{Exporter, PutFile, csv, evalscope, file_name, inspect, lm_eval, parquet};
 pub use frontier::{tune_plan, tune_summary, tune_table, unseen_lines};
 pub use frontier_svg::frontier_svg;
+pub use glance::Glance;
 pub use history::{PastVerdicts, history_text};
 pub use html::{
     PAGE_VERSION, Page, PageBase, PageCandidate, PageCase, PageCheck, PageCheckpoint, PageDraw,
@@ -67,3 +72,4 @@ pub use side_by_side::{AnswerCell, AnswerRow, side_by_side};
 pub use style::{Style, Tone};
 pub use suite_list::suite_list;
 pub use terminal::{preview_lines, suite_table, summary_lines, verdict_block};
+pub use worst::worst_answers;
