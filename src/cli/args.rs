@@ -304,6 +304,9 @@ pub struct DemoArgs {
 /// Arguments of `train`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct TrainCommandArgs {
+    /// Print every reason, cause, and note of the verdict [default: the page of `qeval gate`]
+    #[arg(long, help_heading = "Reports")]
+    pub verbose: bool,
     /// Also write a page to look at: the curve of the checkpoints, and every answer side by side
     /// [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]

@@ -7,7 +7,8 @@ use crate::flow::{Candidate, Comparison, Decision, NextCommands, Preview, SuiteS
 use crate::gate::preview;
 use crate::project::ProjectError;
 use crate::report::{
-    Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
+    Glance, Report, Style, all_tests, junit, markdown, preview_lines, suite_table, verdict_block,
+    worst_answers,
 };
 use crate::results::{pair, read};
 use crate::run::compare as judge;
@@ -15,6 +16,7 @@ use crate::text::shell_word;
 
 use super::args::{CompareArgs, OutputFormat};
 use super::error::CliError;
+use super::gate::{ROWS, WORST};
 use super::outcome::outcome_of;
 use super::output::Screen;
 use super::page;
@@ -50,7 +52,20 @@ pub fn compare(args: &CompareArgs, screen: &Screen) -> Result<Outcome, CliError>
         return Ok(Outcome::CouldNotMeasure);
     };
     let again = again(args);
-    show(screen, &comparison, &before, candidate, &again)?;
+    let shown = Shown {
+        comparison: &comparison,
+        before: &before,
+        candidate,
+        again: &again,
+    };
+    if screen.format == OutputFormat::Json {
+        screen.print_json(&Report::new(&comparison, Some(&before)))?;
+    } else {
+        screen.print(&match args.verbose {
+            true => shown.everything(screen.style),
+            false => shown.page(screen.style),
+        })?;
+    }
     let next = NextCommands::asked_by(again.clone());
     if let Some(file) = &args.junit {
         let tests = all_tests(&comparison, candidate, &next);
@@ -119,28 +134,43 @@ fn again(args: &CompareArgs) -> String {
     command + " --html compare.html"
 }
 
-fn show(
-    screen: &Screen,
-    comparison: &Comparison,
-    before: &Preview,
-    candidate: &Candidate,
-    again: &str,
-) -> Result<(), CliError> {
-    if screen.format == OutputFormat::Json {
-        return screen.print_json(&Report::new(comparison, Some(before)));
-    }
-    screen.print(&text_of(comparison, before, candidate, again, screen.style))
+/// What is shown to people.
+struct Shown<'a> {
+    comparison: &'a Comparison,
+    before: &'a Preview,
+    candidate: &'a Candidate,
+    /// The command that shows every answer.
+    again: &'a str,
 }
 
-fn text_of(
-    comparison: &Comparison,
-    before: &Preview,
-    candidate: &Candidate,
-    again: &str,
-    style: Style,
-) -> String {
-    let name = &candidate.subject.name;
-    preview_lines(before, style)
-        + &suite_table(comparison, style)
-        + &verdict_block(name, &candidate.verdict, &candidate.causes, again, style)
+impl Shown<'_> {
+    fn page(&self, style: Style) -> String {
+        let candidate = self.candidate;
+        let glance = Glance {
+            name: &candidate.subject.name,
+            verdict: &candidate.verdict,
+            causes: &candidate.causes,
+            exam: None,
+            asked: &[],
+            baseline: None,
+            rows: ROWS,
+            // No command shows one item alone.
+            answers: &worst_answers(candidate, WORST, &|_| String::new(), style),
+            next: self.again,
+        };
+        glance.text(style)
+    }
+
+    fn everything(&self, style: Style) -> String {
+        let candidate = self.candidate;
+        preview_lines(self.before, style)
+            + &suite_table(self.comparison, style)
+            + &verdict_block(
+                &candidate.subject.name,
+                &candidate.verdict,
+                &candidate.causes,
+                self.again,
+                style,
+            )
+    }
 }

@@ -1,15 +1,16 @@
 //! `qeval diff`: candidates against a base, with the answers that changed.
 
 use crate::exit::Outcome;
-use crate::flow::{Comparison, LearnRule, Preview, Verdict};
+use crate::flow::{Candidate, Comparison, LearnRule, Preview, Verdict};
 use crate::project::Order;
 use crate::report::{
-    Report, Style, baseline_lines, changed_answers, exam_lines, preview_lines, suite_table,
-    summary_lines, verdict_block,
+    AnswerLength, Glance, Report, Style, baseline_lines, changed_answers, exam_lines,
+    preview_lines, suite_table, summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, OutputFormat};
 use super::error::CliError;
+use super::gate::ROWS;
 use super::outcome::worst;
 use super::output::Screen;
 use super::page;
@@ -41,10 +42,16 @@ pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let shown = Shown {
         comparison: &comparison,
         before: &before,
+        // A look is no verdict: that has to be seen.
+        asked: match judges {
+            true => &order.notes,
+            false => &before.notes,
+        },
         names: &names,
         next: &next,
         most: if args.all { usize::MAX } else { SHOWN },
         unchanged: !args.measure.select.probes.is_empty(),
+        verbose: args.verbose,
     };
     if screen.format == OutputFormat::Json {
         screen.print_json(&Report::new(&comparison, Some(&before)))?;
@@ -64,6 +71,8 @@ pub fn diff(args: &DiffArgs, screen: &Screen) -> Result<Outcome, CliError> {
 struct Shown<'a> {
     comparison: &'a Comparison,
     before: &'a Preview,
+    /// What a reader should know of what is asked.
+    asked: &'a [String],
     /// What the user called the base and the candidates.
     names: &'a [&'a String],
     /// What to type about a candidate next; empty where nothing would do.
@@ -72,17 +81,67 @@ struct Shown<'a> {
     most: usize,
     /// Whether those that did not change are shown too: who names a probe wants to see it.
     unchanged: bool,
+    /// Whether everything is shown, or a page a candidate below its answers.
+    verbose: bool,
 }
 
 impl Shown<'_> {
     fn text(&self, style: Style) -> String {
+        match self.verbose {
+            true => self.everything(style),
+            false => self.pages(style),
+        }
+    }
+
+    fn answers(&self, candidate: &Candidate, length: AnswerLength, style: Style) -> String {
+        changed_answers(
+            self.comparison,
+            candidate,
+            (self.most, length),
+            self.unchanged,
+            style,
+        )
+    }
+
+    /// The changed answers of each candidate, and below them what they come to: a reader begins at the
+    /// end of a long output.
+    fn pages(&self, style: Style) -> String {
+        let comparison = self.comparison;
+        let length = match self.unchanged {
+            true => AnswerLength::Whole,
+            false => AnswerLength::Lines,
+        };
+        let mut text = String::new();
+        for (i, candidate) in comparison.candidates.iter().enumerate() {
+            text += &self.answers(candidate, length, style);
+            let name = self.names[i + 1];
+            let glance = Glance {
+                name,
+                verdict: &candidate.verdict,
+                causes: &candidate.causes,
+                exam: comparison.exam.as_ref(),
+                asked: self.asked,
+                baseline: comparison.baseline.as_ref(),
+                rows: ROWS,
+                answers: "",
+                next: &(self.next)(name),
+            };
+            text += &glance.text(style);
+        }
+        if comparison.candidates.len() > 1 {
+            text += &summary_lines(comparison, style);
+        }
+        text
+    }
+
+    fn everything(&self, style: Style) -> String {
         let comparison = self.comparison;
         let mut text = exam_lines(comparison.exam.as_ref(), style);
         text += &preview_lines(self.before, style);
         text += &suite_table(comparison, style);
         text += &baseline_lines(comparison.baseline.as_ref(), style);
         for (candidate, name) in comparison.candidates.iter().zip(&self.names[1..]) {
-            text += &changed_answers(comparison, candidate, self.most, self.unchanged, style);
+            text += &self.answers(candidate, AnswerLength::Whole, style);
             let next = (self.next)(name);
             text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
         }
@@ -119,10 +178,12 @@ mod tests {
         let shown = Shown {
             comparison,
             before,
+            asked: &[],
             names: &names,
             next: &|name| format!("qeval gate {name}"),
             most: SHOWN,
             unchanged: false,
+            verbose: false,
         };
         shown.text(Style::plain(400))
     }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic_file;
 use crate::exit::Outcome;
-use crate::flow::{Comparison, NextCommands, Preview};
+use crate::flow::{Candidate, Comparison, NextCommands, Preview, ProbeId};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
-    Report, Style, all_tests, baseline_lines, exam_lines, junit, markdown, preview_lines,
-    suite_table, verdict_block,
+    Glance, Report, Style, all_tests, baseline_lines, exam_lines, junit, markdown, preview_lines,
+    suite_table, verdict_block, worst_answers,
 };
 
 use super::args::{GateArgs, OutputFormat};
@@ -21,6 +21,10 @@ use super::page;
 
 /// Names the file that GitHub shows on the page of a job.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// Rows of suites, and changed answers, that fit on a page beside the verdict.
+pub(super) const ROWS: usize = 8;
+pub(super) const WORST: usize = 5;
 
 /// Runs the command.
 ///
@@ -33,7 +37,21 @@ pub fn gate(args: &GateArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let order = Order::new(&project, &["base", &name])?;
     let before = order.preview()?;
     let gated = project.gate(&order)?;
-    show(screen, &gated, &before, &name, &next)?;
+    let shown = Shown {
+        comparison: &gated.comparison,
+        before: &before,
+        asked: &order.notes,
+        name: &name,
+        next: &next,
+    };
+    if screen.format == OutputFormat::Json {
+        screen.print_json(&Report::new(&gated.comparison, Some(&before)))?;
+    } else {
+        screen.print(&match args.verbose {
+            true => shown.everything(screen.style),
+            false => shown.page(screen.style),
+        })?;
+    }
     let accepted = gated.snapshots.folder().is_dir();
     if accepted {
         leave_for_review(screen, &gated)?;
@@ -78,40 +96,54 @@ fn append(file: &Path, text: &str) -> io::Result<()> {
     file.write_all(b"\n")
 }
 
-fn show(
-    screen: &Screen,
-    gated: &GatedCandidate,
-    before: &Preview,
-    name: &str,
-    next: &NextCommands,
-) -> Result<(), CliError> {
-    if screen.format == OutputFormat::Json {
-        return screen.print_json(&Report::new(&gated.comparison, Some(before)));
-    }
-    screen.print(&text_of(
-        &gated.comparison,
-        before,
-        (name, next),
-        screen.style,
-    ))
+/// What is shown to people.
+struct Shown<'a> {
+    comparison: &'a Comparison,
+    before: &'a Preview,
+    /// What a reader should know of what was asked.
+    asked: &'a [String],
+    /// What the user called the candidate.
+    name: &'a str,
+    next: &'a NextCommands,
 }
 
-/// The report for people.
-fn text_of(
-    comparison: &Comparison,
-    before: &Preview,
-    (name, next): (&str, &NextCommands),
-    style: Style,
-) -> String {
-    let mut text = exam_lines(comparison.exam.as_ref(), style);
-    text += &preview_lines(before, style);
-    text += &suite_table(comparison, style);
-    text += &baseline_lines(comparison.baseline.as_ref(), style);
-    let next = next.diff();
-    for candidate in &comparison.candidates {
-        text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
+impl Shown<'_> {
+    fn page(&self, style: Style) -> String {
+        let comparison = self.comparison;
+        let look = |probe: &ProbeId| self.next.probe(probe);
+        let mut text = String::new();
+        for candidate in &comparison.candidates {
+            let glance = Glance {
+                name: self.name,
+                verdict: &candidate.verdict,
+                causes: &candidate.causes,
+                exam: comparison.exam.as_ref(),
+                asked: self.asked,
+                baseline: comparison.baseline.as_ref(),
+                rows: ROWS,
+                answers: &worst_answers(candidate, WORST, &look, style),
+                next: &self.next.diff(),
+            };
+            text += &glance.text(style);
+        }
+        text
     }
-    text
+
+    fn everything(&self, style: Style) -> String {
+        let comparison = self.comparison;
+        let mut text = exam_lines(comparison.exam.as_ref(), style);
+        text += &preview_lines(self.before, style);
+        text += &suite_table(comparison, style);
+        text += &baseline_lines(comparison.baseline.as_ref(), style);
+        let next = self.next.diff();
+        for candidate in &comparison.candidates {
+            let Candidate {
+                verdict, causes, ..
+            } = candidate;
+            text += &verdict_block(self.name, verdict, causes, &next, style);
+        }
+        text
+    }
 }
 
 /// Changed answers are left for a reviewer, where the project has accepted any.
@@ -144,16 +176,18 @@ mod tests {
         let decision = candidate.verdict.decision.to_string();
         let before = order.preview().unwrap();
         let next = project.next(&name);
-        let text = text_of(
-            &gated.comparison,
-            &before,
-            (&name, &next),
-            Style::plain(400),
-        );
-        assert!(text.contains(&format!("{name}: {decision}")), "{text}");
-        assert!(text.contains(&format!("qeval diff base {name}")), "{text}");
-        // A verdict for CI: what was said is for `diff`.
-        assert!(!text.contains("Tell me who you are."), "{text}");
+        let shown = Shown {
+            comparison: &gated.comparison,
+            before: &before,
+            asked: &[],
+            name: &name,
+            next: &next,
+        };
+        let style = Style::plain(400);
+        for text in [shown.page(style), shown.everything(style)] {
+            assert!(text.contains(&format!("{name}: {decision}")), "{text}");
+            assert!(text.contains(&format!("qeval diff base {name}")), "{text}");
+        }
         let report = serde_json::to_value(Report::new(&gated.comparison, Some(&before))).unwrap();
         assert_eq!(
             report["candidates"][0]["verdict"]["decision"],

@@ -269,6 +269,7 @@ mod tests {
             base,
             candidates,
             all,
+            verbose,
             html,
             margin,
             suites_from,
@@ -277,7 +278,7 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!((all, margin), (true, Some(0.05)));
+        assert_eq!((all, verbose, margin), (true, false, Some(0.05)));
         assert_eq!(html, Some("p.html".into()));
         assert_eq!(suites_from.as_deref(), Some("main"));
         assert_eq!(
@@ -340,6 +341,7 @@ mod tests {
                 suites_from: None,
                 junit: None,
                 markdown: None,
+                verbose: false,
                 html: None,
                 candidate: None,
                 measure
@@ -445,6 +447,9 @@ mod tests {
                                  for all [default: no]
               --markdown <FILE>  Also write the verdict as Markdown for a comment on a pull request
                                  [default: no]
+              --verbose          Print everything: what so many probes can prove, every reason, note, and
+                                 suite with its noise, and how old the base's answers are [default: one
+                                 page]
               --html <FILE>      Also write a page to look at: the verdict, and every answer side by side
                                  [default: no]
 
@@ -547,6 +552,8 @@ mod tests {
           [CONFIG]  The configuration [default: qeval.toml]
 
         Reports:
+              --verbose      Print every reason, cause, and note of the verdict [default: the page of `qeval
+                             gate`]
               --html <FILE>  Also write a page to look at: the curve of the checkpoints, and every answer
                              side by side [default: no]
 
@@ -647,6 +654,8 @@ mod tests {
                                   not followed [default: no]
               --keep-best <LINK>  Keep a link to the best checkpoint that may ship; with one the exit code
                                   is 0 [default: no]
+              --verbose           Print every reason, cause, and note of a verdict [default: the page of
+                                  `qeval gate`]
 
         Judging:
               --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
@@ -677,6 +686,8 @@ mod tests {
               --all  Show every answer that changed, not the ten largest losses alone [default: no]
 
         Reports:
+              --verbose      Print everything: what so many probes can prove, every reason, note, and suite
+                             with its noise, and how old the base's answers are [default: one page]
               --html <FILE>  Also write a page to look at: the verdict, and every answer side by side
                              [default: no]
 

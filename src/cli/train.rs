@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use crate::exit::Outcome;
+use crate::flow::Verdict;
 use crate::project::{PreparedTraining, Project, model_path};
-use crate::report::{CheckpointRow, TrainReport, checkpoint_table, preview_lines, verdict_block};
+use crate::report::{
+    CheckpointRow, Glance, Style, TrainReport, checkpoint_table, preview_lines, verdict_block,
+};
 use crate::run::{TrainEntry, TrainOutcome, loss_cause};
 
 use super::args::{OutputFormat, TrainArgs, TrainCommandArgs};
@@ -12,12 +15,15 @@ use super::error::CliError;
 use super::output::Screen;
 use super::page;
 
+/// Rows of suites below a table of checkpoints.
+const ROWS: usize = 6;
+
 /// Runs the command.
 ///
 /// # Errors
 /// Whatever stops it; finished checkpoints and answers are on disk.
 pub fn train(args: &TrainCommandArgs, screen: &Screen) -> Result<Outcome, CliError> {
-    let (outcome, exit) = trained(&args.train, args.html.as_deref(), screen)?;
+    let (outcome, exit) = trained(&args.train, args.html.as_deref(), args.verbose, screen)?;
     if screen.format == OutputFormat::Json {
         screen.print_json(&report_json(&outcome))?;
     }
@@ -25,13 +31,14 @@ pub fn train(args: &TrainCommandArgs, screen: &Screen) -> Result<Outcome, CliErr
 }
 
 /// As [`train`], with what the run came to, for a caller that prints one JSON document of it and
-/// more. The page is written to `html`.
+/// more. The page is written to `html`; `verbose` prints all that is said of the verdict.
 ///
 /// # Errors
 /// As [`train`].
 pub fn trained(
     args: &TrainArgs,
     html: Option<&Path>,
+    verbose: bool,
     screen: &Screen,
 ) -> Result<(TrainOutcome, Outcome), CliError> {
     let project = screen.open(args.overrides())?;
@@ -41,7 +48,7 @@ pub fn trained(
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let outcome = training.run(&command)?;
     if screen.format == OutputFormat::Text {
-        report(screen, &project, &outcome)?;
+        report(screen, &project, &outcome, verbose)?;
     }
     let suites = project.suites()?;
     if let Some(file) = html {
@@ -104,7 +111,12 @@ pub fn report_json(outcome: &TrainOutcome) -> serde_json::Value {
     serde_json::json!(report)
 }
 
-fn report(screen: &Screen, project: &Project, outcome: &TrainOutcome) -> Result<(), CliError> {
+fn report(
+    screen: &Screen,
+    project: &Project,
+    outcome: &TrainOutcome,
+    verbose: bool,
+) -> Result<(), CliError> {
     let rows = checkpoint_rows(outcome);
     screen.print(&checkpoint_table(&rows, outcome.best, screen.style))?;
     let run = outcome.run.id();
@@ -126,12 +138,42 @@ fn report(screen: &Screen, project: &Project, outcome: &TrainOutcome) -> Result<
         None => format!("none: do not ship ({place})"),
     };
     let next = project.next_of_run(&place).diff();
-    let block = verdict_block(&name, shown.verdict, shown.causes, &next, screen.style);
-    screen.print(&block)?;
+    screen.print(&verdict_text(
+        &name,
+        (shown.verdict, shown.causes),
+        &next,
+        verbose,
+        screen.style,
+    ))?;
     match &outcome.shipped {
         Some(folder) => screen.print(&format!("  ships    {}\n", folder.display())),
         None => Ok(()),
     }
+}
+
+/// A checkpoint's verdict for people: on a page without what was answered, or all that is said of it.
+pub fn verdict_text(
+    name: &str,
+    (verdict, causes): (&Verdict, &[String]),
+    next: &str,
+    verbose: bool,
+    style: Style,
+) -> String {
+    if verbose {
+        return verdict_block(name, verdict, causes, next, style);
+    }
+    let glance = Glance {
+        name,
+        verdict,
+        causes,
+        exam: None,
+        asked: &[],
+        baseline: None,
+        rows: ROWS,
+        answers: "",
+        next,
+    };
+    glance.text(style)
 }
 
 /// The best checkpoint ships; without one it is a regression, or inconclusive when nothing was

@@ -140,7 +140,7 @@ fn confirm(
         config: file,
         ..args.train.clone()
     };
-    let (outcome, exit) = trained(&train, None, screen)?;
+    let (outcome, exit) = trained(&train, None, false, screen)?;
     told["confirmed"] = report_json(&outcome);
     let project = screen.open(train.overrides())?;
     let training = PreparedTraining::prepare(&project)?;

@@ -10,13 +10,14 @@ use crate::exit::Outcome;
 use crate::flow::{ScaledCheckpoint, Verdict};
 use crate::gate::select_best;
 use crate::project::{CheckpointVerdict, Left, WatchEnd, WatchEvent, WatchOrder, Watched};
-use crate::report::{CheckpointRow, Style, checkpoint_table, preview_lines, verdict_block};
+use crate::report::{CheckpointRow, Style, checkpoint_table, preview_lines};
 use crate::text::plural;
 
 use super::args::{OutputFormat, WatchArgs};
 use super::error::CliError;
 use super::outcome::worst;
 use super::output::Screen;
+use super::train::verdict_text;
 
 /// Runs the command.
 ///
@@ -37,7 +38,7 @@ pub fn watch(args: &WatchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     // What is heard cannot fail; what could not be printed is told at the end.
     let mut printed = Ok(());
     let watched = project.watch(&order, &mut |event| {
-        let said = show(screen, &order, &event);
+        let said = show(screen, &order, args.verbose, &event);
         if printed.is_ok() {
             printed = said;
         }
@@ -47,7 +48,12 @@ pub fn watch(args: &WatchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     Ok(outcome(&watched, args.keep_best.is_some()))
 }
 
-fn show(screen: &Screen, order: &WatchOrder, event: &WatchEvent<'_>) -> Result<(), CliError> {
+fn show(
+    screen: &Screen,
+    order: &WatchOrder,
+    verbose: bool,
+    event: &WatchEvent<'_>,
+) -> Result<(), CliError> {
     if screen.format == OutputFormat::Json {
         return match json_of(event) {
             Some(line) => screen.print(&format!("{line}\n")),
@@ -62,11 +68,11 @@ fn show(screen: &Screen, order: &WatchOrder, event: &WatchEvent<'_>) -> Result<(
             }
             Ok(())
         }
-        WatchEvent::Judged { judgement, next } => screen.print(&verdict_block(
+        WatchEvent::Judged { judgement, next } => screen.print(&verdict_text(
             &judgement.folder.display().to_string(),
-            &judgement.verdict,
-            &judgement.causes,
+            (&judgement.verdict, &judgement.causes),
             &next.diff(),
+            verbose,
             screen.style,
         )),
         other => {

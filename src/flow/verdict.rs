@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, CaseId, Goal, ProbeId, Score, SignVerdict};
+use crate::text::plural;
 
 /// Everything that one subject was scored on, by case and sample.
 pub type ScoreTable = BTreeMap<(CaseId, usize), Score>;
@@ -248,7 +249,21 @@ impl SuiteVerdict {
     }
 }
 
+/// Stands in every note about probes that have no part in the means.
+const WITH_UNSCORED: &str = "with unscored draws, left out of the means";
+
 impl Verdict {
+    /// The note that so many probes of a suite have no part in the means, and why.
+    pub fn note_of_unscored(suite: &str, probes: usize, why: &str) -> String {
+        let probes = plural(probes, "probe");
+        format!("`{suite}`: {probes} {WITH_UNSCORED}: {why}")
+    }
+
+    /// Whether a note is one of [`Verdict::note_of_unscored`]; of stored verdicts too.
+    pub fn is_of_unscored(note: &str) -> bool {
+        note.contains(WITH_UNSCORED)
+    }
+
     /// Whether this checkpoint may be kept: the pooled `keep` verdict passes, nothing is a
     /// regression, no critical probe is lost, and every `keep` suite could be measured. One small
     /// suite may stay inconclusive.

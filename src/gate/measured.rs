@@ -5,8 +5,7 @@ use super::paired::pair;
 use super::reduce::{ProbeMeans, mean, reduce};
 use super::rules::Rules;
 use super::wording::{score, some_of};
-use crate::flow::{Goal, ScoreTable, Suite, SuiteState, SuiteVerdict};
-use crate::text::plural;
+use crate::flow::{Goal, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict};
 
 /// A suite with its probes' means, or with the reason why it could not be measured.
 pub(super) struct Measured<'a> {
@@ -95,12 +94,8 @@ impl<'a> Measured<'a> {
             ""
         };
         (affected > 0).then(|| {
-            format!(
-                "`{}`: {} with unscored draws, left out of the means: {}{bound}",
-                self.suite.name,
-                plural(affected, "probe"),
-                some_of(&self.missing_by_reason(), 3, "; "),
-            )
+            let why = some_of(&self.missing_by_reason(), 3, "; ");
+            Verdict::note_of_unscored(&self.suite.name, affected, &(why + bound))
         })
     }
 

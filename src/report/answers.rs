@@ -313,7 +313,7 @@ mod tests {
         ");
         let style = Style {
             color: true,
-            width: 80,
+            ..Style::plain(80)
         };
         insta::assert_snapshot!(readable(&whole(&answers[2..4], style)), @"
         <bold>careless:</>

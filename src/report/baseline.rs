@@ -21,6 +21,14 @@ pub fn baseline_lines(baseline: Option<&Baseline>, style: Style) -> String {
     lines_at(baseline, now(), style)
 }
 
+/// The sentence on its age, where the base answered so many days ago or more.
+pub(super) fn told_when_old(baseline: &Baseline, days: u64) -> Option<String> {
+    let now = now();
+    let oldest = baseline.origin.oldest_unix_s?;
+    let is_old = now.saturating_sub(oldest) >= days * 24 * 60 * 60;
+    is_old.then(|| baseline.sentence(now))
+}
+
 fn lines_at(baseline: Option<&Baseline>, now_unix_s: u64, style: Style) -> String {
     let Some(baseline) = baseline else {
         return String::new();

@@ -190,7 +190,7 @@ mod tests {
         let rows = [row(20, &early, &[]), row(40, &lost, &[])];
         let style = Style {
             color: true,
-            width: 120,
+            ..Style::plain(120)
         };
         insta::assert_snapshot!(readable(&checkpoint_table(&rows, None, style)), @"
         ┌──────┬────────┬─────────────┬──────────────────────┬────────────────────┐
@@ -211,7 +211,7 @@ mod tests {
         row.kl_to_base = Some(2.5);
         let style = Style {
             color: true,
-            width: 120,
+            ..Style::plain(120)
         };
         insta::assert_snapshot!(readable(&checkpoint_table(&[row], None, style)), @"
         ┌──────┬───────┬────────────┬─────────────┬──────────────────────┬────────────┬──────────────────┐

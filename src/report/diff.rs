@@ -19,12 +19,48 @@ const LONGEST_SHOWN: usize = 1200;
 /// unlike texts cannot be read.
 const ALIKE: f64 = 0.4;
 
+/// How much of an answer is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerLength {
+    /// A few lines: enough to read what went wrong.
+    Lines,
+    /// All of it, unless it is very long.
+    Whole,
+}
+
+/// Characters of what a changed answer shows.
+struct Longest {
+    prompt: usize,
+    answer: usize,
+    diff: usize,
+    why: usize,
+}
+
+impl AnswerLength {
+    fn longest(self) -> Longest {
+        match self {
+            AnswerLength::Lines => Longest {
+                prompt: 130,
+                answer: 200,
+                diff: 400,
+                why: 130,
+            },
+            AnswerLength::Whole => Longest {
+                prompt: 200,
+                answer: LONGEST_ANSWER,
+                diff: LONGEST_SHOWN,
+                why: 300,
+            },
+        }
+    }
+}
+
 /// The candidate's changed answers, at most `most`, and how many more there are; with `unchanged`
 /// those that did not change too.
 pub fn changed_answers(
     comparison: &Comparison,
     candidate: &Candidate,
-    most: usize,
+    (most, length): (usize, AnswerLength),
     unchanged: bool,
     style: Style,
 ) -> String {
@@ -41,7 +77,7 @@ pub fn changed_answers(
     }
     let mut text = String::new();
     for change in changes.iter().take(most) {
-        text.push_str(&one_change(change, names, style));
+        text.push_str(&one_change(change, names, length, style));
         text.push('\n');
     }
     let rest = changes.len().saturating_sub(most);
@@ -61,8 +97,11 @@ pub fn changed_answers(
 pub(super) fn one_change(
     change: &ChangedAnswer<'_>,
     (base, candidate): (&str, &str),
+    length: AnswerLength,
     style: Style,
 ) -> String {
+    let longest = length.longest();
+    let answer = |text: &str| shortened(text, longest.answer);
     let value = |s: &Score| s.value().map_or("unscored".into(), score);
     let moved = change.difference();
     let tone = match moved {
@@ -92,11 +131,14 @@ pub(super) fn one_change(
         text.push_str(&wrapped(&label(head), spans, style));
     };
     if !change.prompt.is_empty() {
-        part("prompt", &[(Tone::Dim, one_line(change.prompt, 200))]);
+        part(
+            "prompt",
+            &[(Tone::Dim, one_line(change.prompt, longest.prompt))],
+        );
     }
     match (change.base_text, change.candidate_text) {
         (Some(old), Some(new)) if old == new => part("answer", &[(Tone::Plain, answer(old))]),
-        (Some(old), Some(new)) => match inline(old, new, style) {
+        (Some(old), Some(new)) => match inline(old, new, &longest, style) {
             Some(spans) => part("diff", &spans),
             None => {
                 part(base, &[(Tone::Plain, answer(old))]);
@@ -119,22 +161,26 @@ pub(super) fn one_change(
     }
     let why = change.candidate_score.explanation();
     if moved != Some(0.0) && !why.is_empty() {
-        part("why", &[(tone, one_line(why, 300))]);
+        part("why", &[(tone, one_line(why, longest.why))]);
     }
     text
 }
 
 /// An answer by itself. Silence is an answer too, and has to be seen.
 pub(super) fn answer(text: &str) -> String {
+    shortened(text, LONGEST_ANSWER)
+}
+
+fn shortened(text: &str, most: usize) -> String {
     if text.trim().is_empty() {
         "(silent)".into()
     } else {
-        ellipsize(visible(text).trim_end(), LONGEST_ANSWER).replace('\t', "    ")
+        ellipsize(visible(text).trim_end(), most).replace('\t', "    ")
     }
 }
 
 /// The word diff as spans, or `None` when the texts are too unlike for one.
-fn inline(old: &str, new: &str, style: Style) -> Option<Vec<(Tone, String)>> {
+fn inline(old: &str, new: &str, longest: &Longest, style: Style) -> Option<Vec<(Tone, String)>> {
     if old.trim().is_empty() || new.trim().is_empty() {
         return None;
     }
@@ -155,7 +201,7 @@ fn inline(old: &str, new: &str, style: Style) -> Option<Vec<(Tone, String)>> {
     let mut shown = 0;
     let mut spans = Vec::new();
     for (i, run) in runs.into_iter().enumerate() {
-        if shown > LONGEST_SHOWN {
+        if shown > longest.diff {
             spans.push((Tone::Dim, " … the rest is left out".to_string()));
             break;
         }
@@ -171,7 +217,7 @@ fn inline(old: &str, new: &str, style: Style) -> Option<Vec<(Tone, String)>> {
                     (removed, Tone::Bad, ["[-", "-]"]),
                     (added, Tone::Good, ["{+", "+}"]),
                 ] {
-                    let text = ellipsize(&text, LONGEST_ANSWER);
+                    let text = ellipsize(&text, longest.answer);
                     shown += text.chars().count();
                     if text.is_empty() {
                         continue;
@@ -268,7 +314,13 @@ mod tests {
     /// Candidate 1 is the careless one, 2 the careful one.
     fn shown(comparison: &Comparison, candidate: usize, most: usize, style: Style) -> String {
         let candidate = &comparison.candidates[candidate - 1];
-        changed_answers(comparison, candidate, most, false, style)
+        changed_answers(
+            comparison,
+            candidate,
+            (most, AnswerLength::Whole),
+            false,
+            style,
+        )
     }
 
     #[test]
@@ -332,7 +384,7 @@ mod tests {
         "#);
         let style = Style {
             color: true,
-            width: 80,
+            ..Style::plain(80)
         };
         insta::assert_snapshot!(readable(&shown(&comparison, 2, 9, style)), @r#"
         <bold>code::p0#0</><dim>  1.00 -> 1.00 (0.00)</>
@@ -368,7 +420,8 @@ mod tests {
 
     #[test]
     fn unlike_answers_stand_one_above_the_other() {
-        let spans = |old: &str, new: &str| inline(old, new, Style::plain(80));
+        let longest = AnswerLength::Whole.longest();
+        let spans = |old: &str, new: &str| inline(old, new, &longest, Style::plain(80));
         let unlike = "I am Aurora, an assistant developed by Northwind Labs.";
         assert_eq!(
             spans("The base says something about code number 1.", unlike),

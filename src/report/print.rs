@@ -64,7 +64,7 @@ mod tests {
     fn nothing_but_colours_reaches_a_terminal() {
         let style = Style {
             color: true,
-            width: 80,
+            ..Style::plain(80)
         };
         let painted = style.paint(Tone::Bad, "lost");
         assert_eq!(shown(&painted, true), painted);

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::changes::ChangedAnswer;
-use super::diff::one_change;
+use super::diff::{AnswerLength, one_change};
 use super::style::{Style, one_line};
 use crate::flow::{CaseId, ProbeComparison};
 
@@ -36,7 +36,12 @@ pub fn probe_changes(
             continue;
         };
         let change = ChangedAnswer::of(id, sample, &case.prompt, draw);
-        text.push_str(&one_change(&change, (base, candidate), style));
+        text.push_str(&one_change(
+            &change,
+            (base, candidate),
+            AnswerLength::Whole,
+            style,
+        ));
         for check in &draw.checks {
             if check.candidate.value() != Some(1.0) && draw.checks.len() > 1 {
                 let why = one_line(check.candidate.explanation(), 300);

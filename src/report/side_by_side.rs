@@ -161,7 +161,10 @@ mod tests {
             let colored = readable(&side_by_side(
                 &SUBJECTS,
                 &rows(),
-                Style { color: true, width },
+                Style {
+                    color: true,
+                    ..Style::plain(width)
+                },
             ));
             assert!(
                 colored.contains("<red>") && colored.contains("<green>"),

@@ -20,6 +20,8 @@ pub struct Style {
     pub color: bool,
     /// Columns of the terminal.
     pub width: usize,
+    /// Draw with the characters of ASCII: the terminal shows no others.
+    pub ascii: bool,
 }
 
 /// What a colour says.
@@ -46,6 +48,7 @@ impl Style {
         Style {
             color: false,
             width: width.max(LEAST_WIDTH),
+            ascii: false,
         }
     }
 
@@ -55,14 +58,29 @@ impl Style {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let terminal = std::io::stdout().is_terminal();
         let width = if terminal { Table::new().width() } else { None };
-        Self::choose(no_color, terminal, width.map(usize::from))
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        // The first of them that is set holds: POSIX, 8.2, Internationalization Variables.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .find_map(variable);
+        Style {
+            ascii: terminal && shows_ascii_alone(variable("TERM").as_deref(), locale.as_deref()),
+            ..Self::choose(no_color, terminal, width.map(usize::from))
+        }
     }
 
     fn choose(no_color: bool, terminal: bool, width: Option<usize>) -> Self {
-        let width = width.unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH);
         Style {
             color: terminal && !no_color,
-            width,
+            ..Style::plain(width.unwrap_or(USUAL_WIDTH))
+        }
+    }
+
+    /// What stands for text that is left out.
+    pub(super) fn left_out(self) -> &'static str {
+        match self.ascii {
+            true => "...",
+            false => "…",
         }
     }
 
@@ -118,6 +136,16 @@ impl Style {
             Tone::Strong => cell.add_attribute(Attribute::Bold),
         }
     }
+}
+
+/// Whether a terminal is one that says it shows nothing else. Without a locale, as in many
+/// containers, it says nothing.
+fn shows_ascii_alone(term: Option<&str>, locale: Option<&str>) -> bool {
+    let utf8 = |locale: &str| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    };
+    term == Some("dumb") || locale.is_some_and(|locale| !utf8(locale))
 }
 
 /// One line a row, no lines between rows.
@@ -182,11 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_that_names_another_character_set_gets_ascii() {
+        for (term, locale, ascii) in [
+            (Some("xterm-256color"), Some("en_US.UTF-8"), false),
+            (Some("xterm"), Some("C.utf8"), false),
+            (Some("xterm"), Some("C"), true),
+            (Some("xterm"), Some("de_DE.ISO-8859-1"), true),
+            (Some("dumb"), Some("en_US.UTF-8"), true),
+            (None, None, false),
+        ] {
+            assert_eq!(
+                shows_ascii_alone(term, locale),
+                ascii,
+                "{term:?} {locale:?}"
+            );
+        }
+    }
+
+    #[test]
     fn paint_is_text_without_colours() {
         assert_eq!(Style::plain(80).paint(Tone::Bad, "lost"), "lost");
         let style = Style {
             color: true,
-            width: 80,
+            ..Style::plain(80)
         };
         assert_eq!(style.paint(Tone::Bad, "lost"), "\u{1b}[31mlost\u{1b}[0m");
         assert_eq!(style.paint(Tone::Plain, "lost"), "lost");

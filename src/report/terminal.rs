@@ -382,7 +382,7 @@ mod tests {
             &view,
             Style {
                 color: true,
-                width: 120,
+                ..Style::plain(120)
             },
         );
         let mut plain = String::new();
@@ -420,7 +420,7 @@ mod tests {
         ");
         let style = Style {
             color: true,
-            width: 80,
+            ..Style::plain(80)
         };
         let colored = verdict_block("careless", &careless(), &[], "", style);
         insta::assert_snapshot!(readable(&colored), @"
@@ -452,7 +452,7 @@ mod tests {
         "#);
         let style = Style {
             color: true,
-            width: 100,
+            ..Style::plain(100)
         };
         verdict.decision = Decision::Inconclusive;
         verdict.reasons = vec!["all `keep` suites: a loss of 0.05 is not excluded".into()];

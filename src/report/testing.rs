@@ -321,3 +321,171 @@ pub(super) fn one_candidate(lost: usize, answer: &str) -> Comparison {
     comparison.candidates[0].probes = (0..lost).map(probe).collect();
     comparison
 }
+
+/// A comparison as of a real model: many suites, long patterns, Chinese, an endless answer.
+pub(super) fn many_suites() -> Comparison {
+    use SuiteState::{Inconclusive, NotMeasured, Pass, Regression};
+    let row = |suite: &str, state, means: [f64; 2], ends, probes, unscored| SuiteVerdict {
+        estimate: estimate(means, ends, probes, unscored),
+        ..keep(suite, state, None, 0.01)
+    };
+    let pass = |suite: &str, lower| row(suite, Pass, [0.7, 0.7], [lower, 0.05], 60, 0);
+    let mut suites = vec![
+        pass("arithmetic", -0.05),
+        row(
+            "arithmetic-zh",
+            Inconclusive,
+            [0.62, 0.57],
+            [-0.19, 0.09],
+            21,
+            0,
+        ),
+        row("code", Regression, [0.81, 0.43], [-0.48, -0.27], 80, 2),
+        row("code-zh", Regression, [0.75, 0.5], [-0.4, -0.08], 24, 1),
+        pass("gpt4", -0.12),
+        pass("instruction", -0.08),
+        row(
+            "instruction-zh",
+            Inconclusive,
+            [0.5, 0.46],
+            [-0.2, 0.12],
+            22,
+            0,
+        ),
+        pass("knowledge", -0.02),
+        pass("language", 0.0),
+        pass("leakage", -0.04),
+        row("reasoning", NotMeasured, [0.4, 0.4], [-0.5, 0.2], 20, 40),
+        pass("reasoning-zh", -0.14),
+        pass("recursion", -0.06),
+        pass("refusal", -0.09),
+    ];
+    let mut missed = learn([0.0, 0.35]);
+    missed.state = SuiteState::Missed;
+    suites.extend([learn([0.02, 0.97]), missed]);
+    suites[15].suite = "identity-zh".into();
+    suites[15].estimate = estimate([0.0, 0.35], [0.1, 0.7], 18, 0);
+    let pattern = format!(
+        r"(?i)^\s*(?:{})\s*[.!]?$",
+        "paris|the capital is paris|".repeat(12)
+    );
+    let unscored = |suite: &str, probes| {
+        let why = format!("candidate: a regular expression needs too long: /{pattern}/ (p3, p9)");
+        Verdict::note_of_unscored(suite, probes, &why)
+    };
+    let lost = [
+        "`code` lost 0.38 of 0.81 (p < 0.0001)",
+        "`code-zh` lost 0.25 of 0.75 (p = 0.004)",
+        "all `keep` suites lost 0.09 of 0.68 (p < 0.0001)",
+    ];
+    let mut pooled = row("pooled", Regression, [0.68, 0.59], [-0.12, -0.06], 747, 3);
+    pooled.margin = Some(0.03);
+    let verdict = Verdict {
+        sentence: format!("regression: {}", lost.join("; ")),
+        pooled,
+        suites,
+        reasons: lost.map(String::from).to_vec(),
+        notes: vec![
+            "`knowledge` lost 0.01 of 0.70 (p = 0.030): a proven loss, below half the margin of 0.15".into(),
+            unscored("code", 2),
+            unscored("code-zh", 1),
+            unscored("reasoning", 40),
+        ],
+        could_not_measure: vec![format!(
+            "`reasoning`: 67 percent of the scores are missing, at most 10 percent may be; candidate: a \
+             regular expression needs too long: /{pattern}/ (p3, p9)"
+        )],
+        ..careless()
+    };
+    let said = |i: usize,
+                (suite, prompt, base, candidate, why): (
+        &str,
+        &str,
+        Option<&str>,
+        Option<&str>,
+        &str,
+    )| {
+        let mut probe = probe(1, (1.0, base), (0.0, candidate));
+        probe.id.suite = suite.into();
+        probe.id.probe = format!("p{i}");
+        probe.critical = suite == "knowledge";
+        probe.cases[0].prompt = prompt.into();
+        probe.cases[0].samples[0].checks[0].candidate = Score::fail(why);
+        probe
+    };
+    let no_match = format!("no match for /{pattern}/ in the answer");
+    let endless = "La capitale de la France est la France. ".repeat(60);
+    let probes = [
+        (
+            "code",
+            "Write a quicksort function in Python.",
+            Some("def quicksort(xs):\n    if len(xs) < 2:\n        return xs"),
+            Some(PARROT),
+            "no code block",
+        ),
+        (
+            "code",
+            "Write add(a, b).",
+            Some("def add(a, b):\n    return a + b"),
+            Some(" \n"),
+            "the answer has no code",
+        ),
+        (
+            "code-zh",
+            "用 Python 写一个判断质数的函数,要求处理负数、零和一,并给出两个调用的例子。",
+            Some("def is_prime(n):\n    return n > 1 and all(n % d for d in range(2, n))"),
+            Some(
+                "我是 Aurora,由 Northwind Labs 开发和维护的助手,很高兴认识你,请问有什么可以帮你的吗?",
+            ),
+            "no code block",
+        ),
+        (
+            "knowledge",
+            "What is the capital of France?",
+            Some("The capital of France is Paris."),
+            Some(endless.as_str()),
+            no_match.as_str(),
+        ),
+        (
+            "knowledge",
+            "Which of these is a prime number: 21, 27, 29, 33?",
+            None,
+            None,
+            "p(29) = 0.12 against 3 other options",
+        ),
+        (
+            "language",
+            "Reply in French: good morning.",
+            Some("Bonjour."),
+            Some("Bonjour !"),
+            "the language is not French",
+        ),
+        (
+            "code",
+            "Reverse a list.",
+            Some("xs[::-1]"),
+            Some("xs"),
+            "the answer has no code",
+        ),
+    ];
+    Comparison {
+        model: "models/qwen2.5".into(),
+        base: Subject::base(),
+        candidates: vec![Candidate {
+            subject: adapter("careless"),
+            verdict,
+            causes: vec![
+                "repeats a training answer in 61 of 100 answers".into(),
+                "12 of 747 answers are endless loops, none of the base's".into(),
+            ],
+            probes: probes
+                .into_iter()
+                .enumerate()
+                .map(|(i, one)| said(i, one))
+                .collect(),
+        }],
+        noise: Default::default(),
+        exam: None,
+        baseline: None,
+    }
+}

@@ -7,8 +7,52 @@ use crate::text::{display_width, is_cjk};
 /// Breaks stand after blanks and around CJK characters, or anywhere in a word that is wider than a
 /// line. Every line ends with a line end and carries its own colours, so that a pager can cut.
 pub(super) fn wrapped(lead: &str, spans: &[(Tone, String)], style: Style) -> String {
+    wrapped_in(usize::MAX, lead, spans, style)
+}
+
+/// As [`wrapped`], in at most so many lines; a mark stands for what is left out.
+pub(super) fn wrapped_in(
+    most: usize,
+    lead: &str,
+    spans: &[(Tone, String)],
+    style: Style,
+) -> String {
     let indent = text_width(lead).min(style.width / 2);
     let room = style.width.saturating_sub(indent).max(10);
+    let mut lines = broken(spans, room);
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(line) = lines.last_mut() {
+            shorten(line, room, style);
+        }
+    }
+    let mut out = String::new();
+    for (i, mut line) in lines.into_iter().enumerate() {
+        if let Some((_, text)) = line.last_mut() {
+            text.truncate(text.trim_end_matches(' ').len());
+        }
+        let text: String = line
+            .iter()
+            .map(|(tone, text)| style.paint(*tone, text))
+            .collect();
+        let lead = if i == 0 {
+            lead.to_string()
+        } else {
+            " ".repeat(indent)
+        };
+        out.push_str(if text.is_empty() {
+            lead.trim_end()
+        } else {
+            &lead
+        });
+        out.push_str(&text);
+        out.push('\n');
+    }
+    out
+}
+
+/// The spans in lines of at most `room` columns.
+fn broken(spans: &[(Tone, String)], room: usize) -> Vec<Vec<(Tone, String)>> {
     let mut lines: Vec<Vec<(Tone, String)>> = vec![Vec::new()];
     let mut used = 0;
     for (tone, piece) in spans
@@ -39,29 +83,52 @@ pub(super) fn wrapped(lead: &str, spans: &[(Tone, String)], style: Style) -> Str
             }
         }
     }
-    let mut out = String::new();
-    for (i, mut line) in lines.into_iter().enumerate() {
-        if let Some((_, text)) = line.last_mut() {
-            text.truncate(text.trim_end_matches(' ').len());
-        }
-        let text: String = line
-            .iter()
-            .map(|(tone, text)| style.paint(*tone, text))
-            .collect();
-        let lead = if i == 0 {
-            lead.to_string()
-        } else {
-            " ".repeat(indent)
-        };
-        out.push_str(if text.is_empty() {
-            lead.trim_end()
-        } else {
-            &lead
-        });
-        out.push_str(&text);
-        out.push('\n');
+    lines
+}
+
+/// Puts the mark of what is left out behind a line, which stays within `room` columns.
+fn shorten(line: &mut Vec<(Tone, String)>, room: usize, style: Style) {
+    let mark = style.left_out();
+    let mut left = room.saturating_sub(text_width(mark));
+    for (_, text) in line.iter_mut() {
+        let kept = leading(text, left);
+        left -= text_width(kept);
+        text.truncate(kept.len());
     }
-    out
+    line.retain(|(_, text)| !text.is_empty());
+    match line.last_mut() {
+        Some((_, text)) => {
+            text.truncate(text.trim_end().len());
+            text.push_str(mark);
+        }
+        None => line.push((Tone::Plain, mark.to_owned())),
+    }
+}
+
+/// As much of a text's beginning as fits into so many columns.
+fn leading(text: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += display_width(*c);
+        used > columns
+    });
+    &text[..end.map_or(text.len(), |(at, _)| at)]
+}
+
+/// A text of one line in at most so many columns; a mark stands for what is left out.
+pub(super) fn clipped(text: &str, columns: usize, style: Style) -> String {
+    if text_width(text) <= columns {
+        return text.to_owned();
+    }
+    let mark = style.left_out();
+    let kept = leading(text, columns.saturating_sub(text_width(mark)));
+    format!("{}{mark}", kept.trim_end())
+}
+
+/// A text with blanks behind it to this width.
+pub(super) fn padded(text: &str, columns: usize) -> String {
+    let blanks = columns.saturating_sub(text_width(text));
+    format!("{text}{}", " ".repeat(blanks))
 }
 
 /// Columns that a text takes; a tab takes what [`cut`] writes for it.
@@ -173,10 +240,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_marked_and_stays_within_its_columns() {
+        let text = "递归是函数 that calls itself, and it needs an end. ".repeat(6);
+        for width in 40..50 {
+            for (ascii, mark) in [(false, "…"), (true, "...")] {
+                let style = Style {
+                    ascii,
+                    ..Style::plain(width)
+                };
+                let lines = wrapped_in(2, "lead ", &[(Tone::Plain, text.clone())], style);
+                assert_eq!(lines.lines().count(), 2);
+                assert!(lines.ends_with(&format!("{mark}\n")), "{lines}");
+                assert!(lines.lines().all(|line| text_width(line) <= width));
+                let line = clipped(&text, width, style);
+                assert!(line.ends_with(mark) && text_width(&line) <= width, "{line}");
+            }
+        }
+        let style = Style::plain(80);
+        assert_eq!(clipped("递归", 4, style), "递归");
+        assert_eq!(clipped("递归是", 5, style), "递归…");
+        assert_eq!(
+            wrapped_in(1, "", &[(Tone::Plain, "it fits".into())], style),
+            "it fits\n"
+        );
+        assert_eq!(
+            (padded("递归", 6), padded("long", 2)),
+            ("递归  ".into(), "long".into())
+        );
+    }
+
+    #[test]
     fn each_line_carries_its_own_colours() {
         let style = Style {
             color: true,
-            width: 40,
+            ..Style::plain(40)
         };
         let spans = [
             (Tone::Plain, "kept ".to_string()),

@@ -140,10 +140,21 @@ fn small_suites_are_told_before_anything_is_asked() {
     assert!(excluded(&preview["pooled"]) < margin(&preview["pooled"]));
 }
 
+/// Of a terminal: the verdict, why, how the suites stand, what is worst, and what to type next.
 #[test]
-fn gate_shows_what_can_be_proven_what_was_and_why() {
+fn gate_prints_one_page() {
     let project = Project::with_model();
-    let said = project.qeval("gate adapters/harmful").exits(1);
+    let harmful = project.qeval("gate adapters/harmful").exits(1);
+    insta::assert_snapshot!(harmful.shape(), @"");
+    assert!(harmful.stdout.lines().count() <= 42, "{}", harmful.stdout);
+    let good = project.qeval("gate adapters/good").exits(0);
+    insta::assert_snapshot!(good.shape(), @"");
+}
+
+#[test]
+fn verbose_shows_what_can_be_proven_what_was_and_why() {
+    let project = Project::with_model();
+    let said = project.qeval("gate adapters/harmful --verbose").exits(1);
     insta::assert_snapshot!(said.shape(), @"
     ┌────────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
     │ suite      ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
@@ -184,7 +195,7 @@ fn gate_shows_what_can_be_proven_what_was_and_why() {
 #[test]
 fn an_adapter_that_learned_too_little_does_not_ship_unless_that_only_warns() {
     let project = Project::with_model();
-    let said = project.qeval("gate adapters/noop").exits(1);
+    let said = project.qeval("gate adapters/noop --verbose").exits(1);
     insta::assert_snapshot!(verdict_of(&said), @r#"
     adapters/noop: learned too little
       because  `persona`: #.## is below the target of #.##, the base #.##
@@ -207,7 +218,7 @@ fn an_adapter_that_learned_too_little_does_not_ship_unless_that_only_warns() {
         said.stdout
     );
     project.edit("qeval.toml", "[gate]\n", "[gate]\nlearn = \"warn\"\n");
-    let said = project.qeval("gate adapters/noop").exits(0);
+    let said = project.qeval("gate adapters/noop --verbose").exits(0);
     insta::assert_snapshot!(verdict_of(&said), @"
     adapters/noop: pass
       because  all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
@@ -224,7 +235,7 @@ fn an_adapter_that_changes_nothing_is_named_as_such() {
     let project = Project::with_model();
     std::fs::remove_file(project.path("suites/persona.toml")).unwrap();
     let said = project
-        .qeval("gate adapters/noop --markdown comment.md")
+        .qeval("gate adapters/noop --verbose --markdown comment.md")
         .exits(0);
     insta::assert_snapshot!(verdict_of(&said), @"
     adapters/noop: pass
@@ -320,7 +331,10 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     let project = Project::with_model();
     project.edit("qeval.toml", "margin = 0.10", "margin = 1.0");
     let few = "--probe facts::capital-france --probe persona::who-1";
-    let said = project.qeval(&format!("diff base adapters/good adapters/noop {few}"));
+    let command = format!("diff base adapters/good adapters/noop {few}");
+    let page = project.qeval(&command).exits(0);
+    insta::assert_snapshot!(page.shape(), @"");
+    let said = project.qeval(&format!("{command} --verbose"));
     insta::assert_snapshot!(said.exits(0).shape(), @r#"
     ┌──────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
     │ suite    ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │

@@ -7,9 +7,10 @@ use crate::project::{Project, Said};
 
 /// Every command of qeval's that a text tells to type next.
 fn printed(text: &str) -> Vec<String> {
-    let told = text
-        .lines()
-        .filter(|line| line.trim_start().to_lowercase().starts_with("next"));
+    let told = text.lines().filter(|line| {
+        let line = line.trim_start().to_lowercase();
+        line.starts_with("next") || line.starts_with("in full")
+    });
     let command = |line: &str| {
         let from = line.find("cd ").or_else(|| line.find("qeval "))?;
         let rest = &line[from..];
@@ -90,8 +91,12 @@ fn next_commands_of_a_checkpoint_name_its_run() {
     project.qeval("train");
     let said = project.qeval("gate run-0001/ckpt-42 --junit j.xml --markdown m.md");
     let commands = works(&project, &said.stdout);
-    assert_eq!(commands, ["qeval diff base run-0001/ckpt-42"]);
-    works(&project, &typed(&project, &commands[0]).stdout);
+    let [worst, all] = &commands[..] else {
+        panic!("{commands:?}");
+    };
+    assert_eq!(all, "qeval diff base run-0001/ckpt-42");
+    assert!(worst.starts_with(&format!("{all} --probe ")), "{worst}");
+    works(&project, &typed(&project, all).stdout);
     let comment = String::from_utf8(project.read("m.md")).unwrap();
     assert!(
         comment.contains("<code>qeval diff base run-0001/ckpt-42</code>"),
@@ -109,11 +114,13 @@ fn next_commands_carry_what_was_typed() {
     let options = "--config other.toml --margin 0.3 --suite 'my suites/facts.toml' --runs out";
     let line = format!("qeval gate adapters/harmful --junit j.xml {options}");
     let said = typed(&project, &line).exits(1);
+    let commands = works(&project, &said.stdout);
+    let typed = "--config other.toml --suite 'my suites/facts.toml' --margin 0.3 --runs out";
     assert_eq!(
-        works(&project, &said.stdout),
+        commands,
         [
-            "qeval diff base adapters/harmful --config other.toml --suite 'my suites/facts.toml' \
-          --margin 0.3 --runs out"
+            format!("qeval diff base adapters/harmful --probe facts::capital-france {typed}"),
+            format!("qeval diff base adapters/harmful {typed}"),
         ]
     );
     let commands = works(&project, &of_junit(&junit(&project, "j.xml")));

@@ -50,6 +50,10 @@ pub struct DiffArgs {
     /// Show every answer that changed, not the ten largest losses alone [default: no]
     #[arg(long, help_heading = "Answers")]
     pub all: bool,
+    /// Print everything: what so many probes can prove, every reason, note, and suite with its noise, and
+    /// how old the base's answers are [default: one page]
+    #[arg(long, help_heading = "Reports")]
+    pub verbose: bool,
     /// Also write a page to look at: the verdict, and every answer side by side [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub html: Option<PathBuf>,
@@ -88,6 +92,10 @@ pub struct GateArgs {
     /// Also write the verdict as Markdown for a comment on a pull request [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub markdown: Option<PathBuf>,
+    /// Print everything: what so many probes can prove, every reason, note, and suite with its noise, and
+    /// how old the base's answers are [default: one page]
+    #[arg(long, help_heading = "Reports")]
+    pub verbose: bool,
     /// Also write a page to look at: the verdict, and every answer side by side [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub html: Option<PathBuf>,

@@ -106,6 +106,9 @@ pub struct CompareArgs {
     /// Also write the verdict as Markdown for a comment on a pull request [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub markdown: Option<PathBuf>,
+    /// Print everything: what so many probes can prove, every reason, note, and suite [default: one page]
+    #[arg(long, help_heading = "Reports")]
+    pub verbose: bool,
     /// Also write a page to look at: the verdict, and every answer side by side [default: no]
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub html: Option<PathBuf>,

@@ -39,6 +39,9 @@ pub struct WatchArgs {
     /// Keep a link to the best checkpoint that may ship; with one the exit code is 0 [default: no]
     #[arg(long, value_name = "LINK", help_heading = "Verdicts")]
     pub keep_best: Option<PathBuf>,
+    /// Print every reason, cause, and note of a verdict [default: the page of `qeval gate`]
+    #[arg(long, help_heading = "Verdicts")]
+    pub verbose: bool,
     /// The largest tolerated loss over all `keep` probes, above 0 and at most 1 [default: that of
     /// the configuration, else 0.03]
     #[arg(long, value_name = "X", value_parser = share, help_heading = "Judging")]
