@@ -110,7 +110,7 @@ struct Shown<'a> {
 impl Shown<'_> {
     fn page(&self, style: Style) -> String {
         let comparison = self.comparison;
-        let look = |probe: &ProbeId| self.next.probe(probe);
+        let look = |probe: &ProbeId| self.next.why(probe);
         let mut text = String::new();
         for candidate in &comparison.candidates {
             let glance = Glance {

@@ -363,6 +363,7 @@ mod tests {
         assert!(is_broken(0.0544, &broken) && !is_broken(0.0543, &broken));
         let style = Style {
             color: true,
+            ascii: false,
             width: 80,
         };
         let text = simulation_text(&broken, style);

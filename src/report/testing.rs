@@ -478,6 +478,7 @@ pub(super) fn many_suites() -> Comparison {
                 "repeats a training answer in 61 of 100 answers".into(),
                 "12 of 747 answers are endless loops, none of the base's".into(),
             ],
+            own_answers: None,
             probes: probes
                 .into_iter()
                 .enumerate()
