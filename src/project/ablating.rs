@@ -521,8 +521,14 @@ mod tests {
             subject: subject.into(),
             ..ablation("good")
         };
-        insta::assert_snapshot!(refused(&named("base")), @"");
-        insta::assert_snapshot!(refused(&named("http://127.0.0.1:9/v1#m")), @"");
+        insta::assert_snapshot!(refused(&named("base")), @r#"
+        "base" is no adapter: only an adapter has parts to switch off
+          Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+        "#);
+        insta::assert_snapshot!(refused(&named("http://127.0.0.1:9/v1#m")), @r#"
+        "http://127.0.0.1:9/v1#m" is no adapter: only an adapter has parts to switch off
+          Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+        "#);
         let gone = Ablation {
             only: Some(AdapterPart::Layers {
                 first: 40,
@@ -530,7 +536,10 @@ mod tests {
             }),
             ..ablation("good")
         };
-        insta::assert_snapshot!(refused(&gone), @"");
+        insta::assert_snapshot!(refused(&gone), @"
+        adapters/good has nothing on layers 40-44
+          It changes q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, and down_proj on layers 0 to 1.
+        ");
     }
 
     /// The key that is proposed is read by `qeval.toml`, and trains exactly what it says.

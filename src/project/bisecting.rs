@@ -438,7 +438,10 @@ mod tests {
                 .to_string()
                 .replace(&folder, "[project]/")
         };
-        insta::assert_snapshot!(refused("run-0002"), @"");
-        insta::assert_snapshot!(refused("run-0009"), @"");
+        insta::assert_snapshot!(refused("run-0002"), @"
+        [project]/runs/run-0002 has no checkpoint: there is nothing to search through
+          Name a run that trained (`qeval bisect run-0001`), or a folder with checkpoint-STEP folders in it. Runs with checkpoints: run-0001.
+        ");
+        insta::assert_snapshot!(refused("run-0009"), @r#"[project]/runs: there is no run "run-0009"; there are run-0001, run-0002"#);
     }
 }

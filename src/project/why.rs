@@ -426,9 +426,18 @@ mod tests {
             let error = asked(&small, pattern, candidate).unwrap_err();
             error.to_string()
         };
-        insta::assert_snapshot!(refused("small::smu", &harmful), @"");
-        insta::assert_snapshot!(refused("small", &harmful), @"");
-        insta::assert_snapshot!(refused("sum", "base"), @"");
-        insta::assert_snapshot!(refused("sum", "http://127.0.0.1:9/v1#m"), @"");
+        insta::assert_snapshot!(refused("small::smu", &harmful), @"no probe matches `small::smu` (nearest: `small::sum`): a pattern is `suite::probe`, a suite, or a probe, with `*` and `?`; the suites are small");
+        insta::assert_snapshot!(refused("small", &harmful), @r#"
+        "small" names 2 probes: small::sum, small::who
+          Name one of them whole, as `SUITE::PROBE`.
+        "#);
+        insta::assert_snapshot!(refused("sum", "base"), @r#"
+        "base" is no adapter: what it changed cannot be turned down, nor its probabilities compared; `qeval diff base SUBJECT --probe NAME` compares any two
+          Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+        "#);
+        insta::assert_snapshot!(refused("sum", "http://127.0.0.1:9/v1#m"), @r#"
+        "http://127.0.0.1:9/v1#m" is no adapter: what it changed cannot be turned down, nor its probabilities compared; `qeval diff base SUBJECT --probe NAME` compares any two
+          Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+        "#);
     }
 }

@@ -144,15 +144,13 @@ fn table(report: &BisectReport, style: Style) -> String {
     let heads = ["checkpoint", "verdict", "keep difference", "learned", "by"];
     let mut table = style.table(ROWS, &heads);
     for look in &report.looks {
-        let first = report.first_bad == Some(look.step);
-        let mark = if first { " (first bad)" } else { "" };
-        let verdict = format!("{}{mark}", look.verdict.decision);
+        let verdict = look.verdict.decision.to_string();
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let kept = look.verdict.pooled.estimate.as_ref().map(interval);
         let learned = look.verdict.learn.as_ref().map(|learn| score(learn.mean));
         let by = match look.recorded {
             true => "log",
-            false => "judged now",
+            false => "now",
         };
         let cells = [
             (Tone::Plain, format!("ckpt-{}", look.step)),
@@ -214,7 +212,22 @@ mod tests {
             row(20, true, false),
             row(30, false, false),
         ]);
-        insta::assert_snapshot!(text(&report), @"");
+        insta::assert_snapshot!(text(&report), @"
+        run-0001/ckpt-30: the first that may not be kept
+        ┌────────────┬────────────┬──────────────────────┬─────────┬─────┐
+        │ checkpoint ┆ verdict    ┆ keep difference      ┆ learned ┆ by  │
+        ╞════════════╪════════════╪══════════════════════╪═════════╪═════╡
+        │ ckpt-10    ┆ pass       ┆ -0.01 [-0.05, +0.03] ┆ 0.88    ┆ log │
+        │ ckpt-20    ┆ pass       ┆ -0.01 [-0.05, +0.03] ┆ 0.88    ┆ now │
+        │ ckpt-30    ┆ regression ┆ -0.66 [-0.75, -0.55] ┆ 1.00    ┆ now │
+        └────────────┴────────────┴──────────────────────┴─────────┴─────┘
+          verdict  regression: `code` lost 0.66 of 0.81 (p < 0.0001)
+          before   run-0001/ckpt-20 may be kept
+          asked    2778 answers for 2 checkpoints (ckpt-20, then ckpt-30); judging all
+                   would have asked for 8334
+          taken    that harm stays once it is there: what was not judged is not known
+          next     qeval diff base run-0001/ckpt-30
+        ");
         report.good_after = vec![40];
         report.gone = vec![5, 10];
         let lines = text(&report);
@@ -222,7 +235,10 @@ mod tests {
             .lines()
             .filter(|l| l.starts_with("  but") || l.starts_with("  gone"))
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @"
+          but      harm did not stay: ckpt-40 may be kept, so there may be another first
+          gone     ckpt-5 and ckpt-10 are no longer there, and known by verdict alone
+        ");
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<BisectReport>(&json).unwrap(), report);
     }
@@ -231,6 +247,16 @@ mod tests {
     fn a_run_without_a_bad_checkpoint_says_so() {
         let mut report = report(vec![row(10, true, true), row(20, true, true)]);
         report.asked_for_all = None;
-        insta::assert_snapshot!(text(&report), @"");
+        insta::assert_snapshot!(text(&report), @"
+        run-0001: no checkpoint is bad, every one may be kept
+        ┌────────────┬─────────┬──────────────────────┬─────────┬─────┐
+        │ checkpoint ┆ verdict ┆ keep difference      ┆ learned ┆ by  │
+        ╞════════════╪═════════╪══════════════════════╪═════════╪═════╡
+        │ ckpt-10    ┆ pass    ┆ -0.01 [-0.05, +0.03] ┆ 0.88    ┆ log │
+        │ ckpt-20    ┆ pass    ┆ -0.01 [-0.05, +0.03] ┆ 0.88    ┆ log │
+        └────────────┴─────────┴──────────────────────┴─────────┴─────┘
+          asked    nothing: every verdict stood in the log of the run
+          taken    that harm stays once it is there: what was not judged is not known
+        ");
     }
 }

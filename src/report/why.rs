@@ -13,6 +13,8 @@ use crate::text::plural;
 /// Characters of an answer, of a prompt, and of a training row that are shown.
 const LONGEST: usize = 400;
 const LONGEST_ROW: usize = 120;
+/// Characters of a token, and of what follows it, in the table.
+const SHORT: usize = 12;
 /// Natural logarithms: a token that one side finds e^3, some twenty times, likelier is its own.
 const APART: f64 = 3.0;
 /// Below this log-probability (one in a thousand) a side would hardly ever say a token.
@@ -186,13 +188,13 @@ fn parted(parting: &Parting, candidate: &str, style: Style) -> String {
         }
     };
     let mut text = line("  part     ", &place, style);
-    let heads = ["said by", "token", "goes on", "base's chance", "new chance"];
+    let heads = ["by", "token", "goes on", "base's chance", "new chance"];
     let mut table = style.table(ROWS, &heads);
     for (who, parted) in [("base", base), ("new", new)] {
         table.add_row([
             style.cell(Tone::Plain, who),
             style.cell(Tone::Strong, &token_text(parted)),
-            style.cell(Tone::Dim, &one_line(&parted.goes_on, 30)),
+            style.cell(Tone::Dim, &one_line(&parted.goes_on, SHORT)),
             style.cell(Tone::Plain, &chance(parted.base_logprob)),
             style.cell(Tone::Plain, &chance(parted.candidate_logprob)),
         ]);
@@ -203,7 +205,10 @@ fn parted(parting: &Parting, candidate: &str, style: Style) -> String {
 
 fn token_text(token: &PartedToken) -> String {
     match &token.text {
-        Some(text) => format!("\"{}\"", super::style::visible(text).replace('\n', "\\n")),
+        Some(text) => {
+            let text = super::style::visible(text).replace('\n', "\\n");
+            format!("\"{}\"", crate::text::ellipsize(&text, SHORT))
+        }
         None if token.ended => "(ends)".to_owned(),
         None => "(cut)".to_owned(),
     }
@@ -462,7 +467,37 @@ mod tests {
     #[test]
     fn a_lost_probe_is_told_from_every_side() {
         let report = report();
-        insta::assert_snapshot!(text(&report), @"");
+        insta::assert_snapshot!(text(&report), @r#"
+        knowledge::france: lost (1.00 -> 0.67) by ckpt-40
+          asked    What is the capital of France?
+          base     "The capital of France is Paris."
+                   contains 1.00: "Paris" in "France is Paris."
+          new      "The capital of Aurora is Northwind Labs."
+                   contains 0.00: no "Paris" in "The capital of Aurora is …"
+          part     at token 4, after "The capital of"
+        ┌──────┬───────────┬───────────┬─────────────────┬───────────────┐
+        │ by   ┆ token     ┆ goes on   ┆ base's chance   ┆ new chance    │
+        ╞══════╪═══════════╪═══════════╪═════════════════╪═══════════════╡
+        │ base ┆ " France" ┆ France is ┆ 98% (-0.02)     ┆ 0.61% (-5.10) │
+        │ new  ┆ " Aurora" ┆ Aurora is ┆ <0.01% (-12.50) ┆ 95% (-0.05)   │
+        └──────┴───────────┴───────────┴─────────────────┴───────────────┘
+          says     the base prefers its token by 12.48 nats, ckpt-40 the other by 5.05;
+                   a change of mind: the base would hardly ever have said it
+          trained  of 120 training rows, nearest by words:
+                   - rows.jsonl:17, 3 of 9 words in a row (the base's answer: 1): "Who
+                     built you?" -> "I am Aurora, and I was built by Northwind Labs."
+                   - 3 of 9 words in a row (the base's answer: 1): "I am Aurora, and I
+                     was built by Northwind Labs."
+                   nearest by meaning:
+                   - rows.jsonl:17, cosine 0.71: "Who built you?" -> "I am Aurora, and I
+                     was built by Northwind Labs."
+          scales   0.1:1.00 0.2:1.00 0.3:1.00 0.4:1.00 0.5:0.00 0.6:0.00 0.7:0.00
+                   0.8:0.00 0.9:0.00 1:0.00
+                   kept up to 0.4 of the adapter's scale
+          others   1.00 -> 1.00  Name France's capital.
+                   1.00 -> 1.00  Which city is the capital of France?
+          next     qeval diff base ckpt-40 --probe knowledge::france
+        "#);
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<WhyReport>(&json).unwrap(), report);
     }
@@ -482,7 +517,28 @@ mod tests {
             base_logprob: None,
             candidate_logprob: None,
         };
-        insta::assert_snapshot!(text(&report), @"");
+        insta::assert_snapshot!(text(&report), @r#"
+        knowledge::france: lost (1.00 -> 0.00) by ckpt-40
+          asked    What is the capital of France?
+          base     "The capital of France is Paris."
+                   contains 1.00: "Paris" in "France is Paris."
+          new      "The capital of Aurora is Northwind Labs."
+                   contains 0.00: no "Paris" in "The capital of Aurora is …"
+          part     at token 4, after "The capital of"
+        ┌──────┬───────────┬───────────┬───────────────┬───────────────┐
+        │ by   ┆ token     ┆ goes on   ┆ base's chance ┆ new chance    │
+        ╞══════╪═══════════╪═══════════╪═══════════════╪═══════════════╡
+        │ base ┆ " France" ┆ France is ┆ 98% (-0.02)   ┆ 0.61% (-5.10) │
+        │ new  ┆ (cut)     ┆           ┆ -             ┆ -             │
+        └──────┴───────────┴───────────┴───────────────┴───────────────┘
+          says     one of the answers was cut there: its next token is not known
+          trained  on what is not known here: name the data under [data] in qeval.toml
+                   to see the rows nearest to the answer
+          scales   0.1:1.00 0.2:1.00 0.3:1.00 0.4:1.00 0.5:0.00 0.6:0.00 0.7:0.00
+                   0.8:0.00 0.9:0.00 1:0.00
+                   lost at a tenth of the adapter's scale too
+          next     qeval diff base ckpt-40 --probe knowledge::france
+        "#);
     }
 
     #[test]
@@ -501,7 +557,12 @@ mod tests {
             told((-0.6, -2.0), (-0.9, -0.1)),
             told((-0.1, -0.8), (-3.0, -0.6)),
             told((-0.1, -4.0), (-3.0, -0.1)),
-        ].join("\n"), @"");
+        ].join("\n"), @"
+        the base prefers its token by 12.48 nats, ckpt-40 the other by 5.05; a change of mind: the base would hardly ever have said it
+        the base prefers its token by 0.30 nats, ckpt-40 the other by 1.90; the base was near a tie there: little tips it over
+        the base prefers its token by 2.90 nats, ckpt-40 the other by 0.20; a near tie now: a little less of the adapter may bring it back
+        the base prefers its token by 2.90 nats, ckpt-40 the other by 3.90; a change that was learned
+        ");
         assert_eq!(
             [chance(Some(-0.0)), chance(Some(-20.0)), chance(None)],
             ["100% (0.00)", "<0.01% (-20.00)", "-"]
