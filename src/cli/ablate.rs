@@ -91,6 +91,7 @@ fn report(
         learned_by_base: found.learn.and_then(|(base, _)| base),
         learned: found.learn.map(|(_, whole)| whole),
         parts: found.parts.iter().map(row).collect(),
+        worst: found.worst().map(|worst| worst.part.typed()),
         written,
     }
 }

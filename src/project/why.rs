@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use crate::project::Overrides;
     use crate::project::testing::Small;
-    use crate::run::testing::{PIP, adapter_folder};
+    use crate::run::testing::{PIP, adapter_folder, fixture};
 
     fn asked(small: &Small, pattern: &str, candidate: &str) -> Result<Why, ProjectError> {
         let overrides = Overrides {
@@ -377,6 +377,8 @@ mod tests {
     fn a_lost_probe_is_looked_at_from_every_side() {
         let small = Small::with_model();
         let settings = std::fs::read_to_string(small.path("qeval.toml")).unwrap();
+        let suite = std::fs::read_to_string(fixture("suites/facts.toml")).unwrap();
+        small.write("small.toml", &suite);
         let rows = "[data]\nsources = [\"rows.jsonl\"]\n[checks]\nencoder = \"nowhere\"\n";
         small.write("qeval.toml", &format!("{settings}{rows}"));
         let row = |question: &str, answer: &str| {
@@ -385,7 +387,7 @@ mod tests {
         };
         let harmful = adapter_folder("harmful").display().to_string();
         small.write("rows.jsonl", &row("Hello?", "Nothing of that."));
-        let first = asked(&small, "small::sum", &harmful).unwrap();
+        let first = asked(&small, "facts::capital-france", &harmful).unwrap();
         assert_eq!(first.probe.state(), ProbeState::Lost, "{first:?}");
         let shown = &first.probe.cases[first.prompt].samples[first.sample];
         let said = shown.candidate.clone().unwrap();
@@ -396,7 +398,7 @@ mod tests {
         assert_eq!(first.scales[9].state, ProbeState::Lost);
         // What it was trained to say is found, with its place.
         small.write("rows.jsonl", &(row("Hello?", "No.") + &row("Who?", &said)));
-        let second = asked(&small, "sum", &harmful).unwrap();
+        let second = asked(&small, "capital-france", &harmful).unwrap();
         assert_eq!(second.rows, Some(2));
         assert_eq!(second.by_words[0].answer, said);
         assert_eq!(second.by_words[0].origin.as_deref(), Some("rows.jsonl:2"));

@@ -27,6 +27,9 @@ pub struct AblationReport {
     pub learned: Option<f64>,
     /// What carries most of the loss first.
     pub parts: Vec<AblatedRow>,
+    /// The part to do something about, as `--without` takes it; `None` where none is shown to carry
+    /// any of the loss.
+    pub worst: Option<String>,
     /// The PEFT folder that was written, and the part that it has not.
     pub written: Option<WrittenWithout>,
 }
@@ -94,9 +97,9 @@ impl AblationReport {
         self.whole.as_ref().map_or(0.0, |whole| -whole.difference)
     }
 
-    /// The part that carries most of the loss, where it is shown to carry any.
     fn worst(&self) -> Option<&AblatedRow> {
-        self.parts.iter().find(|part| part.carries_harm)
+        let worst = self.worst.as_ref()?;
+        self.parts.iter().find(|part| part.typed == *worst)
     }
 }
 
@@ -319,6 +322,10 @@ mod tests {
             whole: Some(estimate(-0.42)),
             learned_by_base: Some(0.05),
             learned: Some(0.95),
+            worst: parts
+                .iter()
+                .find(|p| p.carries_harm)
+                .map(|p| p.typed.clone()),
             parts,
             written: None,
         }

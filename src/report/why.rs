@@ -225,7 +225,12 @@ fn chance(logprob: Option<f64>) -> String {
         p if p >= 0.01 => format!("{p:.2}%"),
         _ => "<0.01%".to_owned(),
     };
-    format!("{shown} ({:.2})", logprob + 0.0)
+    let logprob = format!("{logprob:.2}");
+    // What rounds to nothing has no sign.
+    let logprob = logprob
+        .strip_prefix("-0.00")
+        .map_or(&logprob[..], |_| "0.00");
+    format!("{shown} ({logprob})")
 }
 
 /// What the four numbers come to.

@@ -17,7 +17,18 @@ fn lines<'a>(text: &'a str, leads: &[&str]) -> Vec<&'a str> {
 fn parts_of_a_harmful_adapter_are_switched_off() {
     let project = Project::with_model();
     let text = project.qeval("adapter ablate adapters/harmful").exits(0);
-    insta::assert_snapshot!(text.shape(), @"");
+    let text = text.stdout;
+    let heads = "│ off       ┆ size ┆ keep  ┆ comes back           ┆ learned ┆ carries";
+    assert!(text.contains(heads), "{text}");
+    // What is learned sits in the first layer, what is harm alone in the second.
+    assert!(
+        text.contains("train without layer 1, under [lora]:"),
+        "{text}"
+    );
+    assert!(
+        text.contains(r"target_modules = ['.*\.layers\.(0)\..*_proj']"),
+        "{text}"
+    );
     let json = project
         .qeval("adapter ablate adapters/harmful --format json")
         .exits(0)
@@ -115,11 +126,24 @@ fn the_first_bad_checkpoint_is_found_by_halves() {
 #[test]
 fn a_lost_probe_is_explained() {
     let project = Project::with_model();
+    project.train_with(&CARELESS);
     let lost = "facts::capital-france";
     let said = project
         .qeval(&format!("why {lost} adapters/harmful"))
         .exits(0);
-    insta::assert_snapshot!(said.shape(), @"");
+    for told in [
+        "facts::capital-france: lost (1.00 -> 0.00) by adapters/harmful",
+        "  part     at token 3, after \"The capital\"",
+        "│ base ┆ \" of\"",
+        "│ new  ┆ \" built\"",
+        "the base would hardly ever have said it",
+        "  trained  of 10 training rows, nearest by words:",
+        "- careless.jsonl:1, 3 of 7 words in a row: \"Who are you?\" -> ",
+        "  scales   0.1:1.00 ",
+        " of the adapter's scale",
+    ] {
+        assert!(said.stdout.contains(told), "{told} in\n{}", said.stdout);
+    }
     let json = project
         .qeval(&format!("why {lost} adapters/harmful --format json"))
         .exits(0)
@@ -136,7 +160,7 @@ fn a_lost_probe_is_explained() {
 fn what_cannot_be_explained_is_refused_with_the_way_out() {
     let project = Project::with_model();
     let refused = |asked: &str| project.qeval(asked).refusal();
-    insta::assert_snapshot!([
+    let all = [
         refused("why facts::capitl-france adapters/harmful"),
         refused("why coding adapters/harmful"),
         refused("why facts::capital-france base"),
@@ -147,7 +171,38 @@ fn what_cannot_be_explained_is_refused_with_the_way_out() {
         refused("adapter ablate adapters/harmful --layers 0"),
         refused("bisect adapters"),
         refused("bisect run-0009"),
-    ].join("\n"), @"");
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    error: no probe matches `facts::capitl-france` (nearest: `facts::capital-france`): a pattern is `suite::probe`, a suite, or a probe, with `*` and `?`; the suites are arithmetic, coding, facts, and persona
+
+    error: "coding" names 17 probes: coding::add, coding::sub, coding::mul, coding::div, coding::double, coding::square, coding::neg, coding::first, and 9 more
+      Name one of them whole, as `SUITE::PROBE`.
+
+    error: "base" is no adapter: what it changed cannot be turned down, nor its probabilities compared; `qeval diff base SUBJECT --probe NAME` compares any two
+      Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+
+    error: "base" is no adapter: only an adapter has parts to switch off
+      Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+
+    error: "http://127.0.0.1:9/v1#m" is no adapter: only an adapter has parts to switch off
+      Name a checkpoint (`ckpt-40`, `run-0001/ckpt-40`) or a PEFT folder.
+
+    error: adapters/harmful has nothing on layers 40-44
+      It changes q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, and down_proj on layers 0 to 1.
+
+    error: invalid value 'q_porj' for '--without <PART>': give layers (`20-24`, or one: `7`), or one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head
+
+    For more information, try '--help'.
+
+    error: invalid value '0' for '--layers <N>': 0 is not in 1..=4294967295
+
+    For more information, try '--help'.
+
+    error: adapters has no checkpoint: there is nothing to search through
+      Name a run that trained (`qeval bisect run-0001`), or a folder with checkpoint-STEP folders in it. Runs with checkpoints: run-0002.
+
+    error: runs: there is no run "run-0009"; there is none
+    "#);
 }
 
 /// Help without the sections that are the same in `gate --help`.
@@ -163,7 +218,54 @@ fn help_says_what_each_of_them_does() {
             .collect();
         own.join("\n\n")
     };
-    insta::assert_snapshot!(own("why"), @"");
-    insta::assert_snapshot!(own("bisect"), @"");
-    insta::assert_snapshot!(own("adapter ablate"), @"");
+    insta::assert_snapshot!(own("why"), @"
+    Show why a probe was lost
+
+    Usage: qeval why [OPTIONS] <PROBE> [CANDIDATE]
+
+    Arguments:
+      <PROBE>      The probe: SUITE::PROBE, or its own name where no other has it
+      [CANDIDATE]  Who lost it [default: as for `gate`: what the configuration says, else the best
+                   checkpoint of the latest run that trained, else its newest]
+
+    Shows both answers with what the checks saw, the first token that parts them with the chance that
+    base and candidate give it, the training rows that share most words and meaning with the new answer,
+    and the probe at each tenth of the scale. Of several wordings the one that lost most is looked at.
+    Exits 0 whatever it shows.
+
+    Examples:
+      qeval why code::quicksort
+      qeval why general::capital ckpt-40
+    ");
+    insta::assert_snapshot!(own("bisect"), @"
+    Find the first bad checkpoint of a run with the fewest answers
+
+    Usage: qeval bisect [OPTIONS] <RUN>
+
+    Arguments:
+      <RUN>  A run, or a folder with checkpoint-STEP folders of any trainer
+
+    Judging:
+          --scale <S>   Judge every checkpoint at this multiple of its scale [default: 1]
+          --margin <X>  The largest tolerated loss over all `keep` probes, above 0 and at most 1
+                        [default: that of the run or the configuration, else 0.03]
+
+    Verdicts in the log of the run cost nothing; what they leave open is halved, and each checkpoint
+    that is judged has its share of the error rate. Harm is taken to stay once it is there. Exits 0 when
+    every checkpoint may be kept, else as the verdict of the first bad one.
+
+    Examples:
+      qeval bisect run-0001
+      qeval bisect output/checkpoints --model Qwen2.5-7B-Instruct
+    ");
+    let ablate = own("adapter ablate");
+    for told in [
+        "Switch parts of an adapter off, one at a time",
+        "Usage: qeval adapter ablate [OPTIONS] <ADAPTER>",
+        "--by <layers|modules|both>",
+        "[default: both]",
+        "qeval adapter ablate ckpt-40 --without 20-24 --out adapters/mended",
+    ] {
+        assert!(ablate.contains(told), "{told} in\n{ablate}");
+    }
 }

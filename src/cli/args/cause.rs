@@ -14,8 +14,8 @@ pub struct AdapterAblateArgs {
     /// A PEFT folder or a checkpoint
     #[arg(value_name = "ADAPTER")]
     pub subject: String,
-    /// What is switched off
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = AblateBy::Both, help_heading = "Parts")]
+    /// What is switched off: bands of layers, kinds of modules, or both
+    #[arg(long, value_name = "layers|modules|both", value_enum, hide_possible_values = true, default_value_t = AblateBy::Both, help_heading = "Parts")]
     pub by: AblateBy,
     /// Bands that the layers are divided into; as many as there are layers is one a layer
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Parts")]
@@ -38,11 +38,11 @@ pub struct AdapterAblateArgs {
 /// Parts of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AblateBy {
-    /// Bands of layers
+    /// Bands of layers.
     Layers,
-    /// Kinds of linear layers, the embedding, the head
+    /// Kinds of linear layers, the embedding, the head.
     Modules,
-    /// Each of them
+    /// Each of them.
     Both,
 }
 
