@@ -30,6 +30,8 @@ use super::order::Order;
 const FOLDER: &str = "apart";
 /// A part carries learning where at least this share of what was learned goes with it.
 const WORTH_TELLING: f64 = 0.1;
+/// A part carries harm where chance alone would show as much at most so often.
+const PROVEN: f64 = 0.05;
 
 /// What is switched off, and what is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -423,7 +425,10 @@ fn judged(
             learned: to_base.learn.map(|learn| learn.mean),
             carries: Carries::NothingShown,
         };
-        let harms = part.back.as_ref().is_some_and(|back| back.lower > 0.0);
+        // The gate's own test of a loss, of the adapter without the part as it is switched on.
+        let switched_on = judge(answered, whole).pooled;
+        let harms = switched_on.p_loss.is_some_and(|p| p <= PROVEN)
+            && part.back.as_ref().is_some_and(|back| back.difference > 0.0);
         let learns = match (found.unlearned(&part), found.gain()) {
             (Some(gone), Some(gain)) => gain > 0.0 && gone >= WORTH_TELLING * gain,
             _ => false,

@@ -5,10 +5,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::flow::{AdapterRef, Answer, CaseId, Parting, ProbeComparison, ProbeState, Subject};
-use crate::lora::LoadedAdapter;
+use crate::flow::{
+    AdapterRef, Answer, CaseId, Measurement, Parting, ProbeComparison, ProbeState, Subject,
+};
+use crate::lora::{Adapter, LoadedAdapter};
 use crate::record::SubjectSpec;
-use crate::run::{Embeddings, LoadedSubject, Session, nearest_by_words, parting};
+use crate::run::{Embeddings, LoadedSubject, RunError, Session, nearest_by_words, parting};
 use crate::train::{Dataset, Example};
 
 use super::error::ProjectError;
@@ -91,13 +93,13 @@ impl Project {
     /// measurement; finished answers are on disk.
     pub fn why(&self, pattern: &str, candidate: &str) -> Result<Why, ProjectError> {
         let spec = self.store.resolve(candidate)?;
-        if spec.folder().is_none() {
+        let Some(folder) = spec.folder() else {
             return Err(ProjectError::NoAdapterFor {
                 subject: candidate.to_owned(),
                 what: "what it changed cannot be turned down, nor its probabilities compared; \
                        `qeval diff base SUBJECT --probe NAME` compares any two",
             });
-        }
+        };
         let mut order = Order::new(self, &["base", candidate])?;
         order.noise = false;
         for note in &order.notes {
@@ -143,17 +145,23 @@ impl Project {
                 session
             }
         };
+        // What is to be said of it was said when it answered.
+        let config = session.decoder.config();
+        let (adapter, _) =
+            Adapter::read_on(folder, config, &|name, shape| session.stored(name, shape))
+                .map_err(RunError::from)?;
+        let own = LoadedAdapter::new(&adapter, config, spec.scale as f32);
         let parting = match answers {
             Some((base, new)) => parting(
                 self.asking(&session)?,
-                self.adapter(&session, &spec)?,
+                Some(own),
                 (&suite.probes[0], prompt),
                 [base, new],
                 &mut self.listener(),
             )?,
             None => None,
         };
-        let scales = self.at_scales(&order, &session, &spec, &judged.subject, base)?;
+        let scales = self.at_scales(&order, &session, (&spec, &adapter), &judged.subject, base)?;
         let own = ScaleScore {
             scale: 1.0,
             score: probe.means().map(|(_, new)| new),
@@ -184,18 +192,13 @@ impl Project {
         &self,
         order: &Order,
         session: &Session,
-        spec: &SubjectSpec,
+        (spec, adapter): (&SubjectSpec, &Adapter),
         subject: &Subject,
-        base: &crate::flow::Measurement,
+        base: &Measurement,
     ) -> Result<Vec<ScaleScore>, ProjectError> {
         let mut subjects = Vec::new();
         for scale in SCALES {
             let scale = spec.scale * scale;
-            let scaled = SubjectSpec {
-                scale,
-                ..spec.clone()
-            };
-            let adapter: Option<LoadedAdapter> = self.adapter(session, &scaled)?;
             let of_scale = |adapter: &AdapterRef| AdapterRef {
                 scale,
                 ..adapter.clone()
@@ -206,7 +209,11 @@ impl Project {
                     adapter: subject.adapter.as_ref().map(of_scale),
                     server: None,
                 },
-                adapter,
+                adapter: Some(LoadedAdapter::new(
+                    adapter,
+                    session.decoder.config(),
+                    scale as f32,
+                )),
             });
         }
         let answered = self.answer_apart(order, session, subjects)?;
