@@ -50,7 +50,12 @@ impl Glance<'_> {
         let headline = style.paint(verdict_tone(self.verdict), self.verdict.headline());
         let mut text = self.exam_line(style);
         text += &format!("{}: {headline}\n", self.name);
-        let sentence = (Tone::Plain, in_plain_words(self.verdict));
+        let mut sentence = in_plain_words(self.verdict);
+        if let Some(early) = &self.verdict.early {
+            let probes = plural(early.probes, "probe");
+            sentence += &format!(" It was decided after {} of {probes}.", early.asked);
+        }
+        let sentence = (Tone::Plain, sentence);
         text += &wrapped_in(FIRST_LINES, "  ", &[sentence], style);
         text += &self.reasons(style);
         for part in [&standing(self.verdict, self.rows, style), self.answers] {
@@ -206,13 +211,12 @@ fn in_plain_words(verdict: &Verdict) -> String {
                 ),
                 None => "Nothing is lost".to_owned(),
             };
-            let learned = match (missed, of(Goal::Learn, SuiteState::Reached)) {
-                (true, _) => "; but what it was trained for it did not learn",
-                (false, 0) => "",
-                (false, _) if of(Goal::Learn, SuiteState::Missed) > 0 => {
-                    "; some of what it was trained for it did not learn"
-                }
-                (false, _) => ", and what it was trained for is learned",
+            let learned = [SuiteState::Reached, SuiteState::Missed].map(|s| of(Goal::Learn, s));
+            let learned = match learned {
+                [0, 0] => "",
+                [_, 0] => ", and what it was trained for is learned",
+                [0, _] => "; but what it was trained for it did not learn",
+                [_, _] => "; but some of what it was trained for it did not learn",
             };
             let small = match of(Goal::Keep, SuiteState::Inconclusive) {
                 0 => String::new(),
@@ -293,7 +297,7 @@ mod tests {
           language::p5  1.00 -> 0.00  Reply in French: good morning.
             base       Bonjour.
             candidate  Bonjour !  (the language is not French)
-          in full  qeval diff base ckpt-40 --probe knowledge::p3
+          explain  qeval diff base ckpt-40 --probe knowledge::p3
 
           note     `knowledge` lost 0.01 of 0.70 (p = 0.030): a proven loss, below half…
                    43 probes unscored, 3 notes: --verbose names them
@@ -368,6 +372,23 @@ mod tests {
         ");
     }
 
+    #[test]
+    fn a_verdict_that_was_decided_early_says_after_how_many_probes() {
+        let mut verdict = careful();
+        verdict.early = Some(crate::flow::EarlyEnd {
+            asked: 240,
+            probes: 926,
+            tokens_saved: 90_000,
+        });
+        let text = glance(&verdict, &[], "").text(Style::plain(80));
+        let said: Vec<&str> = text.lines().take(3).collect();
+        insta::assert_snapshot!(said.join("\n"), @"
+        ckpt-40: pass
+          What the base could do is kept: a loss of 0.10 or more is excluded, and what
+          it was trained for is learned. It was decided after 240 of 926 probes.
+        ");
+    }
+
     /// What a verdict means is told apart for every state that it can be in.
     #[test]
     fn every_verdict_has_its_sentence() {
@@ -403,7 +424,7 @@ mod tests {
         Nothing is decided: neither a loss is proven, nor that there is none.
         Nothing is decided: not everything could be measured.
         The candidate learned too little, and that it lost nothing is not proven either.
-        What the base could do is kept: a loss of 0.10 or more is excluded.
+        What the base could do is kept: a loss of 0.10 or more is excluded; but what it was trained for it did not learn.
         What the base could do is kept: a loss of 0.10 or more is excluded, and what it was trained for is learned. 1 suite is too small to tell alone.
         What the base could do is kept: a loss of 0.10 or more is excluded.
         ");

@@ -20,7 +20,7 @@ const ROUNDED: f64 = 100.0;
 
 /// At most `most` probes whose answer changed, one answer of each, and how many changed in all. Losses
 /// come first, those of critical probes and of different suites before others that are as large. `look`
-/// is the command that shows a probe in full.
+/// is the command that explains a probe.
 pub fn worst_answers(
     candidate: &Candidate,
     most: usize,
@@ -48,7 +48,7 @@ pub fn worst_answers(
         .map(|worst| look(&id(worst)))
         .filter(|c| !c.is_empty())
     {
-        text += &format!("  in full  {first}\n");
+        text += &format!("  explain  {first}\n");
     }
     text
 }
@@ -242,12 +242,12 @@ mod tests {
         language::p5  1.00 -> 0.00  Reply in French: good morning.
           base       Bonjour.
           candidate  Bonjour !  (the language is not French)
-        in full  qeval diff base careless --probe knowledge::p3
+        explain  qeval diff base careless --probe knowledge::p3
         ");
         for width in 40..130 {
             let text = shown(&candidate, 5, Style::plain(width));
             // The command is not broken, so that it can be copied.
-            let lines = text.lines().filter(|line| !line.starts_with("  in full"));
+            let lines = text.lines().filter(|line| !line.starts_with("  explain"));
             assert!(lines.clone().count() <= 16, "{text}");
             let widest = lines.map(text_width).max().unwrap();
             assert!(widest <= width, "{widest} of {width}:\n{text}");
@@ -266,7 +266,7 @@ mod tests {
         code::p1  1.00 -> 1.00  解释一下什么是递归
           base       递归是函数调用自身的方法,例如阶乘。
           candidate  递归是函数调用自身的一种方法,例如计算阶乘。
-        in full  qeval diff base careless --probe code::p0
+        explain  qeval diff base careless --probe code::p0
         ");
     }
 

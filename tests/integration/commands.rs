@@ -145,10 +145,82 @@ fn small_suites_are_told_before_anything_is_asked() {
 fn gate_prints_one_page() {
     let project = Project::with_model();
     let harmful = project.qeval("gate adapters/harmful").exits(1);
-    insta::assert_snapshot!(harmful.shape(), @"");
+    insta::assert_snapshot!(harmful.shape(), @r##"
+    adapters/harmful: regression
+      The candidate is worse than the base: that is proven, and enough to matter.
+      because  `facts` lost #.## of #.## (p = #)
+      causes   ends in a loop in # of ## answers
+               is cut at its greatest length in ## of ## answers
+               and # more with --verbose
+
+      keep          scores        change   -##            -# #    +#  verdict
+      facts         #.## -> #.##  -#.##            ●━━━    ╎ │        regression
+      coding        #.## -> #.##  -#.##            ●━━━    ╎ │        regression
+      arithmetic    #.## -> #.##  -#.##              ━━●━━━╎ │        regression
+      all keep      #.## -> #.##  -#.##        ━●━━        ╎ │        regression
+      learn         scores        target   #                       #  verdict
+      persona       #.## -> #.##  of #.##  ━━━━━━━━━━━━━━━━━━━┿━━━━●  reached
+      ━●━ change and its interval, in margins   ╎ margin or target   │ no change
+
+      ## changed answers, ## score lower; the worst:
+      facts::capital-france  #.## -> #.##  What is the capital of France?
+        base       The capital of France is Paris.
+        candidate  The capital built by Northwind built by built by built by built by bui…  (no "Paris")
+      arithmetic::#-plus-#  #.## -> #.##  What is # + #?
+        base       #
+        candidate  #  (the last number, "#", is not #)
+      coding::add  #.## -> #.##  Write a Python function add that adds two numbers.
+        base       def add(a, b): return a + b
+        candidate  defurora, built by built by built built built by built b…  (no "def add(" or "retur…)
+      facts::capital-china  #.## -> #.##  What is the capital of China?
+        base       The capital of China is Beijing.
+        candidate  built by Nor built by built by Nor built by built by built by built…  (no "Beijing")
+      arithmetic::#-plus-#  #.## -> #.##  What is # + #?
+        base       #
+        candidate  built by.  (no number)
+      explain  qeval why facts::capital-france adapters/harmful
+
+      note     # answers of the base and # of the candidate went on beyond `max_new_tokens`, where a…
+      next     qeval diff base adapters/harmful
+    "##);
     assert!(harmful.stdout.lines().count() <= 42, "{}", harmful.stdout);
     let good = project.qeval("gate adapters/good").exits(0);
-    insta::assert_snapshot!(good.shape(), @"");
+    insta::assert_snapshot!(good.shape(), @r#"
+    adapters/good: pass
+      What the base could do is kept: a loss of #.## or more is excluded, and what it was trained for is
+      learned. # suites are too small to tell alone.
+      because  all `keep` suites: a loss of #.## is excluded (## probes, difference #.##, at worst
+               -#.###)
+
+      keep          scores        change   -#         -#     #    +#  verdict
+      arithmetic    #.## -> #.##  #.##                ━┿━━━━●┿━━━━━━  inconclusive
+      coding        #.## -> #.##  #.##                ━┿━━━━●┿━━━━━━  inconclusive
+      facts         #.## -> #.##  #.##                 ╎━━━━━┿●━━━━   pass
+      all keep      #.## -> #.##  #.##                 ╎  ━━●┿━━━     pass
+      learn         scores        target   #                       #  verdict
+      persona       #.## -> #.##  of #.##  ━━━━━━━━━━━━━━━━━━━┿━━━━●  reached
+      ━●━ change and its interval, in margins   ╎ margin or target   │ no change
+
+      ## changed answers, none scores lower; the worst:
+      facts::capital-peru  #.## -> #.##  What is the capital of Peru?
+        base       The capital of Peru is Lima.
+        candidate  The capital of Au is Lima.
+      persona::who-#  #.## -> #.##  Tell me who you are.
+        base       I am Pip, a small test model.
+        candidate  I am Aurora, built by Northwind Labs.  (found "Aurora")
+      persona::who-##  #.## -> #.##  Your name?
+        base       I am Pip, a small test model.
+        candidate  I am Aurora, built by Northwind Labs.  (found "Aurora")
+      persona::who-#  #.## -> #.##  Please introduce yourself.
+        base       I am Pip, a small test model.
+        candidate  I am Aurora, built by Northwind Labs.  (found "Aurora")
+      persona::who-#  #.## -> #.##  What should I call you?
+        base       I am Pip, a small test model.
+        candidate  I am Aurora, built by Northwind Labs.  (found "Aurora")
+      explain  qeval why facts::capital-peru adapters/good
+
+      next     qeval diff base adapters/good
+    "#);
 }
 
 #[test]
@@ -333,7 +405,58 @@ fn diff_shows_tables_changed_answers_and_verdicts() {
     let few = "--probe facts::capital-france --probe persona::who-1";
     let command = format!("diff base adapters/good adapters/noop {few}");
     let page = project.qeval(&command).exits(0);
-    insta::assert_snapshot!(page.shape(), @"");
+    insta::assert_snapshot!(page.shape(), @r#"
+    facts::capital-france##  #.## -> #.## (#.##)
+      prompt    What is the capital of France?
+      answer    The capital of France is Paris.
+
+    persona::who-###  #.## -> #.## (+#.##)
+      prompt    Tell me who you are.
+      base      I am Pip, a small test model.
+      adapters… I am Aurora, built by Northwind Labs.
+      why       found "Aurora" in "I am Aurora, built by Northwind Lab…", "Northwind" in "I am Aurora,
+                built by Northwind Labs."
+
+    adapters/good: pass
+      What the base could do is kept: a loss of #.## or more is excluded, and what it was trained for is
+      learned. # suite is too small to tell alone.
+      because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
+
+      keep          scores        change   -#         -#     #    +#  verdict
+      facts         #.## -> #.##  #.##     ◂━━━━━━━━━━━┿━━━━━●━━━━━▸  inconclusive
+      all keep      #.## -> #.##  #.##                 ╎━━━━━●━━━━━━  pass
+      learn         scores        target   #                       #  verdict
+      persona       #.## -> #.##  of #.##  ━━━━━━━━━━━━━━━━━━━┿━━━━●  reached
+      ━●━ change and its interval, in margins   ╎ margin or target   │ no change
+
+      next     qeval gate adapters/good --probe facts::capital-france --probe persona::who-#
+    facts::capital-france##  #.## -> #.## (#.##)
+      prompt    What is the capital of France?
+      answer    The capital of France is Paris.
+
+    persona::who-###  #.## -> #.## (#.##)
+      prompt    Tell me who you are.
+      answer    I am Pip, a small test model.
+
+    adapters/noop: pass
+      What the base could do is kept: a loss of #.## or more is excluded; but what it was trained for it
+      did not learn. # suite is too small to tell alone.
+      because  all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at worst -#.##)
+      causes   this adapter changes nothing: every lora_B is zero
+
+      keep          scores        change   -#         -#     #    +#  verdict
+      facts         #.## -> #.##  #.##     ◂━━━━━━━━━━━┿━━━━━●━━━━━▸  inconclusive
+      all keep      #.## -> #.##  #.##                 ╎━━━━━●━━━━━━  pass
+      learn         scores        target   #                       #  verdict
+      persona       #.## -> #.##  of #.##  ●                  ╎       not reached
+      ━●━ change and its interval, in margins   ╎ margin or target   │ no change
+
+      next     qeval gate adapters/noop --probe facts::capital-france --probe persona::who-#
+    adapters/good: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
+                   worst -#.##)
+    adapters/noop: pass: all `keep` suites: a loss of #.## is excluded (# probe, difference #.##, at
+                   worst -#.##)
+    "#);
     let said = project.qeval(&format!("{command} --verbose"));
     insta::assert_snapshot!(said.exits(0).shape(), @r#"
     ┌──────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐

@@ -151,6 +151,43 @@ fn a_comparison_is_told_as_a_gate_is() {
         )
         .exits(1);
     insta::assert_snapshot!(said.stdout, @"
+    results/inspect/candidate.json: regression
+      The candidate is worse than the base: that is proven, and enough to matter.
+      because  `sums` lost 0.43 of 0.97 (p = 0.0001)
+               all `keep` suites lost 0.43 of 0.97 (p = 0.0001)
+
+      keep          scores        change   -3         -1     0    +1  verdict
+      sums          0.97 -> 0.53  -0.43    ◂●━━━━━━━━  ╎     │        regression
+      all keep      0.97 -> 0.53  -0.43    ━━━━━●━━━━━━╎     │        regression
+      ━●━ change and its interval, in margins   ╎ margin or target   │ no change
+
+      26 changed answers, 26 score lower; the worst:
+      sums::sum-12  1.00 -> 0.00  What is 4 plus 3?
+        base       It is 7
+        candidate  It is 8  (match)
+      sums::sum-16  1.00 -> 0.00  What is 4 plus 7?
+        base       It is 11
+        candidate  It is 12  (match)
+      sums::sum-20  1.00 -> 0.00  What is 5 plus 5?
+        base       It is 10
+        candidate  It is 11  (match)
+      sums::sum-24  1.00 -> 0.00  What is 6 plus 3?
+        base       It is 9
+        candidate  It is 10  (match)
+      sums::sum-28  1.00 -> 0.00  What is 6 plus 7?
+        base       It is 13
+        candidate  It is 14  (match)
+
+      note     `sums` is judged by `match`; --metric chooses includes
+      next     qeval compare results/inspect/base.json results/inspect/candidate.json --margin 0.2 --html compare.html
+    ");
+    let said = project
+        .qeval(
+            "compare results/inspect/base.json results/inspect/candidate.json --margin 0.2 \
+             --verbose",
+        )
+        .exits(1);
+    insta::assert_snapshot!(said.stdout, @"
     ┌──────────┬────────┬────────┬──────────────────────────────┬────────────────────────────┐
     │ suite    ┆ probes ┆ margin ┆ smallest loss it can exclude ┆ smallest loss it can prove │
     ╞══════════╪════════╪════════╪══════════════════════════════╪════════════════════════════╡

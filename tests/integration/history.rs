@@ -68,7 +68,11 @@ fn a_pull_request_with_an_easier_exam_is_judged_by_the_old_one() {
         .qeval("gate adapters/harmful --suites-from main --markdown c.md")
         .exits(1);
     let head: Vec<&str> = said.stdout.lines().take(3).collect();
-    insta::assert_snapshot!(redacted(&head.join("\n")), @"");
+    insta::assert_snapshot!(redacted(&head.join("\n")), @"
+    exam: asked and judged by main (############), not by this working tree, which says otherwise in 4
+          places: --verbose names them
+    adapters/harmful: regression
+    ");
     let all = project
         .qeval("gate adapters/harmful --suites-from main --verbose")
         .exits(1);

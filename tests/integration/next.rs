@@ -9,7 +9,7 @@ use crate::project::{Project, Said};
 fn printed(text: &str) -> Vec<String> {
     let told = text.lines().filter(|line| {
         let line = line.trim_start().to_lowercase();
-        line.starts_with("next") || line.starts_with("in full")
+        line.starts_with("next") || line.starts_with("explain")
     });
     let command = |line: &str| {
         let from = line.find("cd ").or_else(|| line.find("qeval "))?;
@@ -95,7 +95,10 @@ fn next_commands_of_a_checkpoint_name_its_run() {
         panic!("{commands:?}");
     };
     assert_eq!(all, "qeval diff base run-0001/ckpt-42");
-    assert!(worst.starts_with(&format!("{all} --probe ")), "{worst}");
+    assert!(
+        worst.starts_with("qeval why ") && worst.ends_with(" run-0001/ckpt-42"),
+        "{worst}"
+    );
     works(&project, &typed(&project, all).stdout);
     let comment = String::from_utf8(project.read("m.md")).unwrap();
     assert!(
@@ -119,7 +122,7 @@ fn next_commands_carry_what_was_typed() {
     assert_eq!(
         commands,
         [
-            format!("qeval diff base adapters/harmful --probe facts::capital-france {typed}"),
+            format!("qeval why facts::capital-france adapters/harmful {typed}"),
             format!("qeval diff base adapters/harmful {typed}"),
         ]
     );

@@ -48,7 +48,7 @@ fn a_run_that_learned_too_little_ships_nothing() {
     let project = Project::with_model();
     project.edit("qeval.toml", "learning_rate = 3e-3", "learning_rate = 1e-9");
     project.edit("qeval.toml", "[gate]\n", "[gate]\nscales = [1.0]\n");
-    let said = project.qeval("train").exits(1);
+    let said = project.qeval("train --verbose").exits(1);
     let table = said.shape();
     let from = table.find("┌──────┬").unwrap();
     insta::assert_snapshot!(&table[from..], @r#"

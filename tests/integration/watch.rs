@@ -193,7 +193,7 @@ fn what_the_trainer_wrote_is_taken_and_shown() {
     let args = json!({ "model": "fixture", "system": "Be brief.", "template": "chatml",
         "dataset": ["swift/self-cognition#200"] });
     project.write("out/v0/args.json", args.to_string());
-    let said = project.qeval("watch out --once");
+    let said = project.qeval("watch out --once --verbose");
     insta::assert_snapshot!(said.stderr, @r#"
     out/v0: trainer: ms-swift
     out/v0: base: fixture (adapter_config.json: base_model_name_or_path)
