@@ -28,6 +28,7 @@ pages! {
     "commands", commands, "guide/commands.md";
     "verdict", verdict, "guide/verdict.md";
     "why", why, "guide/why.md";
+    "error-rates", error_rates, "guide/error-rates.md";
     "suites", suites, "guide/suites.md";
     "checks", checks, "guide/checks.md";
     "snapshots", snapshots, "guide/snapshots.md";

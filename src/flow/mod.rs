@@ -24,6 +24,7 @@ mod recorded;
 mod score;
 mod sign;
 mod simulated;
+mod spread;
 mod subject;
 mod tuning;
 mod verdict;
@@ -58,6 +59,7 @@ pub use simulated::{
     Found, FoundInRun, Grid, GridCell, GridRates, SimulatedGroup, SimulatedRun, Simulation,
     share_error,
 };
+pub use spread::{Alike, Spread};
 pub use subject::{AdapterRef, ScaledCheckpoint, ServedModel, Subject};
 #[cfg(test)]
 pub(crate) use tuning::testing as tuning_testing;

@@ -26,6 +26,13 @@ pub struct SuiteNoise {
     pub difference: f64,
     /// Probes that were answered twice.
     pub probes: usize,
+    /// Of these, probes that scored lower the second time: what chance alone takes. 0 in records of
+    /// versions that did not count.
+    #[serde(default)]
+    pub losses: usize,
+    /// Probes that scored higher the second time.
+    #[serde(default)]
+    pub gains: usize,
 }
 
 /// How far the base's answer to one probe moves.

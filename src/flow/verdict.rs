@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, CaseId, Goal, ProbeId, Score, SignVerdict};
+use super::{Answer, CaseId, Goal, ProbeId, Score, SignVerdict, Spread};
 use crate::text::plural;
 
 /// Everything that one subject was scored on, by case and sample.
@@ -124,6 +124,10 @@ pub struct SuiteVerdict {
     pub smallest_provable_loss: Option<f64>,
     /// Sentence fragments that explain the state.
     pub reasons: Vec<String>,
+    /// Which differences move together. `None` where it cannot be told, and in records of versions
+    /// that did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
 }
 
 /// Draws of one critical probe.

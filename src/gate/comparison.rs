@@ -6,7 +6,7 @@ use super::reduce::ProbeMeans;
 use super::rule::{Evidence, Kind, Ruled};
 use super::rules::Rules;
 use super::wording::{p_value, score};
-use crate::flow::{Estimate, Goal, SuiteState, SuiteVerdict};
+use crate::flow::{Alike, Estimate, Goal, Spread, SuiteState, SuiteVerdict};
 use crate::text::plural;
 
 /// The probes of a `keep` suite, or of all of them, and what they say.
@@ -16,6 +16,7 @@ pub(super) struct Group<'a> {
     differences: Vec<f64>,
     at_worst: Vec<f64>,
     pub(super) evidence: Evidence,
+    spread: Option<Spread>,
 }
 
 impl<'a> Group<'a> {
@@ -38,7 +39,13 @@ impl<'a> Group<'a> {
             probes,
             differences,
             at_worst,
+            spread: None,
         }
+    }
+
+    /// The same with what is known of which differences move together.
+    pub(super) fn with_spread(self, spread: Option<Spread>) -> Self {
+        Group { spread, ..self }
     }
 }
 
@@ -139,7 +146,7 @@ impl<'a> Comparison<'a> {
             } else {
                 String::new()
             };
-            let needed = plural(round_up(needed.max(fewest)), "probe");
+            let needed = plural(round_up(self.worth(needed.max(fewest))), "probe");
             format!("{at_best}about {needed} like these would exclude it")
         } else if -self.mean() >= self.group.evidence.margin / 2.0
             && let Some(needed) = probes_to_prove(&self.group.differences, level)
@@ -150,13 +157,32 @@ impl<'a> Comparison<'a> {
             format!(
                 "the observed loss is not proven ({p}, and {level} would prove it); about {} like these would decide, \
                  or more draws of each",
-                plural(round_up(needed), "probe")
+                plural(round_up(self.worth(needed)), "probe")
             )
         } else {
             "the probes that changed leave too much open; more draws of each would sharpen them"
                 .into()
         };
-        format!("{what}; {way_out}")
+        match self.together() {
+            Some(alike) => format!(
+                "{what}; {way_out}; probes with a tag in common change together here, so {} are \
+                 worth {:.0}",
+                alike.values, alike.effective
+            ),
+            None => format!("{what}; {way_out}"),
+        }
+    }
+
+    /// How alike the probes of a tag are, where that costs a third of them or more.
+    fn together(&self) -> Option<Alike> {
+        let tags = self.group.spread?.tags?;
+        (tags.clear && tags.design_effect >= 1.5).then_some(tags)
+    }
+
+    /// Probes that are worth so many independent ones.
+    fn worth(&self, independent: usize) -> usize {
+        let effect = self.together().map_or(1.0, |alike| alike.design_effect);
+        (independent as f64 * effect).ceil() as usize
     }
 
     /// A loss that is proven and yet no regression.
@@ -183,6 +209,7 @@ impl<'a> Comparison<'a> {
             p_loss: (n > 0).then_some(evidence.p_loss),
             smallest_provable_loss: (n > 0).then(|| smallest_margin(n, rules.interval_level())),
             reasons: vec![self.reason],
+            spread: self.group.spread,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::reduce::{ProbeMeans, mean};
 use super::rule::{Beside, Evidence, Kind, rule};
 use super::rules::Rules;
 use super::signs::{ShownSign, SignScores, alarm};
+use super::spread::Groups;
 use super::wording::some_of;
 use crate::flow::{
     Decision, Goal, LearnRule, LearnScore, ScoreTable, SignVerdict, Suite, SuiteState,
@@ -91,17 +92,20 @@ pub fn decide_with_signs(
 
     let critical_budget = rules.critical_budget();
     let critical = judge_critical(&pooled_probes, critical_budget);
-    let mut groups = vec![Group::new(
-        Kind::Pooled,
-        SuiteVerdict::POOLED,
-        pooled_probes,
-        rules.margin,
-        rules,
-    )];
+    let mut groups = vec![
+        Group::new(
+            Kind::Pooled,
+            SuiteVerdict::POOLED,
+            pooled_probes,
+            rules.margin,
+            rules,
+        )
+        .with_spread(Groups::together(kept.iter().map(|m| &m.groups)).spread()),
+    ];
     groups.extend(kept.iter().map(|m| {
         let margin = m.suite.margin.unwrap_or(rules.suite_margin);
         let probes = m.probes.iter().collect();
-        Group::new(Kind::Suite, &m.suite.name, probes, margin, rules)
+        Group::new(Kind::Suite, &m.suite.name, probes, margin, rules).with_spread(m.groups.spread())
     }));
     let judged = shown.iter().filter(|sign| sign.is_judged());
     groups.extend(judged.map(|sign| sign.group(rules)));
@@ -456,6 +460,34 @@ mod tests {
         insta::assert_snapshot!(sentence(0, 60), @"inconclusive: all `keep` suites: a loss of 0.049 is not excluded and the margin is 0.03 (60 probes, difference 0.00); so few can exclude 0.049 at best; about 99 probes like these would exclude it");
         insta::assert_snapshot!(sentence(1, 120), @"inconclusive: all `keep` suites: a loss of 0.039 is not excluded and the margin is 0.03 (120 probes, difference -0.008); about 190 probes like these would exclude it");
         insta::assert_snapshot!(sentence(4, 120), @"inconclusive: all `keep` suites: a loss of 0.075 is not excluded and the margin is 0.03 (120 probes, difference -0.033); the observed loss is not proven (p = 0.062, and p < 0.020 would prove it); about 170 probes like these would decide, or more draws of each");
+    }
+
+    /// Three of 120 probes are lost, all of one theme: the number that would do is that of probes
+    /// which change by themselves, times the design effect.
+    #[test]
+    fn probes_that_change_together_are_worth_fewer() {
+        let mut suite = numbered("code", 120);
+        for (i, probe) in suite.probes.iter_mut().enumerate() {
+            probe.tags.push(format!("theme{}", i / 3));
+        }
+        let verdict = decide(
+            &[suite],
+            &passes("code", 120, 120),
+            &column("code", &[&[Some(0.0); 3][..], &[Some(1.0); 117]].concat()),
+            &Rules::default(),
+        );
+        let tags = verdict.suites[0].spread.unwrap().tags.unwrap();
+        assert_eq!(
+            (tags.correlation, tags.effective, tags.clear),
+            (1.0, 40.0, true)
+        );
+        assert!(
+            verdict
+                .sentence
+                .ends_with("change together here, so 120 are worth 40"),
+            "{}",
+            verdict.sentence
+        );
     }
 
     #[test]

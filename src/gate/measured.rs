@@ -4,6 +4,7 @@ use super::estimate::estimate;
 use super::paired::pair;
 use super::reduce::{ProbeMeans, mean, reduce};
 use super::rules::Rules;
+use super::spread::Groups;
 use super::wording::{score, some_of};
 use crate::flow::{Goal, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict};
 
@@ -11,6 +12,8 @@ use crate::flow::{Goal, ScoreTable, Suite, SuiteState, SuiteVerdict, Verdict};
 pub(super) struct Measured<'a> {
     pub(super) suite: &'a Suite,
     pub(super) probes: Vec<ProbeMeans>,
+    /// Its differences, by what they have in common.
+    pub(super) groups: Groups,
     pub(super) problem: Option<String>,
 }
 
@@ -21,7 +24,9 @@ impl<'a> Measured<'a> {
         candidate: &ScoreTable,
         rules: &Rules,
     ) -> Self {
-        let mut probes = reduce(pair(suite, base, candidate));
+        let paired = pair(suite, base, candidate);
+        let groups = Groups::of(suite, &paired);
+        let mut probes = reduce(paired);
         let leaked = |p: &ProbeMeans| rules.leaked.contains(&p.id);
         match suite.goal {
             Goal::Learn => probes.retain(|p| !leaked(p)),
@@ -43,6 +48,7 @@ impl<'a> Measured<'a> {
         let mut m = Measured {
             suite,
             probes,
+            groups,
             problem: None,
         };
         if m.probes.is_empty() {
@@ -112,6 +118,7 @@ impl<'a> Measured<'a> {
             p_loss: None,
             smallest_provable_loss: None,
             reasons: self.problem.iter().cloned().collect(),
+            spread: None,
         }
     }
 
@@ -158,6 +165,7 @@ impl<'a> Measured<'a> {
                 if reached { "reaches" } else { "is below" },
                 score(target),
             )],
+            spread: None,
         }
     }
 }

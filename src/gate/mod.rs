@@ -41,6 +41,7 @@ mod select;
 mod sequence;
 mod signs;
 mod simulate;
+mod spread;
 #[cfg(test)]
 mod testing;
 mod wording;

@@ -418,6 +418,8 @@ mod tests {
             mean_change,
             difference: 0.0,
             probes,
+            losses: 0,
+            gains: 0,
         };
         comparison.noise = [
             ("code".to_owned(), noise(100, 0.02)),

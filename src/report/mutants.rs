@@ -277,6 +277,7 @@ mod tests {
                 p_loss: None,
                 smallest_provable_loss: None,
                 reasons: Vec::new(),
+                spread: None,
             },
             killed_by: killed_by.iter().map(ToString::to_string).collect(),
             lost: Vec::new(),

@@ -169,6 +169,7 @@ fn keep(name: &str, state: SuiteState, estimate: Option<Estimate>, p: f64) -> Su
         p_loss: Some(p),
         smallest_provable_loss: Some(0.03),
         reasons: Vec::new(),
+        spread: None,
     }
 }
 
@@ -186,6 +187,7 @@ fn learn(means: [f64; 2]) -> SuiteVerdict {
             "{:.2} reaches the target of 0.80, the base 0.00",
             means[1]
         )],
+        spread: None,
     }
 }
 

@@ -105,6 +105,8 @@ pub fn noise_floor(
                 mean_change: changes.iter().map(|c| c.abs()).sum::<f64>() / count,
                 difference: changes.iter().sum::<f64>() / count,
                 probes: changes.len(),
+                losses: changes.iter().filter(|c| **c < -1e-9).count(),
+                gains: changes.iter().filter(|c| **c > 1e-9).count(),
             },
         );
     }
@@ -171,6 +173,7 @@ mod tests {
             (suite.mean_change, suite.difference, suite.probes),
             (0.25, -0.25, 1)
         );
+        assert_eq!((suite.losses, suite.gains), (1, 0));
         let probe = floor.probes.values().next().unwrap();
         assert_eq!((probe.score, probe.text), (0.5, 0.25));
     }

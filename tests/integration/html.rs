@@ -271,6 +271,7 @@ fn hostile() -> Comparison {
         p_loss: Some(0.001),
         smallest_provable_loss: Some(0.03),
         reasons: vec![HOSTILE[0].into()],
+        spread: None,
     };
     let name = HOSTILE[1].to_owned();
     Comparison {

@@ -52,6 +52,35 @@ fn a_leaked_probe_and_a_wrong_golden_answer_fail_the_suites() {
 }
 
 #[test]
+fn a_simulation_tells_how_often_the_gate_is_right() {
+    let project = project();
+    let refused = project
+        .qeval("suite check --simulate --comparisons 10")
+        .exits(3);
+    assert!(
+        refused.stderr.contains("it is from 1000 to 1000000"),
+        "{}",
+        refused.stderr
+    );
+    let simulate = "suite check --simulate --comparisons 1000";
+    let text = project.qeval(simulate).exits(0).stdout;
+    assert!(
+        text.contains("false alarms: claimed at most 5.0 of 100"),
+        "{text}"
+    );
+    assert!(text.contains("a true loss of 0.10 in `facts`"), "{text}");
+    // The base is not asked again, and the same seed draws the same.
+    assert_eq!(project.qeval(simulate).exits(0).stdout, text);
+    let json = project.qeval(&format!("{simulate} --looks 4 --format json"));
+    let json: serde_json::Value = serde_json::from_str(&json.exits(0).stdout).unwrap();
+    assert_eq!(json["comparisons"], 1000);
+    let runs = json["runs"].as_array().unwrap();
+    let run = runs.last().unwrap();
+    assert_eq!((&runs[0]["looks"], &run["looks"]), (&1.into(), &4.into()));
+    assert!(run["false_alarms"].as_f64().unwrap() <= 0.05, "{run}");
+}
+
+#[test]
 fn a_changed_answer_waits_for_a_reviewer_and_is_settled_by_one() {
     let pending = |files: &BTreeMap<String, Vec<u8>>| {
         files.keys().filter(|f| f.ends_with(".snap.new")).count()

@@ -220,7 +220,7 @@ pub struct SuiteCheckArgs {
     pub mutants: Option<Option<String>>,
     /// Instead: how often would the gate be right? Simulates it on these suites as the base answers
     /// them, twice [default: no]
-    #[arg(long, help_heading = "Simulation")]
+    #[arg(long, conflicts_with_all = ["base", "data"], help_heading = "Simulation")]
     pub simulate: bool,
     /// Comparisons a setting, from 1000 to 1000000 [default: 10000]
     #[arg(

@@ -404,4 +404,57 @@ mod tests {
         let harmless = world.simulate(Truth::Harmless, 1000, 4);
         assert!(harmless.critical_alarms <= 10, "{harmless:?}");
     }
+
+    /// The same counts by a program that shares no code with this one:
+    /// `fixtures/reference/simulate_ref.py write`.
+    #[test]
+    fn matches_the_reference() {
+        let text = include_str!("../../../fixtures/expected/simulation.json");
+        let expected: serde_json::Value = serde_json::from_str(text).unwrap();
+        for cell in expected["cells"].as_array().unwrap() {
+            let number = |key: &str| cell[key].as_f64().unwrap();
+            let count = |key: &str| cell[key].as_u64().unwrap() as usize;
+            let suite = |i: usize| SuiteModel {
+                unscored: number("unscored_each_side"),
+                ..SuiteModel::alike(
+                    &format!("s{i}"),
+                    count("probes") / count("suites"),
+                    number("rate"),
+                    number("correlation"),
+                )
+            };
+            let rules = Rules {
+                max_unscored_share: number("max_unscored"),
+                ..Rules::default()
+            };
+            let world = World {
+                looks: count("looks"),
+                ..World::of((0..count("suites")).map(suite).collect(), rules)
+            };
+            let truth = match number("loss") {
+                0.0 => Truth::Harmless,
+                loss => Truth::Loss(loss),
+            };
+            let comparisons = if world.looks > 1 { 1000 } else { 4000 };
+            let counts = world.simulate(truth, comparisons, 1);
+            for (key, got) in [
+                ("first_alarms", counts.first_alarms),
+                ("first_passes", counts.first_passes),
+                ("run_alarms", counts.run_alarms),
+                ("final_alarms", counts.final_alarms),
+                ("picked_passes", counts.picked_passes),
+            ] {
+                let (wanted, got) = (cell["shares"][key].as_f64().unwrap(), counts.share(got));
+                let own = wanted * (1.0 - wanted) / comparisons as f64;
+                let error = (own + cell["errors"][key].as_f64().unwrap().powi(2)).sqrt();
+                // Of 55 shares none is four standard errors off by chance; one in a thousand is a
+                // single comparison.
+                let most = 4.0 * error + 1.0 / comparisons as f64;
+                assert!(
+                    (got - wanted).abs() <= most,
+                    "{key} {got} for {wanted}: {cell}"
+                );
+            }
+        }
+    }
 }

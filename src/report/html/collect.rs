@@ -430,6 +430,8 @@ mod tests {
             mean_change: 0.02,
             difference: 0.0,
             probes: 100,
+            losses: 0,
+            gains: 0,
         };
         comparison.noise.insert("code".into(), noise);
         let page = of_comparison(&comparison, &[]);
