@@ -46,7 +46,7 @@ pub(super) fn standing(verdict: &Verdict, most: usize, style: Style) -> String {
         style,
     };
     let mut text = String::new();
-    if !kept_shown.is_empty() || pooled.is_some() {
+    if !kept.is_empty() || pooled.is_some() {
         text += &table.head("keep", "change", table.axis.head());
         for row in kept_shown {
             text += &table.kept(row);
@@ -56,7 +56,7 @@ pub(super) fn standing(verdict: &Verdict, most: usize, style: Style) -> String {
             text += &table.kept(row);
         }
     }
-    if !learned_shown.is_empty() {
+    if !learned.is_empty() {
         text += &table.head("learn", "target", score_head(bar_columns(style)));
         for row in learned_shown {
             text += &table.learned(row);
