@@ -5,7 +5,7 @@ use crate::flow::{Candidate, Comparison, LearnRule, Preview, Verdict};
 use crate::project::Order;
 use crate::report::{
     AnswerLength, Glance, Report, Style, baseline_lines, changed_answers, exam_lines,
-    preview_lines, suite_table, summary_lines, verdict_block,
+    preview_lines, spread_lines, suite_table, summary_lines, verdict_block,
 };
 
 use super::args::{DiffArgs, OutputFormat};
@@ -143,6 +143,7 @@ impl Shown<'_> {
         for (candidate, name) in comparison.candidates.iter().zip(&self.names[1..]) {
             text += &self.answers(candidate, AnswerLength::Whole, style);
             let next = (self.next)(name);
+            text += &spread_lines(&candidate.verdict, &comparison.noise, style);
             text += &verdict_block(name, &candidate.verdict, &candidate.causes, &next, style);
         }
         if comparison.candidates.len() > 1 {

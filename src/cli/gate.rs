@@ -10,7 +10,7 @@ use crate::flow::{Candidate, Comparison, NextCommands, Preview, ProbeId};
 use crate::project::{GatedCandidate, Order};
 use crate::report::{
     Glance, Report, Style, all_tests, baseline_lines, exam_lines, junit, markdown, preview_lines,
-    suite_table, verdict_block, worst_answers,
+    spread_lines, suite_table, verdict_block, worst_answers,
 };
 
 use super::args::{GateArgs, OutputFormat};
@@ -140,6 +140,7 @@ impl Shown<'_> {
             let Candidate {
                 verdict, causes, ..
             } = candidate;
+            text += &spread_lines(verdict, &comparison.noise, style);
             text += &verdict_block(self.name, verdict, causes, &next, style);
         }
         text
