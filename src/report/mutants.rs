@@ -370,7 +370,30 @@ mod tests {
         │ noise             ┆ spared ┆ regression   ┆ -0.30      ┆ facts         │
         │ bf16              ┆ spared ┆ inconclusive ┆ -0.01      ┆ -             │
         │ scale 0           ┆ spared ┆ pass         ┆ -0.01      ┆ -             │
-        └───────
+        └───────────────────┴────────┴──────────────┴────────────┴───────────────┘
+        ┌──────────────┬────────┬─────────────┬────────┬───────┬───────┬────────┐
+        │ suite        ┆ probes ┆ base passes ┆ kills  ┆ alone ┆ false ┆ silent │
+        ╞══════════════╪════════╪═════════════╪════════╪═══════╪═══════╪════════╡
+        │ code         ┆ 40     ┆ 36          ┆ 3      ┆ 1     ┆ 0     ┆ 2      │
+        │ facts        ┆ 40     ┆ 36          ┆ 3      ┆ 0     ┆ 1     ┆ 0      │
+        │ language     ┆ 40     ┆ 36          ┆ 0      ┆ 0     ┆ 0     ┆ 0      │
+        │ reasoning-zh ┆ 40     ┆ 2           ┆ cannot ┆ 0     ┆ 0     ┆ 0      │
+        └──────────────┴────────┴─────────────┴────────┴───────┴───────┴────────┘
+        not killed: `scaled 4` (as it was made): inconclusive: a sentence of the gate
+        stopped, harmless as it is: `noise` (as it was made): regression: a sentence of
+        the gate
+        neither passed nor stopped, harmless as they are: bf16; a gate would ask for
+        more probes
+        killed nothing: language; prune such a suite, or grow it by probes that the base
+        passes
+        could kill nothing, not even an adapter that fails every probe: reasoning-zh;
+        the base passes too few of their probes
+        killed what nothing else did: code (identity by heart)
+        lost where no other probe was: code::quicksort (scaled 4)
+        2 probes that the base passes stayed passed by every harmful mutant (--format
+        json names them)
+        no mutant `shuffled` of mine: no two of its layers have matrices of one shape
+        suites: 2 of 3 harmful mutants killed, 1 of 3 harmless ones stopped
         ");
     }
 
@@ -397,7 +420,14 @@ mod tests {
         │ identity by heart ┆ killed ┆ regression ┆ -0.30      ┆ code                  │
         │ crossed           ┆ either ┆ regression ┆ -0.30      ┆ pooled                │
         │ scale 0           ┆ spared ┆ pass       ┆ -0.01      ┆ -                     │
-        └───────
+        └───────────────────┴────────┴────────────┴────────────┴───────────────────────┘
+        ┌───────┬────────┬─────────────┬───────┬───────┬───────┬────────┐
+        │ suite ┆ probes ┆ base passes ┆ kills ┆ alone ┆ false ┆ silent │
+        ╞═══════╪════════╪═════════════╪═══════╪═══════╪═══════╪════════╡
+        │ code  ┆ 40     ┆ 36          ┆ 3     ┆ 0     ┆ 0     ┆ 0      │
+        │ facts ┆ 40     ┆ 36          ┆ 3     ┆ 0     ┆ 0     ┆ 0      │
+        └───────┴────────┴─────────────┴───────┴───────┴───────┴────────┘
+        suites: 2 of 2 harmful mutants killed, 0 of 1 harmless one stopped
         ");
     }
 
