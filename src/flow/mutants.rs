@@ -43,9 +43,11 @@ pub struct MutantLine {
     pub sentence: String,
     /// All `keep` suites together.
     pub pooled: SuiteVerdict,
-    /// What killed it: suites that are red by themselves, in their order, and last the row of all
-    /// together.
+    /// What killed it: suites that are red by themselves, in their order, then the row of all together,
+    /// and last [`MutantLine::SIGNS`].
     pub killed_by: Vec<String>,
+    /// Signs over all answers that are red, in words.
+    pub signs: Vec<String>,
     /// Probes that the base passes and it does not.
     pub lost: Vec<ProbeId>,
     /// Why a suite could not be measured.
@@ -54,6 +56,9 @@ pub struct MutantLine {
 }
 
 impl MutantLine {
+    /// What stands in `killed_by` for signs that show over all answers.
+    pub const SIGNS: &str = "signs";
+
     /// Whether the suites caught it.
     pub fn is_killed(&self) -> bool {
         self.decision == Decision::Regression
@@ -82,7 +87,7 @@ pub struct MutantSuite {
     pub can_kill: bool,
     /// Harmful mutants that it kills by itself.
     pub kills: usize,
-    /// Those of them that nothing else kills, the row of all suites together included.
+    /// Those of them that nothing else kills: neither the row of all suites together nor a sign.
     pub alone: Vec<String>,
     /// Harmless mutants that it would have stopped.
     pub false_alarms: usize,

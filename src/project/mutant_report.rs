@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::flow::{
-    Candidate, LoneProbe, MutantLine, MutantReport, MutantSuite, ProbeComparison, ProbeId, Suite,
-    SuiteState, SuiteVerdict, Wanted,
+    Candidate, LoneProbe, MutantLine, MutantReport, MutantSuite, ProbeComparison, ProbeId,
+    SignVerdict, Suite, SuiteState, SuiteVerdict, Wanted,
 };
 
 /// Mean score from which a probe is passed.
@@ -91,6 +91,13 @@ fn line(judged: Judged) -> MutantLine {
     let rows = verdict.suites.iter();
     let suites = rows.filter(|row| red(row) || critical.contains(row.suite.as_str()));
     let pooled = std::iter::once(&verdict.pooled).filter(red);
+    let signs: Vec<String> = verdict
+        .signs
+        .iter()
+        .filter(|sign| sign.regression)
+        .map(SignVerdict::counted)
+        .collect();
+    let of_signs = (!signs.is_empty()).then(|| MutantLine::SIGNS.to_owned());
     let lost = judged
         .candidate
         .probes
@@ -101,7 +108,12 @@ fn line(judged: Judged) -> MutantLine {
         made: judged.made.to_owned(),
         wanted: judged.wanted,
         decision: verdict.decision,
-        killed_by: suites.chain(pooled).map(|row| row.suite.clone()).collect(),
+        killed_by: suites
+            .chain(pooled)
+            .map(|row| row.suite.clone())
+            .chain(of_signs)
+            .collect(),
+        signs,
         lost: lost.map(|probe| probe.id.clone()).collect(),
         sentence: verdict.sentence,
         pooled: verdict.pooled,

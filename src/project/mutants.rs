@@ -165,9 +165,11 @@ impl Project {
                 spec.scale as f32,
             ),
             None => {
-                let told =
-                    "no adapter was named or found: one is trained with care for it, and kept";
-                notes.push(told.to_owned());
+                notes.push(
+                    "no adapter was named or found: one is trained with care; what is made of it is \
+                     counted on neither side, since it may have learned too little to do harm"
+                        .to_owned(),
+                );
                 let folder = trained.remove(0).map_err(RunError::from)?;
                 (BadTraining::Careful.name().to_owned(), folder, 1.0)
             }
@@ -194,7 +196,8 @@ impl Project {
             largest = largest.max(bytes(&self.matrices(&session, folder)?));
         }
         let mut judged = Vec::new();
-        for group in kinds().chunks(at_once(largest, ROOM)) {
+        let kinds = kinds(order.subjects.len() > 1);
+        for group in kinds.chunks(at_once(largest, ROOM)) {
             let ready = self.ready(&session, &origin, group, &trained, &mut notes)?;
             let subjects = ready
                 .iter()

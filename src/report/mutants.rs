@@ -205,6 +205,20 @@ fn told(report: &MutantReport) -> Vec<(Tone, String)> {
             format!("killed what nothing else did: {}", some(&alone)),
         ));
     }
+    let by_signs: Vec<String> = report
+        .of(Wanted::Killed)
+        .filter(|m| m.killed_by == [MutantLine::SIGNS])
+        .map(|m| format!("{} ({})", m.name, m.signs.join("; ")))
+        .collect();
+    if !by_signs.is_empty() {
+        told.push((
+            Tone::Plain,
+            format!(
+                "killed by signs over all answers alone: {}",
+                some(&by_signs)
+            ),
+        ));
+    }
     let lone: Vec<String> = report
         .lone
         .iter()
@@ -280,6 +294,7 @@ mod tests {
                 spread: None,
             },
             killed_by: killed_by.iter().map(ToString::to_string).collect(),
+            signs: Vec::new(),
             lost: Vec::new(),
             could_not_measure: Vec::new(),
         }
@@ -318,6 +333,10 @@ mod tests {
                 ),
                 line("scaled 4", Killed, Inconclusive, &[]),
                 line("identity by heart", Killed, Regression, &["code"]),
+                MutantLine {
+                    signs: vec!["declines in 31 of 412 answers".into()],
+                    ..line("refusals", Killed, Regression, &["signs"])
+                },
                 line("crossed", Either, Regression, &["pooled"]),
                 line("noise", Spared, Regression, &["facts"]),
                 line("bf16", Spared, Inconclusive, &[]),
@@ -366,11 +385,36 @@ mod tests {
         │                   ┆        ┆              ┆            ┆ facts, +2     │
         │ scaled 4          ┆ killed ┆ inconclusive ┆ -0.01      ┆ -             │
         │ identity by heart ┆ killed ┆ regression   ┆ -0.30      ┆ code          │
+        │ refusals          ┆ killed ┆ regression   ┆ -0.30      ┆ signs         │
         │ crossed           ┆ either ┆ regression   ┆ -0.30      ┆ pooled        │
         │ noise             ┆ spared ┆ regression   ┆ -0.30      ┆ facts         │
         │ bf16              ┆ spared ┆ inconclusive ┆ -0.01      ┆ -             │
         │ scale 0           ┆ spared ┆ pass         ┆ -0.01      ┆ -             │
-        └───────
+        └───────────────────┴────────┴──────────────┴────────────┴───────────────┘
+        ┌──────────────┬────────┬─────────────┬────────┬───────┬───────┬────────┐
+        │ suite        ┆ probes ┆ base passes ┆ kills  ┆ alone ┆ false ┆ silent │
+        ╞══════════════╪════════╪═════════════╪════════╪═══════╪═══════╪════════╡
+        │ code         ┆ 40     ┆ 36          ┆ 3      ┆ 1     ┆ 0     ┆ 2      │
+        │ facts        ┆ 40     ┆ 36          ┆ 3      ┆ 0     ┆ 1     ┆ 0      │
+        │ language     ┆ 40     ┆ 36          ┆ 0      ┆ 0     ┆ 0     ┆ 0      │
+        │ reasoning-zh ┆ 40     ┆ 2           ┆ cannot ┆ 0     ┆ 0     ┆ 0      │
+        └──────────────┴────────┴─────────────┴────────┴───────┴───────┴────────┘
+        not killed: `scaled 4` (as it was made): inconclusive: a sentence of the gate
+        stopped, harmless as it is: `noise` (as it was made): regression: a sentence of
+        the gate
+        neither passed nor stopped, harmless as they are: bf16; a gate would ask for
+        more probes
+        killed nothing: language; prune such a suite, or grow it by probes that the base
+        passes
+        could kill nothing, not even an adapter that fails every probe: reasoning-zh;
+        the base passes too few of their probes
+        killed what nothing else did: code (identity by heart)
+        killed by signs over all answers alone: refusals (declines in 31 of 412 answers)
+        lost where no other probe was: code::quicksort (scaled 4)
+        2 probes that the base passes stayed passed by every harmful mutant (--format
+        json names them)
+        no mutant `shuffled` of mine: no two of its layers have matrices of one shape
+        suites: 3 of 4 harmful mutants killed, 1 of 3 harmless ones stopped
         ");
     }
 
@@ -386,6 +430,7 @@ mod tests {
         }
         report.lone.clear();
         report.notes.clear();
+        report.mutants.retain(|m| m.signs.is_empty());
         assert!(report.is_clean());
         insta::assert_snapshot!(mutants_text(&report, Style::plain(80)), @"
         mutants of run-0001/ckpt-40 (pass) on fixture
@@ -397,7 +442,14 @@ mod tests {
         │ identity by heart ┆ killed ┆ regression ┆ -0.30      ┆ code                  │
         │ crossed           ┆ either ┆ regression ┆ -0.30      ┆ pooled                │
         │ scale 0           ┆ spared ┆ pass       ┆ -0.01      ┆ -                     │
-        └───────
+        └───────────────────┴────────┴────────────┴────────────┴───────────────────────┘
+        ┌───────┬────────┬─────────────┬───────┬───────┬───────┬────────┐
+        │ suite ┆ probes ┆ base passes ┆ kills ┆ alone ┆ false ┆ silent │
+        ╞═══════╪════════╪═════════════╪═══════╪═══════╪═══════╪════════╡
+        │ code  ┆ 40     ┆ 36          ┆ 3     ┆ 0     ┆ 0     ┆ 0      │
+        │ facts ┆ 40     ┆ 36          ┆ 3     ┆ 0     ┆ 0     ┆ 0      │
+        └───────┴────────┴─────────────┴───────┴───────┴───────┴────────┘
+        suites: 2 of 2 harmful mutants killed, 0 of 1 harmless one stopped
         ");
     }
 

@@ -40,7 +40,7 @@ fn mutants_are_killed_or_spared_and_asked_once() {
     let zero = named(&report, "mutants", "name", "scale 0");
     assert_eq!(zero["pooled"]["estimate"]["difference"], 0.0);
     assert_eq!(zero["lost"], serde_json::json!([]));
-    for name in ["garbled text", "refusals", "high rate", "slipped answers"] {
+    for name in ["garbled text", "high rate", "slipped answers", "scaled 8"] {
         let harmful = named(&report, "mutants", "name", name);
         assert_eq!(harmful["decision"], "regression", "{}", harmful["sentence"]);
         assert!(!harmful["killed_by"].as_array().unwrap().is_empty());

@@ -99,6 +99,11 @@ fn train(
         name: None,
         command: "suite check --mutants",
     };
-    let outcome = job.run(mutants.scoring, on_event)?;
+    // What is told of a run and its gates is about checkpoints that nobody asked for.
+    let mut quiet = |event| match event {
+        RunEvent::Notice(_) => {}
+        event => on_event(event),
+    };
+    let outcome = job.run(mutants.scoring, &mut quiet)?;
     Ok(outcome.run.checkpoint_folder(outcome.steps))
 }
