@@ -112,8 +112,8 @@ impl Known {
     /// The last before the first bad one that is known to be good.
     fn last_good(&self) -> Option<usize> {
         let end = self.first_bad().unwrap_or(usize::MAX);
-        let good = self.steps.range(..end).filter(|(_, g)| **g == Some(true));
-        good.last().map(|(step, _)| *step)
+        let mut good = self.steps.range(..end).rev();
+        good.find(|(_, g)| **g == Some(true)).map(|(step, _)| *step)
     }
 
     /// What lies between the two.

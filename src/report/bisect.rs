@@ -112,7 +112,8 @@ pub fn bisect_text(report: &BisectReport, next: &NextCommands, style: Style) -> 
         );
     }
     if bad.is_some() {
-        text += &format!("  next     {}\n", style.paint(Tone::Strong, &next.diff()));
+        let added = format!("  next     {}\n", style.paint(Tone::Strong, &next.diff()));
+        text += &added;
     }
     text
 }

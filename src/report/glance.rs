@@ -49,11 +49,13 @@ impl Glance<'_> {
     pub fn text(&self, style: Style) -> String {
         let headline = style.paint(verdict_tone(self.verdict), self.verdict.headline());
         let mut text = self.exam_line(style);
-        text += &format!("{}: {headline}\n", self.name);
+        let added = format!("{}: {headline}\n", self.name);
+        text += &added;
         let mut sentence = in_plain_words(self.verdict);
         if let Some(early) = &self.verdict.early {
             let probes = plural(early.probes, "probe");
-            sentence += &format!(" It was decided after {} of {probes}.", early.asked);
+            let added = format!(" It was decided after {} of {probes}.", early.asked);
+            sentence += &added;
         }
         let sentence = (Tone::Plain, sentence);
         text += &wrapped_in(FIRST_LINES, "  ", &[sentence], style);
@@ -68,7 +70,8 @@ impl Glance<'_> {
         text += &self.notes(style);
         if !self.next.is_empty() {
             // On one line however long: a command that is broken into two cannot be copied.
-            text += &format!("  next     {}\n", style.paint(Tone::Strong, self.next));
+            let added = format!("  next     {}\n", style.paint(Tone::Strong, self.next));
+            text += &added;
         }
         text
     }

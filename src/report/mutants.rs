@@ -91,7 +91,8 @@ fn killers(mutant: &MutantLine) -> String {
     names.truncate(1 + KILLERS);
     let mut said = names.join(", ");
     if more > 0 {
-        said.push_str(&format!(", +{more}"));
+        let more = format!(", +{more}");
+        said.push_str(&more);
     }
     said
 }

@@ -94,10 +94,11 @@ pub fn why_text(report: &WhyReport, next: &NextCommands, style: Style) -> String
     text += &rows(report, style);
     text += &scales(report, style);
     text += &others(report, style);
-    text += &format!(
+    let added = format!(
         "  next     {}\n",
         style.paint(Tone::Strong, &next.probe(&report.probe.id))
     );
+    text += &added;
     text
 }
 

@@ -48,7 +48,8 @@ pub fn worst_answers(
         .map(|worst| look(&id(worst)))
         .filter(|c| !c.is_empty())
     {
-        text += &format!("  explain  {first}\n");
+        let added = format!("  explain  {first}\n");
+        text += &added;
     }
     text
 }
@@ -145,7 +146,8 @@ fn three_lines(change: &ChangedAnswer<'_>, style: Style) -> String {
     // A prompt of a few letters says nothing.
     if left >= 12 && !change.prompt.is_empty() {
         let prompt = clipped(&one_line(change.prompt, READ), left - 2, style);
-        line += &format!("  {}", style.paint(Tone::Dim, &prompt));
+        let added = format!("  {}", style.paint(Tone::Dim, &prompt));
+        line += &added;
     }
     line.push('\n');
     let why = match change.difference() {

@@ -182,12 +182,13 @@ mod tests {
             let (a, b) = (i % 10, i / 10 % 10);
             let ask = ["What is", "Tell me what is", "Compute"][i / 100];
             let critical = if i == 0 { "critical = true\n" } else { "" };
-            text.push_str(&format!(
+            let probe = format!(
                 "[[probe]]\nid = \"p{i}\"\n{critical}prompts = [\"{ask} {a} + {b}?\"]\n\
                  [probe.generation]\nmax_new_tokens = 4\n\
                  [[probe.check]]\ntype = \"number\"\nvalue = {}\n",
                 a + b
-            ));
+            );
+            text.push_str(&probe);
         }
         suites(&text)
     }

@@ -109,7 +109,7 @@ pub enum SuiteAction {
             "qeval suite check --simulate",
         ],
     ))]
-    Check(SuiteCheckArgs),
+    Check(Box<SuiteCheckArgs>),
     /// Make a suite of a promptfoo configuration or an lm-evaluation-harness task
     #[command(after_help = after(
         "What a suite cannot say is named, in the report and at the top of the file. No file is \

@@ -203,7 +203,7 @@ impl<'a> Source<'a> {
             let (mut base, mut candidate) = (probe.base, probe.candidate);
             if let (Some(together), Some(aligned)) = (together, aligned) {
                 if place % together.size.max(1) == 0 {
-                    falls = dice.word() % 2 == 0;
+                    falls = dice.word().is_multiple_of(2);
                 }
                 if !probe.broken && u64::from(dice.word()) < aligned && (candidate < base) != falls
                 {
