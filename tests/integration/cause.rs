@@ -199,7 +199,7 @@ fn what_cannot_be_explained_is_refused_with_the_way_out() {
     For more information, try '--help'.
 
     error: adapters has no checkpoint: there is nothing to search through
-      Name a run that trained (`qeval bisect run-0001`), or a folder with checkpoint-STEP folders in it. Runs with checkpoints: run-0002.
+      Name a run that trained (`qeval bisect run-0001`), or a folder with checkpoint-STEP folders in it.
 
     error: runs: there is no run "run-0009"; there is run-0001
     "#);
