@@ -79,6 +79,11 @@ fn the_first_bad_checkpoint_is_found_by_halves() {
     let project = Project::with_model();
     project.train_with(&CARELESS);
     project.edit("qeval.toml", "save_steps = 0.5", "save_steps = 0.25");
+    project.edit(
+        "qeval.toml",
+        "num_train_epochs = 10",
+        "num_train_epochs = 4",
+    );
     project.edit("qeval.toml", "learning_rate = 1e-2", "learning_rate = 2e-3");
     project.edit(
         "qeval.toml",
