@@ -68,8 +68,8 @@ const EDGES: [(&str, &[&str]); 22] = [
     (
         "project",
         &[
-            "chat", "config", "gate", "lora", "model", "record", "run", "server", "snapshot",
-            "suite", "train", "trainers",
+            "chat", "check", "config", "gate", "lora", "model", "record", "run", "server",
+            "snapshot", "suite", "train", "trainers",
         ],
     ),
 ];

@@ -56,7 +56,7 @@ pub use recorded::{Recorded, RecordedAnswer};
 pub use score::{CheckScore, Score};
 pub use sign::{Sign, SignNoise, SignRule, SignVerdict};
 pub use simulated::{
-    Found, FoundInRun, Grid, GridCell, GridRates, SimulatedGroup, SimulatedRun, Simulation,
+    FoundInRun, FoundShare, Grid, GridCell, GridRates, SimulatedGroup, SimulatedRun, Simulation,
     share_error,
 };
 pub use spread::{Alike, Spread};

@@ -43,7 +43,7 @@ pub struct SimulatedGroup {
     /// A candidate that truly lost the margin passes; `None` where the base has less to lose.
     pub passes_at_margin: Option<f64>,
     /// How often a true loss is found, smallest loss first.
-    pub found: Vec<Found>,
+    pub found: Vec<FoundShare>,
     /// Probes from which on it can decide something, where these cannot: neither exclude the margin
     /// nor prove any loss.
     pub needs: Option<usize>,
@@ -51,7 +51,7 @@ pub struct SimulatedGroup {
 
 /// How often a true loss is a regression.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Found {
+pub struct FoundShare {
     /// The loss of the mean.
     pub loss: f64,
     /// Share of comparisons; `None` where the base has less to lose.

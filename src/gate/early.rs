@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 /// One look.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Part {
+pub struct LookPart {
     /// The share of each suite's probes that have been asked by then, in (0, 1].
     pub asked: f64,
     /// The part of the false alarms that it may spend, in (0, 1].
@@ -23,27 +23,27 @@ pub struct Part {
     pub pass: f64,
 }
 
-impl Part {
+impl LookPart {
     /// Everything at once.
-    pub const WHOLE: Part = Part::of(1.0, 1.0, 1.0);
+    pub const WHOLE: LookPart = LookPart::of(1.0, 1.0, 1.0);
 
-    const fn of(asked: f64, loss: f64, pass: f64) -> Part {
-        Part { asked, loss, pass }
+    const fn of(asked: f64, loss: f64, pass: f64) -> LookPart {
+        LookPart { asked, loss, pass }
     }
 }
 
-impl Default for Part {
+impl Default for LookPart {
     fn default() -> Self {
-        Part::WHOLE
+        LookPart::WHOLE
     }
 }
 
 /// The looks at a candidate that may be decided early; their parts add up to 1.
-pub const LOOKS: [Part; 4] = [
-    Part::of(0.1, 0.1, 0.0),
-    Part::of(0.25, 0.1, 0.0),
-    Part::of(0.5, 0.2, 0.2),
-    Part::of(1.0, 0.6, 0.8),
+pub const LOOKS: [LookPart; 4] = [
+    LookPart::of(0.1, 0.1, 0.0),
+    LookPart::of(0.25, 0.1, 0.0),
+    LookPart::of(0.5, 0.2, 0.2),
+    LookPart::of(1.0, 0.6, 0.8),
 ];
 
 /// `keep` probes below which there is one look: a tenth of fewer decides nothing.

@@ -48,7 +48,7 @@ mod wording;
 
 pub use critical::{ENOUGH_DRAWS, critical_to_ask};
 pub use decide::{decide, decide_with_signs};
-pub use early::{EarlyStop, LEAST_PROBES, LOOKS, Part};
+pub use early::{EarlyStop, LEAST_PROBES, LOOKS, LookPart};
 pub use error::GateError;
 pub use holm::{Tested, Weighted, weighted_holm};
 pub use interval::{lower_end, p_not_worse, upper_end};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::{LearnRule, ProbeId, SignRule};
 
-use super::early::{EarlyStop, Part};
+use super::early::{EarlyStop, LookPart};
 use super::error::GateError;
 use super::sequence::Look;
 
@@ -55,7 +55,7 @@ pub struct Rules {
     /// The part of the error rates that this look at a candidate may spend, of several that may decide
     /// it early. Default: the whole.
     #[serde(skip)]
-    pub part: Part,
+    pub part: LookPart,
     /// Probes that stand in the training data. In a `learn` suite they are left out, in a `keep`
     /// suite a gain on them counts as none: what was trained on shows no improvement. Default:
     /// none.
@@ -77,7 +77,7 @@ impl Default for Rules {
             learn: LearnRule::Require,
             signs: SignRule::Judge,
             early_stop: EarlyStop::Never,
-            part: Part::WHOLE,
+            part: LookPart::WHOLE,
             leaked: Vec::new(),
         }
     }
@@ -100,7 +100,7 @@ impl Rules {
     /// this look cannot pass anything.
     pub(super) fn interval_level(&self) -> f64 {
         let whole = Rules {
-            part: Part::WHOLE,
+            part: LookPart::WHOLE,
             leaked: Vec::new(),
             ..self.clone()
         };

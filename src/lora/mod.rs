@@ -30,7 +30,7 @@ pub(crate) use gpu::Lists;
 pub use gpu::{AdapterTable, GpuTrainable, RowAdapters};
 pub use inert::Inert;
 pub use loaded::{BatchAdapters, LoadedAdapter};
-pub use mutant::{Change, Mutated, NoMutant};
+pub use mutant::{MutantChange, Mutated, NoMutant};
 pub use partial::write_without;
 pub use parts::{AdapterPart, layers_pattern};
 pub use reading::BaseTensor;

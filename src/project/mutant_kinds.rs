@@ -2,14 +2,14 @@
 
 use crate::flow::Wanted;
 use crate::half_type::HalfType;
-use crate::lora::Change;
+use crate::lora::MutantChange;
 use crate::run::BadTraining;
 
 /// How a mutant is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Source {
     /// Of the adapter's matrices, taken so many times as far.
-    Change(Change, f32),
+    Change(MutantChange, f32),
     /// By a training of its own.
     Training(BadTraining),
 }
@@ -27,7 +27,7 @@ pub(super) struct Kind {
 /// often harmless, and so is one without its largest part: such kinds are counted on neither side. At
 /// eight times the size they are not.
 const CHANGES: [Kind; 18] = {
-    use Change::{
+    use MutantChange::{
         Crossed, LayerZeroed, LayersShuffled, Noise, ProjectionZeroed, Random, RankPadded,
         RanksPermuted, Refactored, Rounded, Scaled,
     };
@@ -36,7 +36,7 @@ const CHANGES: [Kind; 18] = {
         name: &'static str,
         made: &'static str,
         wanted: Wanted,
-        change: Change,
+        change: MutantChange,
         times: f32,
     ) -> Kind {
         Kind {

@@ -4,7 +4,7 @@ use comfy_table::ColumnConstraint;
 
 use super::style::{ROWS, Style, Tone, score};
 use super::wrap::wrapped;
-use crate::flow::{Found, SimulatedGroup, SimulatedRun, Simulation, share_error};
+use crate::flow::{FoundShare, SimulatedGroup, SimulatedRun, Simulation, share_error};
 use crate::text::plural;
 
 /// The loss whose power is told in words.
@@ -148,7 +148,7 @@ fn sentence(group: &SimulatedGroup, loss: f64) -> Option<String> {
     ))
 }
 
-fn way_out(found: &Found, share: f64, margin: f64) -> String {
+fn way_out(found: &FoundShare, share: f64, margin: f64) -> String {
     let with = |more: usize, goal: usize| format!("with {} in {goal}", plural(more, "more probe"));
     let mut ways = Vec::new();
     if share < 0.80 {
@@ -242,8 +242,8 @@ mod tests {
     use super::*;
     use crate::flow::FoundInRun;
 
-    fn found(loss: f64, share: Option<f64>, more: [Option<usize>; 2]) -> Found {
-        Found {
+    fn found(loss: f64, share: Option<f64>, more: [Option<usize>; 2]) -> FoundShare {
+        FoundShare {
             loss,
             share,
             more_for_80: more[0],

@@ -7,7 +7,7 @@ use crate::digest;
 use crate::flow::{
     Candidate, Comparison, Decision, EarlyEnd, Goal, Measurement, ProbeId, RunEvent, Suite,
 };
-use crate::gate::{EarlyStop, LEAST_PROBES, LOOKS, Part, Rules};
+use crate::gate::{EarlyStop, LEAST_PROBES, LOOKS, LookPart, Rules};
 use crate::text::plural;
 
 use super::comparison::compare;
@@ -17,7 +17,7 @@ use super::evaluate::{Batch, Evaluation, LoadedSubject};
 /// What is asked by each look.
 struct Looks {
     /// The part that each may spend, with the suites as far as they have been asked by then.
-    looks: Vec<(Part, Vec<Suite>)>,
+    looks: Vec<(LookPart, Vec<Suite>)>,
 }
 
 impl Looks {
@@ -29,10 +29,10 @@ impl Looks {
         let probes: usize = kept.map(|suite| suite.probes.len()).sum();
         if rules.early_stop == EarlyStop::Never || probes < LEAST_PROBES {
             return Looks {
-                looks: vec![(Part::WHOLE, suites.to_vec())],
+                looks: vec![(LookPart::WHOLE, suites.to_vec())],
             };
         }
-        let look = |part: Part| {
+        let look = |part: LookPart| {
             let asked = suites.iter().map(|suite| first_of(suite, part.asked, seed));
             (part, asked.collect())
         };
@@ -140,7 +140,7 @@ pub fn judge_checkpoint(
 /// What was not asked of a candidate, with the tokens that it would have taken at the length of its
 /// answers so far.
 fn end(
-    last: Option<&(Part, Vec<Suite>)>,
+    last: Option<&(LookPart, Vec<Suite>)>,
     asked: &BTreeSet<ProbeId>,
     said: &Measurement,
 ) -> EarlyEnd {

@@ -51,6 +51,8 @@ mod limited;
 mod mutants;
 /// What is printed to be typed next.
 mod next;
+/// The page of a verdict.
+mod page;
 /// Logits against transformers and peft.
 mod parity;
 /// Throw-away projects.

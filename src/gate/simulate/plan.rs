@@ -4,7 +4,7 @@ use super::answers::mean_of;
 use super::group::GroupModel;
 use super::model::SuiteModel;
 use super::world::{Truth, World};
-use crate::flow::{Found, FoundInRun, SimulatedGroup, SimulatedRun, Simulation, SuiteVerdict};
+use crate::flow::{FoundInRun, FoundShare, SimulatedGroup, SimulatedRun, Simulation, SuiteVerdict};
 use crate::gate::error::GateError;
 use crate::gate::power::{probes_to_pass, smallest_detectable_loss, smallest_margin};
 use crate::gate::rule::{Kind, level_beside_signs};
@@ -169,7 +169,7 @@ fn of_group(
             let found = || group.more_to_find(loss, goal, rules, search, seed);
             short.then(found).flatten()
         };
-        Found {
+        FoundShare {
             loss,
             share,
             more_for_80: more(0.80),

@@ -10,12 +10,12 @@ use crate::half_type::HalfType;
 use crate::lora::{Adapter, LowRankPair};
 use crate::model::{ModuleId, Projection};
 
-/// Largest relative change of a number under [`Change::Noise`].
+/// Largest relative change of a number under [`MutantChange::Noise`].
 const NOISE: f32 = 1e-3;
 
 /// A way to change an adapter.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Change {
+pub enum MutantChange {
     /// It is taken so many times as far; 0 is the base.
     Scaled(f32),
     /// Random numbers in the place of A and B, whose product has the norm of theirs.
@@ -61,13 +61,13 @@ pub enum NoMutant {
     OneLayer,
 }
 
-impl Change {
+impl MutantChange {
     /// The adapter changed so. Equal seeds make equal mutants.
     ///
     /// # Errors
     /// The adapter has nothing that can be changed so.
     pub fn of(self, adapter: &Adapter, seed: u64) -> Result<Mutated, NoMutant> {
-        if let Change::Scaled(scale) = self {
+        if let MutantChange::Scaled(scale) = self {
             let adapter = adapter.clone();
             return Ok(Mutated { adapter, scale });
         }
@@ -80,21 +80,21 @@ impl Change {
             changed.collect::<BTreeMap<_, _>>()
         };
         let modules = match self {
-            Change::Scaled(_) => modules.clone(),
-            Change::Random => each(&|id, pair| random_like(pair, seed, id)),
-            Change::LayersShuffled => shuffled(modules, seed).ok_or(NoMutant::OneLayer)?,
-            Change::Crossed => crossed(modules, seed).ok_or(NoMutant::OneLayer)?,
-            Change::LayerZeroed => without_heaviest(modules, |id| id.layer),
-            Change::ProjectionZeroed => without_heaviest(modules, |id| {
+            MutantChange::Scaled(_) => modules.clone(),
+            MutantChange::Random => each(&|id, pair| random_like(pair, seed, id)),
+            MutantChange::LayersShuffled => shuffled(modules, seed).ok_or(NoMutant::OneLayer)?,
+            MutantChange::Crossed => crossed(modules, seed).ok_or(NoMutant::OneLayer)?,
+            MutantChange::LayerZeroed => without_heaviest(modules, |id| id.layer),
+            MutantChange::ProjectionZeroed => without_heaviest(modules, |id| {
                 let mut all = Projection::ALL.iter();
                 all.position(|projection| *projection == id.projection)
                     .unwrap_or_default()
             }),
-            Change::Refactored => each(&|id, pair| refactored(pair, seed, id)),
-            Change::Noise => each(&|id, pair| noisy(pair, NOISE, seed, id)),
-            Change::Rounded(half) => each(&|_, pair| with(pair, |x| half.round(x))),
-            Change::RanksPermuted => each(&|id, pair| permuted(pair, seed, id)),
-            Change::RankPadded => each(&|_, pair| padded(pair, pair.rank)),
+            MutantChange::Refactored => each(&|id, pair| refactored(pair, seed, id)),
+            MutantChange::Noise => each(&|id, pair| noisy(pair, NOISE, seed, id)),
+            MutantChange::Rounded(half) => each(&|_, pair| with(pair, |x| half.round(x))),
+            MutantChange::RanksPermuted => each(&|id, pair| permuted(pair, seed, id)),
+            MutantChange::RankPadded => each(&|_, pair| padded(pair, pair.rank)),
         };
         Ok(Mutated {
             adapter: Adapter {
@@ -143,20 +143,20 @@ mod tests {
         Adapter::read(&fixtures.join("adapters/fixture/good"), &model).unwrap()
     }
 
-    const ALL: [Change; 13] = [
-        Change::Scaled(8.0),
-        Change::Scaled(0.0),
-        Change::Random,
-        Change::LayersShuffled,
-        Change::Crossed,
-        Change::LayerZeroed,
-        Change::ProjectionZeroed,
-        Change::Refactored,
-        Change::Noise,
-        Change::Rounded(HalfType::Bfloat16),
-        Change::Rounded(HalfType::Float16),
-        Change::RanksPermuted,
-        Change::RankPadded,
+    const ALL: [MutantChange; 13] = [
+        MutantChange::Scaled(8.0),
+        MutantChange::Scaled(0.0),
+        MutantChange::Random,
+        MutantChange::LayersShuffled,
+        MutantChange::Crossed,
+        MutantChange::LayerZeroed,
+        MutantChange::ProjectionZeroed,
+        MutantChange::Refactored,
+        MutantChange::Noise,
+        MutantChange::Rounded(HalfType::Bfloat16),
+        MutantChange::Rounded(HalfType::Float16),
+        MutantChange::RanksPermuted,
+        MutantChange::RankPadded,
     ];
 
     fn furthest(a: &[f64], b: &[f64]) -> f64 {
@@ -174,7 +174,11 @@ mod tests {
             let once = change.of(&good, 7).unwrap();
             assert_eq!(once, change.of(&good, 7).unwrap(), "{change:?}");
         }
-        for drawn in [Change::Random, Change::Refactored, Change::Noise] {
+        for drawn in [
+            MutantChange::Random,
+            MutantChange::Refactored,
+            MutantChange::Noise,
+        ] {
             let [one, other] = [7, 8].map(|seed| drawn.of(&good, seed).unwrap().adapter.digest);
             assert_ne!(one, other, "{drawn:?}");
         }
@@ -200,9 +204,9 @@ mod tests {
     fn another_factorization_has_the_same_product() {
         let good = good();
         for change in [
-            Change::Refactored,
-            Change::RanksPermuted,
-            Change::RankPadded,
+            MutantChange::Refactored,
+            MutantChange::RanksPermuted,
+            MutantChange::RankPadded,
         ] {
             let mutant = change.of(&good, 7).unwrap().adapter;
             for (id, pair) in &good.modules {
@@ -220,10 +224,10 @@ mod tests {
     fn small_errors_stay_small() {
         let good = good();
         for (change, most) in [
-            (Change::Noise, 1e-3),
-            (Change::Rounded(HalfType::Bfloat16), 1.0 / 256.0),
+            (MutantChange::Noise, 1e-3),
+            (MutantChange::Rounded(HalfType::Bfloat16), 1.0 / 256.0),
             // Numbers below 6e-5 have fewer bits.
-            (Change::Rounded(HalfType::Float16), 1.0 / 1024.0),
+            (MutantChange::Rounded(HalfType::Float16), 1.0 / 1024.0),
         ] {
             let mutant = change.of(&good, 7).unwrap().adapter;
             let mut largest: f32 = 0.0;
@@ -243,7 +247,7 @@ mod tests {
     #[test]
     fn random_matrices_weigh_what_the_trained_ones_do() {
         let good = good();
-        let mutant = Change::Random.of(&good, 7).unwrap().adapter;
+        let mutant = MutantChange::Random.of(&good, 7).unwrap().adapter;
         for (id, pair) in &good.modules {
             let other = &mutant.modules[id];
             let (one, two) = (norm(pair), norm(other));
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn shuffled_layers_are_the_same_matrices_and_none_stays() {
         let good = good();
-        let mutant = Change::LayersShuffled.of(&good, 7).unwrap().adapter;
+        let mutant = MutantChange::LayersShuffled.of(&good, 7).unwrap().adapter;
         for (id, pair) in &mutant.modules {
             assert_ne!(pair, &good.modules[id], "{id}");
             let from = good
@@ -267,7 +271,7 @@ mod tests {
                 .find(|(other, own)| other.projection == id.projection && *own == pair);
             assert!(from.is_some(), "{id} has matrices of its own");
         }
-        let crossed = Change::Crossed.of(&good, 7).unwrap().adapter;
+        let crossed = MutantChange::Crossed.of(&good, 7).unwrap().adapter;
         for (id, pair) in &crossed.modules {
             assert_eq!(pair.a, good.modules[id].a, "{id}");
             assert_ne!(pair.b, good.modules[id].b, "{id}");
@@ -288,9 +292,9 @@ mod tests {
             all.dedup();
             all.len()
         };
-        let no_layer = Change::LayerZeroed.of(&good, 7).unwrap().adapter;
+        let no_layer = MutantChange::LayerZeroed.of(&good, 7).unwrap().adapter;
         assert_eq!(layers(&no_layer), layers(&good) - 1);
-        let no_kind = Change::ProjectionZeroed.of(&good, 7).unwrap().adapter;
+        let no_kind = MutantChange::ProjectionZeroed.of(&good, 7).unwrap().adapter;
         assert_eq!(kinds(&no_kind), kinds(&good) - 1);
         let weight = |adapter: &Adapter, layer: usize| -> f64 {
             let own = adapter.modules.iter().filter(|(id, _)| id.layer == layer);
@@ -305,12 +309,12 @@ mod tests {
     fn what_cannot_be_changed_so_is_refused() {
         let good = good();
         let none = Adapter::new(good.config.clone(), BTreeMap::new());
-        assert_eq!(Change::Noise.of(&none, 7), Err(NoMutant::NoMatrices));
-        assert!(Change::Scaled(2.0).of(&none, 7).is_ok());
+        assert_eq!(MutantChange::Noise.of(&none, 7), Err(NoMutant::NoMatrices));
+        assert!(MutantChange::Scaled(2.0).of(&none, 7).is_ok());
         let mut one = good.modules.clone();
         one.retain(|id, _| id.layer == 0);
         let one = Adapter::new(good.config, one);
-        for change in [Change::LayersShuffled, Change::Crossed] {
+        for change in [MutantChange::LayersShuffled, MutantChange::Crossed] {
             assert_eq!(change.of(&one, 7), Err(NoMutant::OneLayer));
         }
     }

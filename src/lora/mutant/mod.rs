@@ -8,4 +8,4 @@ mod change;
 mod products;
 mod shuffled;
 
-pub use change::{Change, Mutated, NoMutant};
+pub use change::{MutantChange, Mutated, NoMutant};
