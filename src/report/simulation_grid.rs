@@ -154,7 +154,7 @@ mod tests {
         any cell of a row, claimed at most 5 each; then the least power for a true loss
         of 0.05 and 0.10, at one look and in the run, where two answers to one probe
         differ in 5 of 100 or fewer
-        above what is claimed: 1 of 3 cells
+        1 of 3 cells are above what is claimed
         ");
     }
 }
