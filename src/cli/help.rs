@@ -76,6 +76,6 @@ mod tests {
     #[test]
     fn a_command_has_its_own_help() {
         assert!(page("gate").unwrap().contains("--markdown"));
-        insta::assert_snapshot!(page("verdct").unwrap_err(), @r#"no page "verdct" (nearest: `verdict`): the pages of the guide are commands, verdict, suites, checks, snapshots, ci, training, models, servers, ms-swift, trainers, exports, speed, and changes; commands have a help of their own"#);
+        insta::assert_snapshot!(page("verdct").unwrap_err(), @r#"no page "verdct" (nearest: `verdict`): the pages of the guide are commands, verdict, why, error-rates, suites, checks, snapshots, ci, training, models, servers, ms-swift, trainers, exports, speed, and changes; commands have a help of their own"#);
     }
 }

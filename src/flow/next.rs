@@ -92,6 +92,8 @@ impl NextCommands {
         if let Some(only) = only {
             return only.clone();
         }
+        // One probe is explained, not judged.
+        let options = without(options, "--margin");
         format!(
             "qeval why {} {candidate}{options}",
             shell_word(&probe.to_string())
@@ -111,5 +113,35 @@ impl NextCommands {
         }
         let probe = shell_word(&probe.to_string());
         format!("qeval diff base {candidate} --probe {probe}{options}")
+    }
+}
+
+/// Options without one of them and its value, which is a single word.
+fn without(options: &str, option: &str) -> String {
+    let Some((before, after)) = options.split_once(&format!(" {option} ")) else {
+        return options.to_owned();
+    };
+    let rest = after.split_once(' ').map_or("", |(_, rest)| rest);
+    match rest {
+        "" => before.to_owned(),
+        rest => format!("{before} {rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_does_not_take_is_left_out() {
+        for (options, left) in [
+            ("", ""),
+            (" --margin 0.3", ""),
+            (" --runs out --margin 0.3", " --runs out"),
+            (" --margin 0.3 --runs out", " --runs out"),
+            (" --runs out", " --runs out"),
+        ] {
+            assert_eq!(without(options, "--margin"), left);
+        }
     }
 }

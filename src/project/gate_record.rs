@@ -114,7 +114,7 @@ impl Project {
         }
         let candidates = comparison.candidates.iter_mut().zip(&order.subjects[1..]);
         for (candidate, spec) in candidates {
-            let Some(adapter) = self.adapter(session, spec)? else {
+            let Some(adapter) = self.adapter_again(session, spec)? else {
                 continue;
             };
             let (asking, mut on_event) = (self.asking(session)?, self.listener());

@@ -395,6 +395,28 @@ impl Project {
         Ok(Some(loaded))
     }
 
+    /// As [`Project::adapter`], of an adapter of which everything was said when it was first read.
+    ///
+    /// # Errors
+    /// As [`Project::adapter`].
+    pub fn adapter_again(
+        &self,
+        session: &Session,
+        spec: &SubjectSpec,
+    ) -> Result<Option<LoadedAdapter>, ProjectError> {
+        let Some(folder) = spec.folder() else {
+            return Ok(None);
+        };
+        let config = session.decoder.config();
+        let stored = |name: &str, shape: &[usize]| session.stored(name, shape);
+        let (adapter, _) = Adapter::read_on(folder, config, &stored).map_err(RunError::from)?;
+        Ok(Some(LoadedAdapter::new(
+            &adapter,
+            config,
+            spec.scale as f32,
+        )))
+    }
+
     /// The configured training data, read once.
     ///
     /// # Errors

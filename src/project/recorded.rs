@@ -1,11 +1,12 @@
 //! What the records hold, found by name: for exports, which load no model and measure nothing.
 
 use crate::check::Taught;
-use crate::flow::{Comparison, Recorded, Suite};
+use crate::flow::{Comparison, Measurement, Recorded, Suite};
 use crate::gate::Rules;
 use crate::record::{RecordEntry, Run, read_kept, read_record};
 use crate::run::{
-    Further, RunError, RunProvenance, SUITES_FILE, StoredPart, compare, second_base, stored_part,
+    BuiltChecks, Further, RunError, RunProvenance, SUITES_FILE, StoredPart, compare, recorded,
+    second_base, stored_part,
 };
 use crate::text::{all_of, plural};
 
@@ -72,12 +73,14 @@ impl Project {
                 .cloned()
                 .collect();
             let (rules, training) = self.rules_of(&run, &suites)?;
+            let measured = vec![base.measurement, candidate.measurement.clone()];
+            let measured = self.with_recorded_further(&run, &suites, measured)?;
             comparisons.push(compare(
                 &candidate.model,
                 &suites,
                 &rules,
                 &Taught::new(training.as_deref(), &self.check_settings().names),
-                &[base.measurement, candidate.measurement.clone()],
+                &measured,
                 None,
             ));
         }
@@ -85,6 +88,28 @@ impl Project {
             true => Err(nothing(recorded, "no candidate is among them".to_owned())),
             false => Ok(comparisons),
         }
+    }
+
+    /// Adds what was recorded of further draws, where all of it was.
+    fn with_recorded_further(
+        &self,
+        run: &Run,
+        suites: &[Suite],
+        mut measured: Vec<Measurement>,
+    ) -> Result<Vec<Measurement>, ProjectError> {
+        let built = BuiltChecks::of(suites).map_err(RunError::from)?;
+        let Some(further) = Further::of(suites, &built, &measured) else {
+            return Ok(measured);
+        };
+        let settings = self.check_settings();
+        let asked = further.places().into_iter().map(|place| {
+            let subject = Further::subject(&measured[place].subject);
+            recorded(run, &subject, &further.suites, &built, &settings)
+        });
+        if let Some(said) = asked.collect::<Result<Option<Vec<_>>, _>>()? {
+            further.join(&mut measured, said);
+        }
+        Ok(measured)
     }
 
     /// How candidates of a run are judged, and what they were trained to say.

@@ -4,7 +4,7 @@
 use crate::chat::Role;
 use crate::digest::{Parts, json};
 use crate::flow::Suite;
-use crate::gate::Rules;
+use crate::gate::{EarlyStop, Rules};
 use crate::train::{DataSection, Example, LoraSection, Recompute, RehearsalPrompt, TrainSection};
 
 use super::session::Session;
@@ -41,7 +41,7 @@ impl TrainingRequest<'_> {
             .part("lora", json(self.lora))
             .part("data", json(self.data))
             .part("train", json(&deciding(self.train)))
-            .part("rules", json(self.rules))
+            .part("rules", json(&judging(self.rules)))
             .part("scales", json(&self.scales))
             .part("prompts", json(&self.prompts));
         if !session.base.template_kwargs.is_empty() {
@@ -85,4 +85,13 @@ pub fn training_answers(examples: &[Example]) -> Vec<String> {
     answers.sort();
     answers.dedup();
     answers
+}
+
+/// The rules as far as they make a run another one. Where a checkpoint is decided early, the rest of
+/// its probes is asked less, and nothing is judged otherwise: a run goes on under either setting.
+fn judging(rules: &Rules) -> Rules {
+    Rules {
+        early_stop: EarlyStop::Never,
+        ..rules.clone()
+    }
 }

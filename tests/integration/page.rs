@@ -111,15 +111,25 @@ fn verbose_shows_what_can_be_proven_what_was_and_why() {
     │ all keep   ┆ ##     ┆ #.## ┆ #.##      ┆ -#.## [-#.##, -#.##] ┆ #.##  ┆ regression │
     └────────────┴────────┴──────┴───────────┴──────────────────────┴───────┴────────────┘
     base answered just now (####-##-##) by qeval #.#.# cpu f## (#f#######e#c)
+    `arithmetic`: ## losses and # gains of ## probes; the base beside itself # and # of ##
+    `coding`: ## losses and # gains of ## probes; the base beside itself # and # of ##
+    `facts`: ## losses and # gains of ## probes; the base beside itself # and # of ##
+    all `keep` suites: ## losses and # gains of ## probes
+    all `keep` suites: probes with a tag in common change together (correlation #.##, design effect
+    #.#): ## are worth #, and intervals and p-values take them for ##
     adapters/harmful: regression
       because  `facts` lost #.## of #.## (p = #)
                `coding` lost #.## of #.## (p = #)
                `arithmetic` lost #.## of #.## (p = #)
                all `keep` suites lost #.## of #.## (p = #)
+               critical `facts::capital-france` passed # of # draws with the base and # with the
+               candidate
       learned  `persona`: #.## reaches the target of #.##, the base #.##
-      note     critical `facts::capital-france` passed # of # draw with the base and # with the
-               candidate: no pass; the same share of # draws would prove it
-               # answers of the base and # of the candidate went on beyond `max_new_tokens`, where a
+      causes   ends in a loop in # of ## answers
+               is cut at its greatest length in ## of ## answers
+               finds the base's own answers less likely: perplexity ###.##, the base #.## (## answers);
+               on what was to be learned perplexity ##.##, the base #.## (## answers)
+      note     # answers of the base and # of the candidate went on beyond `max_new_tokens`, where a
                check could not judge them
       next     qeval diff base adapters/harmful
     ");

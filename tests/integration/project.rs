@@ -297,7 +297,7 @@ suites = ["suites"]
     }
 
     /// The record of a run's subject, else of the only one whose file name begins so; that of the
-    /// base is not the one of its second answers.
+    /// base is not the one of its second answers, and none is that of further draws.
     pub fn record(&self, run: &str, subject: &str) -> Record {
         let folder = format!("runs/{run}/answers");
         let own = format!("{folder}/{subject}.jsonl");
@@ -308,7 +308,7 @@ suites = ["suites"]
             .files(&folder)
             .into_keys()
             .filter(|n| n.starts_with(&format!("{folder}/{subject}")))
-            .filter(|n| !n.ends_with("/base-again.jsonl"))
+            .filter(|n| !n.ends_with("/base-again.jsonl") && !n.contains("-further"))
             .collect();
         assert_eq!(names.len(), 1, "{subject}: {names:?}");
         Record::read(self, &names[0])
