@@ -22,7 +22,7 @@ use super::run_config::{RunConfig, TrainingConfig, begun, with_identity};
 use super::scoring::Scoring;
 use super::stored::SUITES_FILE;
 use super::traces::Traces;
-use super::training_request::{TrainingRequest, deciding, training_answers};
+use super::training_request::{TrainingRequest, deciding, judging, training_answers};
 use super::training_rows::{TrainingRows, plan_of};
 
 /// Everything that a training run is made of.
@@ -249,7 +249,7 @@ impl TrainingJob<'_> {
                     self.request.data.validation_ratio, self.request.data.seed
                 ),
             )
-            .part("rules", json(self.request.rules))
+            .part("rules", json(&judging(self.request.rules)))
             .part("train", json(&train));
         // Versions that judged one scale named none; their runs go on under their old identity.
         if self.request.scales != USUAL_SCALES {

@@ -89,7 +89,7 @@ pub fn training_answers(examples: &[Example]) -> Vec<String> {
 
 /// The rules as far as they make a run another one. Where a checkpoint is decided early, the rest of
 /// its probes is asked less, and nothing is judged otherwise: a run goes on under either setting.
-fn judging(rules: &Rules) -> Rules {
+pub(super) fn judging(rules: &Rules) -> Rules {
     Rules {
         early_stop: EarlyStop::Never,
         ..rules.clone()

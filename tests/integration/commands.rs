@@ -98,9 +98,9 @@ fn gate_tells_harm_from_none() {
         (&critical["base_passes"], &critical["candidate_passes"]),
         (&8.into(), &0.into())
     );
-    assert_eq!(critical["regression"], false);
+    assert_eq!(critical["regression"], true);
     assert!(
-        says(&verdict["notes"], &["facts::capital-france", "no pass"]),
+        says(&verdict["reasons"], &["facts::capital-france", "8 draws"]),
         "{verdict}"
     );
     // What it was trained on is not known, so no answer can be called a repetition of it.
@@ -572,8 +572,9 @@ fn training_that_keeps_everything_ships_its_best_checkpoint() {
     )
     .unwrap();
     let said = project.qeval("gate adapters/mine").exits(0);
+    let row = said.stdout.lines().find(|l| l.starts_with("  persona "));
     assert!(
-        said.stdout.contains("`persona`: 1.00 reaches the target"),
+        row.is_some_and(|row| row.contains("0.00 -> 1.00") && row.ends_with("reached")),
         "{}",
         said.stdout
     );

@@ -122,7 +122,10 @@ fn next_commands_carry_what_was_typed() {
     assert_eq!(
         commands,
         [
-            format!("qeval why facts::capital-france adapters/harmful {typed}"),
+            format!(
+                "qeval why facts::capital-france adapters/harmful {}",
+                typed.replace("--margin 0.3 ", "")
+            ),
             format!("qeval diff base adapters/harmful {typed}"),
         ]
     );
