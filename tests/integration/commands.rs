@@ -104,7 +104,14 @@ fn gate_tells_harm_from_none() {
         "{verdict}"
     );
     // What it was trained on is not known, so no answer can be called a repetition of it.
-    assert_eq!(candidate["causes"], serde_json::json!([]));
+    assert!(
+        !says(&candidate["causes"], &["training answer"]),
+        "{candidate}"
+    );
+    assert!(
+        says(&candidate["causes"], &["ends in a loop"]),
+        "{candidate}"
+    );
 
     for (adapter, code) in [("good", 0), ("noop", 1)] {
         let report = judged(adapter, code);
