@@ -114,7 +114,11 @@ impl TrainingJob<'_> {
         let identity = self.identity(&tokenized);
         let run = self.find_or_create(&identity)?;
         let lock = run.lock()?;
-        atomic_file::remove_leftovers(run.folder()).map_err(RecordError::from)?;
+        // The state that other programs read is written into a checkpoint's folder.
+        let checkpoints = run.checkpoints()?.into_iter().map(|c| c.folder);
+        for folder in std::iter::once(run.folder().to_path_buf()).chain(checkpoints) {
+            atomic_file::remove_leftovers(&folder).map_err(RecordError::from)?;
+        }
         let training = Training {
             model: session.decoder.as_ref(),
             examples: &examples,
