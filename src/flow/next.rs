@@ -35,6 +35,11 @@ impl NextCommands {
         }
     }
 
+    /// A command, or the only one there is.
+    fn command(&self, command: String) -> String {
+        self.only.clone().unwrap_or(command)
+    }
+
     /// Shows what changed.
     ///
     /// ```
@@ -47,30 +52,14 @@ impl NextCommands {
     /// );
     /// ```
     pub fn diff(&self) -> String {
-        let NextCommands {
-            only,
-            candidate,
-            options,
-            probes,
-        } = self;
-        if let Some(only) = only {
-            return only.clone();
-        }
-        format!("qeval diff base {candidate}{probes}{options}")
+        let (candidate, probes, options) = (&self.candidate, &self.probes, &self.options);
+        self.command(format!("qeval diff base {candidate}{probes}{options}"))
     }
 
     /// Judges it.
     pub fn gate(&self) -> String {
-        let NextCommands {
-            only,
-            candidate,
-            options,
-            probes,
-        } = self;
-        if let Some(only) = only {
-            return only.clone();
-        }
-        format!("qeval gate {candidate}{probes}{options}")
+        let (candidate, probes, options) = (&self.candidate, &self.probes, &self.options);
+        self.command(format!("qeval gate {candidate}{probes}{options}"))
     }
 
     /// Shows why one probe was lost.
@@ -83,36 +72,19 @@ impl NextCommands {
     /// assert_eq!(next.why(&probe), "qeval why code::sum ckpt-4 --runs out");
     /// ```
     pub fn why(&self, probe: &ProbeId) -> String {
-        let NextCommands {
-            only,
-            candidate,
-            options,
-            ..
-        } = self;
-        if let Some(only) = only {
-            return only.clone();
-        }
+        let (candidate, probe) = (&self.candidate, shell_word(&probe.to_string()));
         // One probe is explained, not judged.
-        let options = without(options, "--margin");
-        format!(
-            "qeval why {} {candidate}{options}",
-            shell_word(&probe.to_string())
-        )
+        let options = without(&self.options, "--margin");
+        self.command(format!("qeval why {probe} {candidate}{options}"))
     }
 
     /// Shows one probe.
     pub fn probe(&self, probe: &ProbeId) -> String {
-        let NextCommands {
-            only,
-            candidate,
-            options,
-            ..
-        } = self;
-        if let Some(only) = only {
-            return only.clone();
-        }
+        let (candidate, options) = (&self.candidate, &self.options);
         let probe = shell_word(&probe.to_string());
-        format!("qeval diff base {candidate} --probe {probe}{options}")
+        self.command(format!(
+            "qeval diff base {candidate} --probe {probe}{options}"
+        ))
     }
 }
 

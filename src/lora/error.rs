@@ -1,6 +1,6 @@
 //! Why an adapter cannot be loaded or written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -179,4 +179,14 @@ pub enum LoraError {
     /// The file of weights cannot be read, or a weight is not finite.
     #[error(transparent)]
     Weights(#[from] ModelError),
+}
+impl LoraError {
+    /// What `map_err` makes of a system's error about `path`.
+    pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| LoraError::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
 }

@@ -35,11 +35,11 @@ pub fn write_without(from: &Path, to: &Path, part: &AdapterPart) -> Result<(), L
         ));
     }
     let path = from.join(CONFIG);
-    let text = fs::read(&path).map_err(io("read", &path))?;
+    let text = fs::read(&path).map_err(LoraError::at("read", &path))?;
     let mut config: Map<String, Value> =
         serde_json::from_slice(&text).map_err(|source| LoraError::Json { path, source })?;
     let weights = from.join(WEIGHTS);
-    let bytes = fs::read(&weights).map_err(io("read", &weights))?;
+    let bytes = fs::read(&weights).map_err(LoraError::at("read", &weights))?;
     let corrupt = |error: safetensors::SafeTensorError| ModelError::Corrupt {
         path: weights.clone(),
         problem: error.to_string(),
@@ -83,12 +83,13 @@ pub fn write_without(from: &Path, to: &Path, part: &AdapterPart) -> Result<(), L
     let kept = safetensors::serialize(kept, Some(metadata)).map_err(corrupt)?;
     atomic_file::write_folder(to, |aside| {
         let place = aside.join(CONFIG);
-        fs::write(&place, config).map_err(io("write", &place))?;
+        fs::write(&place, config).map_err(LoraError::at("write", &place))?;
         let place = aside.join(WEIGHTS);
-        fs::write(&place, kept).map_err(io("write", &place))?;
+        fs::write(&place, kept).map_err(LoraError::at("write", &place))?;
         let trained_on = from.join(TRAINED_ON);
         if trained_on.is_file() {
-            fs::copy(&trained_on, aside.join(TRAINED_ON)).map_err(io("copy", &trained_on))?;
+            fs::copy(&trained_on, aside.join(TRAINED_ON))
+                .map_err(LoraError::at("copy", &trained_on))?;
         }
         Ok(())
     })
@@ -105,14 +106,6 @@ fn path_of(name: &str, module: ModuleId) -> String {
     path.strip_prefix("base_model.model.")
         .unwrap_or(path)
         .to_owned()
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LoraError {
-    move |source| LoraError::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
 }
 
 #[cfg(test)]

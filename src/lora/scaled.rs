@@ -25,7 +25,7 @@ use crate::model::TensorFile;
 pub fn write_scaled(from: &Path, to: &Path, scale: f64) -> Result<(), LoraError> {
     let path = from.join(CONFIG);
     check_scales(from, &path)?;
-    let text = fs::read(&path).map_err(io("read", &path))?;
+    let text = fs::read(&path).map_err(LoraError::at("read", &path))?;
     let mut config: Map<String, Value> =
         serde_json::from_slice(&text).map_err(|source| LoraError::Json {
             path: path.clone(),
@@ -43,12 +43,13 @@ pub fn write_scaled(from: &Path, to: &Path, scale: f64) -> Result<(), LoraError>
     let config = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
     atomic_file::write_folder(to, |aside| {
         let place = aside.join(CONFIG);
-        fs::write(&place, config).map_err(io("write", &place))?;
+        fs::write(&place, config).map_err(LoraError::at("write", &place))?;
         let weights = from.join(WEIGHTS);
-        fs::copy(&weights, aside.join(WEIGHTS)).map_err(io("copy", &weights))?;
+        fs::copy(&weights, aside.join(WEIGHTS)).map_err(LoraError::at("copy", &weights))?;
         let trained_on = from.join(TRAINED_ON);
         if trained_on.is_file() {
-            fs::copy(&trained_on, aside.join(TRAINED_ON)).map_err(io("copy", &trained_on))?;
+            fs::copy(&trained_on, aside.join(TRAINED_ON))
+                .map_err(LoraError::at("copy", &trained_on))?;
         }
         Ok(())
     })
@@ -87,14 +88,6 @@ fn scaled(alpha: &mut Value, scale: f64) {
     } else {
         Number::from_f64(new).map_or(Value::Null, Value::Number)
     };
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LoraError {
-    move |source| LoraError::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -13,17 +13,15 @@ use crate::flow::{
     AdapterRef, Candidate, Estimate, Goal, Measurement, ProbeId, ProbeState, Subject, Suite,
 };
 use crate::gate::decide;
-use crate::lora::{Adapter, AdapterPart, LoadedAdapter, layers_pattern};
+use crate::lora::{AdapterPart, LoadedAdapter, layers_pattern};
 use crate::model::Projection;
 use crate::random::{Purpose, shuffled};
-use crate::record::{Run, Store};
-use crate::run::{
-    BuiltChecks, Evaluation, EvaluationConfig, LoadedSubject, Questions, RunConfig, RunError,
-    Session, begun, evaluation_run,
-};
+use crate::record::Store;
+use crate::run::{BuiltChecks, LoadedSubject, RunError, Session};
 
+use super::apart::Apart;
 use super::error::ProjectError;
-use super::open::Project;
+use super::open::{Project, matrices};
 use super::order::Order;
 
 /// Folder of the answers of subjects that nobody named, in that of the runs.
@@ -208,17 +206,9 @@ impl Project {
             return Err(ProjectError::NoCandidate);
         };
         let (suites, probes) = chosen(&order.suites, candidate, ablation.all, order.seed);
-        let mut session = match measured.session.take() {
-            Some(session) => session,
-            None => self.session_of(&order)?,
-        };
-        if let Some(run) = &order.run {
-            self.keep_moment(&mut session, run)?;
-        }
+        let session = self.session_left(&order, measured.session.take())?;
         let config = session.decoder.config().clone();
-        let (adapter, _) =
-            Adapter::read_on(folder, &config, &|name, shape| session.stored(name, shape))
-                .map_err(RunError::from)?;
+        let (adapter, _) = matrices(&session, folder)?;
         let parts = match ablation.only {
             Some(part) if adapter.has(&part) => vec![part],
             Some(part) => {
@@ -287,34 +277,11 @@ impl Project {
         subjects: Vec<LoadedSubject>,
     ) -> Result<Vec<Measurement>, ProjectError> {
         let store = Store::open(self.store.root().join(FOLDER))?;
-        let run = self.run_apart(&store, order, session)?;
-        let lock = run.lock()?;
-        let questions =
-            Questions::with_checks(session, order.suites.clone(), &order.built, order.seed)?;
-        let scoring = self.scoring(order.training_answers.clone(), order.checks.clone())?;
-        let evaluation = Evaluation {
-            asking: self.asking(session)?,
-            questions: &questions,
-            store: &store,
-            run: &lock,
-            scoring: &scoring,
-        };
-        let answered = evaluation.run(subjects, &mut self.listener())?;
-        self.pass_on_notices(&scoring);
-        Ok(answered)
-    }
-
-    /// One run per base, and prompts as they are put to it.
-    fn run_apart(
-        &self,
-        store: &Store,
-        order: &Order,
-        session: &Session,
-    ) -> Result<Run, ProjectError> {
         let moment = match session.template.prints_date() {
             true => session.template.moment(),
             false => 0,
         };
+        // One run per base, and prompts as they are put to it.
         let identity = Parts::new("apart")
             .part("base", &session.base.digest)
             .part("system", session.dateless_system()?)
@@ -324,12 +291,9 @@ impl Project {
             )
             .part("moment", moment.to_le_bytes())
             .finish();
-        if let Some(run) = evaluation_run(store, &identity)? {
-            return Ok(run);
-        }
-        let config = RunConfig::Evaluation(EvaluationConfig { identity });
-        let provenance = begun("apart", session, &order.suites, order.seed, config);
-        Ok(store.create(None, &provenance)?)
+        let apart = Apart::open(store, identity, "apart", order, session)?;
+        let training = order.training_answers.clone();
+        self.answers_apart(&apart, order, session, training, subjects)
     }
 }
 
@@ -447,6 +411,7 @@ fn judged(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lora::Adapter;
     use crate::lora::{LoraConfig, TargetModules};
     use crate::model::{ModelConfig, ModuleId};
     use crate::project::testing::Small;

@@ -174,16 +174,7 @@ impl Project {
         spec: &SubjectSpec,
         changed: &[Changed<'_>],
     ) -> Result<Vec<Option<Drift>>, ProjectError> {
-        let session = match session {
-            Some(session) => session,
-            None => {
-                let mut session = self.session_of(order)?;
-                if let Some(run) = &order.run {
-                    self.keep_moment(&mut session, run)?;
-                }
-                session
-            }
-        };
+        let session = self.session_left(order, session)?;
         let adapter = self.adapter(&session, spec)?;
         let asking = self.asking(&session)?;
         Ok(drifts(asking, adapter, changed, &mut self.listener())?)

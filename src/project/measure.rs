@@ -177,6 +177,22 @@ impl Project {
         Ok(self.store.create(None, &provenance)?)
     }
 
+    /// The session that a measurement has left, else one that puts prompts as the order's run did.
+    pub(super) fn session_left(
+        &self,
+        order: &Order,
+        left: Option<Session>,
+    ) -> Result<Session, ProjectError> {
+        if let Some(session) = left {
+            return Ok(session);
+        }
+        let mut session = self.session_of(order)?;
+        if let Some(run) = &order.run {
+            self.keep_moment(&mut session, run)?;
+        }
+        Ok(session)
+    }
+
     /// Has prompts rendered as at a run's own moment, and says so where it shows.
     pub(super) fn keep_moment(&self, session: &mut Session, run: &Run) -> Result<(), ProjectError> {
         let kept: Provenance = run.provenance()?;

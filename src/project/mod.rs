@@ -3,6 +3,7 @@
 //! the test harness stand above it and only show.
 
 mod ablating;
+mod apart;
 mod bisecting;
 mod candidate;
 mod data;

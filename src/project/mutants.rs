@@ -16,18 +16,19 @@ use crate::flow::{
 };
 use crate::gate::{Look, decide};
 use crate::lora::{Adapter, Inert, LoadedAdapter, Mutated, OwnRows};
-use crate::record::{Run, Store};
+use crate::record::Store;
 use crate::run::{
-    BadTraining, BuiltChecks, Evaluation, EvaluationConfig, LoadedSubject, MUTANTS, Questions,
-    RunConfig, RunError, Session, TrainedMutants, begun, evaluation_run, train_mutants,
+    BadTraining, BuiltChecks, LoadedSubject, MUTANTS, RunError, Session, TrainedMutants,
+    train_mutants,
 };
 use crate::text::{all_of, plural, shell_word};
 use crate::train::{Language, TrainError};
 
+use super::apart::Apart;
 use super::error::ProjectError;
 use super::mutant_kinds::{Kind, Source, kinds};
 use super::mutant_report::{Judged, mutant_report};
-use super::open::Project;
+use super::open::{Project, matrices};
 use super::order::Order;
 
 /// Bytes of adapters that are in memory at once.
@@ -155,8 +156,8 @@ impl Project {
         };
         let store = Store::open(self.store.root().join(MUTANTS))?.of_project(&self.config.folder);
         let mut trained = self.trained_mutants(&order, &store, &mut session, own.is_none())?;
-        let run = mutant_run(&store, &order, &session)?;
-        let ask = |subjects| self.answers_of(&order, &session, (&store, &run), subjects);
+        let apart = apart(&store, &order, &session)?;
+        let ask = |subjects| self.answers_apart(&apart, &order, &session, None, subjects);
 
         let (name, folder, scale) = match order.subjects.get(1) {
             Some(spec) => (
@@ -175,7 +176,7 @@ impl Project {
             }
         };
         let origin = Origin {
-            adapter: self.matrices(&session, &folder)?,
+            adapter: matrices(&session, &folder)?.0,
             name,
             folder,
             scale,
@@ -193,7 +194,7 @@ impl Project {
         };
         let mut largest = bytes(&origin.adapter);
         if let Some(Ok(folder)) = trained.first() {
-            largest = largest.max(bytes(&self.matrices(&session, folder)?));
+            largest = largest.max(bytes(&matrices(&session, folder)?.0));
         }
         let mut judged = Vec::new();
         let kinds = kinds(order.subjects.len() > 1);
@@ -293,13 +294,6 @@ impl Project {
         Ok(folders)
     }
 
-    /// An adapter's matrices, and what stands beside them.
-    fn matrices(&self, session: &Session, folder: &Path) -> Result<Adapter, ProjectError> {
-        let base = |name: &str, shape: &[usize]| session.stored(name, shape);
-        let read = Adapter::read_on(folder, session.decoder.config(), &base);
-        Ok(read.map_err(RunError::from)?.0)
-    }
-
     /// The mutants of some kinds that can be made. What cannot is told in the notes.
     fn ready(
         &self,
@@ -335,7 +329,7 @@ impl Project {
                         }
                         None => continue,
                     };
-                    let adapter = self.matrices(session, folder)?;
+                    let adapter = matrices(session, folder)?.0;
                     (
                         folder.clone(),
                         Mutated {
@@ -353,46 +347,17 @@ impl Project {
         }
         Ok(all)
     }
-
-    /// Has some mutants answer, all in one batch.
-    fn answers_of(
-        &self,
-        order: &Order,
-        session: &Session,
-        (store, run): (&Store, &Run),
-        subjects: Vec<LoadedSubject>,
-    ) -> Result<Vec<Measurement>, ProjectError> {
-        let suites = order.suites.clone();
-        let questions = Questions::with_checks(session, suites, &order.built, order.seed)?;
-        let scoring = self.scoring(None, order.checks.clone())?;
-        let lock = run.lock()?;
-        let evaluation = Evaluation {
-            asking: self.asking(session)?,
-            questions: &questions,
-            store,
-            run: &lock,
-            scoring: &scoring,
-        };
-        let measured = evaluation.run(subjects, &mut self.listener())?;
-        self.pass_on_notices(&scoring);
-        Ok(measured)
-    }
 }
 
-/// The run of mutants' answers: one a base and system prompt.
-fn mutant_run(store: &Store, order: &Order, session: &Session) -> Result<Run, ProjectError> {
+/// Where mutants' answers lie: one run a base and system prompt.
+fn apart(store: &Store, order: &Order, session: &Session) -> Result<Apart, ProjectError> {
     let identity = digest::Parts::new("mutants")
         .part("base", &session.base.digest)
         .part("system", session.dateless_system()?)
         .part("template", digest::json(&session.base.template_kwargs))
         .finish();
-    if let Some(run) = evaluation_run(store, &identity)? {
-        return Ok(run);
-    }
-    let config = RunConfig::Evaluation(EvaluationConfig { identity });
     let command = "suite check --mutants";
-    let provenance = begun(command, session, &order.suites, order.seed, config);
-    Ok(store.create(None, &provenance)?)
+    Apart::open(store.clone(), identity, command, order, session)
 }
 
 /// A mutant as it is asked; its record is known by the digest of its matrices, and its scale.

@@ -342,9 +342,7 @@ impl Project {
             return Ok(None);
         };
         let config = session.decoder.config();
-        let (adapter, left_out) =
-            Adapter::read_on(folder, config, &|name, shape| session.stored(name, shape))
-                .map_err(RunError::from)?;
+        let (adapter, left_out) = matrices(session, folder)?;
         if !left_out.is_empty() {
             self.notice(format!("{}: left out: {}", spec.name, left_out.join("; "),));
         }
@@ -408,8 +406,7 @@ impl Project {
             return Ok(None);
         };
         let config = session.decoder.config();
-        let stored = |name: &str, shape: &[usize]| session.stored(name, shape);
-        let (adapter, _) = Adapter::read_on(folder, config, &stored).map_err(RunError::from)?;
+        let (adapter, _) = matrices(session, folder)?;
         Ok(Some(LoadedAdapter::new(
             &adapter,
             config,
@@ -528,6 +525,15 @@ impl Project {
             ..Rules::default()
         }
     }
+}
+
+/// An adapter's matrices for a loaded base, with what of the folder is left out. Nothing is said.
+pub(super) fn matrices(
+    session: &Session,
+    folder: &Path,
+) -> Result<(Adapter, Vec<String>), RunError> {
+    let stored = |name: &str, shape: &[usize]| session.stored(name, shape);
+    Ok(Adapter::read_on(folder, session.decoder.config(), &stored)?)
 }
 
 /// Whether two templates are one, whatever their line ends and the blanks around them.

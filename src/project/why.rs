@@ -10,11 +10,11 @@ use crate::flow::{
 };
 use crate::lora::{Adapter, LoadedAdapter};
 use crate::record::SubjectSpec;
-use crate::run::{Embeddings, LoadedSubject, RunError, Session, nearest_by_words, parting};
+use crate::run::{Embeddings, LoadedSubject, Session, nearest_by_words, parting};
 use crate::train::{Dataset, Example};
 
 use super::error::ProjectError;
-use super::open::Project;
+use super::open::{Project, matrices};
 use super::order::Order;
 
 /// Scales at which the probe is asked, beside the adapter as it is.
@@ -135,21 +135,10 @@ impl Project {
         };
         let place = (case, sample);
         let answers = base.answers.get(&place).zip(new.answers.get(&place));
-        let session = match measured.session.take() {
-            Some(session) => session,
-            None => {
-                let mut session = self.session_of(&order)?;
-                if let Some(run) = &order.run {
-                    self.keep_moment(&mut session, run)?;
-                }
-                session
-            }
-        };
+        let session = self.session_left(&order, measured.session.take())?;
         // What is to be said of it was said when it answered.
         let config = session.decoder.config();
-        let (adapter, _) =
-            Adapter::read_on(folder, config, &|name, shape| session.stored(name, shape))
-                .map_err(RunError::from)?;
+        let (adapter, _) = matrices(&session, folder)?;
         let own = LoadedAdapter::new(&adapter, config, spec.scale as f32);
         let parting = match answers {
             Some((base, new)) => parting(

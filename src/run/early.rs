@@ -81,6 +81,7 @@ pub fn judge_checkpoint(
     let count = batch.measured().len();
     let mut open: Vec<usize> = (1..count).collect();
     let mut judged: Vec<Option<Candidate>> = (0..count).map(|_| None).collect();
+    let taught = evaluation.scoring.taught();
     let mut whole = None;
     let mut asked = BTreeSet::new();
     for (at, (part, suites)) in looks.iter().enumerate() {
@@ -102,7 +103,7 @@ pub fn judge_checkpoint(
             &evaluation.asking.session.base.name,
             suites,
             &rules,
-            &evaluation.scoring.taught(),
+            &taught,
             &measured,
             None,
         );
@@ -133,7 +134,7 @@ pub fn judge_checkpoint(
             candidates,
             ..comparison
         },
-        None => compare("", &[], rules, &evaluation.scoring.taught(), &[], None),
+        None => compare("", &[], rules, &taught, &[], None),
     })
 }
 

@@ -76,11 +76,8 @@ fn answer_signs(
     if places.is_empty() {
         return Vec::new();
     }
-    let (old, mut new) = (
-        shown(suites, base, &places, taught),
-        shown(suites, candidate, &places, taught),
-    );
-    let mut old = old;
+    let mut old = shown(suites, base, &places, taught);
+    let mut new = shown(suites, candidate, &places, taught);
     for place in &places {
         let length = |m: &Measurement| m.answers.get(place).map_or(0, |a| words(&a.text).len());
         let (before, after) = (length(base), length(candidate));
