@@ -16,6 +16,7 @@ mod interview;
 mod measure;
 mod mutant_kinds;
 mod mutant_report;
+mod mutant_sizes;
 mod mutants;
 mod open;
 mod order;

@@ -8,8 +8,11 @@ use crate::run::BadTraining;
 /// How a mutant is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Source {
-    /// Of the adapter's matrices, taken so many times as far.
-    Change(MutantChange, f32),
+    /// Of the adapter's matrices, at its own size.
+    Change(MutantChange),
+    /// Of the adapter's matrices, as large as it takes to be told from the base: matrices without a
+    /// direction do nothing at a size at which one base is harmed, and ruin another.
+    Sized(MutantChange),
     /// By a training of its own.
     Training(BadTraining),
 }
@@ -24,8 +27,8 @@ pub(super) struct Kind {
 }
 
 /// Every kind that is made of matrices. What a careful adapter of usual size does at another place is
-/// often harmless, and so is one without its largest part: such kinds are counted on neither side. At
-/// eight times the size they are not.
+/// often harmless, and so is one without its largest part: such kinds are counted on neither side. As
+/// large as it takes they are not.
 const CHANGES: [Kind; 18] = {
     use MutantChange::{
         Crossed, LayerZeroed, LayersShuffled, Noise, ProjectionZeroed, Random, RankPadded,
@@ -37,105 +40,70 @@ const CHANGES: [Kind; 18] = {
         made: &'static str,
         wanted: Wanted,
         change: MutantChange,
-        times: f32,
     ) -> Kind {
         Kind {
             name,
             made,
             wanted,
-            source: Source::Change(change, times),
+            source: Source::Change(change),
+        }
+    }
+    const fn sized(name: &'static str, made: &'static str, change: MutantChange) -> Kind {
+        Kind {
+            name,
+            made,
+            wanted: Killed,
+            source: Source::Sized(change),
         }
     }
     [
-        kind("scaled 4", "taken 4 times as far", Killed, Scaled(4.0), 1.0),
-        kind("scaled 8", "taken 8 times as far", Killed, Scaled(8.0), 1.0),
-        kind(
-            "random x8",
-            "random matrices of 8 times its norm",
-            Killed,
-            Random,
-            8.0,
-        ),
-        kind(
-            "shuffled x8",
-            "layers shuffled, 8 times as far",
-            Killed,
-            LayersShuffled,
-            8.0,
-        ),
-        kind(
-            "crossed x8",
-            "A and B of two layers, 8 times as far",
-            Killed,
-            Crossed,
-            8.0,
-        ),
-        kind("scaled 2", "taken twice as far", Either, Scaled(2.0), 1.0),
-        kind("random", "random matrices of its norm", Either, Random, 1.0),
-        kind("shuffled", "layers shuffled", Either, LayersShuffled, 1.0),
-        kind("crossed", "A and B of two layers", Either, Crossed, 1.0),
+        kind("scaled 4", "taken 4 times as far", Killed, Scaled(4.0)),
+        kind("scaled 8", "taken 8 times as far", Killed, Scaled(8.0)),
+        sized("random, large", "random matrices", Random),
+        sized("shuffled, large", "layers shuffled", LayersShuffled),
+        sized("crossed, large", "A and B of two layers", Crossed),
+        kind("scaled 2", "taken twice as far", Either, Scaled(2.0)),
+        kind("random", "random matrices of its norm", Either, Random),
+        kind("shuffled", "layers shuffled", Either, LayersShuffled),
+        kind("crossed", "A and B of two layers", Either, Crossed),
         kind(
             "no layer",
             "without the layer that weighs most",
             Either,
             LayerZeroed,
-            1.0,
         ),
         kind(
             "no projection",
             "without the projections that weigh most",
             Either,
             ProjectionZeroed,
-            1.0,
         ),
-        kind(
-            "scale 0",
-            "taken no step: the base",
-            Spared,
-            Scaled(0.0),
-            1.0,
-        ),
+        kind("scale 0", "taken no step: the base", Spared, Scaled(0.0)),
         kind(
             "refactored",
             "the same product of other matrices",
             Spared,
             Refactored,
-            1.0,
         ),
         kind(
             "noise",
             "each number off by up to a thousandth",
             Spared,
             Noise,
-            1.0,
         ),
         kind(
             "bf16",
             "rounded to bf16",
             Spared,
             Rounded(HalfType::Bfloat16),
-            1.0,
         ),
-        kind(
-            "f16",
-            "rounded to f16",
-            Spared,
-            Rounded(HalfType::Float16),
-            1.0,
-        ),
-        kind(
-            "permuted",
-            "ranks in another order",
-            Spared,
-            RanksPermuted,
-            1.0,
-        ),
+        kind("f16", "rounded to f16", Spared, Rounded(HalfType::Float16)),
+        kind("permuted", "ranks in another order", Spared, RanksPermuted),
         kind(
             "padded",
             "twice the rank, the new half zero",
             Spared,
             RankPadded,
-            1.0,
         ),
     ]
 };

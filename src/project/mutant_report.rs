@@ -13,7 +13,7 @@ const PASSED: f64 = 0.5;
 /// A mutant with what the gate says of it.
 pub(super) struct Judged {
     pub name: &'static str,
-    pub made: &'static str,
+    pub made: String,
     pub wanted: Wanted,
     pub candidate: Candidate,
 }
@@ -105,7 +105,7 @@ fn line(judged: Judged) -> MutantLine {
         .filter(|probe| is_lost(probe));
     MutantLine {
         name: judged.name.to_owned(),
-        made: judged.made.to_owned(),
+        made: judged.made,
         wanted: judged.wanted,
         decision: verdict.decision,
         killed_by: suites

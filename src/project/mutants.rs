@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::digest;
 use crate::flow::{
     AdapterRef, Candidate, Decision, Goal, Measurement, MutantReport, Score, ScoreTable, Subject,
-    SuiteState,
+    SuiteState, Wanted,
 };
 use crate::gate::{Look, decide};
 use crate::lora::{Adapter, Inert, LoadedAdapter, Mutated, OwnRows};
@@ -116,6 +116,8 @@ struct Origin {
 /// A mutant that is ready to answer.
 struct Ready {
     kind: Kind,
+    /// What was done to make it.
+    made: String,
     folder: PathBuf,
     mutated: Mutated,
 }
@@ -199,7 +201,14 @@ impl Project {
         let mut judged = Vec::new();
         let kinds = kinds(order.subjects.len() > 1);
         for group in kinds.chunks(at_once(largest, ROOM)) {
-            let ready = self.ready(&session, &origin, group, &trained, &mut notes)?;
+            let ready = self.ready(
+                &session,
+                (&order, &base),
+                &origin,
+                group,
+                &trained,
+                &mut notes,
+            )?;
             let subjects = ready
                 .iter()
                 .map(|r| subject(&session, r.kind.name, &r.folder, &r.mutated));
@@ -207,7 +216,7 @@ impl Project {
             let each = ready.iter().zip(candidates);
             judged.extend(each.map(|(ready, candidate)| Judged {
                 name: ready.kind.name,
-                made: ready.kind.made,
+                made: ready.made.clone(),
                 wanted: ready.kind.wanted,
                 candidate,
             }));
@@ -298,6 +307,7 @@ impl Project {
     fn ready(
         &self,
         session: &Session,
+        (order, base): (&Order, &Measurement),
         origin: &Origin,
         kinds: &[Kind],
         trained: &[Trained],
@@ -305,20 +315,30 @@ impl Project {
     ) -> Result<Vec<Ready>, ProjectError> {
         let mut all = Vec::new();
         for &kind in kinds {
+            let (mut kind, mut made) = (kind, kind.made.to_owned());
             let (folder, mutated) = match kind.source {
-                Source::Change(change, times) => match change.of(&origin.adapter, SEED) {
-                    Ok(mutated) => {
-                        let scale = mutated.scale * times * origin.scale;
-                        (origin.folder.clone(), Mutated { scale, ..mutated })
+                Source::Change(change) | Source::Sized(change) => {
+                    let mut mutated = match change.of(&origin.adapter, SEED) {
+                        Ok(mutated) => mutated,
+                        Err(why) => {
+                            notes.push(format!(
+                                "no mutant `{}` of {}: {why}",
+                                kind.name, origin.name
+                            ));
+                            continue;
+                        }
+                    };
+                    mutated.scale *= origin.scale;
+                    if matches!(kind.source, Source::Sized(_)) {
+                        let size = self.harmful_size(session, order, base, &mutated)?;
+                        mutated.scale *= size.times;
+                        made = format!("{made}, {}", size.told());
+                        if !size.harms {
+                            kind.wanted = Wanted::Either;
+                        }
                     }
-                    Err(why) => {
-                        notes.push(format!(
-                            "no mutant `{}` of {}: {why}",
-                            kind.name, origin.name
-                        ));
-                        continue;
-                    }
-                },
+                    (origin.folder.clone(), mutated)
+                }
                 Source::Training(training) => {
                     let place = BadTraining::HARMFUL.iter().position(|t| *t == training);
                     let folder = match place.and_then(|place| trained.get(place)) {
@@ -341,6 +361,7 @@ impl Project {
             };
             all.push(Ready {
                 kind,
+                made,
                 folder,
                 mutated,
             });
