@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Compute, Model, ModelConfig, ModelFiles};
+use crate::model::{Compute, Model, ModelConfig, ModelFiles, Weights};
 use crate::project::use_threads;
 use crate::run::{Bench, Benchmark, Demand, Part, RunError, may_load, shape};
 
@@ -31,8 +31,8 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
         device: args.compute.device,
         dtype: args.dtype,
     };
-    let may_load = |config: &ModelConfig, place| {
-        let notice = may_load(name, config, compute, Demand::default(), place)?;
+    let may_load = |model: (&ModelConfig, Option<&Weights>), place| {
+        let notice = may_load(name, model, compute, Demand::default(), place)?;
         notice.into_iter().for_each(|n| screen.notice(n));
         Ok(())
     };
@@ -42,7 +42,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
             found.notice.into_iter().for_each(|n| screen.notice(n));
             let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
             let config = &files.config;
-            let may_load = |place| may_load(config, place);
+            let may_load = |place| may_load((config, Some(&files.weights)), place);
             let loaded = Model::load(compute, config, &files.weights, &may_load);
             let (model, notice) = loaded.map_err(RunError::from)?;
             notice.into_iter().for_each(|n| screen.notice(n));
@@ -52,7 +52,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
             let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
                 name: args.shape.clone(),
             })?;
-            let may_load = |place| may_load(&config, place);
+            let may_load = |place| may_load((&config, None), place);
             Model::random(compute, &config, 1, &may_load).map_err(RunError::from)?
         }
     };

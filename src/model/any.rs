@@ -210,9 +210,9 @@ impl<'a> ModelRef<'a> {
         }
     }
 
-    /// What it takes in memory.
+    /// What it takes in memory beside its weights.
     pub fn footprint(self) -> Footprint<'a> {
-        Footprint::new(self.config(), self.place())
+        Footprint::new(self.config(), self.place(), None)
     }
 }
 

@@ -1,15 +1,15 @@
 //! What a model takes in memory, from its sizes alone: told before anything is loaded.
 //!
-//! The file does not say it. A quantized model of 491 MB takes 2.5 GB where it is computed in F32,
-//! and answering and training need room beside the weights.
+//! The file does not say it. A quantized model of 491 MB stays about as large on a CPU, and takes
+//! 1.3 GB on a GPU, which computes in 16 bits; answering and training need room beside the weights.
 
-use super::cpu::{LayerKv, Packed};
+use super::cpu::{LayerKv, Packed, bytes_of_blocks};
 use super::{ModelConfig, ModelError, Projection, Site, Weights};
 
 /// Where a model is to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryOf {
-    /// The host's memory, in F32.
+    /// The host's memory: as stored where the CPU computes with the format, else in F32.
     Host,
     /// A GPU's memory, in 16 bits.
     Gpu {
@@ -29,10 +29,11 @@ impl MemoryOf {
 }
 
 /// What a model takes in memory at a place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Footprint<'a> {
     config: &'a ModelConfig,
     place: MemoryOf,
+    weights: Option<&'a Weights>,
 }
 
 /// Projections that share an input, stacked, or a table of rows.
@@ -51,9 +52,19 @@ impl Matrix {
 }
 
 impl<'a> Footprint<'a> {
-    /// Of a model at a place.
-    pub fn new(config: &'a ModelConfig, place: MemoryOf) -> Self {
-        Footprint { config, place }
+    /// Of a model at a place. Without the file of its weights, they are taken for such that are
+    /// widened.
+    pub fn new(config: &'a ModelConfig, place: MemoryOf, weights: Option<&'a Weights>) -> Self {
+        Footprint {
+            config,
+            place,
+            weights,
+        }
+    }
+
+    /// Whether weights stay as they are stored.
+    pub fn keeps_stored(&self) -> bool {
+        matrices(self.config).any(|matrix| self.stored(&matrix).is_some())
     }
 
     /// Bytes of the weights.
@@ -70,16 +81,28 @@ impl<'a> Footprint<'a> {
     fn loading(&self) -> (u64, u64) {
         let (mut held, mut most) = (self.tables(), 0u64);
         for matrix in matrices(self.config) {
-            held = held.saturating_add(self.laid_out(matrix.rows(), matrix.cols));
-            most = most.max(held.saturating_add(self.decoded(&matrix)));
+            let stored = self.stored(&matrix);
+            held = held.saturating_add(stored.unwrap_or_else(|| self.laid_out(&matrix)));
+            let decoded = stored.map_or_else(|| self.decoded(&matrix), |_| 0);
+            most = most.max(held.saturating_add(decoded));
         }
         (held, most.max(held))
     }
 
-    fn laid_out(&self, rows: usize, cols: usize) -> u64 {
+    /// Bytes of a matrix that stays as it is stored.
+    fn stored(&self, matrix: &Matrix) -> Option<u64> {
+        let weights = self.weights.filter(|_| self.place == MemoryOf::Host)?;
+        let parts = matrix.parts.iter().map(|(name, rows)| {
+            let format = weights.kept_format(name)?;
+            bytes_of_blocks(format, *rows, matrix.cols)
+        });
+        parts.sum()
+    }
+
+    fn laid_out(&self, matrix: &Matrix) -> u64 {
         match self.place {
-            MemoryOf::Host => Packed::bytes_of(rows, cols),
-            MemoryOf::Gpu { .. } => numbers(&[rows, cols, 2]),
+            MemoryOf::Host => Packed::bytes_of(matrix.rows(), matrix.cols),
+            MemoryOf::Gpu { .. } => numbers(&[matrix.rows(), matrix.cols, 2]),
         }
     }
 
@@ -189,8 +212,12 @@ fn numbers(sizes: &[usize]) -> u64 {
 mod tests {
     use std::path::Path;
 
+    use candle_core::quantized::{GgmlDType, QTensor};
+
     use super::*;
-    use crate::model::{Decoder, ModelFiles};
+    use crate::model::cpu::Cpu;
+    use crate::model::gguf_model::sample::Sample;
+    use crate::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span};
 
     const MODELS: [&str; 7] = [
         "fixture",
@@ -211,7 +238,7 @@ mod tests {
     fn weights_take_what_is_foretold() {
         for name in MODELS {
             let files = open(name);
-            let footprint = Footprint::new(&files.config, MemoryOf::Host);
+            let footprint = Footprint::new(&files.config, MemoryOf::Host, Some(&files.weights));
             let decoder = Decoder::load(&files.config, &files.weights).unwrap();
             let foretold = footprint.weights() - footprint.tables();
             assert_eq!(foretold, decoder.bytes() as u64, "{name}");
@@ -240,6 +267,59 @@ mod tests {
         }
     }
 
+    /// A file of blocks stays in them, also where rows of heads are interleaved; what it answers has
+    /// the bits of the same numbers in F32.
+    #[test]
+    fn a_quantized_file_stays_as_it_is_and_answers_as_its_numbers_do() {
+        let dtypes = [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q8_0];
+        for (name, dtype) in ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]
+            .into_iter()
+            .zip(dtypes)
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let load = |sample: &Sample| {
+                let files = ModelFiles::open(&sample.write(folder.path())).unwrap();
+                let footprint = Footprint::new(&files.config, MemoryOf::Host, Some(&files.weights));
+                let foretold = footprint.weights() - footprint.tables();
+                let keeps = footprint.keeps_stored();
+                let decoder = Decoder::load(&files.config, &files.weights).unwrap();
+                assert_eq!(foretold, decoder.bytes() as u64, "{name}");
+                (keeps, foretold, decoder)
+            };
+            let mut sample = Sample::new(name, "gpt-2");
+            for tensor in sample.tensors.values_mut().filter(|t| t.rank() == 2) {
+                *tensor = QTensor::quantize(&widened(tensor), dtype).unwrap();
+            }
+            let (kept, small, blocks) = load(&sample);
+            for tensor in sample.tensors.values_mut() {
+                *tensor = QTensor::quantize(&widened(tensor), GgmlDType::F32).unwrap();
+            }
+            let (widened, large, floats) = load(&sample);
+            assert_eq!((kept, widened), (true, false), "{name}");
+            assert!(small < large, "{name}: {small} of {large} bytes");
+            let logits = |decoder: &Decoder<Cpu>| {
+                let mut cache = KvCache::new(decoder.config(), 1, 8);
+                let batch = Batch {
+                    tokens: vec![3, 1, 4, 1, 5],
+                    spans: vec![Span {
+                        slot: 0,
+                        position: 0,
+                        rows: 0..5,
+                    }],
+                };
+                let hidden = decoder.forward(&batch, &mut cache, &mut NoLowRank).unwrap();
+                decoder.logits(&hidden).unwrap().data
+            };
+            let (of_blocks, of_floats) = (logits(&blocks), logits(&floats));
+            assert!(of_blocks.iter().any(|x| *x != 0.0));
+            assert_eq!(of_blocks, of_floats, "{name}");
+        }
+    }
+
+    fn widened(tensor: &QTensor) -> candle_core::Tensor {
+        tensor.dequantize(&candle_core::Device::Cpu).unwrap()
+    }
+
     /// Figures of Qwen2.5-Coder-0.5B-Instruct in its authors' GGUF file, whose head is not tied.
     fn qwen() -> ModelConfig {
         ModelConfig {
@@ -259,7 +339,7 @@ mod tests {
     #[test]
     fn half_a_billion_weights_with_a_head_of_their_own_take_2_5_gigabytes() {
         let config = qwen();
-        let footprint = Footprint::new(&config, MemoryOf::Host);
+        let footprint = Footprint::new(&config, MemoryOf::Host, None);
         // 2 * 151,936 * 896 + 24 * (896 * (1152 + 896 + 3 * 4864)) numbers of 4 bytes, and tables.
         let numbers = 2 * 151_936 * 896 + 24 * 896 * (1152 + 896 + 3 * 4864);
         assert_eq!(footprint.weights(), 4 * numbers + 32_768 * 64 * 4);
@@ -273,7 +353,7 @@ mod tests {
             tie_word_embeddings: true,
             ..config.clone()
         };
-        let tied = Footprint::new(&tied, MemoryOf::Host).weights();
+        let tied = Footprint::new(&tied, MemoryOf::Host, None).weights();
         assert_eq!(footprint.weights() - tied, 4 * 151_936 * 896);
     }
 
@@ -281,7 +361,7 @@ mod tests {
     #[test]
     fn keys_and_values_on_a_gpu_take_what_is_foretold() {
         let config = qwen();
-        let foretold = Footprint::new(&config, MemoryOf::Gpu { free: 0 }).answers(7, 300);
+        let foretold = Footprint::new(&config, MemoryOf::Gpu { free: 0 }, None).answers(7, 300);
         let layer = 2 * crate::model::cuda::CudaKv::bytes(config.heads(), 7, 300);
         assert_eq!(foretold, 24 * layer as u64);
     }
@@ -294,7 +374,7 @@ mod tests {
             num_hidden_layers: 2,
             ..qwen()
         };
-        let footprint = Footprint::new(&config, MemoryOf::Host);
+        let footprint = Footprint::new(&config, MemoryOf::Host, None);
         assert_eq!(footprint.weights(), u64::MAX);
         assert_eq!(footprint.activations(usize::MAX), u64::MAX);
     }

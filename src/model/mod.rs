@@ -54,7 +54,7 @@ pub use mat::Mat;
 pub use module::{ModuleId, Projection};
 pub use rope::RopeScaling;
 pub use shapes::{Heads, Span};
-pub use stored::{Format, StoredTensor};
+pub use stored::{Format, StoredRows, StoredTensor};
 pub use tensor_file::TensorFile;
 pub use weights::Weights;
 pub use window::Window;

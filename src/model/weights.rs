@@ -106,6 +106,14 @@ impl Weights {
         }
     }
 
+    /// The format of a tensor whose bytes may be computed with as they are.
+    pub(super) fn kept_format(&self, name: &str) -> Option<Format> {
+        match &self.source {
+            Source::Gguf(file) if self.rounded.is_none() => file.format(name),
+            _ => None,
+        }
+    }
+
     /// Names of all tensors, sorted.
     pub fn names(&self) -> Vec<&str> {
         match &self.source {

@@ -7,7 +7,7 @@
 use crate::flow::RunEvent;
 use crate::generate::EngineOptions;
 use crate::lora::LoraConfig;
-use crate::model::{Compute, Footprint, MemoryOf, ModelConfig, ModelError, TooLarge};
+use crate::model::{Compute, Footprint, MemoryOf, ModelConfig, ModelError, TooLarge, Weights};
 use crate::text::one_of;
 use crate::train::{LoraSection, TrainSection};
 
@@ -42,6 +42,8 @@ pub struct Demand<'a> {
 struct Plan<'a> {
     footprint: Footprint<'a>,
     config: &'a ModelConfig,
+    /// The file of its weights.
+    weights: Option<&'a Weights>,
     place: MemoryOf,
     demand: Demand<'a>,
     /// Tokens of a training pass.
@@ -49,9 +51,15 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(config: &'a ModelConfig, place: MemoryOf, demand: Demand<'a>) -> Self {
+    fn new(
+        config: &'a ModelConfig,
+        weights: Option<&'a Weights>,
+        place: MemoryOf,
+        demand: Demand<'a>,
+    ) -> Self {
         Plan {
-            footprint: Footprint::new(config, place),
+            footprint: Footprint::new(config, place, weights),
+            weights,
             config,
             place,
             demand,
@@ -123,7 +131,7 @@ impl<'a> Plan<'a> {
         };
         let mut parts = vec![
             format!(
-                "{} of weights in {}",
+                "{} of weights {}",
                 size(self.footprint.weights()),
                 self.numbers()
             ),
@@ -149,8 +157,9 @@ impl<'a> Plan<'a> {
 
     fn numbers(&self) -> &'static str {
         match self.place {
-            MemoryOf::Host => "F32",
-            MemoryOf::Gpu { .. } => "16 bits",
+            MemoryOf::Host if self.footprint.keeps_stored() => "as stored",
+            MemoryOf::Host => "in F32",
+            MemoryOf::Gpu { .. } => "in 16 bits",
         }
     }
 
@@ -166,7 +175,7 @@ impl<'a> Plan<'a> {
             ways.push(format!("set `micro_batch_tokens = {tokens}` under [train]"));
         }
         if let Some(config) = shape(SMALLER.1) {
-            let smaller = Plan::new(&config, self.place, self.demand);
+            let smaller = Plan::new(&config, None, self.place, self.demand);
             if smaller.least() < self.least() && fits(&smaller) {
                 ways.push(format!(
                     "take a smaller model, such as `--model {}` ({})",
@@ -189,7 +198,7 @@ impl<'a> Plan<'a> {
 
     /// The other of processor and GPU, where it is there and was not tried.
     fn other_device(&self, compute: Compute) -> Option<String> {
-        let at = |place| Plan::new(self.config, place, self.demand).least();
+        let at = |place| Plan::new(self.config, self.weights, place, self.demand).least();
         match self.place {
             MemoryOf::Host => compute.unused_gpu().map(|name| {
                 let there = size(at(MemoryOf::Gpu { free: 0 }));
@@ -238,13 +247,14 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Judges whether a model may be loaded at a place; returns what the user should hear before.
+/// Judges whether a model, of the file of its weights where there is one, may be loaded at a place;
+/// returns what the user should hear before.
 ///
 /// # Errors
 /// It takes more than there is.
 pub fn may_load(
     model: &str,
-    config: &ModelConfig,
+    (config, weights): (&ModelConfig, Option<&Weights>),
     compute: Compute,
     demand: Demand<'_>,
     place: MemoryOf,
@@ -256,7 +266,7 @@ pub fn may_load(
             bound: Bound::Machine,
         }),
     };
-    Plan::new(config, place, demand).judge(model, compute, room.as_ref())
+    Plan::new(config, weights, place, demand).judge(model, compute, room.as_ref())
 }
 
 /// How many of `wanted` answers of up to `positions` tokens fit beside a loaded model; the user
@@ -352,7 +362,7 @@ mod tests {
 
     fn judged(demand: Demand<'_>, room: Option<Room>) -> String {
         let config = half_a_billion();
-        let plan = Plan::new(&config, MemoryOf::Host, demand);
+        let plan = Plan::new(&config, None, MemoryOf::Host, demand);
         match plan.judge(NAME, cpu(), room.as_ref()) {
             Ok(notice) => notice.unwrap_or_default(),
             Err(error) => error.to_string(),
@@ -388,7 +398,12 @@ mod tests {
     #[test]
     fn a_small_model_is_no_news() {
         let session = session();
-        let plan = Plan::new(session.decoder.config(), MemoryOf::Host, Demand::default());
+        let plan = Plan::new(
+            session.decoder.config(),
+            None,
+            MemoryOf::Host,
+            Demand::default(),
+        );
         let told = plan.judge(NAME, cpu(), Some(&room(8_000_000_000, Bound::Machine)));
         assert!(matches!(told, Ok(None)));
     }
@@ -437,7 +452,7 @@ mod tests {
         };
         assert!(judged(demand, Some(room(bytes, group()))).starts_with("memory:"));
         let smaller = shape(SMALLER.1).unwrap();
-        let plan = Plan::new(&smaller, MemoryOf::Host, demand);
+        let plan = Plan::new(&smaller, None, MemoryOf::Host, demand);
         assert!(plan.judge(NAME, cpu(), Some(&room(bytes, group()))).is_ok());
     }
 
@@ -449,7 +464,7 @@ mod tests {
             slots: 4096,
             ..Demand::default()
         };
-        let plan = Plan::new(&config, MemoryOf::Host, many);
+        let plan = Plan::new(&config, None, MemoryOf::Host, many);
         assert!(plan.with_slots(4096) > 2 * plan.least());
         let just = room(plan.least(), group());
         assert!(plan.judge(NAME, cpu(), Some(&just)).is_ok());

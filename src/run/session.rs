@@ -347,7 +347,7 @@ fn load(
     });
     let (config, weights) = (&files.config, &files.weights);
     let may_load = |place| {
-        let notice = room::may_load(model, config, compute, demand, place)?;
+        let notice = room::may_load(model, (config, Some(weights)), compute, demand, place)?;
         if let Some(notice) = notice {
             let _ = sender.send(RunEvent::Notice(notice));
         }

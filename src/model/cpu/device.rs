@@ -123,6 +123,11 @@ impl Device for Cpu {
 
     fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Packed, ModelError> {
         let inputs = StoredTensor::same_cols(parts);
+        let rows: Option<Vec<_>> = parts.iter().map(StoredTensor::rows).collect();
+        if let Some(stored) = rows.and_then(|rows| Packed::stored(&rows, inputs)) {
+            parts.iter().for_each(StoredTensor::report);
+            return Ok(stored);
+        }
         let values = parts.iter().map(StoredTensor::values);
         let values: Vec<Cow<'_, [f32]>> = values.collect::<Result<_, _>>()?;
         let values: Vec<&[f32]> = values.iter().map(|v| &**v).collect();

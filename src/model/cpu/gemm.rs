@@ -3,16 +3,28 @@
 //! A weight `W` of shape `[n, k]` is packed once in panels of 16 outputs, `[n/16][k][16]`, 64-byte
 //! aligned. `y = x W^T` reads a panel as lanes; `dx = dy W` reads the same panel one number at a
 //! time, with rows of `dy` as lanes. One copy serves answering and training.
+//!
+//! A weight that stays in the blocks of its file is unpacked to such panels a piece at a time, where
+//! it is used. An output is summed in one order, so that both kinds give the same bits.
+
+use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::tile::{PANEL, Tile, run, tile_shape};
+use super::blocks::Blocks;
+use super::tile::{PANEL, Tile, TileShape, run, tile_shape, tile_shape_of_few};
+use crate::model::stored::StoredRows;
 
 /// Bytes of `x` that a block of rows may take, so that it stays in a core's second-level cache.
 const ROW_BLOCK_BYTES: usize = 256 << 10;
+/// The same where each block of rows has its own weights unpacked: half a cache, so that it is rare.
+const ROW_BLOCK_BYTES_UNPACKED: usize = 512 << 10;
 /// Outputs contracted before the backward product moves to the next block: for the same reason, and
 /// because blocks are summed on their own.
 const CONTRACT_BLOCK: usize = 512;
+/// Groups of rows that the backward product serves with what it has unpacked.
+const ROW_GROUPS: usize = 4;
 
 /// A zeroed buffer of floats that starts on a cache line, in whole lines. Pages that nobody wrote
 /// are the system's own zeros, so that room for answers that may grow long costs no memory until
@@ -79,7 +91,38 @@ pub struct Packed {
     pub n: usize,
     /// Inputs.
     pub k: usize,
-    data: Aligned,
+    store: Store,
+}
+
+#[derive(Clone)]
+enum Store {
+    /// `[panels][k][16]`.
+    Floats(Aligned),
+    /// As their file has them.
+    Blocks(Blocks),
+}
+
+/// Panels of a weight in F32, at the place that was asked for.
+struct Panels {
+    /// The first number of the first panel.
+    at: *const f32,
+    /// Numbers from one panel to the next.
+    stride: usize,
+}
+
+thread_local! {
+    /// Panels that a thread has unpacked.
+    static UNPACKED: RefCell<Aligned> = RefCell::new(Aligned::zeros(0));
+}
+
+/// Calls `f` with room for so many numbers, which hold whatever was there.
+fn with_room<R>(numbers: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    UNPACKED.with_borrow_mut(|room| {
+        if room.len() < numbers {
+            *room = Aligned::zeros(numbers);
+        }
+        f(&mut room[..numbers])
+    })
 }
 
 impl Packed {
@@ -93,11 +136,7 @@ impl Packed {
             matrices.iter().all(|m| m.len() % k == 0),
             "rows of {k} numbers"
         );
-        let mut packed = Packed {
-            n,
-            k,
-            data: Aligned::zeros(Self::panels(n) * k * PANEL),
-        };
+        let mut data = Aligned::zeros(Self::panels(n) * k * PANEL);
         let starts: Vec<usize> = matrices
             .iter()
             .scan(0, |at, m| {
@@ -106,9 +145,7 @@ impl Packed {
                 Some(start)
             })
             .collect();
-        packed
-            .data
-            .par_chunks_mut(k * PANEL)
+        data.par_chunks_mut(k * PANEL)
             .enumerate()
             .for_each(|(panel, chunk)| {
                 for lane in 0..PANEL {
@@ -123,14 +160,79 @@ impl Packed {
                     }
                 }
             });
-        packed
+        Packed {
+            n,
+            k,
+            store: Store::Floats(data),
+        }
+    }
+
+    /// Matrices of `k` columns as they are stored, stacked in the order given; `None` where that is a
+    /// format, or a shape, that is computed with in F32 alone, and where a scale is not finite.
+    pub fn stored(matrices: &[StoredRows<'_>], k: usize) -> Option<Self> {
+        Some(Packed {
+            n: matrices.iter().map(StoredRows::count).sum(),
+            k,
+            store: Store::Blocks(Blocks::stack(matrices, k)?),
+        })
     }
 
     /// Copies row `n` into `out`, `k` numbers.
     pub fn read_row(&self, n: usize, out: &mut [f32]) {
-        let panel = &self.data[n / PANEL * self.k * PANEL..];
-        for (i, value) in out.iter_mut().enumerate() {
-            *value = panel[i * PANEL + n % PANEL];
+        let mut lane = |start: usize, panel: &[f32]| {
+            for (value, lanes) in out[start..].iter_mut().zip(panel.chunks_exact(PANEL)) {
+                *value = lanes[n % PANEL];
+            }
+        };
+        match &self.store {
+            Store::Floats(data) => lane(0, &data[n / PANEL * self.k * PANEL..]),
+            Store::Blocks(blocks) => with_room(blocks.at_once() * PANEL, |room| {
+                for inputs in self.pieces() {
+                    let room = &mut room[..inputs.len() * PANEL];
+                    blocks.unpack(n / PANEL, inputs.clone(), room);
+                    lane(inputs.start, room);
+                }
+            }),
+        }
+    }
+
+    /// Inputs that panels are taken of at once.
+    fn piece(&self) -> usize {
+        match &self.store {
+            Store::Floats(_) => self.k.max(1),
+            Store::Blocks(blocks) => blocks.at_once(),
+        }
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        pieces(0..self.k, self.piece())
+    }
+
+    /// Numbers of room that [`Packed::take`] needs for so many panels.
+    fn room(&self, panels: usize) -> usize {
+        match &self.store {
+            Store::Floats(_) => 0,
+            Store::Blocks(blocks) => panels * blocks.at_once() * PANEL,
+        }
+    }
+
+    /// Some inputs of some panels: of one that is stored, unpacked into `room`.
+    fn take(&self, panels: Range<usize>, inputs: Range<usize>, room: &mut [f32]) -> Panels {
+        match &self.store {
+            Store::Floats(data) => Panels {
+                at: data[(panels.start * self.k + inputs.start) * PANEL..].as_ptr(),
+                stride: self.k * PANEL,
+            },
+            Store::Blocks(blocks) => {
+                let stride = inputs.len() * PANEL;
+                for (panel, room) in panels.zip(room.chunks_exact_mut(stride)) {
+                    blocks.unpack(panel, inputs.clone(), room);
+                }
+                Panels {
+                    at: room.as_ptr(),
+                    stride,
+                }
+            }
         }
     }
 
@@ -148,8 +250,16 @@ impl Packed {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
+        match &self.store {
+            Store::Floats(data) => data.len() * size_of::<f32>(),
+            Store::Blocks(blocks) => blocks.bytes(),
+        }
     }
+}
+
+fn pieces(all: Range<usize>, piece: usize) -> impl Iterator<Item = Range<usize>> {
+    let starts = all.clone().step_by(piece);
+    starts.map(move |start| start..(start + piece).min(all.end))
 }
 
 /// `y[m, n] (+)= x[m, k] W^T`.
@@ -161,9 +271,12 @@ pub fn product(x: &[f32], m: usize, w: &Packed, y: &mut [f32], accumulate: bool)
     if m == 0 {
         return;
     }
-    let shape = tile_shape();
+    let (shape, row_block) = match &w.store {
+        Store::Floats(_) => (tile_shape(), ROW_BLOCK_BYTES),
+        Store::Blocks(_) => (tile_shape_of_few(m), ROW_BLOCK_BYTES_UNPACKED),
+    };
     let groups = w.n.div_ceil(PANEL * shape.panels);
-    let block_rows = (ROW_BLOCK_BYTES / (4 * w.k))
+    let block_rows = (row_block / (4 * w.k))
         .max(shape.rows)
         .next_multiple_of(shape.rows);
     let blocks = m.div_ceil(block_rows);
@@ -176,36 +289,43 @@ pub fn product(x: &[f32], m: usize, w: &Packed, y: &mut [f32], accumulate: bool)
     (0..blocks * per_block).into_par_iter().for_each(|task| {
         let (block, part) = (task / per_block, task % per_block);
         let rows = block * block_rows..((block + 1) * block_rows).min(m);
-        for group in part * per_task..((part + 1) * per_task).min(groups) {
-            let lane = group * PANEL * shape.panels;
-            let tile = Tile {
-                a: x.as_ptr(),
-                a_row: w.k,
-                a_col: 1,
-                a_outer: 0,
-                b: w.data[group * shape.panels * w.k * PANEL..].as_ptr(),
-                b_row: PANEL,
-                b_panel: w.k * PANEL,
-                outer: 1,
-                inner: w.k,
-                c: out.at(lane),
-                c_row: w.n,
-                c_panel: PANEL,
-                accumulate,
-            };
-            // SAFETY: rows lie below `m`, panels are padded to an even number, lanes beyond `n`
-            // go through a scratch tile, and tasks write disjoint rows and lanes.
-            unsafe { column(&tile, rows.clone(), (w.n - lane).min(PANEL * shape.panels)) }
-        }
+        with_room(w.room(shape.panels), |room| {
+            for group in part * per_task..((part + 1) * per_task).min(groups) {
+                let lane = group * PANEL * shape.panels;
+                let panels = group * shape.panels..(group + 1) * shape.panels;
+                for inputs in w.pieces() {
+                    let taken = w.take(panels.clone(), inputs.clone(), room);
+                    let tile = Tile {
+                        a: x[inputs.start..].as_ptr(),
+                        a_row: w.k,
+                        a_col: 1,
+                        a_outer: 0,
+                        b: taken.at,
+                        b_row: PANEL,
+                        b_panel: taken.stride,
+                        outer: 1,
+                        inner: inputs.len(),
+                        c: out.at(lane),
+                        c_row: w.n,
+                        c_panel: PANEL,
+                        accumulate: accumulate || inputs.start > 0,
+                    };
+                    let lanes = (w.n - lane).min(PANEL * shape.panels);
+                    // SAFETY: rows lie below `m`, panels of floats are padded to an even number
+                    // and unpacked ones to what was asked for, lanes beyond `n` go through a
+                    // scratch tile, and tasks write disjoint rows and lanes.
+                    unsafe { column(&tile, shape, rows.clone(), lanes) }
+                }
+            }
+        });
     });
 }
 
-/// One column of tiles: `rows` of `tile`, of which the first `lanes` numbers are kept.
+/// One column of tiles of a shape: `rows` of `tile`, of which the first `lanes` numbers are kept.
 ///
 /// # Safety
 /// As for [`run`], for all of `rows`; only `lanes` numbers of a row of `c` have to exist.
-unsafe fn column(tile: &Tile, rows: std::ops::Range<usize>, lanes: usize) {
-    let shape = tile_shape();
+unsafe fn column(tile: &Tile, shape: TileShape, rows: Range<usize>, lanes: usize) {
     let panels = lanes.div_ceil(PANEL).min(shape.panels);
     let tiles = rows.len().div_ceil(shape.rows);
     let mut row = rows.start;
@@ -220,22 +340,23 @@ unsafe fn column(tile: &Tile, rows: std::ops::Range<usize>, lanes: usize) {
         if lanes == panels * PANEL {
             unsafe { run(&part, height, panels) };
         } else {
+            let width = shape.panels * PANEL;
             let mut scratch = [0.0f32; 16 * 2 * PANEL];
             let c = part.c;
             for r in 0..height {
                 for l in 0..lanes {
                     if tile.accumulate {
-                        scratch[r * 2 * PANEL + l] = unsafe { *c.add(r * tile.c_row + l) };
+                        scratch[r * width + l] = unsafe { *c.add(r * tile.c_row + l) };
                     }
                 }
             }
             part.c = scratch.as_mut_ptr();
-            part.c_row = 2 * PANEL;
+            part.c_row = width;
             part.c_panel = PANEL;
             unsafe { run(&part, height, panels) };
             for r in 0..height {
                 for l in 0..lanes {
-                    unsafe { *c.add(r * tile.c_row + l) = scratch[r * 2 * PANEL + l] };
+                    unsafe { *c.add(r * tile.c_row + l) = scratch[r * width + l] };
                 }
             }
         }
@@ -253,76 +374,91 @@ pub fn product_backward(dy: &[f32], m: usize, w: &Packed, dx: &mut [f32], accumu
         return;
     }
     let shape = tile_shape();
+    // Rows side by side in a tile, and those of a task: what it unpacked serves them all.
     let width = PANEL * shape.panels;
-    let blocks = m.div_ceil(width);
+    let many = match &w.store {
+        Store::Floats(_) => width,
+        Store::Blocks(_) => width * ROW_GROUPS,
+    };
+    let blocks = m.div_ceil(many);
     let parts = rayon::current_num_threads().div_ceil(blocks);
-    let part_size = w.k.div_ceil(parts).next_multiple_of(shape.rows);
+    let align = match &w.store {
+        Store::Floats(_) => shape.rows,
+        Store::Blocks(_) => w.piece(),
+    };
+    let part_size = w.k.div_ceil(parts).next_multiple_of(align);
     let out = Shared(dx.as_mut_ptr());
     (0..blocks * parts).into_par_iter().for_each(|task| {
         let (block, part) = (task / parts, task % parts);
-        let rows = block * width..((block + 1) * width).min(m);
+        let rows = block * many..((block + 1) * many).min(m);
         let inputs = part * part_size..((part + 1) * part_size).min(w.k);
         if inputs.is_empty() {
             return;
         }
-        let mut turned = Aligned::zeros(CONTRACT_BLOCK.min(w.n.next_multiple_of(PANEL)) * width);
-        let mut sums = Aligned::zeros(inputs.len() * width);
+        let groups: Vec<Range<usize>> = pieces(rows, width).collect();
+        let of_group = inputs.len() * width;
+        let turned_size = CONTRACT_BLOCK.min(w.n.next_multiple_of(PANEL)) * width;
+        let mut turned = Aligned::zeros(turned_size * groups.len());
+        let mut sums = Aligned::zeros(of_group * groups.len());
         // A chain of F32 sums over a whole vocabulary loses digits; one over a block does not.
         let mut of_block = Aligned::zeros(if w.n > CONTRACT_BLOCK { sums.len() } else { 0 });
-        for start in (0..w.n).step_by(CONTRACT_BLOCK) {
-            let outputs = start..(start + CONTRACT_BLOCK).min(w.n);
-            // Outputs beyond `n` have zero weights; their stale lanes must stay finite.
-            let padded = outputs.len().next_multiple_of(PANEL);
-            turn(
-                dy,
-                w.n,
-                rows.clone(),
-                outputs.clone(),
-                &mut turned[..padded * width],
-                width,
-            );
-            let tile = Tile {
-                a: w.data[start * w.k + inputs.start * PANEL..].as_ptr(),
-                a_row: PANEL,
-                a_col: 1,
-                a_outer: w.k * PANEL,
-                b: turned.as_ptr(),
-                b_row: width,
-                b_panel: PANEL,
-                outer: padded / PANEL,
-                inner: PANEL,
-                c: if start == 0 {
-                    sums.as_mut_ptr()
-                } else {
-                    of_block.as_mut_ptr()
-                },
-                c_row: width,
-                c_panel: PANEL,
-                accumulate: false,
-            };
-            // SAFETY: `inputs` lie below `k`, panels cover the padded outputs, `turned` and
-            // `sums` hold whole rows of `width`.
-            unsafe {
-                column(
-                    &tile,
-                    0..inputs.len(),
-                    rows.len().next_multiple_of(PANEL).min(width),
-                )
-            };
-            if start > 0 {
-                for (sum, part) in sums.iter_mut().zip(of_block.iter()) {
-                    *sum += part;
+        let room = w.room(CONTRACT_BLOCK / PANEL);
+        with_room(room, |room| {
+            for start in (0..w.n).step_by(CONTRACT_BLOCK) {
+                let outputs = start..(start + CONTRACT_BLOCK).min(w.n);
+                // Outputs beyond `n` have zero weights; their stale lanes must stay finite.
+                let padded = outputs.len().next_multiple_of(PANEL);
+                let each = groups.iter().zip(turned.chunks_exact_mut(turned_size));
+                for (rows, turned) in each {
+                    let turned = &mut turned[..padded * width];
+                    turn(dy, w.n, rows.clone(), outputs.clone(), turned, width);
+                }
+                let panels = start / PANEL..(start + padded) / PANEL;
+                let piece = w.piece().min(inputs.len());
+                for some in pieces(inputs.clone(), piece) {
+                    let taken = w.take(panels.clone(), some.clone(), room);
+                    let target = if start == 0 { &mut sums } else { &mut of_block };
+                    let targets = target.chunks_exact_mut(of_group);
+                    let each = groups.iter().zip(turned.chunks_exact(turned_size));
+                    for ((rows, turned), target) in each.zip(targets) {
+                        let tile = Tile {
+                            a: taken.at,
+                            a_row: PANEL,
+                            a_col: 1,
+                            a_outer: taken.stride,
+                            b: turned.as_ptr(),
+                            b_row: width,
+                            b_panel: PANEL,
+                            outer: padded / PANEL,
+                            inner: PANEL,
+                            c: target[(some.start - inputs.start) * width..].as_mut_ptr(),
+                            c_row: width,
+                            c_panel: PANEL,
+                            accumulate: false,
+                        };
+                        let lanes = rows.len().next_multiple_of(PANEL).min(width);
+                        // SAFETY: inputs lie below `k`, panels cover the padded outputs, and
+                        // `turned` and the sums hold whole rows of `width`.
+                        unsafe { column(&tile, shape, 0..some.len(), lanes) };
+                    }
+                }
+                if start > 0 {
+                    for (sum, part) in sums.iter_mut().zip(of_block.iter()) {
+                        *sum += part;
+                    }
                 }
             }
-        }
-        for (r, row) in rows.enumerate() {
-            // SAFETY: rows and inputs of two tasks never overlap.
-            let target = unsafe {
-                std::slice::from_raw_parts_mut(out.at(row * w.k + inputs.start), inputs.len())
-            };
-            for (i, value) in target.iter_mut().enumerate() {
-                let sum = sums[i * width + r];
-                *value = if accumulate { *value + sum } else { sum };
+        });
+        for (rows, sums) in groups.iter().zip(sums.chunks_exact(of_group)) {
+            for (r, row) in rows.clone().enumerate() {
+                // SAFETY: rows and inputs of two tasks never overlap.
+                let target = unsafe {
+                    std::slice::from_raw_parts_mut(out.at(row * w.k + inputs.start), inputs.len())
+                };
+                for (i, value) in target.iter_mut().enumerate() {
+                    let sum = sums[i * width + r];
+                    *value = if accumulate { *value + sum } else { sum };
+                }
             }
         }
     });
@@ -332,8 +468,8 @@ pub fn product_backward(dy: &[f32], m: usize, w: &Packed, dx: &mut [f32], accumu
 fn turn(
     x: &[f32],
     stride: usize,
-    rows: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
     turned: &mut [f32],
     width: usize,
 ) {
@@ -442,7 +578,7 @@ pub fn small_product(
             accumulate,
         };
         // SAFETY: the asserts above cover every row and column that is touched.
-        unsafe { column(&tile, 0..m, lanes) };
+        unsafe { column(&tile, shape, 0..m, lanes) };
     }
 }
 

@@ -4,6 +4,7 @@
 //! the number of threads.
 
 mod attention;
+mod blocks;
 mod device;
 mod gemm;
 mod rows;
@@ -11,6 +12,7 @@ mod simd;
 mod tile;
 
 pub use attention::{LayerKv, attend, attend_backward};
+pub use blocks::bytes_of as bytes_of_blocks;
 pub use device::{Cpu, Rows as CpuRows};
 pub use gemm::{Packed, Strided, product, product_backward, small_product};
 pub use rows::{dot, log_sum_exp};

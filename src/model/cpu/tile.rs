@@ -1,4 +1,4 @@
-//! The one inner loop of every matrix product: a tile of up to 16 rows by 16 or 32 lanes.
+//! The one inner loop of every matrix product: a tile of some rows by 16 to 64 lanes.
 //!
 //! `c[i][lane] (+)= sum over t of a[i, t] * b[t][lane]`, one chain of fused multiply-adds per
 //! output in the order of `t`. The bits of an output therefore do not depend on the rows beside
@@ -46,7 +46,7 @@ pub struct Tile {
 pub struct TileShape {
     /// Rows.
     pub rows: usize,
-    /// Panels: 1 or 2.
+    /// Panels: 1, 2, or 4.
     pub panels: usize,
 }
 
@@ -60,6 +60,18 @@ pub fn tile_shape() -> TileShape {
         Isa::Avx2 => TileShape { rows: 6, panels: 1 },
         Isa::Portable => TileShape { rows: 4, panels: 1 },
     }
+}
+
+/// The tile shape for so few rows that the wait for a sum, and not the number of registers, is what
+/// bounds it: more panels side by side. No less than [`tile_shape`] in rows times panels.
+pub fn tile_shape_of_few(rows: usize) -> TileShape {
+    let (rows, panels) = match (isa(), rows) {
+        (Isa::Avx512, 1..=3) => (3, 4),
+        (Isa::Avx2, 1) => (1, 4),
+        (Isa::Avx2, 2 | 3) => (3, 2),
+        _ => return tile_shape(),
+    };
+    TileShape { rows, panels }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -106,15 +118,16 @@ mod x86 {
         }
     }
 
-    /// SAFETY: as for `avx512`, with one panel.
+    /// SAFETY: as for `avx512`.
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn avx2<const R: usize>(tile: &Tile) {
+    pub unsafe fn avx2<const R: usize, const P: usize>(tile: &Tile) {
         unsafe {
-            let mut acc = [[_mm256_setzero_ps(); 2]; R];
+            let mut acc = [[[_mm256_setzero_ps(); 2]; P]; R];
             if tile.accumulate {
                 for (i, row) in acc.iter_mut().enumerate() {
-                    for (h, lane) in row.iter_mut().enumerate() {
-                        *lane = _mm256_loadu_ps(tile.c.add(i * tile.c_row + h * 8));
+                    for (p, panel) in row.iter_mut().enumerate() {
+                        let c = tile.c.add(i * tile.c_row + p * tile.c_panel);
+                        *panel = [_mm256_loadu_ps(c), _mm256_loadu_ps(c.add(8))];
                     }
                 }
             }
@@ -122,20 +135,27 @@ mod x86 {
             for group in 0..tile.outer {
                 let mut a = tile.a.add(group * tile.a_outer);
                 for _ in 0..tile.inner {
-                    let low = _mm256_loadu_ps(b);
-                    let high = _mm256_loadu_ps(b.add(8));
+                    let mut lanes = [[_mm256_setzero_ps(); 2]; P];
+                    for (p, lane) in lanes.iter_mut().enumerate() {
+                        let b = b.add(p * tile.b_panel);
+                        *lane = [_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8))];
+                    }
                     for (i, row) in acc.iter_mut().enumerate() {
                         let x = _mm256_broadcast_ss(&*a.add(i * tile.a_row));
-                        row[0] = _mm256_fmadd_ps(x, low, row[0]);
-                        row[1] = _mm256_fmadd_ps(x, high, row[1]);
+                        for (sum, lane) in row.iter_mut().zip(lanes) {
+                            sum[0] = _mm256_fmadd_ps(x, lane[0], sum[0]);
+                            sum[1] = _mm256_fmadd_ps(x, lane[1], sum[1]);
+                        }
                     }
                     a = a.add(tile.a_col);
                     b = b.add(tile.b_row);
                 }
             }
             for (i, row) in acc.iter().enumerate() {
-                for (h, lane) in row.iter().enumerate() {
-                    _mm256_storeu_ps(tile.c.add(i * tile.c_row + h * 8), *lane);
+                for (p, panel) in row.iter().enumerate() {
+                    let c = tile.c.add(i * tile.c_row + p * tile.c_panel);
+                    _mm256_storeu_ps(c, panel[0]);
+                    _mm256_storeu_ps(c.add(8), panel[1]);
                 }
             }
         }
@@ -180,7 +200,8 @@ unsafe fn portable<const R: usize>(tile: &Tile) {
     }
 }
 
-/// Computes one tile of `rows` rows and `panels` panels, at most [`tile_shape`].
+/// Computes one tile of `rows` rows and `panels` panels, at most [`tile_shape`] or
+/// [`tile_shape_of_few`].
 ///
 /// # Safety
 /// Every number that the strides of `tile` reach for these rows and panels lies inside live
@@ -198,16 +219,22 @@ pub unsafe fn run(tile: &Tile, rows: usize, panels: usize) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => {
             use x86::avx512;
-            if panels == 2 {
-                by_rows!(avx512, 2; 1 2 3 4 5 6 7 8 9 10 11 12)
-            } else {
-                by_rows!(avx512, 1; 1 2 3 4 5 6 7 8 9 10 11 12)
+            match panels {
+                1 => by_rows!(avx512, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
+                2 => by_rows!(avx512, 2; 1 2 3 4 5 6 7 8 9 10 11 12),
+                3 => by_rows!(avx512, 3; 1 2 3),
+                _ => by_rows!(avx512, 4; 1 2 3),
             }
         }
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => {
             use x86::avx2;
-            by_rows!(avx2; 1 2 3 4 5 6)
+            match panels {
+                1 => by_rows!(avx2, 1; 1 2 3 4 5 6),
+                2 => by_rows!(avx2, 2; 1 2 3),
+                3 => by_rows!(avx2, 3; 1),
+                _ => by_rows!(avx2, 4; 1),
+            }
         }
         _ => by_rows!(portable; 1 2 3 4),
     }

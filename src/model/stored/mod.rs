@@ -11,4 +11,4 @@ mod tensor;
 
 pub use format::Format;
 pub(super) use tensor::Bytes;
-pub use tensor::StoredTensor;
+pub use tensor::{StoredRows, StoredTensor};

@@ -79,14 +79,33 @@ impl<'a> StoredTensor<'a> {
         self.shape.iter().product()
     }
 
-    /// Its bytes with their format, where they are the tensor's rows in order: for a device that
-    /// computes with a format as it is. What they hold has not been looked at.
-    pub fn blocks(&self) -> Option<(Format, &'a [u8])> {
-        match &self.data {
-            Data::Bytes(b) if b.interleaved_heads.is_none() && b.rounded.is_none() => {
-                Some((b.format, b.bytes))
-            }
-            _ => None,
+    /// The rows of a matrix as they are stored: for a device that computes with a format as it is.
+    /// What they hold has not been looked at. `None` where numbers are to be rounded, and where bytes
+    /// are no whole rows.
+    pub fn rows(&self) -> Option<StoredRows<'a>> {
+        let Data::Bytes(b) = &self.data else {
+            return None;
+        };
+        let &[count, _] = &*self.shape else {
+            return None;
+        };
+        let heads = b.interleaved_heads.unwrap_or(0);
+        let whole = count > 0 && b.bytes.len().is_multiple_of(count);
+        let of_heads = heads == 0 || count.is_multiple_of(2 * heads);
+        (whole && of_heads && b.rounded.is_none()).then_some(StoredRows {
+            format: b.format,
+            bytes: b.bytes,
+            count,
+            heads,
+        })
+    }
+
+    /// Tells that its bytes were taken as they are.
+    pub fn report(&self) {
+        if let Data::Bytes(bytes) = &self.data
+            && let Some(report) = bytes.progress
+        {
+            report(bytes.bytes.len() as u64);
         }
     }
 
@@ -100,6 +119,48 @@ impl<'a> StoredTensor<'a> {
             Data::Bytes(bytes) => bytes.values(&self.shape).map(Cow::Owned),
         }
     }
+}
+
+/// Rows of a matrix in the bytes of their format.
+#[derive(Clone, Copy)]
+pub struct StoredRows<'a> {
+    format: Format,
+    bytes: &'a [u8],
+    count: usize,
+    /// Heads whose rows are interleaved; 0 for rows in order.
+    heads: usize,
+}
+
+impl<'a> StoredRows<'a> {
+    /// Their format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of a row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn row(&self, row: usize) -> &'a [u8] {
+        let width = self.bytes.len() / self.count;
+        let at = match self.heads {
+            0 => row,
+            heads => interleaved(row, self.count / heads),
+        };
+        &self.bytes[at * width..(at + 1) * width]
+    }
+}
+
+/// Where row `(h, half * d/2 + i)` of heads of `d` rows is stored: at `(h, 2 i + half)`.
+fn interleaved(row: usize, d: usize) -> usize {
+    let (head, j) = (row / d, row % d);
+    let (half, i) = (j / (d / 2), j % (d / 2));
+    head * d + 2 * i + half
 }
 
 impl Bytes<'_> {
@@ -133,22 +194,16 @@ impl Bytes<'_> {
     }
 }
 
-/// Row `(h, j)` of the result, in two halves `j = half * d/2 + i`, is row `(h, 2 i + half)`.
+/// The rows in the order of a model that rotates halves of each head.
 fn in_order(values: &[f32], heads: usize, width: usize) -> Option<Vec<f32>> {
     let rows = values.len().checked_div(width)?;
-    let pairs = rows
-        .checked_div(heads * 2)
-        .filter(|pairs| pairs * heads * 2 == rows)?;
-    let mut out = Vec::with_capacity(values.len());
-    for head in 0..heads {
-        for half in 0..2 {
-            for i in 0..pairs {
-                let row = head * pairs * 2 + 2 * i + half;
-                out.extend_from_slice(&values[row * width..(row + 1) * width]);
-            }
-        }
+    let head = rows.checked_div(heads)?;
+    if head * heads != rows || !head.is_multiple_of(2) {
+        return None;
     }
-    Some(out)
+    let order = (0..rows).map(|row| interleaved(row, head));
+    let rows = order.map(|row| &values[row * width..(row + 1) * width]);
+    Some(rows.flatten().copied().collect())
 }
 
 fn check_finite(path: &Path, name: &str, values: &[f32]) -> Result<(), ModelError> {
@@ -184,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_handed_out_where_they_are_the_rows() {
+    fn rows_are_handed_out_in_order_as_they_are_stored() {
         let (path, bytes) = (Path::new("file"), [0, 60, 0, 64, 0, 66, 0, 68]);
         let stored = |interleaved_heads, rounded| {
             let bytes = Bytes {
@@ -198,17 +253,23 @@ mod tests {
             };
             StoredTensor::in_file(&[4, 1], bytes)
         };
+        let firsts = |stored: &StoredTensor<'_>| {
+            let rows = stored.rows()?;
+            let rows = (0..rows.count()).map(move |row| rows.row(row)[1]);
+            Some(rows.collect::<Vec<u8>>())
+        };
         let plain = stored(None, None);
-        assert_eq!(plain.blocks(), Some((Format::F16, &bytes[..])));
+        assert_eq!(firsts(&plain).unwrap(), [60, 64, 66, 68]);
         assert_eq!(*plain.values().unwrap(), [1.0, 2.0, 3.0, 4.0]);
         let turned = stored(Some(1), None);
-        assert_eq!(turned.blocks(), None);
+        assert_eq!(firsts(&turned).unwrap(), [60, 66, 64, 68]);
         assert_eq!(*turned.values().unwrap(), [1.0, 3.0, 2.0, 4.0]);
-        assert_eq!(stored(None, Some(HalfType::Bfloat16)).blocks(), None);
+        assert_eq!(firsts(&stored(Some(3), None)), None);
+        assert_eq!(firsts(&stored(None, Some(HalfType::Bfloat16))), None);
         let numbers = [5.0, 6.0];
         let numbers = StoredTensor::of(&numbers, 2);
         assert_eq!((numbers.shape(), numbers.count()), (&[1, 2][..], 2));
-        assert_eq!(numbers.blocks(), None);
+        assert!(numbers.rows().is_none());
         assert_eq!(*numbers.values().unwrap(), [5.0, 6.0]);
     }
 }
