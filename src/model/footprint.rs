@@ -62,6 +62,11 @@ impl<'a> Footprint<'a> {
         }
     }
 
+    /// The same at another place.
+    pub fn at(self, place: MemoryOf) -> Self {
+        Footprint { place, ..self }
+    }
+
     /// Whether weights stay as they are stored.
     pub fn keeps_stored(&self) -> bool {
         matrices(self.config).any(|matrix| self.stored(&matrix).is_some())

@@ -42,8 +42,6 @@ pub struct Demand<'a> {
 struct Plan<'a> {
     footprint: Footprint<'a>,
     config: &'a ModelConfig,
-    /// The file of its weights.
-    weights: Option<&'a Weights>,
     place: MemoryOf,
     demand: Demand<'a>,
     /// Tokens of a training pass.
@@ -59,7 +57,6 @@ impl<'a> Plan<'a> {
     ) -> Self {
         Plan {
             footprint: Footprint::new(config, place, weights),
-            weights,
             config,
             place,
             demand,
@@ -198,7 +195,15 @@ impl<'a> Plan<'a> {
 
     /// The other of processor and GPU, where it is there and was not tried.
     fn other_device(&self, compute: Compute) -> Option<String> {
-        let at = |place| Plan::new(self.config, self.weights, place, self.demand).least();
+        let at = |place| {
+            let footprint = self.footprint.at(place);
+            let plan = Plan {
+                footprint,
+                place,
+                ..*self
+            };
+            plan.least()
+        };
         match self.place {
             MemoryOf::Host => compute.unused_gpu().map(|name| {
                 let there = size(at(MemoryOf::Gpu { free: 0 }));

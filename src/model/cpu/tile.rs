@@ -63,7 +63,7 @@ pub fn tile_shape() -> TileShape {
 }
 
 /// The tile shape for so few rows that the wait for a sum, and not the number of registers, is what
-/// bounds it: more panels side by side. No less than [`tile_shape`] in rows times panels.
+/// bounds it: more panels side by side.
 pub fn tile_shape_of_few(rows: usize) -> TileShape {
     let (rows, panels) = match (isa(), rows) {
         (Isa::Avx512, 1..=3) => (3, 4),

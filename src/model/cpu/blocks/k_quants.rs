@@ -28,9 +28,7 @@ pub(super) const Q4_K: Layout = Layout {
         }
     },
     unpack: |words, halves, out| {
-        let words = words.chunks_exact(WORDS_OF_4 * LANES);
-        let out = out.chunks_exact_mut(PART * LANES);
-        for ((words, out), scaled) in words.zip(out).zip(parts(halves)) {
+        for ((words, out), scaled) in pieces(words, WORDS_OF_4, out).zip(parts(halves)) {
             unpack_4(words, 0.0, &scaled, out);
         }
     },
@@ -55,9 +53,7 @@ pub(super) const Q5_K: Layout = Layout {
         }
     },
     unpack: |words, halves, out| {
-        let words = words.chunks_exact(WORDS_OF_5 * LANES);
-        let out = out.chunks_exact_mut(PART * LANES);
-        for ((words, out), scaled) in words.zip(out).zip(parts(halves)) {
+        for ((words, out), scaled) in pieces(words, WORDS_OF_5, out).zip(parts(halves)) {
             unpack_5(words, 0.0, &scaled, out);
         }
     },
@@ -71,7 +67,6 @@ pub(super) const Q6_K: Layout = Layout {
     halves: 1 + PARTS,
     scales: &[208],
     pack: |block, lane, words, halves| {
-        halves[lane] = half_of(block, 208);
         for pair in 0..PARTS {
             halves[(1 + pair) * LANES + lane] = half_of(block, 192 + 2 * pair);
         }
@@ -85,9 +80,7 @@ pub(super) const Q6_K: Layout = Layout {
     unpack: |words, halves, out| {
         let scale = widen_halves(halves);
         let (pairs, _) = halves[LANES..].as_chunks::<LANES>();
-        let words = words.chunks_exact(WORDS_OF_8 * LANES);
-        let out = out.chunks_exact_mut(PART * LANES);
-        for ((words, out), pair) in words.zip(out).zip(pairs) {
+        for ((words, out), pair) in pieces(words, WORDS_OF_8, out).zip(pairs) {
             for upper in 0..2 {
                 let mut own = scale;
                 for (own, pair) in own.iter_mut().zip(pair) {
@@ -101,11 +94,9 @@ pub(super) const Q6_K: Layout = Layout {
     },
 };
 
-/// Both scales of the block, then for each part its own scale in the lower byte and its least number
+/// After both scales of the block, for each part its own scale in the lower byte and its least number
 /// in the upper one. The twelve bytes hold six bits of each of the sixteen.
 fn scales_and_least(block: &[u8], lane: usize, halves: &mut [u16]) {
-    halves[lane] = half_of(block, 0);
-    halves[LANES + lane] = half_of(block, 2);
     let packed = &block[4..16];
     for part in 0..PARTS {
         let (scale, least) = if part < 4 {
@@ -122,6 +113,16 @@ fn scales_and_least(block: &[u8], lane: usize, halves: &mut [u16]) {
 /// Of every 32 bytes the lower four bits are one part, the upper four the next.
 fn nibble(bytes: &[u8], part: usize, number: usize) -> u8 {
     bytes[part / 2 * PART + number] >> (4 * (part % 2)) & 15
+}
+
+/// The words of each part, and where its numbers go.
+fn pieces<'a>(
+    words: &'a [u32],
+    of_part: usize,
+    out: &'a mut [f32],
+) -> impl Iterator<Item = (&'a [u32], &'a mut [f32])> {
+    let words = words.chunks_exact(of_part * LANES);
+    words.zip(out.chunks_exact_mut(PART * LANES))
 }
 
 /// What [`scales_and_least`] stored, part after part.

@@ -5,7 +5,7 @@ use super::lanes::{
     PART, Scaled, WORDS_OF_4, WORDS_OF_5, WORDS_OF_8, put_4, put_5, put_8, unpack_4, unpack_5,
     unpack_8,
 };
-use super::{LANES, Layout, NOTHING, half_of, widen_halves};
+use super::{LANES, Layout, NOTHING, widen_halves};
 
 /// Four bits, `(q - 8) d`.
 pub(super) const Q4_0: Layout = Layout {
@@ -14,10 +14,7 @@ pub(super) const Q4_0: Layout = Layout {
     words: WORDS_OF_4,
     halves: 1,
     scales: &[0],
-    pack: |block, lane, words, halves| {
-        halves[lane] = half_of(block, 0);
-        nibbles(&block[2..18], |number, q| put_4(words, lane, number, q));
-    },
+    pack: |block, lane, words, _| pack_4(&block[2..], lane, words),
     unpack: |words, halves, out| unpack_4(words, 8.0, &scaled(halves), out),
 };
 
@@ -28,11 +25,7 @@ pub(super) const Q4_1: Layout = Layout {
     words: WORDS_OF_4,
     halves: 2,
     scales: &[0, 2],
-    pack: |block, lane, words, halves| {
-        halves[lane] = half_of(block, 0);
-        halves[LANES + lane] = half_of(block, 2);
-        nibbles(&block[4..20], |number, q| put_4(words, lane, number, q));
-    },
+    pack: |block, lane, words, _| pack_4(&block[4..], lane, words),
     unpack: |words, halves, out| unpack_4(words, 0.0, &scaled_with_least(halves), out),
 };
 
@@ -43,13 +36,7 @@ pub(super) const Q5_0: Layout = Layout {
     words: WORDS_OF_5,
     halves: 1,
     scales: &[0],
-    pack: |block, lane, words, halves| {
-        halves[lane] = half_of(block, 0);
-        let fifth = fifth_bits(&block[2..6]);
-        nibbles(&block[6..22], |number, q| {
-            put_5(words, lane, number, q | fifth(number));
-        });
-    },
+    pack: |block, lane, words, _| pack_5(&block[2..], lane, words),
     unpack: |words, halves, out| unpack_5(words, 16.0, &scaled(halves), out),
 };
 
@@ -60,14 +47,7 @@ pub(super) const Q5_1: Layout = Layout {
     words: WORDS_OF_5,
     halves: 2,
     scales: &[0, 2],
-    pack: |block, lane, words, halves| {
-        halves[lane] = half_of(block, 0);
-        halves[LANES + lane] = half_of(block, 2);
-        let fifth = fifth_bits(&block[4..8]);
-        nibbles(&block[8..24], |number, q| {
-            put_5(words, lane, number, q | fifth(number));
-        });
-    },
+    pack: |block, lane, words, _| pack_5(&block[4..], lane, words),
     unpack: |words, halves, out| unpack_5(words, 0.0, &scaled_with_least(halves), out),
 };
 
@@ -78,8 +58,7 @@ pub(super) const Q8_0: Layout = Layout {
     words: WORDS_OF_8,
     halves: 1,
     scales: &[0],
-    pack: |block, lane, words, halves| {
-        halves[lane] = half_of(block, 0);
+    pack: |block, lane, words, _| {
         for (number, &byte) in block[2..34].iter().enumerate() {
             put_8(words, lane, number, byte as i8);
         }
@@ -95,9 +74,18 @@ fn nibbles(bytes: &[u8], mut put: impl FnMut(usize, u8)) {
     }
 }
 
-/// Bit `j` is the fifth of number `j`.
-fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
-    move |number| (bytes[number / 8] >> (number % 8) & 1) << 4
+/// After the scales: sixteen bytes of four bits.
+fn pack_4(block: &[u8], lane: usize, words: &mut [u32]) {
+    nibbles(block, |number, q| put_4(words, lane, number, q));
+}
+
+/// After the scales: four bytes, bit `j` of which is the fifth of number `j`, and those of four bits.
+fn pack_5(block: &[u8], lane: usize, words: &mut [u32]) {
+    let (fifths, block) = block.split_at(PART / 8);
+    nibbles(block, |number, q| {
+        let fifth = (fifths[number / 8] >> (number % 8) & 1) << 4;
+        put_5(words, lane, number, q | fifth);
+    });
 }
 
 fn scaled(halves: &[u16]) -> Scaled {

@@ -11,6 +11,8 @@ mod lanes;
 mod legacy;
 
 use candle_core::quantized::GgmlDType;
+use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use rayon::prelude::*;
 
 use super::tile::PANEL;
@@ -34,9 +36,9 @@ struct Layout {
     words: usize,
     /// 16-bit numbers of an output for a block.
     halves: usize,
-    /// Where in a block its numbers of half precision stand.
+    /// Where in a block its numbers of half precision stand; they come first among the 16-bit ones.
     scales: &'static [usize],
-    /// Puts a block of a file into a lane of zeros.
+    /// Puts the rest of a block of a file into a lane of zeros.
     pack: fn(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]),
     /// Numbers of a block of all lanes, input after input.
     unpack: fn(words: &[u32], halves: &[u16], out: &mut [f32]),
@@ -150,12 +152,12 @@ impl Part {
                 let words = all_words.chunks_exact_mut(words);
                 let halves = all_halves.chunks_exact_mut(halves);
                 for (block, (words, halves)) in row.zip(words.zip(halves)) {
-                    if !layout
-                        .scales
-                        .iter()
-                        .all(|&at| is_finite(half_of(block, at)))
-                    {
-                        return None;
+                    for (scale, &at) in layout.scales.iter().enumerate() {
+                        let half = half_of(block, at);
+                        if !f16::from_bits(half).is_finite() {
+                            return None;
+                        }
+                        halves[scale * LANES + lane] = half;
                     }
                     (layout.pack)(block, lane, words, halves);
                 }
@@ -184,28 +186,16 @@ fn half_of(block: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([block[at], block[at + 1]])
 }
 
-fn is_finite(half: u16) -> bool {
-    half & 0x7c00 != 0x7c00
-}
-
-/// Sixteen finite numbers of half precision. The exponent's offset is 112 smaller: a product with a
-/// power of two mends it, for those below the smallest normal number too.
-#[inline(always)]
+/// The first sixteen numbers of half precision.
 fn widen_halves(halves: &[u16]) -> [f32; LANES] {
-    const OFFSET: f32 = f32::from_bits((127 + 112) << 23);
     let mut wide = [0.0; LANES];
-    for (wide, &half) in wide.iter_mut().zip(halves) {
-        let half = u32::from(half);
-        let magnitude = f32::from_bits((half & 0x7fff) << 13) * OFFSET;
-        *wide = f32::from_bits(magnitude.to_bits() | (half & 0x8000) << 16);
-    }
+    let halves: &[f16] = halves[..LANES].reinterpret_cast();
+    halves.convert_to_f32_slice(&mut wide);
     wide
 }
 
 #[cfg(test)]
 mod tests {
-    use half::f16;
-
     use super::super::{Packed, product, product_backward};
     use super::*;
     use crate::model::StoredTensor;
@@ -382,7 +372,7 @@ mod tests {
 
     #[test]
     fn every_number_of_half_precision_is_widened_exactly() {
-        for bits in (0..=u16::MAX).filter(|&bits| is_finite(bits)) {
+        for bits in (0..=u16::MAX).filter(|&bits| f16::from_bits(bits).is_finite()) {
             let wide = widen_halves(&[bits; LANES])[3];
             assert_eq!(wide.to_bits(), f16::from_bits(bits).to_f32().to_bits());
         }
