@@ -30,6 +30,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     let compute = Compute {
         device: args.compute.device,
         dtype: args.dtype,
+        ..Compute::default()
     };
     let may_load = |model: (&ModelConfig, Option<&Weights>), place| {
         let notice = may_load(name, model, compute, Demand::default(), place)?;

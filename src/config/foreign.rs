@@ -26,6 +26,12 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("train_type", "nothing: LoRA is the only kind"),
     ("tuner_type", "nothing: LoRA is the only kind"),
     ("torch_dtype", "`dtype` under [model]"),
+    ("quant_bits", "`load_in_4bit = true` under [model]"),
+    ("quantization_bit", "`load_in_4bit = true` under [model]"),
+    (
+        "bnb_4bit_quant_type",
+        "nothing: `load_in_4bit` quantizes to NF4",
+    ),
     (
         "dataloader_num_workers",
         "nothing: examples are encoded once, before step 1",

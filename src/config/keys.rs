@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use crate::flow::{LearnRule, SignRule};
 use crate::gate::EarlyStop;
-use crate::model::Dtype;
+use crate::model::{Dtype, Storage};
 use crate::server::{Rendered, ServerSection};
 use crate::toml_file::{Table, json, number, whole};
 use crate::train::{
@@ -87,6 +87,17 @@ pub(super) fn read_model(mut table: Table<'_, '_>) -> ModelSection {
     model.is_named = path.is_some();
     set(&mut model.path, path);
     set(&mut model.dtype, table.word("dtype", &Dtype::WORDS));
+    set(&mut model.weights, table.word("weights", &Storage::WORDS));
+    if let Some(four) = table.flag("load_in_4bit") {
+        model.load_in_4bit = *four.get_ref();
+        if model.load_in_4bit && model.weights == Storage::Widened {
+            table.bad(
+                four.span(),
+                "`load_in_4bit` holds matrices in four bits, and `weights` asks for widened ones",
+                "take one of the two out",
+            );
+        }
+    }
     let kwargs = table.map(
         "template_kwargs",
         "text, a number, true, false, or a list",

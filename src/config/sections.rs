@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::{LearnRule, SignRule};
 use crate::gate::{EarlyStop, USUAL_SCALES};
-use crate::model::Dtype;
+use crate::model::{Dtype, Storage};
 
 /// `[model]`: the base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,15 @@ pub struct ModelSection {
     /// What a GPU computes in: `"auto"`, `"bfloat16"`, or `"float16"`. A CPU computes in F32.
     /// Default `"auto"`: float16 for weights stored as F16 or quantized, else bfloat16.
     pub dtype: Dtype,
+    /// How matrices are held: `"stored"`, as their file has them, where the device computes with
+    /// their format (a CPU with GGUF's of 4 to 8 bits, NF4, GPTQ, and AWQ), or `"widened"`, to F32
+    /// on a CPU and 16 bits on a GPU. On a CPU answers have the same bits. Default `"stored"`.
+    #[serde(default, skip_serializing_if = "is_stored")]
+    pub weights: Storage,
+    /// Quantizes the matrices of the layers to four bits as a base of 16 or 32 bits is loaded (NF4,
+    /// as QLoRA does). It is another base then, with answers of its own. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub load_in_4bit: bool,
     /// Variables of the model's chat template, such as `{ enable_thinking = false }` of Qwen3, which
     /// `enable_thinking` beside it says in short. One that the template does not read is refused.
     /// Default: none.
@@ -30,11 +39,27 @@ pub struct ModelSection {
     pub is_named: bool,
 }
 
+fn is_stored(weights: &Storage) -> bool {
+    *weights == Storage::Stored
+}
+
+impl ModelSection {
+    /// How matrices are held.
+    pub fn storage(&self) -> Storage {
+        match self.load_in_4bit {
+            true => Storage::Nf4,
+            false => self.weights,
+        }
+    }
+}
+
 impl Default for ModelSection {
     fn default() -> Self {
         ModelSection {
             path: "smollm2-135m".into(),
             dtype: Dtype::Auto,
+            weights: Storage::Stored,
+            load_in_4bit: false,
             template_kwargs: serde_json::Map::new(),
             thinking_budget: None,
             is_named: false,

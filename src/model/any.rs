@@ -3,7 +3,7 @@
 use super::cpu::Cpu;
 use super::decoder::Decoder;
 use super::dtype::Dtype;
-use super::{Footprint, MemoryOf, ModelConfig, ModelError, Weights};
+use super::{Footprint, MemoryOf, ModelConfig, ModelError, Storage, Weights};
 #[cfg(feature = "gpu")]
 use crate::gpu::Cuda;
 use crate::half_type::HalfType;
@@ -27,15 +27,22 @@ pub struct Compute {
     pub device: DeviceChoice,
     /// In what, on a GPU; a CPU computes in F32.
     pub dtype: Dtype,
+    /// How matrices are held.
+    pub storage: Storage,
 }
 
 impl Compute {
     /// What would compute, for digests, without loading anything: a GPU by its name and what it is
-    /// asked to compute in, else the CPU, which computes in F32 whatever it is asked.
+    /// asked to compute in, else the CPU, which computes in F32 whatever it is asked; and whether
+    /// weights are quantized, which alone of how they are held changes an answer.
     pub fn engine(self) -> String {
-        match self.gpu_name() {
+        let place = match self.gpu_name() {
             Some(name) => format!("gpu {name} {:?}", self.dtype),
             None => "cpu f32".into(),
+        };
+        match self.storage {
+            Storage::Stored | Storage::Widened => place,
+            Storage::Nf4 => format!("{place} nf4"),
         }
     }
 
@@ -106,7 +113,7 @@ impl Model {
         weights: &Weights,
         may_load: MayLoad<'_>,
     ) -> Result<(Self, Option<String>), ModelError> {
-        let Compute { device, dtype } = compute;
+        let Compute { device, dtype, .. } = compute;
         config.check_shapes(weights)?;
         let (gpu, notice) = open(device, dtype.or(weights.half_type()), config)?;
         let on_cpu = |notice| {
@@ -143,7 +150,7 @@ impl Model {
         seed: u64,
         may_load: MayLoad<'_>,
     ) -> Result<Self, ModelError> {
-        let Compute { device, dtype } = compute;
+        let Compute { device, dtype, .. } = compute;
         let (gpu, _) = open(device, dtype.or(HalfType::Bfloat16), config)?;
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::ModelError;
 use super::architecture::Architecture;
+use super::four_bit::Quantization;
 use super::json::Keys;
 use super::rope::{self, RopeScaling};
 use super::window::Window;
@@ -92,7 +93,8 @@ impl ModelConfig {
     /// # Errors
     /// Missing or impossible values, and everything that the decoder does not compute: another
     /// architecture, other rotary scaling than `linear` and `llama3`, experts, partial rotary
-    /// embedding, another activation, capped logits, `pretraining_tp`, quantized weights.
+    /// embedding, another activation, capped logits, `pretraining_tp`, weights quantized in a way that
+    /// is not read.
     pub fn read(path: &Path) -> Result<ModelConfig, ModelError> {
         Ok(Self::from_keys(&Keys::read(path)?)?.0)
     }
@@ -100,6 +102,7 @@ impl ModelConfig {
     pub(super) fn from_keys(keys: &Keys) -> Result<(ModelConfig, ConfigTokens), ModelError> {
         let text = Architecture::text_config(keys)?;
         let whole = keys;
+        Quantization::read(whole)?;
         let keys = text.as_ref().unwrap_or(keys);
         let architecture = Architecture::of(keys)?;
         refuse_other_mathematics(keys, architecture)?;
@@ -261,10 +264,6 @@ fn refuse_other_mathematics(keys: &Keys, architecture: Architecture) -> Result<(
         Some(value) => Err(keys.unsupported(key, value, rule)),
         None => Ok(()),
     };
-    refuse(
-        "quantization_config",
-        "give the unquantized weights, or a GGUF file",
-    )?;
     for key in ["num_experts", "num_local_experts", "n_routed_experts"] {
         if keys.get(key).is_some_and(|v| v.as_u64() != Some(0)) {
             refuse(key, "qeval runs dense decoders, no mixtures of experts")?;
@@ -636,7 +635,7 @@ mod tests {
             json!({"num_local_experts": 8}),
             json!({"partial_rotary_factor": 0.5}),
             json!({"pretraining_tp": 2}),
-            json!({"quantization_config": {"quant_method": "gptq"}}),
+            json!({"quantization_config": {"quant_method": "fp8"}}),
             json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
             json!({"rope_scaling": {"type": "dynamic", "factor": 4.0}}),
             json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
@@ -652,7 +651,7 @@ mod tests {
         config.json: `num_local_experts` = 8 is not supported; qeval runs dense decoders, no mixtures of experts
         config.json: `partial_rotary_factor` = 0.5 is not supported; the rotary embedding must cover the whole head
         config.json: `pretraining_tp` = 2 is not supported; set it to 1 in a copy of config.json: the weights are the same
-        config.json: `quantization_config` = {"quant_method":"gptq"} is not supported; give the unquantized weights, or a GGUF file
+        config.json: `quantization_config.quant_method` = "fp8" is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
         config.json: `rope_scaling.rope_type` = "yarn" is not supported; qeval computes `default`, `linear` and `llama3`; where it was added by hand for longer contexts, as Qwen's yarn is, remove it in a copy of config.json
         config.json: `rope_scaling.type` = "dynamic" is not supported; qeval computes `default`, `linear` and `llama3`; where it was added by hand for longer contexts, as Qwen's yarn is, remove it in a copy of config.json
         config.json: `rope_parameters.rope_type` is missing

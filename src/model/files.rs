@@ -402,10 +402,11 @@ fn weights_digest(weights: &Weights) -> String {
     let mut parts = digest::Parts::new("weights");
     for (_, bytes) in contents {
         parts = if whole {
-            parts.part("file", bytes)
+            parts.part("file", &**bytes)
         } else {
             sampled(parts, bytes)
         };
+        bytes.release(bytes);
     }
     parts.finish()
 }

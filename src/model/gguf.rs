@@ -2,21 +2,20 @@
 //!
 //! Tensors carry Hugging Face names here: see [`GgufFile::stored`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-
-use memmap2::Mmap;
 
 use super::ModelError;
 use super::architecture::Architecture;
 use super::gguf_header::{Header, Info, Value, ggml_name};
-use super::mapped::map;
+use super::mapped::{Mapped, map};
 use super::stored::{Bytes, Format, StoredTensor};
 
 /// A mapped GGUF file; every tensor lies inside it.
 pub struct GgufFile {
     path: PathBuf,
-    map: Mmap,
+    map: Mapped,
     metadata: HashMap<String, Value>,
     infos: BTreeMap<String, Tensor>,
 }
@@ -79,7 +78,7 @@ impl GgufFile {
         &self.path
     }
 
-    pub(super) fn content(&self) -> &[u8] {
+    pub(super) fn content(&self) -> &Mapped {
         &self.map
     }
 
@@ -173,14 +172,11 @@ impl GgufFile {
             rule: "readable are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K; \
                    take another quantization of the model",
         })?;
+        let blocks = Cow::Borrowed(&self.map[info.start..info.start + info.bytes]);
         let bytes = Bytes {
-            path: &self.path,
-            name,
-            format,
-            bytes: &self.map[info.start..info.start + info.bytes],
             interleaved_heads: *interleaved_heads,
-            rounded: None,
-            progress: None,
+            map: Some(&self.map),
+            ..Bytes::new(&self.path, name, format, blocks)
         };
         Ok((&info.shape, bytes))
     }

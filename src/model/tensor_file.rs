@@ -1,21 +1,21 @@
 //! One safetensors file, mapped: names, shapes, and tensors as they are stored.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
 
 use crate::text::nearest;
 
 use super::ModelError;
-use super::mapped::map;
+use super::mapped::{Mapped, map};
 use super::stored::{Bytes, Format, StoredTensor};
 
 /// One safetensors file, mapped; every offset of its header lies inside it.
 pub struct TensorFile {
     path: PathBuf,
-    map: Mmap,
+    map: Mapped,
     data: usize,
     infos: BTreeMap<String, TensorInfo>,
 }
@@ -60,6 +60,21 @@ impl TensorFile {
         self.infos.get(name).map(|info| &info.shape[..])
     }
 
+    /// A tensor's kind, shape, and bytes, whatever they stand for.
+    pub(super) fn raw(&self, name: &str) -> Option<(Dtype, &[usize], &[u8])> {
+        let info = self.infos.get(name)?;
+        let (start, end) = info.data_offsets;
+        let bytes = &self.map[self.data + start..self.data + end];
+        Some((info.dtype, &info.shape, bytes))
+    }
+
+    /// Gives the memory of a tensor's bytes back.
+    pub(super) fn release(&self, name: &str) {
+        if let Some((_, _, bytes)) = self.raw(name) {
+            self.map.release(bytes);
+        }
+    }
+
     pub(super) fn stored_bytes(&self, name: &str) -> Option<u64> {
         let (start, end) = self.infos.get(name)?.data_offsets;
         Some((end - start) as u64)
@@ -76,7 +91,7 @@ impl TensorFile {
     }
 
     /// The whole file.
-    pub(super) fn content(&self) -> &[u8] {
+    pub(super) fn content(&self) -> &Mapped {
         &self.map
     }
 
@@ -117,14 +132,10 @@ impl TensorFile {
             dtype: info.dtype.to_string(),
             rule: "weights must be F32, F16 or BF16; give the unquantized model",
         })?;
+        let numbers = Cow::Borrowed(&self.map[self.data + start..self.data + end]);
         let bytes = Bytes {
-            path: &self.path,
-            name,
-            format,
-            bytes: &self.map[self.data + start..self.data + end],
-            interleaved_heads: None,
-            rounded: None,
-            progress: None,
+            map: Some(&self.map),
+            ..Bytes::new(&self.path, name, format, numbers)
         };
         Ok((&info.shape, bytes))
     }

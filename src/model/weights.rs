@@ -3,17 +3,20 @@
 //! Files are mapped, not read: a tensor is decoded when it is asked for, and only then touched.
 //! Headers are checked whole at open, so that a cut-off download fails before any work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::text::nearest;
 
 use super::ModelError;
+use super::four_bit::{FourBit, Places, Quantization};
 use super::gguf::GgufFile;
 use super::json::Keys;
-use super::stored::{Bytes, Format, StoredTensor};
+use super::mapped::Mapped;
+use super::stored::{Bytes, Code, Format, StoredTensor};
 use super::tensor_file::TensorFile;
 use crate::half_type::HalfType;
 
@@ -27,13 +30,35 @@ pub struct Weights {
     progress: Option<Progress>,
     /// Numbers are rounded to these.
     rounded: Option<HalfType>,
+    storage: Storage,
+}
+
+/// How a device holds matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// As they are stored, where it computes with their format, else widened.
+    #[default]
+    Stored,
+    /// As numbers of 16 or 32 bits.
+    Widened,
+    /// Those of the layers in four bits, quantized as they are loaded (NF4, QLoRA).
+    Nf4,
+}
+
+impl Storage {
+    /// What `weights` under `[model]` may be.
+    pub const WORDS: [(&str, Storage); 2] =
+        [("stored", Storage::Stored), ("widened", Storage::Widened)];
 }
 
 enum Source {
     Safetensors {
         files: Vec<TensorFile>,
-        /// By the name that a model of text alone has: which file, and the name there.
-        place: BTreeMap<String, (usize, String)>,
+        /// By the name that a model of text alone has.
+        place: Places,
+        /// Matrices of four bits.
+        four_bit: Option<FourBit>,
     },
     Gguf(GgufFile),
 }
@@ -57,23 +82,33 @@ impl Weights {
             return Err(no_safetensors(folder));
         };
         let of_text = |(name, file): (String, usize)| (name_of_text(&name), (file, name));
-        let place = names.into_iter().map(of_text).collect();
-        let source = Source::Safetensors { files, place };
-        Ok(Weights {
-            path: folder.to_path_buf(),
+        let mut place = names.into_iter().map(of_text).collect();
+        let config = Keys::read_optional(&folder.join("config.json"))?;
+        let quantization = config.as_ref().map(Quantization::read).transpose()?;
+        let four_bit = quantization
+            .flatten()
+            .map(|quantization| FourBit::take_from(quantization, &mut place, &files))
+            .transpose()?;
+        let source = Source::Safetensors {
+            files,
+            place,
+            four_bit,
+        };
+        Ok(Weights::of(folder.to_path_buf(), source))
+    }
+
+    fn of(path: PathBuf, source: Source) -> Weights {
+        Weights {
+            path,
             source,
             progress: None,
             rounded: None,
-        })
+            storage: Storage::default(),
+        }
     }
 
     pub(super) fn from_gguf(file: GgufFile) -> Weights {
-        Weights {
-            path: file.path().to_path_buf(),
-            source: Source::Gguf(file),
-            progress: None,
-            rounded: None,
-        }
+        Weights::of(file.path().to_path_buf(), Source::Gguf(file))
     }
 
     /// Lets `report` hear the stored size of every tensor that [`Weights::get`] decodes, in bytes.
@@ -88,16 +123,52 @@ impl Weights {
         self.rounded = Some(half_type);
     }
 
+    /// Says how a device is to hold matrices.
+    ///
+    /// # Errors
+    /// Four bits for what is quantized already.
+    pub fn hold(&mut self, storage: Storage) -> Result<(), ModelError> {
+        if storage == Storage::Nf4
+            && let Some(format) = self.quantized()
+        {
+            return Err(ModelError::Unsupported {
+                path: self.path.clone(),
+                what: format!("`load_in_4bit` of weights that are quantized already ({format})"),
+                rule: "leave it out: they stay as they are stored".to_owned(),
+            });
+        }
+        self.storage = storage;
+        Ok(())
+    }
+
+    /// The name of a quantized format that matrices of the layers have, if one is.
+    pub fn quantized(&self) -> Option<String> {
+        let mut names = self.names().into_iter().filter(|name| is_of_layers(name));
+        names.find_map(|name| self.format(name)?.quantized_name())
+    }
+
+    /// The format of a tensor in its file.
+    fn format(&self, name: &str) -> Option<Format> {
+        match &self.source {
+            Source::Safetensors {
+                files,
+                place,
+                four_bit,
+            } => match place.get(name) {
+                Some((file, stored)) => files[*file].format(stored),
+                None => four_bit.as_ref()?.format(files, name),
+            },
+            Source::Gguf(file) => file.format(name),
+        }
+    }
+
     /// The 16-bit numbers that suit how matrices are stored: half precision where all are F16 or
     /// quantized in blocks whose scales are; else bf16, which has the range of what they may hold.
     pub fn half_type(&self) -> HalfType {
         let is_matrix = |name: &str| self.shape(name).is_some_and(|shape| shape.len() == 2);
         let is_wide = |name: &str| match &self.source {
-            Source::Safetensors { files, place } => place
-                .get(name)
-                .and_then(|(file, stored)| files[*file].format(stored))
-                .is_none_or(Format::has_range_of_f32),
-            Source::Gguf(file) => file.format(name).is_some_and(Format::has_range_of_f32),
+            Source::Safetensors { .. } => self.format(name).is_none_or(Format::has_range_of_f32),
+            Source::Gguf(_) => self.format(name).is_some_and(Format::has_range_of_f32),
         };
         let names = self.names().into_iter();
         match names.filter(|name| is_matrix(name)).any(is_wide) {
@@ -108,16 +179,27 @@ impl Weights {
 
     /// The format of a tensor whose bytes may be computed with as they are.
     pub(super) fn kept_format(&self, name: &str) -> Option<Format> {
-        match &self.source {
-            Source::Gguf(file) if self.rounded.is_none() => file.format(name),
-            _ => None,
+        if self.rounded.is_some() {
+            return None;
+        }
+        match self.storage {
+            Storage::Widened => None,
+            Storage::Nf4 if is_of_layers(name) => Some(Format::Codes(Code::Nf4)),
+            Storage::Stored | Storage::Nf4 => self.format(name).filter(|f| *f != Format::F32),
         }
     }
 
     /// Names of all tensors, sorted.
     pub fn names(&self) -> Vec<&str> {
         match &self.source {
-            Source::Safetensors { place, .. } => place.keys().map(String::as_str).collect(),
+            Source::Safetensors {
+                place, four_bit, ..
+            } => {
+                let four_bit = four_bit.iter().flat_map(FourBit::names);
+                let names = place.keys().map(String::as_str).chain(four_bit);
+                let names: BTreeSet<&str> = names.collect();
+                names.into_iter().collect()
+            }
             Source::Gguf(file) => file.names().collect(),
         }
     }
@@ -130,10 +212,14 @@ impl Weights {
     /// A tensor's shape; of a matrix `[out, in]`.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.source {
-            Source::Safetensors { files, place } => {
-                let (file, stored) = place.get(name)?;
-                files[*file].shape(stored).map(<[usize]>::to_vec)
-            }
+            Source::Safetensors {
+                files,
+                place,
+                four_bit,
+            } => match place.get(name) {
+                Some((file, stored)) => files[*file].shape(stored).map(<[usize]>::to_vec),
+                None => four_bit.as_ref()?.shape(name).map(<[usize]>::to_vec),
+            },
             Source::Gguf(file) => file.shape(name).map(<[usize]>::to_vec),
         }
     }
@@ -141,10 +227,19 @@ impl Weights {
     /// Bytes of all tensors as stored.
     pub fn stored_bytes(&self) -> u64 {
         match &self.source {
-            Source::Safetensors { files, place } => place
-                .values()
-                .filter_map(|(file, stored)| files[*file].stored_bytes(stored))
-                .sum::<u64>(),
+            Source::Safetensors {
+                files,
+                place,
+                four_bit,
+            } => {
+                let plain = place.values();
+                let plain = plain.filter_map(|(file, stored)| files[*file].stored_bytes(stored));
+                let of_four_bits = four_bit.iter().flat_map(|four_bit| {
+                    let names = four_bit.names();
+                    names.filter_map(|name| four_bit.stored_bytes(files, name))
+                });
+                plain.chain(of_four_bits).sum::<u64>()
+            }
             Source::Gguf(file) => file
                 .names()
                 .filter_map(|name| file.stored_bytes(name))
@@ -164,13 +259,28 @@ impl Weights {
     ) -> Result<StoredTensor<'a>, ModelError> {
         let missing = || self.missing(name);
         let (shape, bytes) = match &self.source {
-            Source::Safetensors { files, place } => {
-                let (file, stored) = place.get(name).ok_or_else(missing)?;
-                let file = &files[*file];
-                let found = file.shape(stored).ok_or_else(missing)?;
-                check_shape(file.path(), stored, found, expected)?;
-                file.stored(stored)?
-            }
+            Source::Safetensors {
+                files,
+                place,
+                four_bit,
+            } => match (place.get(name), four_bit) {
+                (Some((file, stored)), _) => {
+                    let file = &files[*file];
+                    let found = file.shape(stored).ok_or_else(missing)?;
+                    check_shape(file.path(), stored, found, expected)?;
+                    file.stored(stored)?
+                }
+                (None, Some(four_bit)) => {
+                    let found = four_bit.shape(name).ok_or_else(missing)?;
+                    let path = four_bit.path(files, name).unwrap_or(&self.path);
+                    check_shape(path, name, found, expected)?;
+                    let (format, bytes) = four_bit.rows(files, name)?;
+                    let stored = four_bit.stored_bytes(files, name).unwrap_or(0);
+                    let bytes = Bytes::new(path, name, format, bytes.into());
+                    (found, Bytes { stored, ..bytes })
+                }
+                (None, None) => return Err(missing()),
+            },
             Source::Gguf(file) => {
                 let found = file.shape(name).ok_or_else(missing)?;
                 check_shape(file.path(), name, found, expected)?;
@@ -180,9 +290,14 @@ impl Weights {
         let bytes = Bytes {
             rounded: self.rounded,
             progress: self.progress.as_deref(),
+            kept: self.kept_format(name).is_some(),
             ..bytes
         };
-        Ok(StoredTensor::in_file(shape, bytes))
+        let tensor = StoredTensor::in_file(shape, bytes);
+        match self.storage == Storage::Nf4 && shape.len() == 2 && is_of_layers(name) {
+            true => tensor.in_nf4(),
+            false => Ok(tensor),
+        }
     }
 
     /// Decodes a tensor to F32, row-major. `expected` is the shape that the configuration asks for.
@@ -194,14 +309,14 @@ impl Weights {
     }
 
     /// The mapped files and their content, sorted by path, for digests.
-    pub(super) fn contents(&self) -> Vec<(&Path, &[u8])> {
-        let mut all: Vec<(&Path, &[u8])> = match &self.source {
+    pub(super) fn contents(&self) -> Vec<(&Path, &Mapped)> {
+        let mut all: Vec<(&Path, &Mapped)> = match &self.source {
             Source::Safetensors { files, .. } => {
                 files.iter().map(|f| (f.path(), f.content())).collect()
             }
             Source::Gguf(file) => vec![(file.path(), file.content())],
         };
-        all.sort();
+        all.sort_by_key(|(path, _)| *path);
         all
     }
 
@@ -222,6 +337,11 @@ fn name_of_text(stored: &str) -> String {
     }
     let own = stored.strip_prefix("language_model.");
     own.unwrap_or(stored).to_owned()
+}
+
+/// Whether a matrix is one of the layers'; the tables of tokens are quantized by nobody.
+fn is_of_layers(name: &str) -> bool {
+    name.starts_with("model.layers.") && name.ends_with("_proj.weight")
 }
 
 fn check_shape(

@@ -130,6 +130,7 @@ impl Project {
         Compute {
             device: self.overrides.device,
             dtype: self.config.model.dtype,
+            storage: self.config.model.storage(),
         }
     }
 

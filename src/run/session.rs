@@ -11,7 +11,7 @@ use crate::flow::{Exchange, Generation, Phase, RunEvent};
 use crate::generate::{EngineOptions, Sampling};
 use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
-use crate::model::{Compute, GenerationDefaults, Model, ModelFiles};
+use crate::model::{Compute, GenerationDefaults, Model, ModelFiles, Storage};
 use crate::record::BaseProvenance;
 use crate::server::Address;
 
@@ -107,6 +107,14 @@ impl Session {
         let tokenizer = tokenizer.with_end_of_turn(ends.ids.iter().copied())?;
         files.notices.extend(ends.notice);
         let effective_system = template.effective_system(system.as_deref())?;
+        files.weights.hold(compute.storage)?;
+        if compute.storage == Storage::Nf4 {
+            // Another base than the one that the files hold.
+            files.digest = digest::Parts::new("base")
+                .part("files", &files.digest)
+                .part("held as", "nf4")
+                .finish();
+        }
         let (decoder, passed_over) = load(&mut files, model, compute, demand, on_event)?;
         files.notices.extend(passed_over);
         let hub_name = hub_id.clone();

@@ -38,6 +38,7 @@ pub(crate) fn cpu() -> Compute {
     Compute {
         device: DeviceChoice::Cpu,
         dtype: Dtype::Auto,
+        ..Compute::default()
     }
 }
 

@@ -22,7 +22,11 @@ pub fn path() -> Option<String> {
 fn sessions(dtype: Dtype) -> (Session, Session) {
     let path = path().unwrap();
     let open = |device| {
-        let compute = Compute { device, dtype };
+        let compute = Compute {
+            device,
+            dtype,
+            ..Compute::default()
+        };
         Session::open(&path, None, compute, &mut |_| {}).unwrap()
     };
     let (mut host, card) = (open(DeviceChoice::Cpu), open(DeviceChoice::Gpu(0)));

@@ -35,6 +35,7 @@ impl Engine {
         let compute = Compute {
             device: DeviceChoice::Cpu,
             dtype: Dtype::Auto,
+            ..Compute::default()
         };
         let model = fixture("models/fixture").display().to_string();
         let session = Session::open(&model, None, compute, &mut |_| {}).unwrap();

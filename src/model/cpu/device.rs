@@ -125,7 +125,7 @@ impl Device for Cpu {
         let inputs = StoredTensor::same_cols(parts);
         let rows: Option<Vec<_>> = parts.iter().map(StoredTensor::rows).collect();
         if let Some(stored) = rows.and_then(|rows| Packed::stored(&rows, inputs)) {
-            parts.iter().for_each(StoredTensor::report);
+            parts.iter().for_each(StoredTensor::taken);
             return Ok(stored);
         }
         let values = parts.iter().map(StoredTensor::values);

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, PAIR};
 use super::tile::{PANEL, Tile, TileShape, run, tile_shape, tile_shape_of_few};
 use crate::model::stored::StoredRows;
 
@@ -271,6 +271,9 @@ pub fn product(x: &[f32], m: usize, w: &Packed, y: &mut [f32], accumulate: bool)
     if m == 0 {
         return;
     }
+    if let (1, Store::Blocks(blocks)) = (m, &w.store) {
+        return product_of_row(&x[..w.k], blocks, &mut y[..w.n], accumulate);
+    }
     let (shape, row_block) = match &w.store {
         Store::Floats(_) => (tile_shape(), ROW_BLOCK_BYTES),
         Store::Blocks(_) => (tile_shape_of_few(m), ROW_BLOCK_BYTES_UNPACKED),
@@ -318,6 +321,24 @@ pub fn product(x: &[f32], m: usize, w: &Packed, y: &mut [f32], accumulate: bool)
                 }
             }
         });
+    });
+}
+
+/// [`product`] of one row, whose weights are multiplied where they are unpacked.
+fn product_of_row(x: &[f32], blocks: &Blocks, y: &mut [f32], accumulate: bool) {
+    let width = PAIR * PANEL;
+    let pairs = y.len().div_ceil(width);
+    let per_task = pairs.div_ceil(rayon::current_num_threads() * 4);
+    let tasks = y.par_chunks_mut(per_task * width).enumerate();
+    tasks.for_each(|(task, y)| {
+        for (pair, y) in y.chunks_mut(width).enumerate() {
+            let mut sums = [[0.0; PANEL]; PAIR];
+            if accumulate {
+                sums.as_flattened_mut()[..y.len()].copy_from_slice(y);
+            }
+            blocks.sum((task * per_task + pair) * PAIR, x, &mut sums);
+            y.copy_from_slice(&sums.as_flattened()[..y.len()]);
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// AVX-512F: 32 registers of 16 floats.
     Avx512,
-    /// AVX2 and FMA: 16 registers of 8 floats.
+    /// AVX2, FMA, and F16C: 16 registers of 8 floats.
     Avx2,
     /// Whatever the compiler makes of plain loops.
     Portable,
@@ -30,10 +30,12 @@ pub fn isa() -> Isa {
             if asked != "avx2"
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("f16c")
             {
                 return Isa::Avx512;
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 && is_x86_feature_detected!("f16c") {
                 return Isa::Avx2;
             }
         }

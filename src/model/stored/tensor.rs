@@ -6,8 +6,10 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::Format;
+use super::codes::{self, Code};
 use crate::half_type::HalfType;
 use crate::model::ModelError;
+use crate::model::mapped::Mapped;
 
 /// A tensor that is still stored. Nothing of it is touched before it is asked for.
 pub struct StoredTensor<'a> {
@@ -29,13 +31,38 @@ pub(in crate::model) struct Bytes<'a> {
     /// The tensor's name, for messages.
     pub name: &'a str,
     pub format: Format,
-    pub bytes: &'a [u8],
+    /// Those of the file, or laid out anew where a file spreads a matrix over several tensors.
+    pub bytes: Cow<'a, [u8]>,
+    /// Whether a device may compute with them as they are.
+    pub kept: bool,
     /// Heads whose rows are stored interleaved; `None` for rows in order.
     pub interleaved_heads: Option<usize>,
     /// What numbers are rounded to.
     pub rounded: Option<HalfType>,
+    /// The file that the bytes are mapped from, where they are its own.
+    pub map: Option<&'a Mapped>,
+    /// Bytes that it takes in its file.
+    pub stored: u64,
     /// Told the stored bytes of what is decoded.
     pub progress: Option<&'a (dyn Fn(u64) + Send + Sync)>,
+}
+
+impl<'a> Bytes<'a> {
+    /// In the order in which they are meant, that a device may keep.
+    pub fn new(path: &'a Path, name: &'a str, format: Format, bytes: Cow<'a, [u8]>) -> Self {
+        Bytes {
+            path,
+            name,
+            format,
+            stored: bytes.len() as u64,
+            bytes,
+            kept: true,
+            interleaved_heads: None,
+            rounded: None,
+            map: None,
+            progress: None,
+        }
+    }
 }
 
 impl<'a> StoredTensor<'a> {
@@ -56,6 +83,38 @@ impl<'a> StoredTensor<'a> {
             shape: Cow::Borrowed(shape),
             data: Data::Bytes(bytes),
         }
+    }
+
+    /// The matrix quantized to NF4, where its numbers are whole blocks of it.
+    ///
+    /// # Errors
+    /// As for [`StoredTensor::values`].
+    pub(in crate::model) fn in_nf4(self) -> Result<Self, ModelError> {
+        let Data::Bytes(bytes) = &self.data else {
+            return Ok(self);
+        };
+        let whole = self
+            .shape
+            .get(1)
+            .is_some_and(|cols| cols.is_multiple_of(codes::BLOCK));
+        let Some(codes) = codes::encode(&self.values()?).filter(|_| whole) else {
+            return Ok(self);
+        };
+        // It was told as it was decoded.
+        let bytes = Bytes {
+            rounded: bytes.rounded,
+            kept: bytes.kept,
+            ..Bytes::new(
+                bytes.path,
+                bytes.name,
+                Format::Codes(Code::Nf4),
+                codes.into(),
+            )
+        };
+        Ok(StoredTensor {
+            shape: self.shape,
+            data: Data::Bytes(bytes),
+        })
     }
 
     /// Its shape; of a matrix `[out, in]`.
@@ -80,9 +139,9 @@ impl<'a> StoredTensor<'a> {
     }
 
     /// The rows of a matrix as they are stored: for a device that computes with a format as it is.
-    /// What they hold has not been looked at. `None` where numbers are to be rounded, and where bytes
-    /// are no whole rows.
-    pub fn rows(&self) -> Option<StoredRows<'a>> {
+    /// What they hold has not been looked at. `None` where numbers are to be rounded or widened, and
+    /// where bytes are no whole rows.
+    pub fn rows(&self) -> Option<StoredRows<'_>> {
         let Data::Bytes(b) = &self.data else {
             return None;
         };
@@ -92,20 +151,18 @@ impl<'a> StoredTensor<'a> {
         let heads = b.interleaved_heads.unwrap_or(0);
         let whole = count > 0 && b.bytes.len().is_multiple_of(count);
         let of_heads = heads == 0 || count.is_multiple_of(2 * heads);
-        (whole && of_heads && b.rounded.is_none()).then_some(StoredRows {
+        (whole && of_heads && b.kept && b.rounded.is_none()).then_some(StoredRows {
             format: b.format,
-            bytes: b.bytes,
+            bytes: &b.bytes,
             count,
             heads,
         })
     }
 
-    /// Tells that its bytes were taken as they are.
-    pub fn report(&self) {
-        if let Data::Bytes(bytes) = &self.data
-            && let Some(report) = bytes.progress
-        {
-            report(bytes.bytes.len() as u64);
+    /// Says that its bytes were taken as they are.
+    pub fn taken(&self) {
+        if let Data::Bytes(bytes) = &self.data {
+            bytes.taken();
         }
     }
 
@@ -164,6 +221,16 @@ fn interleaved(row: usize, d: usize) -> usize {
 }
 
 impl Bytes<'_> {
+    /// Tells it, and gives the memory of the file back.
+    fn taken(&self) {
+        if let Some(report) = self.progress {
+            report(self.stored);
+        }
+        if let Some(map) = self.map {
+            map.release(&self.bytes);
+        }
+    }
+
     fn values(&self, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let corrupt = |problem| ModelError::Corrupt {
             path: self.path.to_path_buf(),
@@ -172,7 +239,7 @@ impl Bytes<'_> {
         let name = self.name;
         let mut values = self
             .format
-            .decode(self.bytes)
+            .decode(&self.bytes)
             .ok_or_else(|| corrupt(format!("tensor `{name}` is no {:?}", self.format)))?;
         check_finite(self.path, name, &values)?;
         if let Some(heads) = self.interleaved_heads {
@@ -183,9 +250,7 @@ impl Bytes<'_> {
                 ))
             })?;
         }
-        if let Some(report) = self.progress {
-            report(self.bytes.len() as u64);
-        }
+        self.taken();
         if let Some(half_type) = self.rounded {
             let values = values.par_iter().with_min_len(1 << 16);
             return Ok(values.map(|&v| half_type.round(v)).collect());
@@ -243,13 +308,9 @@ mod tests {
         let (path, bytes) = (Path::new("file"), [0, 60, 0, 64, 0, 66, 0, 68]);
         let stored = |interleaved_heads, rounded| {
             let bytes = Bytes {
-                path,
-                name: "w",
-                format: Format::F16,
-                bytes: &bytes,
                 interleaved_heads,
                 rounded,
-                progress: None,
+                ..Bytes::new(path, "w", Format::F16, Cow::Borrowed(&bytes))
             };
             StoredTensor::in_file(&[4, 1], bytes)
         };

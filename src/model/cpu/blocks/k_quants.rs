@@ -1,11 +1,9 @@
 //! GGUF's blocks of 256 numbers: Q4_K, Q5_K, Q6_K. Each has scales of its parts in a few bits, and
 //! scales of those in half precision.
 
-use super::lanes::{
-    PART, Scaled, WORDS_OF_4, WORDS_OF_5, WORDS_OF_8, put_4, put_5, put_8, unpack_4, unpack_5,
-    unpack_8,
-};
-use super::{LANES, Layout, half_of, widen_halves};
+use super::kernels::{InBlocks, Scaled, Sink, of_4, of_5, of_8};
+use super::lanes::{Lanes, PART, WORDS_OF_4, WORDS_OF_5, WORDS_OF_8, put_4, put_5, put_8};
+use super::{LANES, half_of, put_scales};
 
 /// Numbers of a block.
 const SIZE: usize = 256;
@@ -13,35 +11,50 @@ const SIZE: usize = 256;
 const PARTS: usize = SIZE / PART;
 
 /// Four bits in parts of 32, `d s q - d_min m`.
-pub(super) const Q4_K: Layout = Layout {
-    inputs: SIZE,
-    bytes: 144,
-    words: PARTS * WORDS_OF_4,
-    halves: 2 + PARTS,
-    scales: &[0, 2],
-    pack: |block, lane, words, halves| {
+pub(super) struct Q4K;
+/// Five bits in parts of 32, `d s q - d_min m`.
+pub(super) struct Q5K;
+/// Six bits in parts of 16, `d s (q - 32)`; held as bytes.
+pub(super) struct Q6K;
+
+impl InBlocks for Q4K {
+    const INPUTS: usize = SIZE;
+    const BYTES: usize = 144;
+    const WORDS: usize = PARTS * WORDS_OF_4;
+    const HALVES: usize = 2 + PARTS;
+
+    fn pack(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool {
         scales_and_least(block, lane, halves);
         for (part, words) in words.chunks_exact_mut(WORDS_OF_4 * LANES).enumerate() {
             for number in 0..PART {
                 put_4(words, lane, number, nibble(&block[16..144], part, number));
             }
         }
-    },
-    unpack: |words, halves, out| {
-        for ((words, out), scaled) in pieces(words, WORDS_OF_4, out).zip(parts(halves)) {
-            unpack_4(words, 0.0, &scaled, out);
-        }
-    },
-};
+        put_scales(block, &[0, 2], lane, halves)
+    }
 
-/// Five bits in parts of 32, `d s q - d_min m`.
-pub(super) const Q5_K: Layout = Layout {
-    inputs: SIZE,
-    bytes: 176,
-    words: PARTS * WORDS_OF_5,
-    halves: 2 + PARTS,
-    scales: &[0, 2],
-    pack: |block, lane, words, halves| {
+    #[inline(always)]
+    unsafe fn numbers<V: Lanes, const P: usize>(
+        mut words: [*const u32; P],
+        halves: [*const u16; P],
+        to: &mut impl Sink<V, P>,
+    ) {
+        unsafe {
+            for part in 0..PARTS {
+                of_4::<V, P, false>(words, 0.0, &scaled(halves, part), to);
+                forward(&mut words, WORDS_OF_4);
+            }
+        }
+    }
+}
+
+impl InBlocks for Q5K {
+    const INPUTS: usize = SIZE;
+    const BYTES: usize = 176;
+    const WORDS: usize = PARTS * WORDS_OF_5;
+    const HALVES: usize = 2 + PARTS;
+
+    fn pack(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool {
         scales_and_least(block, lane, halves);
         for (part, words) in words.chunks_exact_mut(WORDS_OF_5 * LANES).enumerate() {
             for number in 0..PART {
@@ -51,22 +64,31 @@ pub(super) const Q5_K: Layout = Layout {
                 put_5(words, lane, number, q);
             }
         }
-    },
-    unpack: |words, halves, out| {
-        for ((words, out), scaled) in pieces(words, WORDS_OF_5, out).zip(parts(halves)) {
-            unpack_5(words, 0.0, &scaled, out);
-        }
-    },
-};
+        put_scales(block, &[0, 2], lane, halves)
+    }
 
-/// Six bits in parts of 16, `d s (q - 32)`; held as bytes.
-pub(super) const Q6_K: Layout = Layout {
-    inputs: SIZE,
-    bytes: 210,
-    words: PARTS * WORDS_OF_8,
-    halves: 1 + PARTS,
-    scales: &[208],
-    pack: |block, lane, words, halves| {
+    #[inline(always)]
+    unsafe fn numbers<V: Lanes, const P: usize>(
+        mut words: [*const u32; P],
+        halves: [*const u16; P],
+        to: &mut impl Sink<V, P>,
+    ) {
+        unsafe {
+            for part in 0..PARTS {
+                of_5::<V, P, false>(words, 0.0, &scaled(halves, part), to);
+                forward(&mut words, WORDS_OF_5);
+            }
+        }
+    }
+}
+
+impl InBlocks for Q6K {
+    const INPUTS: usize = SIZE;
+    const BYTES: usize = 210;
+    const WORDS: usize = PARTS * WORDS_OF_8;
+    const HALVES: usize = 1 + PARTS;
+
+    fn pack(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool {
         for pair in 0..PARTS {
             halves[(1 + pair) * LANES + lane] = half_of(block, 192 + 2 * pair);
         }
@@ -76,23 +98,32 @@ pub(super) const Q6_K: Layout = Layout {
             let upper = block[128 + 32 * half + j] >> (2 * quarter) & 3;
             put_8(words, lane, number, (lower | upper << 4) as i8 - 32);
         }
-    },
-    unpack: |words, halves, out| {
-        let scale = widen_halves(halves);
-        let (pairs, _) = halves[LANES..].as_chunks::<LANES>();
-        for ((words, out), pair) in pieces(words, WORDS_OF_8, out).zip(pairs) {
-            for upper in 0..2 {
-                let mut own = scale;
-                for (own, pair) in own.iter_mut().zip(pair) {
-                    *own *= f32::from(pair.to_le_bytes()[upper] as i8);
+        put_scales(block, &[208], lane, halves)
+    }
+
+    #[inline(always)]
+    unsafe fn numbers<V: Lanes, const P: usize>(
+        mut words: [*const u32; P],
+        halves: [*const u16; P],
+        to: &mut impl Sink<V, P>,
+    ) {
+        unsafe {
+            for pair in 0..PARTS {
+                let mut scales = [[V::all(1.0); P]; 2];
+                for p in 0..P {
+                    let scale = V::halves(halves[p]);
+                    let [first, second] = V::signed_pairs(halves[p].add((1 + pair) * LANES));
+                    scales[0][p] = scale.times(first);
+                    scales[1][p] = scale.times(second);
                 }
-                let half = PART / 2 * LANES;
-                let words = &words[upper * half / 4..];
-                unpack_8(words, &own, &mut out[upper * half..(upper + 1) * half]);
+                for scale in scales {
+                    of_8(words, PART / 2, scale, to);
+                    forward(&mut words, WORDS_OF_8 / 2);
+                }
             }
         }
-    },
-};
+    }
+}
 
 /// After both scales of the block, for each part its own scale in the lower byte and its least number
 /// in the upper one. The twelve bytes hold six bits of each of the sixteen.
@@ -115,26 +146,24 @@ fn nibble(bytes: &[u8], part: usize, number: usize) -> u8 {
     bytes[part / 2 * PART + number] >> (4 * (part % 2)) & 15
 }
 
-/// The words of each part, and where its numbers go.
-fn pieces<'a>(
-    words: &'a [u32],
-    of_part: usize,
-    out: &'a mut [f32],
-) -> impl Iterator<Item = (&'a [u32], &'a mut [f32])> {
-    let words = words.chunks_exact(of_part * LANES);
-    words.zip(out.chunks_exact_mut(PART * LANES))
-}
-
-/// What [`scales_and_least`] stored, part after part.
-fn parts(halves: &[u16]) -> impl Iterator<Item = Scaled> + '_ {
-    let (scale, least) = (widen_halves(halves), widen_halves(&halves[LANES..]));
-    let (own, _) = halves[2 * LANES..].as_chunks::<LANES>();
-    own.iter().map(move |own| {
-        let mut scaled = Scaled { scale, least };
-        for (lane, own) in own.iter().enumerate() {
-            scaled.scale[lane] *= f32::from(own & 255);
-            scaled.least[lane] *= -f32::from(own >> 8);
+/// What [`scales_and_least`] stored of a part.
+#[inline(always)]
+unsafe fn scaled<V: Lanes, const P: usize>(halves: [*const u16; P], part: usize) -> Scaled<V, P> {
+    unsafe {
+        let mut scaled = Scaled::<V, P>::by(V::all(1.0), V::all(-1.0));
+        for (p, halves) in halves.into_iter().enumerate() {
+            let [own, least] = V::pairs(halves.add((2 + part) * LANES));
+            scaled.scale[p] = V::halves(halves).times(own);
+            let sign = scaled.least[p];
+            scaled.least[p] = V::halves(halves.add(LANES)).times(least.times(sign));
         }
         scaled
-    })
+    }
+}
+
+#[inline(always)]
+unsafe fn forward<const P: usize>(words: &mut [*const u32; P], of_lane: usize) {
+    for words in words {
+        *words = unsafe { words.add(of_lane * LANES) };
+    }
 }

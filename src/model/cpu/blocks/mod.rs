@@ -6,64 +6,94 @@
 //! what a format needs is a [`Layout`], forward and backward and every number of rows are served by
 //! it, and each number is the one that the widened weight holds: results have the same bits.
 
+mod by_input;
+mod four_bit;
+mod halves;
 mod k_quants;
+mod kernels;
 mod lanes;
 mod legacy;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use rayon::prelude::*;
 
+use by_input::Grouped;
+pub use kernels::PAIR;
+use kernels::Place;
+
 use super::tile::PANEL;
-use crate::model::stored::{Format, StoredRows};
+use crate::model::stored::{Code, Format, StoredRows};
 
 /// Outputs side by side.
 const LANES: usize = PANEL;
-/// What is added where there is no smallest number: it leaves even the sign of a zero as it was.
-const NOTHING: [f32; LANES] = [-0.0; LANES];
 /// Inputs that are unpacked at once, at most: two panels of them fit the nearest cache.
 const AT_ONCE: usize = 256;
 
-/// How the blocks of a format lie in a panel, and what they stand for.
+/// A format that computes, as it was chosen at run time: see [`kernels::InBlocks`].
 #[derive(Clone, Copy)]
 struct Layout {
-    /// Numbers of a block.
     inputs: usize,
-    /// Bytes of a block in a file.
     bytes: usize,
-    /// 32-bit words of an output for a block.
     words: usize,
-    /// 16-bit numbers of an output for a block.
     halves: usize,
-    /// Where in a block its numbers of half precision stand; they come first among the 16-bit ones.
-    scales: &'static [usize],
-    /// Puts the rest of a block of a file into a lane of zeros.
-    pack: fn(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]),
-    /// Numbers of a block of all lanes, input after input.
-    unpack: fn(words: &[u32], halves: &[u16], out: &mut [f32]),
+    pack: fn(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool,
+    unpack: fn(at: Place<'_>, out: &mut [f32]),
+    sum: fn(at: [Place<'_>; PAIR], x: &[f32], sums: &mut [[f32; LANES]; PAIR]),
+}
+
+impl Layout {
+    fn of<F: kernels::InBlocks>() -> Self {
+        Layout {
+            inputs: F::INPUTS,
+            bytes: F::BYTES,
+            words: F::WORDS,
+            halves: F::HALVES,
+            pack: F::pack,
+            unpack: kernels::unpack::<F>,
+            sum: kernels::sum::<F>,
+        }
+    }
 }
 
 /// `None` for a format that is widened.
 fn layout(format: Format) -> Option<Layout> {
-    let Format::Blocks(dtype) = format else {
-        return None;
+    use four_bit::{Codes, Int4};
+    use k_quants::{Q4K, Q5K, Q6K};
+    use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+    let dtype = match format {
+        Format::Blocks(dtype) => dtype,
+        Format::F16 => return Some(Layout::of::<halves::F16>()),
+        Format::Bf16 => return Some(Layout::of::<halves::Bf16>()),
+        Format::Codes(Code::Nf4) => return Some(Layout::of::<Codes<false>>()),
+        Format::Codes(Code::Fp4) => return Some(Layout::of::<Codes<true>>()),
+        Format::Int4 { inputs: 32 } => return Some(Layout::of::<Int4<32>>()),
+        Format::Int4 { inputs: 64 } => return Some(Layout::of::<Int4<64>>()),
+        Format::Int4 { inputs: 128 } => return Some(Layout::of::<Int4<128>>()),
+        _ => return None,
     };
     match dtype {
-        GgmlDType::Q4_0 => Some(legacy::Q4_0),
-        GgmlDType::Q4_1 => Some(legacy::Q4_1),
-        GgmlDType::Q5_0 => Some(legacy::Q5_0),
-        GgmlDType::Q5_1 => Some(legacy::Q5_1),
-        GgmlDType::Q8_0 => Some(legacy::Q8_0),
-        GgmlDType::Q4K => Some(k_quants::Q4_K),
-        GgmlDType::Q5K => Some(k_quants::Q5_K),
-        GgmlDType::Q6K => Some(k_quants::Q6_K),
+        GgmlDType::Q4_0 => Some(Layout::of::<Q4_0>()),
+        GgmlDType::Q4_1 => Some(Layout::of::<Q4_1>()),
+        GgmlDType::Q5_0 => Some(Layout::of::<Q5_0>()),
+        GgmlDType::Q5_1 => Some(Layout::of::<Q5_1>()),
+        GgmlDType::Q8_0 => Some(Layout::of::<Q8_0>()),
+        GgmlDType::Q4K => Some(Layout::of::<Q4K>()),
+        GgmlDType::Q5K => Some(Layout::of::<Q5K>()),
+        GgmlDType::Q6K => Some(Layout::of::<Q6K>()),
         _ => None,
     }
 }
 
 /// Bytes of a matrix in this format; `None` where it is widened.
 pub fn bytes_of(format: Format, rows: usize, cols: usize) -> Option<u64> {
+    if let Format::Int4ByInput(format) = format {
+        return by_input::fits(format, rows, cols).then(|| by_input::bytes_of(format, rows));
+    }
     let layout = layout(format).filter(|l| fits(l, rows, cols))?;
     let numbers = rows as u64 * (cols / layout.inputs) as u64;
     Some(numbers * (4 * layout.words + 2 * layout.halves) as u64)
@@ -76,7 +106,14 @@ fn fits(layout: &Layout, rows: usize, cols: usize) -> bool {
 
 /// A matrix in panels of 16 outputs.
 #[derive(Clone)]
-struct Part {
+enum Part {
+    InBlocks(InBlocks),
+    Grouped(Grouped),
+}
+
+/// One whose rows are blocks.
+#[derive(Clone)]
+struct InBlocks {
     layout: Layout,
     panels: usize,
     words: Vec<u32>,
@@ -94,12 +131,12 @@ impl Blocks {
     /// Of stored matrices; `None` where one of them is not kept as it is stored, or has a scale that
     /// is not finite.
     pub fn stack(parts: &[StoredRows<'_>], inputs: usize) -> Option<Self> {
-        let layouts = parts
-            .iter()
-            .map(|part| layout(part.format()).filter(|layout| fits(layout, part.count(), inputs)));
-        let layouts: Vec<Layout> = layouts.collect::<Option<_>>()?;
-        let packed = parts.iter().zip(layouts);
-        let packed = packed.map(|(part, layout)| Part::pack(part, layout, inputs));
+        // Before any is packed: where one is widened, all are.
+        let all = || parts.iter();
+        if all().any(|part| bytes_of(part.format(), part.count(), inputs).is_none()) {
+            return None;
+        }
+        let packed = all().map(|part| Part::pack(part, inputs));
         Some(Blocks {
             inputs,
             parts: packed.collect::<Option<_>>()?,
@@ -108,9 +145,7 @@ impl Blocks {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let each = self.parts.iter();
-        each.map(|part| 4 * part.words.len() + 2 * part.halves.len())
-            .sum()
+        self.parts.iter().map(Part::bytes).sum()
     }
 
     /// Inputs that [`Blocks::unpack`] takes at once: whole blocks of every part.
@@ -120,46 +155,103 @@ impl Blocks {
 
     /// Numbers of a panel's inputs, the first of which begins a block, as `[inputs][16]`. A panel
     /// beyond the last is zeros.
-    pub fn unpack(&self, mut panel: usize, inputs: std::ops::Range<usize>, out: &mut [f32]) {
+    pub fn unpack(&self, panel: usize, inputs: Range<usize>, out: &mut [f32]) {
         let out = &mut out[..inputs.len() * LANES];
-        for part in &self.parts {
-            if panel < part.panels {
-                return part.unpack(panel, self.inputs, inputs, out);
+        match self.find(panel) {
+            Some((Part::InBlocks(part), panel)) => {
+                (part.layout.unpack)(part.place(panel, self.inputs, inputs.start), out);
             }
-            panel -= part.panels;
+            Some((Part::Grouped(part), panel)) => part.unpack(panel, inputs, out),
+            None => out.fill(0.0),
         }
-        out.fill(0.0);
+    }
+
+    /// Adds the products of a row with the outputs of a pair of panels, each in one chain in the order
+    /// of inputs, as a tile's are. Those of a panel beyond the last stay as they are.
+    pub fn sum(&self, first: usize, x: &[f32], sums: &mut [[f32; LANES]; PAIR]) {
+        let x = &x[..self.inputs];
+        let panels = [first, first + 1].map(|panel| self.find(panel));
+        if let [
+            Some((Part::InBlocks(part), one)),
+            Some((Part::InBlocks(same), other)),
+        ] = panels
+            && std::ptr::eq(part, same)
+        {
+            let places = [one, other].map(|panel| part.place(panel, self.inputs, 0));
+            return (part.layout.sum)(places, x, sums);
+        }
+        for (panel, sums) in panels.into_iter().zip(sums) {
+            match panel {
+                Some((Part::InBlocks(part), panel)) => {
+                    let mut twice = [*sums; PAIR];
+                    let place = part.place(panel, self.inputs, 0);
+                    (part.layout.sum)([place; PAIR], x, &mut twice);
+                    *sums = twice[0];
+                }
+                Some((Part::Grouped(part), panel)) => part.sum(panel, x, sums),
+                None => {}
+            }
+        }
+    }
+
+    /// The matrix of a panel, and the panel's place there.
+    fn find(&self, mut panel: usize) -> Option<(&Part, usize)> {
+        for part in &self.parts {
+            if panel < part.panels() {
+                return Some((part, panel));
+            }
+            panel -= part.panels();
+        }
+        None
     }
 }
 
 impl Part {
+    fn pack(rows: &StoredRows<'_>, inputs: usize) -> Option<Self> {
+        match rows.format() {
+            Format::Int4ByInput(format) => Some(Part::Grouped(Grouped::pack(rows, format))),
+            format => InBlocks::pack(rows, layout(format)?, inputs).map(Part::InBlocks),
+        }
+    }
+
+    fn panels(&self) -> usize {
+        match self {
+            Part::InBlocks(part) => part.panels,
+            Part::Grouped(part) => part.panels,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Part::InBlocks(part) => 4 * part.words.len() + 2 * part.halves.len(),
+            Part::Grouped(part) => part.bytes(),
+        }
+    }
+}
+
+impl InBlocks {
     fn pack(rows: &StoredRows<'_>, layout: Layout, inputs: usize) -> Option<Self> {
         let blocks = inputs / layout.inputs;
         let panels = rows.count() / LANES;
         let (words, halves) = (layout.words * LANES, layout.halves * LANES);
-        let mut part = Part {
+        let mut part = InBlocks {
             layout,
             panels,
             words: vec![0; panels * blocks * words],
             halves: vec![0; panels * blocks * halves],
         };
-        let all_words = part.words.par_chunks_mut(blocks * words);
-        let all_halves = part.halves.par_chunks_mut(blocks * halves);
-        let packed = all_words.zip(all_halves).enumerate();
+        let all_words = split(&mut part.words, panels);
+        let all_halves = split(&mut part.halves, panels);
+        let packed = all_words.into_par_iter().zip(all_halves).enumerate();
         let packed = packed.map(|(panel, (all_words, all_halves))| {
             for lane in 0..LANES {
                 let row = rows.row(panel * LANES + lane).chunks_exact(layout.bytes);
-                let words = all_words.chunks_exact_mut(words);
-                let halves = all_halves.chunks_exact_mut(halves);
-                for (block, (words, halves)) in row.zip(words.zip(halves)) {
-                    for (scale, &at) in layout.scales.iter().enumerate() {
-                        let half = half_of(block, at);
-                        if !f16::from_bits(half).is_finite() {
-                            return None;
-                        }
-                        halves[scale * LANES + lane] = half;
+                for (at, block) in row.enumerate() {
+                    let words = &mut all_words[at * words..(at + 1) * words];
+                    let halves = &mut all_halves[at * halves..(at + 1) * halves];
+                    if !(layout.pack)(block, lane, words, halves) {
+                        return None;
                     }
-                    (layout.pack)(block, lane, words, halves);
                 }
             }
             Some(())
@@ -168,105 +260,159 @@ impl Part {
         Some(part)
     }
 
-    fn unpack(&self, panel: usize, all: usize, inputs: std::ops::Range<usize>, out: &mut [f32]) {
+    /// Blocks of a panel from an input on that begins one, of so many inputs in all.
+    fn place(&self, panel: usize, inputs: usize, from: usize) -> Place<'_> {
         let layout = &self.layout;
-        debug_assert!(inputs.start.is_multiple_of(layout.inputs));
-        let (words, halves) = (layout.words * LANES, layout.halves * LANES);
-        let first = panel * (all / layout.inputs) + inputs.start / layout.inputs;
-        let words = self.words[first * words..].chunks_exact(words);
-        let halves = self.halves[first * halves..].chunks_exact(halves);
-        let out = out.chunks_exact_mut(layout.inputs * LANES);
-        for (out, (words, halves)) in out.zip(words.zip(halves)) {
-            (layout.unpack)(words, halves, out);
-        }
+        debug_assert!(from.is_multiple_of(layout.inputs));
+        let block = panel * (inputs / layout.inputs) + from / layout.inputs;
+        let words = &self.words[block * layout.words * LANES..];
+        let halves = &self.halves[block * layout.halves * LANES..];
+        (words, halves)
     }
+}
+
+/// So many equal parts, which may be empty.
+fn split<T>(mut all: &mut [T], count: usize) -> Vec<&mut [T]> {
+    let size = all.len() / count.max(1);
+    let parts = (0..count).map(|_| {
+        let (part, rest) = std::mem::take(&mut all).split_at_mut(size);
+        all = rest;
+        part
+    });
+    parts.collect()
+}
+
+/// Puts the numbers of half precision that stand at these places of a block before the others.
+/// Returns whether all are finite.
+fn put_scales(block: &[u8], places: &[usize], lane: usize, halves: &mut [u16]) -> bool {
+    places
+        .iter()
+        .enumerate()
+        .fold(true, |finite, (scale, &at)| {
+            let half = half_of(block, at);
+            halves[scale * LANES + lane] = half;
+            finite && f16::from_bits(half).is_finite()
+        })
 }
 
 fn half_of(block: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([block[at], block[at + 1]])
 }
 
-/// The first sixteen numbers of half precision.
-fn widen_halves(halves: &[u16]) -> [f32; LANES] {
-    let mut wide = [0.0; LANES];
-    let halves: &[f16] = halves[..LANES].reinterpret_cast();
-    halves.convert_to_f32_slice(&mut wide);
-    wide
-}
-
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::super::{Packed, product, product_backward};
     use super::*;
     use crate::model::StoredTensor;
+    use crate::model::stored::{ByInput, head_of_int4};
     use crate::random::{Philox, Purpose};
 
-    const KEPT: [GgmlDType; 8] = [
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q8_0,
-        GgmlDType::Q4K,
-        GgmlDType::Q5K,
-        GgmlDType::Q6K,
+    /// Each with the places in a block of its scales of half precision.
+    const KEPT: [(Format, &[usize]); 15] = [
+        (Format::Blocks(GgmlDType::Q4_0), &[0]),
+        (Format::Blocks(GgmlDType::Q4_1), &[0, 2]),
+        (Format::Blocks(GgmlDType::Q5_0), &[0]),
+        (Format::Blocks(GgmlDType::Q5_1), &[0, 2]),
+        (Format::Blocks(GgmlDType::Q8_0), &[0]),
+        (Format::Blocks(GgmlDType::Q4K), &[0, 2]),
+        (Format::Blocks(GgmlDType::Q5K), &[0, 2]),
+        (Format::Blocks(GgmlDType::Q6K), &[208]),
+        (Format::Codes(Code::Nf4), &[]),
+        (Format::Codes(Code::Fp4), &[]),
+        (Format::Int4 { inputs: 32 }, &[]),
+        (Format::Int4 { inputs: 64 }, &[]),
+        (Format::Int4 { inputs: 128 }, &[]),
+        (Format::Bf16, &[]),
+        (Format::F16, &[]),
     ];
+
+    const BY_INPUT: ByInput = ByInput {
+        groups: 5,
+        inputs: 512,
+    };
 
     /// Any bits, with scales that are finite: small ones, some below the smallest normal number, some
     /// negative, some zero.
-    fn any_bytes(dtype: GgmlDType, rows: usize, inputs: usize, seed: u64) -> Vec<u8> {
-        let layout = layout(Format::Blocks(dtype)).unwrap();
+    fn any_bytes(format: Format, rows: usize, inputs: usize, seed: u64) -> Vec<u8> {
         let mut draws = Philox::new(seed).draws(Purpose::Init, 0);
         let mut draw = |below: u32| (draws.uniform() * below as f32) as u32;
         let mut bytes = Vec::new();
+        if let Format::Int4ByInput(ByInput { groups, inputs }) = format {
+            for _ in 0..rows {
+                for _ in 0..groups {
+                    let scale = bf16::from_f32(draw(1000) as f32 * 1e-5).to_f32();
+                    bytes.extend(head_of_int4(scale, draw(17)));
+                }
+                let group = |input: usize| (input * 7 % groups) as u16;
+                bytes.extend((0..inputs).flat_map(|input| group(input).to_le_bytes()));
+                bytes.extend((0..inputs / 2).map(|_| draw(256) as u8));
+            }
+            return bytes;
+        }
+        let layout = layout(format).unwrap();
+        let scales = KEPT.iter().find(|(kept, _)| *kept == format).unwrap().1;
         for block in 0..rows * inputs / layout.inputs {
             let start = bytes.len();
             bytes.extend((0..layout.bytes).map(|_| draw(256) as u8));
-            for &at in layout.scales {
-                let scale = match block % 5 {
-                    0 => f16::from_bits(draw(1024) as u16),
-                    1 => f16::from_f32(-0.01),
-                    2 => f16::ZERO,
-                    _ => f16::from_f32(draw(1000) as f32 * 1e-5),
-                };
-                bytes[start + at..start + at + 2].copy_from_slice(&scale.to_le_bytes());
+            let mut scale = || match block % 5 {
+                0 => f16::from_bits(draw(1024) as u16),
+                1 => f16::from_f32(-0.01),
+                2 => f16::ZERO,
+                _ => f16::from_f32(draw(1000) as f32 * 1e-5),
+            };
+            for &at in scales {
+                bytes[start + at..start + at + 2].copy_from_slice(&scale().to_le_bytes());
+            }
+            let block = &mut bytes[start..];
+            match format {
+                Format::Codes(_) => {
+                    block[..4].copy_from_slice(&(1.1 * scale().to_f32()).to_le_bytes());
+                }
+                Format::Int4 { .. } => {
+                    let head = head_of_int4(scale().to_f32().abs(), u32::from(block[9] % 17));
+                    block[..8].copy_from_slice(&head);
+                }
+                Format::Bf16 | Format::F16 => {
+                    // No infinity, and no number that is none.
+                    block.chunks_exact_mut(2).for_each(|half| half[1] &= 0xbb);
+                }
+                _ => {}
             }
         }
         bytes
     }
 
-    fn stored<'a>(dtype: GgmlDType, shape: &'a [usize], bytes: &'a [u8]) -> StoredTensor<'a> {
-        StoredTensor::in_file(
-            shape,
-            crate::model::stored::Bytes {
-                path: std::path::Path::new("file"),
-                name: "w",
-                format: Format::Blocks(dtype),
-                bytes,
-                interleaved_heads: None,
-                rounded: None,
-                progress: None,
-            },
-        )
+    fn stored<'a>(format: Format, shape: &'a [usize], bytes: &'a [u8]) -> StoredTensor<'a> {
+        let path = std::path::Path::new("file");
+        let bytes = crate::model::stored::Bytes::new(path, "w", format, bytes.into());
+        StoredTensor::in_file(shape, bytes)
     }
 
     fn bits(numbers: &[f32]) -> Vec<u32> {
         numbers.iter().map(|number| number.to_bits()).collect()
     }
 
-    /// What candle makes of the blocks is the reference.
+    /// What candle makes of GGUF's blocks is the reference; folders have theirs beside the fixtures.
     #[test]
     fn every_format_unpacks_to_the_bits_that_it_is_widened_to() {
-        let shape = [32, 768];
-        for dtype in KEPT {
-            let bytes = any_bytes(dtype, 32, 768, 1);
-            let tensor = stored(dtype, &shape, &bytes);
-            let packed = Packed::stored(&[tensor.rows().unwrap()], 768).unwrap();
+        let formats = KEPT.iter().map(|(format, _)| (*format, 768));
+        for (format, inputs) in formats.chain([(Format::Int4ByInput(BY_INPUT), 512)]) {
+            let shape = [32, inputs];
+            let bytes = any_bytes(format, 32, inputs, 1);
+            let tensor = stored(format, &shape, &bytes);
+            let packed = Packed::stored(&[tensor.rows().unwrap()], inputs).unwrap();
+            assert_eq!(
+                packed.bytes() as u64,
+                bytes_of(format, 32, inputs).unwrap(),
+                "{format:?}"
+            );
             let widened = tensor.values().unwrap();
-            let mut row = vec![0.0; 768];
-            for (n, expected) in widened.chunks_exact(768).enumerate() {
+            let mut row = vec![0.0; inputs];
+            for (n, expected) in widened.chunks_exact(inputs).enumerate() {
                 packed.read_row(n, &mut row);
-                assert_eq!(bits(&row), bits(expected), "{dtype:?}, row {n}");
+                assert_eq!(bits(&row), bits(expected), "{format:?}, row {n}");
             }
         }
     }
@@ -274,36 +420,50 @@ mod tests {
     #[test]
     fn products_have_the_bits_of_those_with_widened_weights() {
         let (shapes, inputs) = ([[48, 512], [16, 512], [80, 512]], 512);
+        let blocks = Format::Blocks;
         for mixed in [
-            [GgmlDType::Q4_0, GgmlDType::Q5_1, GgmlDType::Q8_0],
-            [GgmlDType::Q4K, GgmlDType::Q6K, GgmlDType::Q5_0],
-            [GgmlDType::Q5K, GgmlDType::Q4_1, GgmlDType::Q4K],
+            [GgmlDType::Q4_0, GgmlDType::Q5_1, GgmlDType::Q8_0].map(blocks),
+            [GgmlDType::Q4K, GgmlDType::Q6K, GgmlDType::Q5_0].map(blocks),
+            [GgmlDType::Q5K, GgmlDType::Q4_1, GgmlDType::Q4K].map(blocks),
+            [Format::Codes(Code::Nf4), Format::F16, Format::Bf16],
+            [
+                Format::Int4 { inputs: 128 },
+                Format::Int4ByInput(BY_INPUT),
+                Format::Codes(Code::Fp4),
+            ],
+            [
+                Format::Int4ByInput(BY_INPUT),
+                Format::Int4 { inputs: 32 },
+                Format::Int4 { inputs: 64 },
+            ],
         ] {
             let bytes: Vec<Vec<u8>> = mixed
                 .iter()
                 .zip(shapes)
-                .map(|(&dtype, [rows, _])| any_bytes(dtype, rows, inputs, 2))
+                .map(|(&format, [rows, _])| any_bytes(format, rows, inputs, 2))
                 .collect();
             let tensors = mixed.iter().zip(&shapes).zip(&bytes);
             let tensors: Vec<_> = tensors
-                .map(|((&dtype, shape), bytes)| stored(dtype, shape, bytes))
+                .map(|((&format, shape), bytes)| stored(format, shape, bytes))
                 .collect();
             let rows: Vec<_> = tensors.iter().map(|t| t.rows().unwrap()).collect();
             let kept = Packed::stored(&rows, inputs).unwrap();
             let values: Vec<_> = tensors.iter().map(|t| t.values().unwrap()).collect();
             let values: Vec<&[f32]> = values.iter().map(|v| &**v).collect();
             let widened = Packed::stack(&values, inputs);
-            assert!(kept.bytes() * 3 < widened.bytes(), "{mixed:?}");
+            assert!(kept.bytes() * 5 < widened.bytes() * 3, "{mixed:?}");
             let mut draws = Philox::new(3).draws(Purpose::Init, 0);
             for m in [1, 2, 3, 4, 13, 150] {
                 let x: Vec<f32> = (0..m * inputs).map(|_| draws.uniform() - 0.5).collect();
                 let dy: Vec<f32> = (0..m * kept.n).map(|_| draws.uniform() - 0.5).collect();
                 let both = |w: &Packed| {
-                    let mut y = vec![0.0; m * w.n];
+                    let mut y = vec![0.5; m * w.n];
                     let mut dx = vec![0.25; m * w.k];
-                    product(&x, m, w, &mut y, false);
+                    product(&x, m, w, &mut y, m == 13);
+                    let plain = bits(&y);
+                    product(&x, m, w, &mut y, true);
                     product_backward(&dy, m, w, &mut dx, true);
-                    (bits(&y), bits(&dx))
+                    (plain, bits(&y), bits(&dx))
                 };
                 assert!(both(&kept) == both(&widened), "{mixed:?}, {m} rows");
             }
@@ -314,9 +474,10 @@ mod tests {
     #[test]
     fn a_long_backward_has_the_bits_of_the_widened_one_too() {
         let (n, k, m) = (1104, 288, 40);
-        let bytes = any_bytes(GgmlDType::Q4_1, n, k, 4);
+        let format = Format::Blocks(GgmlDType::Q4_1);
+        let bytes = any_bytes(format, n, k, 4);
         let shape = [n, k];
-        let tensor = stored(GgmlDType::Q4_1, &shape, &bytes);
+        let tensor = stored(format, &shape, &bytes);
         let kept = Packed::stored(&[tensor.rows().unwrap()], k).unwrap();
         let widened = Packed::stack(&[&tensor.values().unwrap()], k);
         let mut draws = Philox::new(5).draws(Purpose::Init, 0);
@@ -349,7 +510,8 @@ mod tests {
             (Format::Blocks(GgmlDType::Q4_1), 24, 64),
             (Format::Blocks(GgmlDType::Q4K), 32, 64),
             (Format::Blocks(GgmlDType::Q3K), 32, 256),
-            (Format::F16, 32, 64),
+            (Format::F16, 32, 48),
+            (Format::F32, 32, 64),
         ] {
             assert_eq!(
                 bytes_of(format, rows, cols),
@@ -362,19 +524,12 @@ mod tests {
     #[test]
     fn a_scale_that_is_not_finite_is_left_to_the_decoder_that_names_it() {
         let shape = [16, 32];
-        let mut bytes = any_bytes(GgmlDType::Q8_0, 16, 32, 6);
+        let format = Format::Blocks(GgmlDType::Q8_0);
+        let mut bytes = any_bytes(format, 16, 32, 6);
         bytes[34 * 7..34 * 7 + 2].copy_from_slice(&f16::INFINITY.to_le_bytes());
-        let tensor = stored(GgmlDType::Q8_0, &shape, &bytes);
+        let tensor = stored(format, &shape, &bytes);
         assert!(Packed::stored(&[tensor.rows().unwrap()], 32).is_none());
         let named = tensor.values().unwrap_err().to_string();
         assert!(named.starts_with("file: tensor `w` holds"), "{named}");
-    }
-
-    #[test]
-    fn every_number_of_half_precision_is_widened_exactly() {
-        for bits in (0..=u16::MAX).filter(|&bits| f16::from_bits(bits).is_finite()) {
-            let wide = widen_halves(&[bits; LANES])[3];
-            assert_eq!(wide.to_bits(), f16::from_bits(bits).to_f32().to_bits());
-        }
     }
 }

@@ -1,0 +1,321 @@
+//! Folders whose matrices have four bits a number: bitsandbytes, GPTQ, AWQ.
+//!
+//! Each spreads a matrix over several tensors, in an order of its own. Here they are one tensor with
+//! the name that an unquantized model has for it, and its rows are laid out as blocks of a
+//! [`Format`] when they are asked for. A kind of folder is a file here.
+
+mod awq;
+mod bitsandbytes;
+mod gptq;
+mod grouped;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::Dtype;
+
+use super::json::Keys;
+use super::stored::Format;
+use super::{ModelError, TensorFile};
+
+/// Where tensors are: the file of several, and the name there.
+pub(super) type Places = BTreeMap<String, (usize, String)>;
+
+/// What `quantization_config` says of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quantization {
+    BitsAndBytes,
+    Gptq {
+        /// Zero points are stored less one, as all but `gptq_v2` do.
+        zeros_less_one: bool,
+    },
+    Awq,
+}
+
+/// The rule that every kind that is not read breaks.
+const READ: &str = "qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one \
+                    of them, the unquantized weights, or a GGUF file";
+
+impl Quantization {
+    /// Of a `config.json`; `None` where it says nothing.
+    ///
+    /// # Errors
+    /// A kind that is not read.
+    pub fn read(keys: &Keys) -> Result<Option<Self>, ModelError> {
+        let Some(section) = keys.object("quantization_config")? else {
+            return Ok(None);
+        };
+        let refuse = |key: &str| {
+            let value = section.get(key).cloned().unwrap_or_default();
+            Err(section.unsupported(key, &value, READ))
+        };
+        let method = section.text("quant_method")?.map(str::to_ascii_lowercase);
+        let four = section.size("bits")?.is_none_or(|bits| bits == 4);
+        match method.as_deref() {
+            Some("bitsandbytes") | None => match section.boolean("load_in_4bit", false)? {
+                true => Ok(Some(Quantization::BitsAndBytes)),
+                false if section.boolean("load_in_8bit", false)? => refuse("load_in_8bit"),
+                false => refuse("quant_method"),
+            },
+            Some("gptq" | "awq") if !four => refuse("bits"),
+            Some("gptq") => match section.text("checkpoint_format")? {
+                None | Some("gptq") => Ok(Some(Quantization::Gptq {
+                    zeros_less_one: true,
+                })),
+                Some("gptq_v2") => Ok(Some(Quantization::Gptq {
+                    zeros_less_one: false,
+                })),
+                Some(_) => refuse("checkpoint_format"),
+            },
+            Some("awq") => match section.text("version")?.map(str::to_ascii_lowercase) {
+                None => Ok(Some(Quantization::Awq)),
+                Some(version) if version == "gemm" => Ok(Some(Quantization::Awq)),
+                Some(_) => refuse("version"),
+            },
+            Some(_) => refuse("quant_method"),
+        }
+    }
+
+    /// Ends of names that stand for one matrix, that of its numbers first.
+    fn ends(self) -> &'static [&'static str] {
+        match self {
+            Quantization::BitsAndBytes => &bitsandbytes::ENDS,
+            Quantization::Gptq { .. } => &["qweight", "qzeros", "scales", "g_idx"],
+            Quantization::Awq => &["qweight", "qzeros", "scales"],
+        }
+    }
+
+    /// The end whose tensor says that a module is quantized.
+    fn signs(self) -> &'static [&'static str] {
+        match self {
+            Quantization::BitsAndBytes => &bitsandbytes::STATES,
+            Quantization::Gptq { .. } | Quantization::Awq => &["qweight"],
+        }
+    }
+}
+
+/// The matrices of such a folder.
+pub(super) struct FourBit {
+    quantization: Quantization,
+    /// Shapes by the names of an unquantized model.
+    shapes: BTreeMap<String, Vec<usize>>,
+    /// Of what they are made of.
+    places: Places,
+}
+
+impl FourBit {
+    /// Takes what stands for matrices of four bits out of `places`, and leaves the names that an
+    /// unquantized model has.
+    ///
+    /// # Errors
+    /// A matrix of which a part is missing or has another type or shape.
+    pub fn take_from(
+        quantization: Quantization,
+        places: &mut Places,
+        files: &[TensorFile],
+    ) -> Result<Self, ModelError> {
+        let stem = |name: &String| {
+            let mut signs = quantization.signs().iter();
+            let stem = signs.find_map(|sign| name.strip_suffix(sign)?.strip_suffix('.'));
+            stem.map(str::to_owned)
+        };
+        let stems: Vec<String> = places.keys().filter_map(stem).collect();
+        let mut four_bit = FourBit {
+            quantization,
+            shapes: BTreeMap::new(),
+            places: Places::new(),
+        };
+        for stem in stems {
+            for end in quantization.ends() {
+                let taken = places.remove_entry(&format!("{stem}.{end}"));
+                four_bit.places.extend(taken);
+            }
+            let shape = match quantization {
+                Quantization::BitsAndBytes => bitsandbytes::shape(&four_bit.parts(files, &stem)),
+                Quantization::Gptq { .. } => gptq::shape(&four_bit.parts(files, &stem)),
+                Quantization::Awq => awq::shape(&four_bit.parts(files, &stem)),
+            }?;
+            four_bit
+                .shapes
+                .insert(format!("{stem}.weight"), shape.to_vec());
+        }
+        Ok(four_bit)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.shapes.keys().map(String::as_str)
+    }
+
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.shapes.get(name).map(Vec::as_slice)
+    }
+
+    /// Bytes of all parts of a matrix.
+    pub fn stored_bytes(&self, files: &[TensorFile], name: &str) -> Option<u64> {
+        let stem = name.strip_suffix(".weight")?;
+        let parts = self.parts(files, stem);
+        let ends = self.quantization.ends().iter();
+        let bytes = ends.filter_map(|end| Some(parts.find(end)?.2.len() as u64));
+        Some(bytes.sum())
+    }
+
+    /// What a matrix's rows are laid out as; `None` where there is no such matrix, or a part of it is
+    /// damaged, which [`FourBit::rows`] tells.
+    pub fn format(&self, files: &[TensorFile], name: &str) -> Option<Format> {
+        let stem = name.strip_suffix(".weight")?;
+        self.shapes.get(name)?;
+        let parts = self.parts(files, stem);
+        match self.quantization {
+            Quantization::BitsAndBytes => bitsandbytes::format(&parts).ok(),
+            Quantization::Gptq { .. } => gptq::format(&parts).ok(),
+            Quantization::Awq => awq::format(&parts).ok(),
+        }
+    }
+
+    /// A matrix's rows, laid out.
+    ///
+    /// # Errors
+    /// No such matrix; a part that holds what it must not.
+    pub fn rows(&self, files: &[TensorFile], name: &str) -> Result<(Format, Vec<u8>), ModelError> {
+        let stem = name.strip_suffix(".weight").unwrap_or(name);
+        let parts = self.parts(files, stem);
+        let rows = match self.quantization {
+            Quantization::BitsAndBytes => bitsandbytes::rows(&parts),
+            Quantization::Gptq { zeros_less_one } => gptq::rows(&parts, zeros_less_one),
+            Quantization::Awq => awq::rows(&parts),
+        };
+        for end in self.quantization.ends() {
+            if let Some((file, stored)) = self.places.get(&parts.name(end)) {
+                files[*file].release(stored);
+            }
+        }
+        rows
+    }
+
+    /// The file of a matrix's numbers, for messages.
+    pub fn path<'a>(&self, files: &'a [TensorFile], name: &str) -> Option<&'a Path> {
+        let stem = name.strip_suffix(".weight")?;
+        let first = self.quantization.ends().first()?;
+        let (file, _) = self.places.get(&format!("{stem}.{first}"))?;
+        Some(files[*file].path())
+    }
+
+    fn parts<'a>(&'a self, files: &'a [TensorFile], stem: &'a str) -> Parts<'a> {
+        Parts {
+            stem,
+            files,
+            places: &self.places,
+        }
+    }
+}
+
+/// The tensors of one matrix.
+struct Parts<'a> {
+    stem: &'a str,
+    files: &'a [TensorFile],
+    places: &'a Places,
+}
+
+impl<'a> Parts<'a> {
+    fn name(&self, end: &str) -> String {
+        format!("{}.{end}", self.stem)
+    }
+
+    /// The file of a part that is there, else of any; for messages.
+    fn path(&self, end: &str) -> &'a Path {
+        let place = self.places.get(&self.name(end));
+        let place = place.or_else(|| {
+            let mut all = self.places.iter();
+            let own = all.find(|(name, _)| name.starts_with(self.stem));
+            own.map(|(_, place)| place)
+        });
+        self.files[place.map_or(0, |(file, _)| *file)].path()
+    }
+
+    fn find(&self, end: &str) -> Option<(Dtype, &'a [usize], &'a [u8])> {
+        let (file, name) = self.places.get(&self.name(end))?;
+        self.files[*file].raw(name)
+    }
+
+    /// A part of one of these types.
+    fn get(&self, end: &str, dtypes: &[Dtype]) -> Result<Part<'a>, ModelError> {
+        let (dtype, shape, bytes) = self.find(end).ok_or_else(|| {
+            self.damaged(
+                end,
+                "is missing, and the matrix is stored in several".to_owned(),
+            )
+        })?;
+        if !dtypes.contains(&dtype) {
+            let known = dtypes.iter().map(|d| d.to_string()).collect::<Vec<_>>();
+            return Err(self.damaged(end, format!("is {dtype}, not {}", known.join(" or "))));
+        }
+        Ok(Part {
+            dtype,
+            shape,
+            bytes,
+        })
+    }
+
+    /// A part of this type and shape.
+    fn of_shape(
+        &self,
+        end: &str,
+        dtypes: &[Dtype],
+        expected: &[usize],
+    ) -> Result<Part<'a>, ModelError> {
+        let part = self.get(end, dtypes)?;
+        if part.shape == expected {
+            return Ok(part);
+        }
+        let problem = format!(
+            "has shape {:?}, and its matrix asks for {expected:?}",
+            part.shape
+        );
+        Err(self.damaged(end, problem))
+    }
+
+    fn damaged(&self, end: &str, problem: String) -> ModelError {
+        ModelError::Corrupt {
+            path: self.path(end).to_path_buf(),
+            problem: format!("tensor `{}` {problem}", self.name(end)),
+        }
+    }
+
+    /// Refuses numbers of a part that are not finite.
+    fn finite(&self, end: &str, values: &[f32]) -> Result<(), ModelError> {
+        let Some(index) = values.iter().position(|x| !x.is_finite()) else {
+            return Ok(());
+        };
+        Err(ModelError::NotFinite {
+            path: self.path(end).to_path_buf(),
+            name: self.name(end),
+            index,
+            value: values[index],
+        })
+    }
+}
+
+/// One of them.
+struct Part<'a> {
+    dtype: Dtype,
+    shape: &'a [usize],
+    bytes: &'a [u8],
+}
+
+impl Part<'_> {
+    /// Words of 32 bits.
+    fn words(&self) -> Vec<u32> {
+        let (words, _) = self.bytes.as_chunks::<4>();
+        words.iter().map(|&word| u32::from_le_bytes(word)).collect()
+    }
+
+    /// Numbers of F32, or of 16 bits.
+    fn floats(&self) -> Vec<f32> {
+        let format = match self.dtype {
+            Dtype::F16 => Format::F16,
+            Dtype::BF16 => Format::Bf16,
+            _ => Format::F32,
+        };
+        format.decode(self.bytes).unwrap_or_default()
+    }
+}
