@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::EXIT_CODES;
-use crate::model::{DeviceChoice, Dtype};
+use crate::model::{DeviceChoice, Dtype, Format, GpuSet};
 use crate::project::Overrides;
 use crate::suite::Shard;
 
@@ -414,6 +414,21 @@ pub struct BenchArgs {
     /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
+    /// How a CPU holds random weights: f32, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, or
+    /// nf4 [default: f32]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "f32",
+        hide_default_value = true,
+        value_parser = format_named,
+        conflicts_with = "model",
+        help_heading = "Model"
+    )]
+    pub weights: Format,
+    /// Only say what the model takes in memory, by format; nothing is loaded [default: measure]
+    #[arg(long)]
+    pub plan: bool,
     /// What a GPU computes in: auto, bfloat16, or float16 [default: as a real model is stored;
     /// bfloat16 for random weights]
     #[arg(
@@ -436,6 +451,14 @@ pub struct BenchArgs {
     /// How to compute.
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+fn format_named(name: &str) -> Result<Format, String> {
+    let found = Format::NAMED.iter().find(|(known, _)| *known == name);
+    let known = || Format::NAMED.map(|(known, _)| known).join(", ");
+    found
+        .map(|(_, format)| *format)
+        .ok_or_else(|| format!("give one of {}", known()))
 }
 
 /// A kind of measurement.
@@ -670,9 +693,17 @@ pub fn device(name: &str) -> Result<DeviceChoice, String> {
         "gpu" => Ok(DeviceChoice::Gpu(0)),
         _ => match name.strip_prefix("gpu:").map(str::parse) {
             Some(Ok(ordinal)) => Ok(DeviceChoice::Gpu(ordinal)),
-            _ => Err("give auto, cpu, gpu, or gpu:1 for the second GPU".into()),
+            _ => gpus(name).ok_or_else(|| {
+                "give auto, cpu, gpu, gpu:1 for the second GPU, or gpu:0,1 for two".into()
+            }),
         },
     }
+}
+
+fn gpus(name: &str) -> Option<DeviceChoice> {
+    let ordinals = name.strip_prefix("gpu:")?.split(',');
+    let ordinals: Vec<usize> = ordinals.map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    GpuSet::new(&ordinals).map(DeviceChoice::Gpus)
 }
 
 /// Reads a temperature.

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Compute, Model, ModelConfig, ModelFiles, Weights};
+use crate::model::{Compute, Format, Matrices, Model, ModelConfig, ModelFiles};
 use crate::project::use_threads;
-use crate::run::{Bench, Benchmark, Demand, Part, RunError, may_load, shape};
+use crate::run::{Bench, Benchmark, Demand, Part, Planned, RunError, may_load, plan, shape, size};
 
 use super::args::{BenchArgs, BenchPart, OutputFormat};
 use super::error::CliError;
@@ -18,6 +18,65 @@ struct BenchReport<'a> {
     device: String,
     rates: crate::run::Rates,
     measured: &'a [Benchmark],
+}
+
+#[derive(Serialize)]
+struct PlanReport<'a> {
+    model: &'a str,
+    available: Option<u64>,
+    planned: &'a [Planned],
+}
+
+/// What is measured or planned.
+enum Subject {
+    Files(Box<ModelFiles>),
+    Shape(ModelConfig, Format),
+}
+
+impl Subject {
+    fn of(args: &BenchArgs, compute: Compute, screen: &Screen) -> Result<Self, CliError> {
+        let Some(model) = &args.model else {
+            let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
+                name: args.shape.clone(),
+            })?;
+            return Ok(Subject::Shape(config, args.weights));
+        };
+        let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
+        found.notice.into_iter().for_each(|n| screen.notice(n));
+        let mut files = ModelFiles::open(&found.path).map_err(RunError::from)?;
+        files
+            .weights
+            .hold(compute.storage)
+            .map_err(RunError::from)?;
+        Ok(Subject::Files(Box::new(files)))
+    }
+
+    fn model(&self) -> (&ModelConfig, Matrices<'_>) {
+        match self {
+            Subject::Files(files) => (&files.config, Matrices::Of(&files.weights)),
+            Subject::Shape(config, format) => (config, Matrices::In(*format)),
+        }
+    }
+
+    fn load(&self, name: &str, compute: Compute, screen: &Screen) -> Result<Model, CliError> {
+        let may_load = |place| {
+            let notice = may_load(name, self.model(), compute, Demand::default(), place)?;
+            notice.into_iter().for_each(|n| screen.notice(n));
+            Ok(())
+        };
+        match self {
+            Subject::Files(files) => {
+                let loaded = Model::load(compute, &files.config, &files.weights, &may_load);
+                let (model, notice) = loaded.map_err(RunError::from)?;
+                notice.into_iter().for_each(|n| screen.notice(n));
+                Ok(model)
+            }
+            Subject::Shape(config, format) => {
+                let model = Model::random(compute, config, *format, 1, &may_load);
+                Ok(model.map_err(RunError::from)?)
+            }
+        }
+    }
 }
 
 /// Runs the command.
@@ -32,36 +91,16 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
         dtype: args.dtype,
         ..Compute::default()
     };
-    let may_load = |model: (&ModelConfig, Option<&Weights>), place| {
-        let notice = may_load(name, model, compute, Demand::default(), place)?;
-        notice.into_iter().for_each(|n| screen.notice(n));
-        Ok(())
-    };
-    let model = match &args.model {
-        Some(model) => {
-            let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
-            found.notice.into_iter().for_each(|n| screen.notice(n));
-            let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
-            let config = &files.config;
-            let may_load = |place| may_load((config, Some(&files.weights)), place);
-            let loaded = Model::load(compute, config, &files.weights, &may_load);
-            let (model, notice) = loaded.map_err(RunError::from)?;
-            notice.into_iter().for_each(|n| screen.notice(n));
-            model
-        }
-        None => {
-            let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
-                name: args.shape.clone(),
-            })?;
-            let may_load = |place| may_load((&config, None), place);
-            Model::random(compute, &config, 1, &may_load).map_err(RunError::from)?
-        }
-    };
+    let subject = Subject::of(args, compute, screen)?;
+    if args.plan {
+        return show_plan(name, &subject, screen);
+    }
+    let model = subject.load(name, compute, screen)?;
     let parts: Vec<Part> = match args.only.is_empty() {
         true => vec![Part::Decode, Part::Prefill, Part::Train],
         false => args.only.iter().map(|part| (*part).into()).collect(),
     };
-    let bench = Bench::new(model.as_ref())?;
+    let bench = Bench::new(&model)?;
     let device = model.as_ref().device_name();
     screen.print_text(&format!(
         "{name} on {device}: copy {:.0} GB/s, product {:.1} TFLOP/s\n{:<48} {:>10} {:>10} {:>9} {:>6} {:>8}\n",
@@ -99,6 +138,50 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     Ok(Outcome::Pass)
 }
 
+/// What the model takes in memory, nothing of it loaded.
+fn show_plan(name: &str, subject: &Subject, screen: &Screen) -> Result<Outcome, CliError> {
+    let (config, matrices) = subject.model();
+    let (planned, available) = plan(config, matrices);
+    screen.print_text(&plan_text(name, &planned, available))?;
+    if screen.format == OutputFormat::Json {
+        screen.print_json(&PlanReport {
+            model: name,
+            available,
+            planned: &planned,
+        })?;
+    }
+    Ok(Outcome::Pass)
+}
+
+fn plan_text(name: &str, planned: &[Planned], available: Option<u64>) -> String {
+    let there = available.map_or(String::new(), |bytes| {
+        format!(": {} are available", size(bytes))
+    });
+    let mut lines = vec![
+        format!("{name} in this machine's memory{there}"),
+        format!(
+            "{:<20} {:>10} {:>10} {:>10} {:>10}  fits",
+            "matrices", "weights", "one answer", "gate", "training"
+        ),
+    ];
+    lines.extend(planned.iter().map(|row| {
+        let fits = |bytes| available.is_none_or(|there| bytes <= there);
+        let fits = match (fits(row.training), fits(row.gate), fits(row.one_answer)) {
+            (true, _, _) => "all",
+            (_, true, _) => "a gate",
+            (_, _, true) => "few answers",
+            _ => "-",
+        };
+        let numbers = [row.weights, row.one_answer, row.gate, row.training].map(size);
+        let [weights, one, gate, training] = numbers;
+        format!(
+            "{:<20} {weights:>10} {one:>10} {gate:>10} {training:>10}  {fits}",
+            row.held
+        )
+    }));
+    lines.join("\n") + "\n"
+}
+
 impl From<BenchPart> for Part {
     fn from(part: BenchPart) -> Self {
         match part {
@@ -133,6 +216,23 @@ mod tests {
         for name in ["qwen2.5-7b", "0.5b", "smollm2"] {
             assert!(shape(name).is_some(), "{name} is named and not known");
         }
+    }
+
+    #[test]
+    fn a_plan_says_what_fits_in_which_format() {
+        let config = shape("qwen2.5-7b").unwrap();
+        let (planned, _) = plan(&config, Matrices::In(Format::F32));
+        let text = plan_text("qwen2.5-7b", &planned, Some(9_000_000_000));
+        insta::assert_snapshot!(text, @r"
+        qwen2.5-7b in this machine's memory: 9.0 GB are available
+        matrices                weights one answer       gate   training  fits
+        f32                     30.5 GB    32.1 GB    34.0 GB    33.6 GB  -
+        bf16                    15.2 GB    16.1 GB    18.0 GB    17.6 GB  -
+        q8_0                     8.1 GB     8.6 GB    10.5 GB    10.2 GB  few answers
+        q4_k                     4.4 GB     4.8 GB     6.6 GB     6.3 GB  all
+        nf4                      5.9 GB     6.3 GB     8.1 GB     7.8 GB  all
+        ");
+        assert!(matches!(benched("--plan --quiet"), Ok(Outcome::Pass)));
     }
 
     #[test]

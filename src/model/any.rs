@@ -3,7 +3,7 @@
 use super::cpu::Cpu;
 use super::decoder::Decoder;
 use super::dtype::Dtype;
-use super::{Footprint, MemoryOf, ModelConfig, ModelError, Storage, Weights};
+use super::{Footprint, Format, Matrices, MemoryOf, ModelConfig, ModelError, Storage, Weights};
 #[cfg(feature = "gpu")]
 use crate::gpu::Cuda;
 use crate::half_type::HalfType;
@@ -18,6 +18,47 @@ pub enum DeviceChoice {
     Cpu,
     /// This NVIDIA GPU, counted from 0, or an error.
     Gpu(usize),
+    /// Several, each of which has the whole base: answers are dealt to them, the first one trains.
+    Gpus(GpuSet),
+}
+
+/// At least two GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuSet(u64);
+
+impl GpuSet {
+    /// Of their numbers; `None` for fewer than two, one that is named twice, and one from 64 on.
+    pub fn new(ordinals: &[usize]) -> Option<Self> {
+        let add = |set: u64, &ordinal: &usize| {
+            let bit = 1u64.checked_shl(u32::try_from(ordinal).ok()?)?;
+            (set & bit == 0).then_some(set | bit)
+        };
+        let set = ordinals.iter().try_fold(0, add)?;
+        (ordinals.len() > 1).then_some(GpuSet(set))
+    }
+
+    /// Their numbers, the lowest first.
+    pub fn ordinals(self) -> impl Iterator<Item = usize> {
+        (0..u64::BITS as usize).filter(move |ordinal| self.0 >> ordinal & 1 == 1)
+    }
+
+    /// The lowest number, of the one that trains.
+    pub fn first(self) -> usize {
+        self.0.trailing_zeros() as usize
+    }
+}
+
+impl DeviceChoice {
+    /// The first of several, and the others each alone.
+    pub fn apart(self) -> (Self, Vec<Self>) {
+        match self {
+            DeviceChoice::Gpus(set) => {
+                let others = set.ordinals().skip(1).map(DeviceChoice::Gpu);
+                (DeviceChoice::Gpu(set.first()), others.collect())
+            }
+            one => (one, Vec::new()),
+        }
+    }
 }
 
 /// Where a model is to run, and in what.
@@ -54,25 +95,25 @@ impl Compute {
                 ..self
             }
             .gpu_name(),
-            DeviceChoice::Auto | DeviceChoice::Gpu(_) => None,
+            DeviceChoice::Auto | DeviceChoice::Gpu(_) | DeviceChoice::Gpus(_) => None,
         }
     }
 
     #[cfg(feature = "gpu")]
     fn gpu_name(self) -> Option<String> {
-        match self.device {
+        match self.device.apart().0 {
             DeviceChoice::Cpu => None,
             // One that is not there is an error when the model is loaded.
             DeviceChoice::Gpu(ordinal) => Cuda::name_of(ordinal).or(Some(ordinal.to_string())),
-            DeviceChoice::Auto => Cuda::name_of(0),
+            DeviceChoice::Auto | DeviceChoice::Gpus(_) => Cuda::name_of(0),
         }
     }
 
     #[cfg(not(feature = "gpu"))]
     fn gpu_name(self) -> Option<String> {
-        match self.device {
-            DeviceChoice::Cpu | DeviceChoice::Auto => None,
+        match self.device.apart().0 {
             DeviceChoice::Gpu(ordinal) => Some(ordinal.to_string()),
+            _ => None,
         }
     }
 }
@@ -139,14 +180,15 @@ impl Model {
         on_cpu(notice)
     }
 
-    /// A model of random weights, for measuring a shape; on a GPU in bf16 when nothing else is
-    /// asked for.
+    /// A model of random weights, for measuring a shape: stored in a format on a CPU; on a GPU in
+    /// bf16 when nothing else is asked for.
     ///
     /// # Errors
     /// Too little memory; a GPU that was asked for and cannot be used; what `may_load` says.
     pub fn random(
         compute: Compute,
         config: &ModelConfig,
+        format: Format,
         seed: u64,
         may_load: MayLoad<'_>,
     ) -> Result<Self, ModelError> {
@@ -155,12 +197,21 @@ impl Model {
         #[cfg(feature = "gpu")]
         if let Some(cuda) = gpu {
             may_load(place_of(&cuda))?;
-            return Ok(Model::Gpu(Decoder::random(cuda, config, seed)?));
+            return Ok(Model::Gpu(Decoder::random(cuda, config, format, seed)?));
         }
         #[cfg(not(feature = "gpu"))]
         let () = gpu.unwrap_or_default();
         may_load(MemoryOf::Host)?;
-        Ok(Model::Cpu(Decoder::random(Cpu, config, seed)?))
+        Ok(Model::Cpu(Decoder::random(Cpu, config, format, seed)?))
+    }
+
+    /// Bytes of weights that a step reads: the layers', and the head's.
+    pub fn bytes_read(&self) -> [usize; 2] {
+        match self {
+            Model::Cpu(decoder) => decoder.bytes_read(),
+            #[cfg(feature = "gpu")]
+            Model::Gpu(decoder) => decoder.bytes_read(),
+        }
     }
 
     /// Borrows it.
@@ -219,7 +270,7 @@ impl<'a> ModelRef<'a> {
 
     /// What it takes in memory beside its weights.
     pub fn footprint(self) -> Footprint<'a> {
-        Footprint::new(self.config(), self.place(), None)
+        Footprint::new(self.config(), self.place(), Matrices::In(Format::F32))
     }
 }
 
@@ -266,12 +317,12 @@ fn open(
         cuda.supports(config)?;
         Ok(cuda)
     };
-    match choice {
+    match choice.apart().0 {
         DeviceChoice::Cpu => Ok((None, None)),
         DeviceChoice::Gpu(ordinal) => opened(ordinal).map(|cuda| (Some(cuda), None)),
         // A machine without a GPU is no surprise.
         DeviceChoice::Auto if !Cuda::driver_is_there() => Ok((None, None)),
-        DeviceChoice::Auto => match opened(0) {
+        DeviceChoice::Auto | DeviceChoice::Gpus(_) => match opened(0) {
             Ok(cuda) => Ok((Some(cuda), None)),
             Err(error) => Ok((None, Some(format!("{error}; running on the CPU")))),
         },
@@ -285,7 +336,7 @@ fn open(
     _: &ModelConfig,
 ) -> Result<(Option<()>, Option<String>), ModelError> {
     match choice {
-        DeviceChoice::Gpu(_) => Err(ModelError::Gpu {
+        DeviceChoice::Gpu(_) | DeviceChoice::Gpus(_) => Err(ModelError::Gpu {
             problem: "this qeval was built without the feature `gpu`; build it with \
                       `--features gpu`, or give `--device cpu`"
                 .into(),

@@ -12,7 +12,8 @@ use super::device::Device;
 use super::layers::{
     Attention, Gated, LayerSite, Linear, LowRank, LowRankGradient, Mixed, Mlp, RmsNorm, Site,
 };
-use super::{KvCache, ModelConfig, ModelError, Span, Weights};
+use super::weights::is_of_layers;
+use super::{Format, KvCache, ModelConfig, ModelError, Span, Weights};
 
 /// What of a layer's inner activations stays in memory between forward and backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -100,7 +101,10 @@ pub struct Tape<D: Device = Cpu> {
 enum Source<'a> {
     Files(&'a Weights),
     /// Random ones, for measuring without a model.
-    Random(u64),
+    Random {
+        format: Format,
+        seed: u64,
+    },
 }
 
 impl Decoder {
@@ -126,8 +130,13 @@ impl<D: Device> Decoder<D> {
     ///
     /// # Errors
     /// Too little memory.
-    pub fn random(device: D, config: &ModelConfig, seed: u64) -> Result<Self, ModelError> {
-        Decoder::build(device, config, &Source::Random(seed))
+    pub fn random(
+        device: D,
+        config: &ModelConfig,
+        format: Format,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        Decoder::build(device, config, &Source::Random { format, seed })
     }
 
     fn build(device: D, config: &ModelConfig, source: &Source<'_>) -> Result<Self, ModelError> {
@@ -144,10 +153,11 @@ impl<D: Device> Decoder<D> {
                     .collect::<Result<Vec<_>, _>>()?;
                 device.weight(&parts)
             }
-            Source::Random(seed) => {
+            Source::Random { format, seed } => {
                 place += 1;
                 let outputs = names.iter().map(|(_, n)| n).sum();
-                device.random_weight(outputs, inputs, seed ^ (place << 32))
+                let format = format.of_matrix(names.len() > 1 || is_of_layers(&names[0].0), inputs);
+                device.random_weight(outputs, inputs, format, seed ^ (place << 32))
             }
         };
         let vector = |names: &[(String, usize)], random: f32| {
@@ -155,7 +165,7 @@ impl<D: Device> Decoder<D> {
             for (name, n) in names {
                 match source {
                     Source::Files(weights) => values.extend(weights.get(name, &[*n])?),
-                    Source::Random(_) => values.resize(values.len() + n, random),
+                    Source::Random { .. } => values.resize(values.len() + n, random),
                 }
             }
             device.vector(&values)
@@ -164,7 +174,7 @@ impl<D: Device> Decoder<D> {
         let norm = |name: String, n: usize, times: f32| {
             let mut weight = match source {
                 Source::Files(weights) => weights.get(&(name + ".weight"), &[n])?,
-                Source::Random(_) => vec![f32::from(!config.norms_less_one); n],
+                Source::Random { .. } => vec![f32::from(!config.norms_less_one); n],
             };
             let more = f32::from(config.norms_less_one);
             weight.iter_mut().for_each(|w| *w = (*w + more) * times);
@@ -265,6 +275,18 @@ impl<D: Device> Decoder<D> {
 
     /// Bytes of weights in memory.
     pub fn bytes(&self) -> usize {
+        let [layers, head] = self.bytes_read();
+        let tied = Arc::ptr_eq(&self.head, &self.embedding);
+        let embedding = if tied {
+            0
+        } else {
+            self.device.bytes(&self.embedding)
+        };
+        layers + head + embedding
+    }
+
+    /// Bytes of weights that a step reads: the layers', and the head's.
+    pub fn bytes_read(&self) -> [usize; 2] {
         let device = &self.device;
         let layer = |l: &Layer<D>| {
             [
@@ -277,12 +299,10 @@ impl<D: Device> Decoder<D> {
             .iter()
             .sum::<usize>()
         };
-        let head = if Arc::ptr_eq(&self.head, &self.embedding) {
-            0
-        } else {
-            device.bytes(&self.head)
-        };
-        device.bytes(&self.embedding) + head + self.layers.iter().map(layer).sum::<usize>()
+        [
+            self.layers.iter().map(layer).sum(),
+            device.bytes(&self.head),
+        ]
     }
 
     /// Runs one step: stores the rows' keys and values, and returns the last layer's result,

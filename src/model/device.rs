@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::layers::{Linear, RmsNorm};
-use super::{Activation, Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
+use super::{Activation, Format, Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 
 /// Norms, sizes, and reach of an attention block.
 pub struct HeadNorms<'a, D: Device> {
@@ -68,7 +68,8 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// A part that does not decode; the device's memory is full.
     fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<Self::Weight, ModelError>;
 
-    /// A weight of random numbers around 0, for measuring without a model.
+    /// A weight of random numbers around 0, for measuring without a model; stored in a format where
+    /// the device computes with it.
     ///
     /// # Errors
     /// The device's memory is full.
@@ -76,6 +77,7 @@ pub trait Device: Clone + Send + Sync + 'static {
         &self,
         outputs: usize,
         inputs: usize,
+        format: Format,
         seed: u64,
     ) -> Result<Self::Weight, ModelError>;
 

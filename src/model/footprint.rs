@@ -4,7 +4,8 @@
 //! 1.3 GB on a GPU, which computes in 16 bits; answering and training need room beside the weights.
 
 use super::cpu::{LayerKv, Packed, bytes_of_blocks};
-use super::{ModelConfig, ModelError, Projection, Site, Weights};
+use super::weights::is_of_layers;
+use super::{Format, ModelConfig, ModelError, Projection, Site, Weights};
 
 /// Where a model is to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +29,21 @@ impl MemoryOf {
     }
 }
 
+/// Where the matrices of a model come from.
+#[derive(Clone, Copy)]
+pub enum Matrices<'a> {
+    /// Its files.
+    Of(&'a Weights),
+    /// Made up, or what they would be: all in a format.
+    In(Format),
+}
+
 /// What a model takes in memory at a place.
 #[derive(Clone, Copy)]
 pub struct Footprint<'a> {
     config: &'a ModelConfig,
     place: MemoryOf,
-    weights: Option<&'a Weights>,
+    matrices: Matrices<'a>,
 }
 
 /// Projections that share an input, stacked, or a table of rows.
@@ -52,13 +62,12 @@ impl Matrix {
 }
 
 impl<'a> Footprint<'a> {
-    /// Of a model at a place. Without the file of its weights, they are taken for such that are
-    /// widened.
-    pub fn new(config: &'a ModelConfig, place: MemoryOf, weights: Option<&'a Weights>) -> Self {
+    /// Of a model at a place.
+    pub fn new(config: &'a ModelConfig, place: MemoryOf, matrices: Matrices<'a>) -> Self {
         Footprint {
             config,
             place,
-            weights,
+            matrices,
         }
     }
 
@@ -96,9 +105,14 @@ impl<'a> Footprint<'a> {
 
     /// Bytes of a matrix that stays as it is stored.
     fn stored(&self, matrix: &Matrix) -> Option<u64> {
-        let weights = self.weights.filter(|_| self.place == MemoryOf::Host)?;
+        if self.place != MemoryOf::Host {
+            return None;
+        }
         let parts = matrix.parts.iter().map(|(name, rows)| {
-            let format = weights.kept_format(name)?;
+            let format = match self.matrices {
+                Matrices::Of(weights) => weights.kept_format(name)?,
+                Matrices::In(format) => format.of_matrix(is_of_layers(name), matrix.cols),
+            };
             bytes_of_blocks(format, *rows, matrix.cols)
         });
         parts.sum()
@@ -243,7 +257,8 @@ mod tests {
     fn weights_take_what_is_foretold() {
         for name in MODELS {
             let files = open(name);
-            let footprint = Footprint::new(&files.config, MemoryOf::Host, Some(&files.weights));
+            let footprint =
+                Footprint::new(&files.config, MemoryOf::Host, Matrices::Of(&files.weights));
             let decoder = Decoder::load(&files.config, &files.weights).unwrap();
             let foretold = footprint.weights() - footprint.tables();
             assert_eq!(foretold, decoder.bytes() as u64, "{name}");
@@ -284,7 +299,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let load = |sample: &Sample| {
                 let files = ModelFiles::open(&sample.write(folder.path())).unwrap();
-                let footprint = Footprint::new(&files.config, MemoryOf::Host, Some(&files.weights));
+                let footprint =
+                    Footprint::new(&files.config, MemoryOf::Host, Matrices::Of(&files.weights));
                 let foretold = footprint.weights() - footprint.tables();
                 let keeps = footprint.keeps_stored();
                 let decoder = Decoder::load(&files.config, &files.weights).unwrap();
@@ -344,7 +360,7 @@ mod tests {
     #[test]
     fn half_a_billion_weights_with_a_head_of_their_own_take_2_5_gigabytes() {
         let config = qwen();
-        let footprint = Footprint::new(&config, MemoryOf::Host, None);
+        let footprint = Footprint::new(&config, MemoryOf::Host, Matrices::In(Format::F32));
         // 2 * 151,936 * 896 + 24 * (896 * (1152 + 896 + 3 * 4864)) numbers of 4 bytes, and tables.
         let numbers = 2 * 151_936 * 896 + 24 * 896 * (1152 + 896 + 3 * 4864);
         assert_eq!(footprint.weights(), 4 * numbers + 32_768 * 64 * 4);
@@ -358,7 +374,7 @@ mod tests {
             tie_word_embeddings: true,
             ..config.clone()
         };
-        let tied = Footprint::new(&tied, MemoryOf::Host, None).weights();
+        let tied = Footprint::new(&tied, MemoryOf::Host, Matrices::In(Format::F32)).weights();
         assert_eq!(footprint.weights() - tied, 4 * 151_936 * 896);
     }
 
@@ -366,7 +382,12 @@ mod tests {
     #[test]
     fn keys_and_values_on_a_gpu_take_what_is_foretold() {
         let config = qwen();
-        let foretold = Footprint::new(&config, MemoryOf::Gpu { free: 0 }, None).answers(7, 300);
+        let foretold = Footprint::new(
+            &config,
+            MemoryOf::Gpu { free: 0 },
+            Matrices::In(Format::F32),
+        )
+        .answers(7, 300);
         let layer = 2 * crate::model::cuda::CudaKv::bytes(config.heads(), 7, 300);
         assert_eq!(foretold, 24 * layer as u64);
     }
@@ -379,7 +400,7 @@ mod tests {
             num_hidden_layers: 2,
             ..qwen()
         };
-        let footprint = Footprint::new(&config, MemoryOf::Host, None);
+        let footprint = Footprint::new(&config, MemoryOf::Host, Matrices::In(Format::F32));
         assert_eq!(footprint.weights(), u64::MAX);
         assert_eq!(footprint.activations(usize::MAX), u64::MAX);
     }

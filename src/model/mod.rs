@@ -37,7 +37,7 @@ mod tokenizer_file;
 mod weights;
 mod window;
 
-pub use any::{Compute, DeviceChoice, MayLoad, Model, ModelRef};
+pub use any::{Compute, DeviceChoice, GpuSet, MayLoad, Model, ModelRef};
 pub use architecture::Architecture;
 pub use config::{Activation, ModelConfig};
 pub use cpu::{Cpu, log_sum_exp};
@@ -47,7 +47,7 @@ pub use dtype::Dtype;
 pub use encoder::SentenceEncoder;
 pub use error::{ModelError, TooLarge};
 pub use files::ModelFiles;
-pub use footprint::{Footprint, MemoryOf};
+pub use footprint::{Footprint, Matrices, MemoryOf};
 pub use generation::GenerationDefaults;
 pub use kv_cache::KvCache;
 pub use layers::{LayerSite, Linear, LowRank, LowRankGradient, NoLowRank, RmsNorm, Share, Site};

@@ -340,7 +340,7 @@ fn name_of_text(stored: &str) -> String {
 }
 
 /// Whether a matrix is one of the layers'; the tables of tokens are quantized by nobody.
-fn is_of_layers(name: &str) -> bool {
+pub(super) fn is_of_layers(name: &str) -> bool {
     name.starts_with("model.layers.") && name.ends_with("_proj.weight")
 }
 

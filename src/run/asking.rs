@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, EngineOptions, Finished, Request};
+use crate::generate::{Engine, EngineOptions, Finished, Request, Spread};
 use crate::lora::LoadedAdapter;
 
 use super::error::RunError;
@@ -222,7 +222,9 @@ impl Asking<'_> {
             report_tokens: tokens,
             ..self.session.engine_options(slots)
         };
-        let ran = Engine::new(&self.session.decoder, adapters, options).run_while(
+        let models = std::iter::once(&self.session.decoder).chain(&self.session.copies);
+        let engines = models.map(|model| Engine::new(model, adapters, options.clone()));
+        let ran = Spread::new(engines.collect()).run_while(
             requests,
             goes_on,
             &mut |finished| hear(Piece::Finished(finished)),

@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::generate::{Engine, EngineOptions, Request, Sampling, Work};
 use crate::lora::{Adapter, DropoutKey, LoadedAdapter, LoraConfig, Trainable};
 use crate::model::{
-    Activation, Architecture, Keep, ModelConfig, ModelError, ModelRef, ModuleId, Projection,
+    Activation, Architecture, Format, Keep, Model, ModelConfig, ModelError, ModelRef, ModuleId,
+    Projection,
 };
 use crate::random::{Philox, Purpose};
 use crate::train::{AdamW, MicroBatch, StepBatch, TrainSection, learner};
@@ -127,6 +128,9 @@ pub struct Bench<'a> {
     model: ModelRef<'a>,
     /// What the machine can do at best.
     pub rates: Rates,
+    /// Bytes of weights that a step reads: the layers', and the head's.
+    weights: [f64; 2],
+    /// Bytes of a number of keys and values.
     number: f64,
 }
 
@@ -135,7 +139,9 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// The device's memory is full.
-    pub fn new(model: ModelRef<'a>) -> Result<Self, RunError> {
+    pub fn new(model: &'a Model) -> Result<Self, RunError> {
+        let weights = model.bytes_read().map(|bytes| bytes as f64);
+        let model = model.as_ref();
         let (rates, number) = match model {
             ModelRef::Cpu(_) => (cpu_rates(), 4.0),
             #[cfg(feature = "gpu")]
@@ -151,6 +157,7 @@ impl<'a> Bench<'a> {
         Ok(Bench {
             model,
             rates,
+            weights,
             number,
         })
     }
@@ -242,9 +249,11 @@ impl<'a> Bench<'a> {
     }
 
     fn reset_peak(&self) {
-        #[cfg(feature = "gpu")]
-        if let ModelRef::Gpu(decoder) = self.model {
-            decoder.device().reset_peak();
+        match self.model {
+            // Measuring the machine took more than most models do.
+            ModelRef::Cpu(_) => memory::reset_peak(),
+            #[cfg(feature = "gpu")]
+            ModelRef::Gpu(decoder) => decoder.device().reset_peak(),
         }
     }
 
@@ -327,7 +336,7 @@ impl<'a> Bench<'a> {
         let heads = config.heads();
         let positions = (rows * (PROMPT + ANSWER / 2) * config.num_hidden_layers) as f64;
         let cache = positions * 2.0 * (heads.kv * heads.dim) as f64;
-        let bytes = self.number * (layers + head + cache);
+        let bytes = self.weights[0] + self.weights[1] + self.number * cache;
         let operations = 2.0 * rows as f64 * (layers + head);
         let work = match adapters {
             0 => format!("decode, {rows} rows"),
@@ -363,7 +372,7 @@ impl<'a> Bench<'a> {
         let step = median(&mut times);
         let (layers, _) = parameters(self.model.config());
         let tokens = (rows * length) as f64;
-        let bytes = self.number * layers;
+        let bytes = self.weights[0];
         Ok(self.measured(
             format!("prompts, {rows} of {length} tokens"),
             tokens / step,
@@ -430,7 +439,7 @@ impl<'a> Bench<'a> {
             work,
             tokens / step,
             step,
-            self.number * (layers + head),
+            self.weights[0] + self.weights[1],
             operations,
         ))
     }
@@ -461,7 +470,7 @@ fn cpu_rates() -> Rates {
         cols: side,
     };
     let mut products = Vec::new();
-    if let Ok(weight) = Cpu.random_weight(side, side, 1) {
+    if let Ok(weight) = Cpu.random_weight(side, side, Format::F32, 1) {
         for _ in 0..5 {
             let start = Instant::now();
             std::hint::black_box(Cpu.logits(&weight, &x));

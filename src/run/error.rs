@@ -154,6 +154,17 @@ pub enum RunError {
         /// Its address.
         model: String,
     },
+    /// Devices that would have to share answers and are not of one kind.
+    #[error(
+        "`--device` names {one} and {other}: answers would not have the same bits; name GPUs of one \
+         kind, or one of them"
+    )]
+    UnlikeDevices {
+        /// The first one.
+        one: String,
+        /// One that differs.
+        other: String,
+    },
     /// A server could not be asked.
     #[error(transparent)]
     Server(ServerError),

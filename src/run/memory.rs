@@ -54,6 +54,12 @@ pub(super) fn peak_resident() -> Option<u64> {
     System::here().kib("self/status", "VmHWM:")
 }
 
+/// Forgets it: [`peak_resident`] is of what follows, where the system can do that.
+pub(super) fn reset_peak() {
+    // A kernel that does not know it leaves the peak as it was.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Where the Linux kernel tells of itself.
 struct System {
     proc: PathBuf,

@@ -88,7 +88,7 @@ pub use questions::{Question, Questions};
 pub use rehearsal::rehearse;
 pub use rehearsal_choice::{RehearsalChoice, RehearsalFile, choose_rehearsal};
 pub use rendering::Rendering;
-pub use room::{Demand, may_load};
+pub use room::{Demand, Planned, may_load, plan, size};
 pub use rubric::RubricQuestion;
 pub use run_config::{
     EvaluationConfig, RunConfig, RunProvenance, TrainingConfig, begun, begun_served,

@@ -4,10 +4,14 @@
 //! swaps. Weights are counted as they will be held, keys and values for answers at once, and what
 //! training adds. Answers at once are no reason to refuse: where memory is short there are fewer.
 
+use serde::Serialize;
+
 use crate::flow::RunEvent;
 use crate::generate::EngineOptions;
 use crate::lora::LoraConfig;
-use crate::model::{Compute, Footprint, MemoryOf, ModelConfig, ModelError, TooLarge, Weights};
+use crate::model::{
+    Code, Compute, Footprint, Format, Matrices, MemoryOf, ModelConfig, ModelError, TooLarge,
+};
 use crate::text::one_of;
 use crate::train::{LoraSection, TrainSection};
 
@@ -28,6 +32,9 @@ const LEAST_TOKENS: usize = 64;
 /// What is proposed where a model is too large: the smaller built-in one, and its shape.
 const SMALLER: (&str, &str) = ("smollm2-135m", "smollm2");
 
+/// Formats of a plan.
+const PLANNED: [&str; 5] = ["f32", "bf16", "q8_0", "q4_k", "nf4"];
+
 /// What is asked of a model beside its weights.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Demand<'a> {
@@ -41,6 +48,7 @@ pub struct Demand<'a> {
 #[derive(Clone, Copy)]
 struct Plan<'a> {
     footprint: Footprint<'a>,
+    matrices: Matrices<'a>,
     config: &'a ModelConfig,
     place: MemoryOf,
     demand: Demand<'a>,
@@ -51,12 +59,13 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(
         config: &'a ModelConfig,
-        weights: Option<&'a Weights>,
+        matrices: Matrices<'a>,
         place: MemoryOf,
         demand: Demand<'a>,
     ) -> Self {
         Plan {
-            footprint: Footprint::new(config, place, weights),
+            footprint: Footprint::new(config, place, matrices),
+            matrices,
             config,
             place,
             demand,
@@ -171,8 +180,10 @@ impl<'a> Plan<'a> {
         if let Some(tokens) = fewer {
             ways.push(format!("set `micro_batch_tokens = {tokens}` under [train]"));
         }
+        ways.extend(self.in_four_bits(&fits));
         if let Some(config) = shape(SMALLER.1) {
-            let smaller = Plan::new(&config, None, self.place, self.demand);
+            let widened = Matrices::In(Format::F32);
+            let smaller = Plan::new(&config, widened, self.place, self.demand);
             if smaller.least() < self.least() && fits(&smaller) {
                 ways.push(format!(
                     "take a smaller model, such as `--model {}` ({})",
@@ -191,6 +202,24 @@ impl<'a> Plan<'a> {
             Bound::AddressSpace => "raise `ulimit -v`".into(),
         });
         ways
+    }
+
+    /// Layers in four bits, where they have more and that would fit.
+    fn in_four_bits(&self, fits: &impl Fn(&Plan<'_>) -> bool) -> Option<String> {
+        let more = match self.matrices {
+            Matrices::Of(weights) => weights.quantized().is_none(),
+            Matrices::In(format) => !format.is_quantized(),
+        };
+        let four = Matrices::In(Format::Codes(Code::Nf4));
+        let four = Plan::new(self.config, four, self.place, self.demand);
+        let fits = more && self.place == MemoryOf::Host && fits(&four);
+        let way = || {
+            format!(
+                "set `load_in_4bit = true` under [model] ({})",
+                size(four.least())
+            )
+        };
+        (fits && four.least() < self.least()).then(way)
     }
 
     /// The other of processor and GPU, where it is there and was not tried.
@@ -252,14 +281,13 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Judges whether a model, of the file of its weights where there is one, may be loaded at a place;
-/// returns what the user should hear before.
+/// Judges whether a model may be loaded at a place; returns what the user should hear before.
 ///
 /// # Errors
 /// It takes more than there is.
 pub fn may_load(
     model: &str,
-    (config, weights): (&ModelConfig, Option<&Weights>),
+    (config, matrices): (&ModelConfig, Matrices<'_>),
     compute: Compute,
     demand: Demand<'_>,
     place: MemoryOf,
@@ -271,7 +299,58 @@ pub fn may_load(
             bound: Bound::Machine,
         }),
     };
-    Plan::new(config, weights, place, demand).judge(model, compute, room.as_ref())
+    Plan::new(config, matrices, place, demand).judge(model, compute, room.as_ref())
+}
+
+/// What a model takes in this machine's memory, held in one way.
+#[derive(Debug, Clone, Serialize)]
+pub struct Planned {
+    /// How its matrices are held.
+    pub held: String,
+    /// Bytes of the weights.
+    pub weights: u64,
+    /// Bytes with one answer at a time.
+    pub one_answer: u64,
+    /// Bytes of a gate with the usual answers at once.
+    pub gate: u64,
+    /// Bytes of a training run as `qeval.toml` begins.
+    pub training: u64,
+}
+
+/// What a model takes in the host's memory: as its files have it, where there are any, and in other
+/// formats; and how much is available.
+pub fn plan(config: &ModelConfig, matrices: Matrices<'_>) -> (Vec<Planned>, Option<u64>) {
+    let (lora, train) = (LoraSection::default(), TrainSection::default());
+    let training = Demand {
+        training: Some((&lora, &train)),
+        ..Demand::default()
+    };
+    let planned = |held: String, matrices| {
+        let place = MemoryOf::Host;
+        let gate = Plan::new(config, matrices, place, Demand::default());
+        let with_adapter = Plan::new(config, matrices, place, training);
+        Planned {
+            held,
+            weights: gate.footprint.weights(),
+            one_answer: gate.least(),
+            gate: gate.with_slots(place.usual_slots()),
+            training: with_adapter.least(),
+        }
+    };
+    let as_stored = match matrices {
+        Matrices::Of(weights) => {
+            let format = weights.quantized();
+            let format = format.map_or(String::new(), |format| format!(" ({format})"));
+            Some(planned(format!("as stored{format}"), matrices))
+        }
+        Matrices::In(_) => None,
+    };
+    let formats = PLANNED.into_iter().filter_map(|name| {
+        let format = Format::NAMED.iter().find(|(known, _)| *known == name)?.1;
+        Some(planned(name.to_owned(), Matrices::In(format)))
+    });
+    let rows = as_stored.into_iter().chain(formats).collect();
+    (rows, memory::room().map(|room| room.bytes))
 }
 
 /// How many of `wanted` answers of up to `positions` tokens fit beside a loaded model; the user
@@ -335,7 +414,7 @@ fn fewer(
 }
 
 /// Bytes for people.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     match bytes {
         1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
         _ => format!("{} MB", bytes.div_ceil(1_000_000)),
@@ -367,7 +446,7 @@ mod tests {
 
     fn judged(demand: Demand<'_>, room: Option<Room>) -> String {
         let config = half_a_billion();
-        let plan = Plan::new(&config, None, MemoryOf::Host, demand);
+        let plan = Plan::new(&config, Matrices::In(Format::F32), MemoryOf::Host, demand);
         match plan.judge(NAME, cpu(), room.as_ref()) {
             Ok(notice) => notice.unwrap_or_default(),
             Err(error) => error.to_string(),
@@ -405,7 +484,7 @@ mod tests {
         let session = session();
         let plan = Plan::new(
             session.decoder.config(),
-            None,
+            Matrices::In(Format::F32),
             MemoryOf::Host,
             Demand::default(),
         );
@@ -429,9 +508,9 @@ mod tests {
             judged(training, Some(room(2_900_000_000, group()))),
         ];
         insta::assert_snapshot!(texts.join("\n"), @r"
-        models/half.gguf does not fit into memory: it takes 2.7 GB (2.5 GB of weights in F32, 13 MB for one answer of 512 tokens, and 144 MB to compute in), and 1.9 GB are available within the limit in /sys/fs/cgroup/job/memory.max; take a smaller model, such as `--model smollm2-135m` (598 MB) or raise the limit in /sys/fs/cgroup/job/memory.max
+        models/half.gguf does not fit into memory: it takes 2.7 GB (2.5 GB of weights in F32, 13 MB for one answer of 512 tokens, and 144 MB to compute in), and 1.9 GB are available within the limit in /sys/fs/cgroup/job/memory.max; set `load_in_4bit = true` under [model] (822 MB), take a smaller model, such as `--model smollm2-135m` (598 MB), or raise the limit in /sys/fs/cgroup/job/memory.max
         models/half.gguf does not fit into memory: it takes 2.7 GB (2.5 GB of weights in F32, 13 MB for one answer of 512 tokens, and 144 MB to compute in), and 300 MB are available within `ulimit -v`; raise `ulimit -v`
-        models/half.gguf does not fit into memory: it takes 3.0 GB (2.5 GB of weights in F32, 13 MB for one answer of 512 tokens, 144 MB to compute in, 106 MB for the adapter and its optimizer, and 247 MB at least for passes of 1024 tokens), and 2.9 GB are available within the limit in /sys/fs/cgroup/job/memory.max; set `micro_batch_tokens = 256` under [train], take a smaller model, such as `--model smollm2-135m` (792 MB), or raise the limit in /sys/fs/cgroup/job/memory.max
+        models/half.gguf does not fit into memory: it takes 3.0 GB (2.5 GB of weights in F32, 13 MB for one answer of 512 tokens, 144 MB to compute in, 106 MB for the adapter and its optimizer, and 247 MB at least for passes of 1024 tokens), and 2.9 GB are available within the limit in /sys/fs/cgroup/job/memory.max; set `micro_batch_tokens = 256` under [train], set `load_in_4bit = true` under [model] (1.2 GB), take a smaller model, such as `--model smollm2-135m` (792 MB), or raise the limit in /sys/fs/cgroup/job/memory.max
         ");
     }
 
@@ -457,7 +536,7 @@ mod tests {
         };
         assert!(judged(demand, Some(room(bytes, group()))).starts_with("memory:"));
         let smaller = shape(SMALLER.1).unwrap();
-        let plan = Plan::new(&smaller, None, MemoryOf::Host, demand);
+        let plan = Plan::new(&smaller, Matrices::In(Format::F32), MemoryOf::Host, demand);
         assert!(plan.judge(NAME, cpu(), Some(&room(bytes, group()))).is_ok());
     }
 
@@ -469,7 +548,7 @@ mod tests {
             slots: 4096,
             ..Demand::default()
         };
-        let plan = Plan::new(&config, None, MemoryOf::Host, many);
+        let plan = Plan::new(&config, Matrices::In(Format::F32), MemoryOf::Host, many);
         assert!(plan.with_slots(4096) > 2 * plan.least());
         let just = room(plan.least(), group());
         assert!(plan.judge(NAME, cpu(), Some(&just)).is_ok());

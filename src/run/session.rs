@@ -11,7 +11,7 @@ use crate::flow::{Exchange, Generation, Phase, RunEvent};
 use crate::generate::{EngineOptions, Sampling};
 use crate::hub::{self, ModelPath};
 use crate::lora::TrainedOn;
-use crate::model::{Compute, GenerationDefaults, Model, ModelFiles, Storage};
+use crate::model::{Compute, GenerationDefaults, Matrices, Model, ModelFiles, Storage};
 use crate::record::BaseProvenance;
 use crate::server::Address;
 
@@ -25,6 +25,8 @@ use super::room::{self, Demand};
 pub struct Session {
     /// The model.
     pub decoder: Model,
+    /// The same on other devices of its kind, which share the answers.
+    pub copies: Vec<Model>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Its chat template.
@@ -115,11 +117,28 @@ impl Session {
                 .part("held as", "nf4")
                 .finish();
         }
-        let (decoder, passed_over) = load(&mut files, model, compute, demand, on_event)?;
+        let (first, others) = compute.device.apart();
+        let on = |device| Compute { device, ..compute };
+        let (decoder, passed_over) = load(&mut files, model, on(first), demand, on_event)?;
         files.notices.extend(passed_over);
+        let mut copies = Vec::new();
+        for device in others {
+            let answers = Demand {
+                training: None,
+                ..demand
+            };
+            let (copy, _) = load(&mut files, model, on(device), answers, on_event)?;
+            let names = [&decoder, &copy].map(|model| model.as_ref().device_name());
+            if names[0] != names[1] {
+                let [one, other] = names;
+                return Err(RunError::UnlikeDevices { one, other });
+            }
+            copies.push(copy);
+        }
         let hub_name = hub_id.clone();
         Ok(Session {
             decoder,
+            copies,
             hub_id,
             system,
             effective_system,
@@ -355,7 +374,13 @@ fn load(
     });
     let (config, weights) = (&files.config, &files.weights);
     let may_load = |place| {
-        let notice = room::may_load(model, (config, Some(weights)), compute, demand, place)?;
+        let notice = room::may_load(
+            model,
+            (config, Matrices::Of(weights)),
+            compute,
+            demand,
+            place,
+        )?;
         if let Some(notice) = notice {
             let _ = sender.send(RunEvent::Notice(notice));
         }

@@ -9,11 +9,14 @@ use super::rows;
 use super::{LayerKv, Packed, attend, attend_backward, product, product_backward};
 use crate::model::device::{Device, HeadNorms};
 use crate::model::layers::{Linear, RmsNorm, Rotary};
-use crate::model::{Activation, Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
+use crate::model::{Activation, Format, Heads, Mat, ModelConfig, ModelError, Span, StoredTensor};
 use crate::random::{Philox, Purpose};
 
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 128;
+
+/// Rows of random numbers that are made in a format.
+const RANDOM_ROWS: usize = 64;
 
 /// The processor.
 #[derive(Debug, Clone, Copy, Default)]
@@ -138,9 +141,16 @@ impl Device for Cpu {
         &self,
         outputs: usize,
         inputs: usize,
+        format: Format,
         seed: u64,
     ) -> Result<Packed, ModelError> {
-        let mut values = vec![0.0f32; outputs * inputs];
+        // In a format a few rows are made and repeated: making them takes long, reading them does not
+        // depend on what they are.
+        let rows = match format {
+            Format::F32 => outputs,
+            _ => outputs.min(RANDOM_ROWS),
+        };
+        let mut values = vec![0.0f32; rows * inputs];
         let width = (3.0 / inputs as f32).sqrt();
         values
             .par_chunks_mut(inputs)
@@ -151,7 +161,19 @@ impl Device for Cpu {
                     .iter_mut()
                     .for_each(|v| *v = (2.0 * draws.uniform() - 1.0) * width);
             });
-        Ok(Packed::stack(&[&values], inputs))
+        if format == Format::F32 {
+            return Ok(Packed::stack(&[&values], inputs));
+        }
+        let row = |n: usize| &values[n % rows * inputs..][..inputs];
+        let Some(bytes) = format.encode(values.clone(), inputs) else {
+            let all: Vec<f32> = (0..outputs).flat_map(row).copied().collect();
+            return Ok(Packed::stack(&[&all], inputs));
+        };
+        let size = bytes.len() / rows;
+        let row = |n: usize| &bytes[n % rows * size..][..size];
+        let bytes: Vec<u8> = (0..outputs).flat_map(row).copied().collect();
+        let shape = [outputs, inputs];
+        self.weight(&[StoredTensor::made(&shape, format, bytes)])
     }
 
     fn vector(&self, values: &[f32]) -> Result<Vec<f32>, ModelError> {

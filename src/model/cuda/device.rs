@@ -16,7 +16,7 @@ use super::rows::CudaRows;
 use crate::gpu::Cuda;
 use crate::model::device::{Device, HeadNorms, whole};
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
-use crate::model::{Activation, Heads, Mat, ModelError, Span, StoredTensor};
+use crate::model::{Activation, Format, Heads, Mat, ModelError, Span, StoredTensor};
 
 /// Rows whose logits are in memory together while a loss is formed.
 const LOSS_ROWS: usize = 512;
@@ -96,6 +96,7 @@ impl Device for Cuda {
         &self,
         outputs: usize,
         inputs: usize,
+        _: Format,
         seed: u64,
     ) -> Result<CudaWeight, ModelError> {
         let buffer = self.keep(outputs * inputs * 2)?;

@@ -1,9 +1,9 @@
-//! GGUF's blocks of quantized numbers, decoded by candle.
+//! GGUF's blocks of quantized numbers, decoded and made by candle.
 
 use std::borrow::Cow;
 
-use candle_core::CpuStorage;
-use candle_core::quantized::GgmlDType;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{CpuStorage, Device, Tensor};
 use rayon::prelude::*;
 
 pub(super) fn decode(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
@@ -24,4 +24,12 @@ pub(super) fn decode(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
             }
         });
     decoded.map(|()| values)
+}
+
+/// Blocks of rows of so many numbers; `None` where they are not whole.
+pub(super) fn encode(dtype: GgmlDType, values: Vec<f32>, inputs: usize) -> Option<Vec<u8>> {
+    let shape = (values.len() / inputs, inputs);
+    let tensor = Tensor::from_vec(values, shape, &Device::Cpu).ok()?;
+    let blocks = QTensor::quantize(&tensor, dtype).ok()?;
+    blocks.data().ok().map(Cow::into_owned)
 }

@@ -45,6 +45,47 @@ impl Format {
         matches!(self, Format::F32 | Format::Bf16 | Format::Codes(_))
     }
 
+    /// Formats of matrices by the names that `qeval bench` takes, with what they are for people.
+    pub const NAMED: [(&str, Format); 11] = [
+        ("f32", Format::F32),
+        ("bf16", Format::Bf16),
+        ("q8_0", Format::Blocks(GgmlDType::Q8_0)),
+        ("q6_k", Format::Blocks(GgmlDType::Q6K)),
+        ("q5_k", Format::Blocks(GgmlDType::Q5K)),
+        ("q5_1", Format::Blocks(GgmlDType::Q5_1)),
+        ("q5_0", Format::Blocks(GgmlDType::Q5_0)),
+        ("q4_k", Format::Blocks(GgmlDType::Q4K)),
+        ("q4_1", Format::Blocks(GgmlDType::Q4_1)),
+        ("q4_0", Format::Blocks(GgmlDType::Q4_0)),
+        ("nf4", Format::Codes(Code::Nf4)),
+    ];
+
+    /// The format of a matrix of a file that has this one: as llama.cpp chooses where rows are no
+    /// whole blocks of 256, and 16 bits for the tables of a folder whose layers have codes.
+    pub(in crate::model) fn of_matrix(self, is_of_layers: bool, inputs: usize) -> Self {
+        let whole = inputs.is_multiple_of(256);
+        match self {
+            Format::Codes(_) if !is_of_layers => Format::Bf16,
+            Format::Blocks(GgmlDType::Q4K) if !whole => Format::Blocks(GgmlDType::Q5_0),
+            Format::Blocks(GgmlDType::Q5K) if !whole => Format::Blocks(GgmlDType::Q5_1),
+            Format::Blocks(GgmlDType::Q6K) if !whole => Format::Blocks(GgmlDType::Q8_0),
+            other => other,
+        }
+    }
+
+    /// Rows of numbers in bytes of this format; `None` where they are no whole blocks, and for those
+    /// that folders lay out.
+    pub(in crate::model) fn encode(self, values: Vec<f32>, inputs: usize) -> Option<Vec<u8>> {
+        match self {
+            Format::F32 => Some(values.into_iter().flat_map(f32::to_le_bytes).collect()),
+            Format::F16 => Some(plain::to_f16s(&values)),
+            Format::Bf16 => Some(plain::to_bf16s(&values)),
+            Format::Blocks(dtype) => blocks::encode(dtype, values, inputs),
+            Format::Codes(Code::Nf4) => codes::encode(&values),
+            Format::Codes(Code::Fp4) | Format::Int4 { .. } | Format::Int4ByInput(_) => None,
+        }
+    }
+
     /// Whether it has fewer than 16 bits a number.
     pub fn is_quantized(self) -> bool {
         !matches!(self, Format::F32 | Format::F16 | Format::Bf16)

@@ -31,8 +31,9 @@ use crate::model::stored::{Code, Format, StoredRows};
 
 /// Outputs side by side.
 const LANES: usize = PANEL;
-/// Inputs that are unpacked at once, at most: two panels of them fit the nearest cache.
-const AT_ONCE: usize = 256;
+/// Inputs that are unpacked at once, or a block where that is more: a panel of them and a tile's rows
+/// share the nearest cache.
+const AT_ONCE: usize = 128;
 
 /// A format that computes, as it was chosen at run time: see [`kernels::InBlocks`].
 #[derive(Clone, Copy)]
@@ -150,7 +151,12 @@ impl Blocks {
 
     /// Inputs that [`Blocks::unpack`] takes at once: whole blocks of every part.
     pub fn at_once(&self) -> usize {
-        AT_ONCE.min(self.inputs)
+        let block = |part: &Part| match part {
+            Part::InBlocks(part) => part.layout.inputs,
+            Part::Grouped(_) => 0,
+        };
+        let largest = self.parts.iter().map(block).fold(AT_ONCE, usize::max);
+        largest.min(self.inputs)
     }
 
     /// Numbers of a panel's inputs, the first of which begins a block, as `[inputs][16]`. A panel
@@ -342,7 +348,7 @@ mod tests {
         if let Format::Int4ByInput(ByInput { groups, inputs }) = format {
             for _ in 0..rows {
                 for _ in 0..groups {
-                    let scale = bf16::from_f32(draw(1000) as f32 * 1e-5).to_f32();
+                    let scale = bf16::from_f32(draw(1000) as f32 * 1e-5 + 1e-6).to_f32();
                     bytes.extend(head_of_int4(scale, draw(17)));
                 }
                 let group = |input: usize| (input * 7 % groups) as u16;
@@ -371,7 +377,9 @@ mod tests {
                     block[..4].copy_from_slice(&(1.1 * scale().to_f32()).to_le_bytes());
                 }
                 Format::Int4 { .. } => {
-                    let head = head_of_int4(scale().to_f32().abs(), u32::from(block[9] % 17));
+                    // Of a scale of nothing zeros would lose their sign; no quantizer writes one.
+                    let scale = scale().to_f32().abs().max(f16::MIN_POSITIVE.to_f32());
+                    let head = head_of_int4(scale, u32::from(block[9] % 17));
                     block[..8].copy_from_slice(&head);
                 }
                 Format::Bf16 | Format::F16 => {
