@@ -30,7 +30,7 @@ struct PlanReport<'a> {
 /// What is measured or planned.
 enum Subject {
     Files(Box<ModelFiles>),
-    Shape(ModelConfig, Format),
+    Shape(Box<ModelConfig>, Format),
 }
 
 impl Subject {
@@ -39,7 +39,7 @@ impl Subject {
             let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
                 name: args.shape.clone(),
             })?;
-            return Ok(Subject::Shape(config, args.weights));
+            return Ok(Subject::Shape(Box::new(config), args.weights));
         };
         let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
         found.notice.into_iter().for_each(|n| screen.notice(n));

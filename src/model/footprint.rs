@@ -110,7 +110,7 @@ impl<'a> Footprint<'a> {
         }
         let parts = matrix.parts.iter().map(|(name, rows)| {
             let format = match self.matrices {
-                Matrices::Of(weights) => weights.kept_format(name)?,
+                Matrices::Of(weights) => weights.held_format(name)?,
                 Matrices::In(format) => format.of_matrix(is_of_layers(name), matrix.cols),
             };
             bytes_of_blocks(format, *rows, matrix.cols)

@@ -177,8 +177,9 @@ impl Weights {
         }
     }
 
-    /// The format of a tensor whose bytes may be computed with as they are.
-    pub(super) fn kept_format(&self, name: &str) -> Option<Format> {
+    /// The format of a tensor whose bytes a device may compute with as they are; `None` for one that
+    /// is widened.
+    pub fn held_format(&self, name: &str) -> Option<Format> {
         if self.rounded.is_some() {
             return None;
         }
@@ -290,7 +291,7 @@ impl Weights {
         let bytes = Bytes {
             rounded: self.rounded,
             progress: self.progress.as_deref(),
-            kept: self.kept_format(name).is_some(),
+            kept: self.held_format(name).is_some(),
             ..bytes
         };
         let tensor = StoredTensor::in_file(shape, bytes);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use qeval::lora::{DropoutKey, Trainable};
 use qeval::model::cpu::{LayerKv, Packed};
 use qeval::model::{
-    Activation, Cpu, Device, HeadNorms, Heads, LayerSite, Linear, LowRank, LowRankGradient, Mat,
-    ModelConfig, ModelError, RmsNorm, Span, StoredTensor,
+    Activation, Cpu, Device, Format, HeadNorms, Heads, LayerSite, Linear, LowRank, LowRankGradient,
+    Mat, ModelConfig, ModelError, RmsNorm, Span, StoredTensor,
 };
 use qeval::train::TrainedAdapter;
 
@@ -139,8 +139,14 @@ impl Device for Limited {
         Cpu.weight(parts)
     }
 
-    fn random_weight(&self, n: usize, k: usize, seed: u64) -> Result<Packed, ModelError> {
-        Cpu.random_weight(n, k, seed)
+    fn random_weight(
+        &self,
+        n: usize,
+        k: usize,
+        format: Format,
+        seed: u64,
+    ) -> Result<Packed, ModelError> {
+        Cpu.random_weight(n, k, format, seed)
     }
 
     fn vector(&self, values: &[f32]) -> Result<Vec<f32>, ModelError> {

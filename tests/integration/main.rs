@@ -29,6 +29,8 @@ mod fake;
 mod files;
 /// What models and adapters of other trainers do.
 mod foreign_models;
+/// Folders of four bits against the libraries that wrote them.
+mod four_bit;
 /// A device whose memory is full.
 mod full_memory;
 /// What files can contain.

@@ -107,6 +107,22 @@ impl Expected {
             .collect()
     }
 
+    /// Floats of 32 or 16 bits.
+    pub fn floats_of_any(&self, name: &str) -> Vec<f32> {
+        let file = safetensors::SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        let halves = tensor.data().as_chunks::<2>().0.iter();
+        match tensor.dtype() {
+            safetensors::Dtype::F16 => halves
+                .map(|&b| half::f16::from_le_bytes(b).to_f32())
+                .collect(),
+            safetensors::Dtype::BF16 => halves
+                .map(|&b| half::bf16::from_le_bytes(b).to_f32())
+                .collect(),
+            _ => self.floats(name),
+        }
+    }
+
     pub fn integers(&self, name: &str) -> Vec<i64> {
         let bytes = self.bytes(name, safetensors::Dtype::I64);
         bytes

@@ -1,6 +1,6 @@
 //! GPTQ: `qweight [in/8, out]`, eight inputs a word; `scales [groups, out]`; `qzeros [groups, out/8]`;
 //! `g_idx [in]`, the group of each input, which are out of order where they were quantized in the
-//! order of activations (`desc_act`). A number is `(q - zero) scale` (AutoGPTQ's `qlinear_torch`).
+//! order of activations (`desc_act`). A number is `(q - zero) scale` (GPTQModel's `dequantize_weight`).
 
 use safetensors::Dtype;
 
@@ -26,10 +26,15 @@ pub(super) fn rows(
     let (words, [outputs, _]) = numbers(parts)?;
     let (groups, zeros) = read(parts)?;
     let scales = scales(parts, groups.count, outputs)?;
-    let (words, zeros) = (words.words(), zeros.words());
+    let (words, mut zeros) = (words.words(), zeros.words());
+    if zeros_less_one {
+        // One is taken from all eight of a word at once, so that a zero borrows from its neighbour.
+        zeros
+            .iter_mut()
+            .for_each(|word| *word = word.wrapping_add(0x1111_1111));
+    }
     let zero = |group: usize, output: usize| {
-        let word = zeros[group * (outputs / 8) + output / 8];
-        (word >> (4 * (output % 8)) & 15) + u32::from(zeros_less_one)
+        zeros[group * (outputs / 8) + output / 8] >> (4 * (output % 8)) & 15
     };
     let word = |output: usize, at: usize| words[at * outputs + output];
     Ok(groups.rows(outputs, word, &scales, zero))

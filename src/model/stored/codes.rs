@@ -91,8 +91,9 @@ pub(super) fn decode(code: Code, bytes: &[u8]) -> Vec<f32> {
     values
 }
 
-/// Blocks of NF4 that stand for these numbers as near as it can: each is divided by the largest of its
-/// block, and takes the code of the nearest number. `None` where the last block would not be whole.
+/// Blocks of NF4 that stand for these numbers as near as it can, with the bits of bitsandbytes'
+/// `quantize_4bit`: each is multiplied by one over the largest of its block, and takes the code of the
+/// nearest number, of two as near the lower one. `None` where the last block would not be whole.
 pub fn encode(values: &[f32]) -> Option<Vec<u8>> {
     if !values.len().is_multiple_of(BLOCK) {
         return None;
@@ -105,7 +106,8 @@ pub fn encode(values: &[f32]) -> Option<Vec<u8>> {
         let largest = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         scale.copy_from_slice(&largest.to_le_bytes());
         // A block of zeros has no scale to divide by.
-        let code = |x: f32| nearest(if largest == 0.0 { 0.0 } else { x / largest });
+        let inverse = 1.0 / largest.max(1e-38);
+        let code = |x: f32| nearest((x * inverse).clamp(-1.0, 1.0));
         for (byte, pair) in codes.iter_mut().zip(values.chunks_exact(2)) {
             *byte = code(pair[0]) << 4 | code(pair[1]);
         }
@@ -113,14 +115,8 @@ pub fn encode(values: &[f32]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The code of the number of NF4 that is nearest; of two as near, the lower one.
+/// The code of the number of NF4 that is nearest.
 fn nearest(x: f32) -> u8 {
-    let above = NF4.partition_point(|number| *number < x);
-    let code = match above {
-        0 => 0,
-        16 => 15,
-        above if x - NF4[above - 1] <= NF4[above] - x => above - 1,
-        above => above,
-    };
-    code as u8
+    let between = NF4.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0);
+    between.filter(|bound| *bound < x).count() as u8
 }
