@@ -319,3 +319,150 @@ impl Part<'_> {
         format.decode(self.bytes).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use safetensors::SafeTensors;
+    use safetensors::tensor::TensorView;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::{ModelConfig, Weights};
+
+    type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures/models")
+            .join(name)
+    }
+
+    /// What is said of a copy whose tensors were changed, when it is opened or a matrix is read.
+    fn refused(name: &str, edit: impl Fn(&mut Tensors)) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = std::fs::read(fixture(name).join("model.safetensors")).unwrap();
+        let stored = SafeTensors::deserialize(&file).unwrap();
+        let tensor = |(name, t): (&str, TensorView<'_>)| {
+            let parts = (t.dtype(), t.shape().to_vec(), t.data().to_vec());
+            (name.to_owned(), parts)
+        };
+        let mut tensors: Tensors = stored.iter().map(tensor).collect();
+        edit(&mut tensors);
+        let views = tensors.iter().map(|(name, (dtype, shape, data))| {
+            let view = TensorView::new(*dtype, shape.clone(), data).unwrap();
+            (name.as_str(), view)
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        let config = "config.json";
+        std::fs::copy(fixture(name).join(config), folder.path().join(config)).unwrap();
+        let error = match Weights::open_folder(folder.path()) {
+            Err(error) => error,
+            Ok(weights) => {
+                let all = weights.names().into_iter().filter_map(|name| {
+                    let shape = weights.shape(name)?;
+                    weights.get(name, &shape).err()
+                });
+                all.last().unwrap()
+            }
+        };
+        let text = error.to_string();
+        text.replace(&folder.path().display().to_string(), "MODEL")
+    }
+
+    const K: &str = "model.layers.0.self_attn.k_proj";
+
+    fn part(end: &str) -> String {
+        format!("{K}.{end}")
+    }
+
+    #[test]
+    fn a_part_that_is_missing_or_does_not_fit_is_named() {
+        let texts = [
+            refused("tiny-gptq", |t| drop(t.remove(&part("qzeros")))),
+            refused("tiny-gptq", |t| {
+                let scales = t.get_mut(&part("scales")).unwrap();
+                scales.1 = vec![2, 32];
+            }),
+            refused("tiny-gptq-act-order", |t| {
+                t.get_mut(&part("g_idx")).unwrap().2[..4].copy_from_slice(&[9, 0, 0, 0]);
+            }),
+            refused("tiny-gptq-act-order", |t| {
+                t.get_mut(&part("g_idx")).unwrap().2[4..8].copy_from_slice(&[255; 4]);
+            }),
+            refused("tiny-awq", |t| {
+                t.get_mut(&part("qweight")).unwrap().0 = Dtype::F32;
+            }),
+            refused("tiny-awq", |t| {
+                t.get_mut(&part("scales")).unwrap().2[2..4].copy_from_slice(&[0, 0x7c]);
+            }),
+            refused("tiny-nf4", |t| {
+                let codes = t.get_mut(&part("weight")).unwrap();
+                codes.2.truncate(100);
+                codes.1 = vec![100, 1];
+            }),
+            refused("tiny-nf4", |t| {
+                drop(t.remove(&part("weight.nested_absmax")))
+            }),
+            refused("tiny-nf4", |t| {
+                let map = t.get_mut(&part("weight.quant_map")).unwrap();
+                map.2[..4].copy_from_slice(&0.5f32.to_le_bytes());
+            }),
+            refused("tiny-nf4", |t| {
+                let state = t.get_mut(&part("weight.quant_state.bitsandbytes__nf4"));
+                state.unwrap().2[0] = b'[';
+            }),
+            refused("tiny-nf4-single", |t| {
+                let scales = t.get_mut(&part("weight.absmax")).unwrap();
+                scales.2[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
+            }),
+        ];
+        insta::assert_snapshot!(texts.join("\n"), @"");
+    }
+
+    #[test]
+    fn any_cut_of_the_description_of_codes_is_an_error() {
+        let end = "weight.quant_state.bitsandbytes__nf4";
+        for cut in (0..168).step_by(7) {
+            let text = refused("tiny-nf4", |t| {
+                let state = t.get_mut(&part(end)).unwrap();
+                state.2.truncate(cut);
+                state.1 = vec![cut];
+            });
+            assert!(text.contains("description of codes"), "{cut}: {text}");
+        }
+    }
+
+    #[test]
+    fn other_kinds_of_quantization_are_refused_by_name() {
+        let read = |section: Value| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.json");
+            let mut config: Value =
+                serde_json::from_slice(&std::fs::read(fixture("tiny-nf4/config.json")).unwrap())
+                    .unwrap();
+            config["quantization_config"] = section;
+            std::fs::write(&path, config.to_string()).unwrap();
+            match ModelConfig::read(&path) {
+                Ok(_) => "read".to_owned(),
+                Err(error) => error
+                    .to_string()
+                    .replace(&path.display().to_string(), "config.json"),
+            }
+        };
+        let texts = [
+            json!({"load_in_4bit": true}),
+            json!({"quant_method": "GPTQ", "bits": 4}),
+            json!({"quant_method": "awq", "bits": 4, "version": "GEMM"}),
+            json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
+            json!({"quant_method": "gptq", "bits": 8}),
+            json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}),
+            json!({"quant_method": "awq", "bits": 4, "version": "gemv"}),
+            json!({"quant_method": "compressed-tensors"}),
+            json!({"bits": 4}),
+            json!("nf4"),
+        ]
+        .map(read);
+        insta::assert_snapshot!(texts.join("\n"), @"");
+    }
+}
