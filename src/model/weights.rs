@@ -141,6 +141,11 @@ impl Weights {
         Ok(())
     }
 
+    /// How a device is to hold them.
+    pub fn storage(&self) -> Storage {
+        self.storage
+    }
+
     /// The name of a quantized format that matrices of the layers have, if one is.
     pub fn quantized(&self) -> Option<String> {
         let mut names = self.names().into_iter().filter(|name| is_of_layers(name));

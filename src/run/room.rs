@@ -10,7 +10,8 @@ use crate::flow::RunEvent;
 use crate::generate::EngineOptions;
 use crate::lora::LoraConfig;
 use crate::model::{
-    Code, Compute, Footprint, Format, Matrices, MemoryOf, ModelConfig, ModelError, TooLarge,
+    Code, Compute, Footprint, Format, Matrices, MemoryOf, ModelConfig, ModelError, Storage,
+    TooLarge,
 };
 use crate::text::one_of;
 use crate::train::{LoraSection, TrainSection};
@@ -162,7 +163,12 @@ impl<'a> Plan<'a> {
     }
 
     fn numbers(&self) -> &'static str {
+        let quantized = match self.matrices {
+            Matrices::Of(weights) => weights.storage() == Storage::Nf4,
+            Matrices::In(_) => false,
+        };
         match self.place {
+            MemoryOf::Host if quantized => "with the layers in NF4",
             MemoryOf::Host if self.footprint.keeps_stored() => "as stored",
             MemoryOf::Host => "in F32",
             MemoryOf::Gpu { .. } => "in 16 bits",

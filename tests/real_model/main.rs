@@ -27,7 +27,7 @@ use qeval::flow::Finish;
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
 use qeval::half_type::HalfType;
 use qeval::lora::{Adapter, LoadedAdapter, LoraConfig, Trainable};
-use qeval::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span};
+use qeval::model::{Batch, Decoder, KvCache, ModelFiles, NoLowRank, Span, Storage};
 use qeval::random::{Philox, Purpose};
 use serde::Deserialize;
 
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     let mut trials = trials![
         smollm2;
         tokens_are_those_of_transformers,
+        blocks_of_the_file_answer_as_their_numbers_do,
         quantized_weights_suit_half_precision,
         prompts_are_rendered_as_transformers_does,
         logits_are_those_of_transformers,
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         qwen::logits_are_those_of_transformers,
         qwen::greedy_answers_are_those_of_transformers,
         qwen::a_gate_tells_a_harmless_adapter_from_a_harmful_one,
+        qwen::blocks_of_the_file_answer_as_their_numbers_do,
     ]);
     let gemma = gemma::path()
         .is_none()
@@ -197,6 +199,49 @@ fn prompts_are_rendered_as_transformers_does() {
             .unwrap();
         assert_eq!(rendered, case.rendered);
         assert_eq!(model.tokenizer.encode(&rendered).unwrap(), case.prompt_ids);
+    }
+}
+
+fn blocks_of_the_file_answer_as_their_numbers_do() {
+    let texts = greedy().prompts.into_iter().map(|case| case.prompt_ids);
+    stored_answers_as_widened(model(), &path().unwrap(), &texts.collect::<Vec<_>>());
+}
+
+/// Logits of texts, all rows at once and one a step, have the bits of those with the same numbers in
+/// F32, from a fraction of the memory.
+fn stored_answers_as_widened(model: &RealModel, path: &Path, texts: &[Vec<u32>]) {
+    let mut files = ModelFiles::open(path).unwrap();
+    files.weights.hold(Storage::Widened).unwrap();
+    let widened = Decoder::load(&files.config, &files.weights).unwrap();
+    let bytes = [&model.decoder, &widened].map(Decoder::bytes);
+    println!(
+        "{} bytes of weights as stored, {} widened",
+        bytes[0], bytes[1]
+    );
+    assert!(4 * bytes[0] < bytes[1], "{bytes:?}");
+    for ids in texts {
+        let all = |decoder: &Decoder, at_once: usize| {
+            let mut cache = KvCache::new(decoder.config(), 1, ids.len());
+            let parts = ids.chunks(at_once).enumerate().map(|(part, tokens)| {
+                let span = Span {
+                    slot: 0,
+                    position: part * at_once,
+                    rows: 0..tokens.len(),
+                };
+                let batch = Batch {
+                    tokens: tokens.to_vec(),
+                    spans: vec![span],
+                };
+                let hidden = decoder.forward(&batch, &mut cache, &mut NoLowRank).unwrap();
+                let last = hidden.gather(&[tokens.len() - 1]);
+                decoder.logits(&last).unwrap().data
+            });
+            parts.last().unwrap()
+        };
+        let expected = all(&widened, ids.len());
+        assert!(expected.iter().all(|logit| logit.is_finite()));
+        assert!(all(&model.decoder, ids.len()) == expected, "at once");
+        assert!(all(&model.decoder, 1) == expected, "one by one");
     }
 }
 

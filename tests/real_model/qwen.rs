@@ -75,6 +75,12 @@ pub fn tokens_are_those_of_transformers() {
     }
 }
 
+pub fn blocks_of_the_file_answer_as_their_numbers_do() {
+    let texts = greedy().prompts.into_iter().map(|case| case.prompt_ids);
+    let texts: Vec<_> = texts.take(3).collect();
+    crate::stored_answers_as_widened(model(), &path().unwrap(), &texts);
+}
+
 pub fn prompts_are_rendered_as_transformers_does() {
     let model = model();
     let Greedy {

@@ -242,7 +242,7 @@ impl<'a> Parts<'a> {
         let (dtype, shape, bytes) = self.find(end).ok_or_else(|| {
             self.damaged(
                 end,
-                "is missing, and the matrix is stored in several".to_owned(),
+                "is missing; a matrix of four bits is stored in several".to_owned(),
             )
         })?;
         if !dtypes.contains(&dtype) {
@@ -417,7 +417,19 @@ mod tests {
                 scales.2[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
             }),
         ];
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.qzeros` is missing; a matrix of four bits is stored in several; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.scales` has shape [2, 32], and its matrix asks for [1, 64]; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.g_idx` gives group 9 to input 0; there are 4; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.g_idx` gives group -1 to input 1; there are 4; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.qweight` is F32, not I32; copy or download it again
+        MODEL/model.safetensors: tensor `model.layers.0.self_attn.k_proj.scales` holds inf at index 1; weights must be finite numbers, so the file is damaged or its training diverged
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.weight` has 100 bytes, and its matrix of [64, 128] asks for 4096; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.weight.nested_absmax` is missing; a matrix of four bits is stored in several; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.weight.quant_map` is not the table of nf4; copy or download it again
+        MODEL/model.safetensors is damaged: tensor `model.layers.0.self_attn.k_proj.weight.quant_state.bitsandbytes__nf4` is no description of codes (expected `,` or `]` at line 1 column 14); copy or download it again
+        MODEL/model.safetensors: tensor `model.layers.0.self_attn.k_proj.weight.absmax` holds NaN at index 2; weights must be finite numbers, so the file is damaged or its training diverged
+        "#);
     }
 
     #[test]
@@ -463,6 +475,17 @@ mod tests {
             json!("nf4"),
         ]
         .map(read);
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        read
+        read
+        read
+        config.json: `quantization_config.load_in_8bit` = true is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
+        config.json: `quantization_config.bits` = 8 is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
+        config.json: `quantization_config.checkpoint_format` = "marlin" is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
+        config.json: `quantization_config.version` = "gemv" is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
+        config.json: `quantization_config.quant_method` = "compressed-tensors" is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
+        config.json: `quantization_config.quant_method` = null is not supported; qeval reads bitsandbytes of 4 bits, and GPTQ and AWQ (gemm) of 4 bits; give one of them, the unquantized weights, or a GGUF file
+        config.json: `quantization_config` must be an object
+        "#);
     }
 }
