@@ -359,11 +359,11 @@ mod tests {
         let error = match Weights::open_folder(folder.path()) {
             Err(error) => error,
             Ok(weights) => {
-                let all = weights.names().into_iter().filter_map(|name| {
+                let mut all = weights.names().into_iter().filter_map(|name| {
                     let shape = weights.shape(name)?;
                     weights.get(name, &shape).err()
                 });
-                all.last().unwrap()
+                all.next_back().unwrap()
             }
         };
         let text = error.to_string();
