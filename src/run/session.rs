@@ -58,6 +58,8 @@ pub struct Session {
     pub generation: GenerationDefaults,
     /// What the user should read before trusting the model.
     pub notices: Vec<String>,
+    /// How its matrices are held.
+    storage: Storage,
     /// Its files, opened when a tensor is first looked at as it is stored.
     files: OnceLock<Option<ModelFiles>>,
 }
@@ -160,6 +162,7 @@ impl Session {
             usable_vocab: files.usable_vocab,
             generation: files.generation,
             notices: files.notices,
+            storage: compute.storage,
             files: OnceLock::new(),
         })
     }
@@ -272,10 +275,15 @@ impl Session {
         }
     }
 
-    /// A tensor of the base as its files have it, for comparison; `None` where it is not there in
-    /// this shape, or cannot be read.
+    /// A tensor of the base as it is held, for comparison; `None` where it is not there in this shape,
+    /// or cannot be read.
     pub fn stored(&self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
-        let files = self.files.get_or_init(|| ModelFiles::open(&self.path).ok());
+        let open = || {
+            let mut files = ModelFiles::open(&self.path).ok()?;
+            files.weights.hold(self.storage).ok()?;
+            Some(files)
+        };
+        let files = self.files.get_or_init(open);
         let files = files.as_ref()?;
         // A head that is the embedding is stored once.
         let tied = name == "lm_head.weight" && files.config.tie_word_embeddings;
