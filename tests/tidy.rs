@@ -50,6 +50,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "gate",
             "lora",
             "model::Dtype",
+            "model::Storage",
             "server",
             "suite",
             "toml_file",

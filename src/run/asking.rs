@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use crate::flow::{Phase, RunEvent};
-use crate::generate::{Engine, EngineOptions, Finished, Request, Spread};
+use crate::generate::{Engine, EngineOptions, Engines, Finished, Request};
 use crate::lora::LoadedAdapter;
 
 use super::error::RunError;
@@ -224,7 +224,7 @@ impl Asking<'_> {
         };
         let models = std::iter::once(&self.session.decoder).chain(&self.session.copies);
         let engines = models.map(|model| Engine::new(model, adapters, options.clone()));
-        let ran = Spread::new(engines.collect()).run_while(
+        let ran = Engines::new(engines.collect()).run_while(
             requests,
             goes_on,
             &mut |finished| hear(Piece::Finished(finished)),

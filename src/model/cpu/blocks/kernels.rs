@@ -198,10 +198,10 @@ impl<V: Lanes, const P: usize> Sink<V, P> for Sum<V, P> {
 }
 
 /// Blocks of a panel: their words and 16-bit numbers.
-pub type Place<'a> = (&'a [u32], &'a [u16]);
+pub type BlocksAt<'a> = (&'a [u32], &'a [u16]);
 
 #[inline(always)]
-fn blocks<F: InBlocks>((words, halves): Place<'_>, numbers: usize) -> usize {
+fn blocks<F: InBlocks>((words, halves): BlocksAt<'_>, numbers: usize) -> usize {
     let count = numbers / F::INPUTS;
     assert!(words.len() >= count * F::WORDS * LANES);
     assert!(halves.len() >= count * F::HALVES * LANES);
@@ -209,7 +209,7 @@ fn blocks<F: InBlocks>((words, halves): Place<'_>, numbers: usize) -> usize {
 }
 
 #[inline(always)]
-unsafe fn unpack_on<F: InBlocks, V: Lanes>(at: Place<'_>, out: &mut [f32]) {
+unsafe fn unpack_on<F: InBlocks, V: Lanes>(at: BlocksAt<'_>, out: &mut [f32]) {
     let count = blocks::<F>(at, out.len() / LANES);
     let (words, halves) = (at.0.as_ptr(), at.1.as_ptr());
     let mut store = Store {
@@ -226,7 +226,7 @@ unsafe fn unpack_on<F: InBlocks, V: Lanes>(at: Place<'_>, out: &mut [f32]) {
 
 #[inline(always)]
 unsafe fn sum_on<F: InBlocks, V: Lanes, const P: usize>(
-    at: [Place<'_>; P],
+    at: [BlocksAt<'_>; P],
     x: &[f32],
     sums: &mut [[f32; LANES]; P],
 ) {
@@ -348,11 +348,11 @@ pub const PAIR: usize = 2;
 
 for_this_machine! {
     /// The numbers of as many blocks of a panel as there is room for, input after input.
-    unpack[F](at: Place<'_>, out: &mut [f32]) = unpack_on
+    unpack[F](at: BlocksAt<'_>, out: &mut [f32]) = unpack_on
 }
 for_this_machine! {
     /// Adds the products of as many blocks as a row has inputs here, to the sums of each panel.
-    sum[F](at: [Place<'_>; PAIR], x: &[f32], sums: &mut [[f32; LANES]; PAIR]) = sum_on[PAIR]
+    sum[F](at: [BlocksAt<'_>; PAIR], x: &[f32], sums: &mut [[f32; LANES]; PAIR]) = sum_on[PAIR]
 }
 for_this_machine! {
     /// The numbers of inputs that belong to these groups.

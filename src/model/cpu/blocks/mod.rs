@@ -23,8 +23,8 @@ use half::f16;
 use rayon::prelude::*;
 
 use by_input::Grouped;
+use kernels::BlocksAt;
 pub use kernels::PAIR;
-use kernels::Place;
 
 use super::tile::PANEL;
 use crate::model::stored::{Code, Format, StoredRows};
@@ -43,8 +43,8 @@ struct Layout {
     words: usize,
     halves: usize,
     pack: fn(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool,
-    unpack: fn(at: Place<'_>, out: &mut [f32]),
-    sum: fn(at: [Place<'_>; PAIR], x: &[f32], sums: &mut [[f32; LANES]; PAIR]),
+    unpack: fn(at: BlocksAt<'_>, out: &mut [f32]),
+    sum: fn(at: [BlocksAt<'_>; PAIR], x: &[f32], sums: &mut [[f32; LANES]; PAIR]),
 }
 
 impl Layout {
@@ -267,7 +267,7 @@ impl InBlocks {
     }
 
     /// Blocks of a panel from an input on that begins one, of so many inputs in all.
-    fn place(&self, panel: usize, inputs: usize, from: usize) -> Place<'_> {
+    fn place(&self, panel: usize, inputs: usize, from: usize) -> BlocksAt<'_> {
         let layout = &self.layout;
         debug_assert!(from.is_multiple_of(layout.inputs));
         let block = panel * (inputs / layout.inputs) + from / layout.inputs;

@@ -14,7 +14,7 @@ use super::request::{Finished, Request};
 use crate::model::ModelError;
 
 /// Engines that share the work.
-pub struct Spread<'a> {
+pub struct Engines<'a> {
     engines: Vec<Engine<'a>>,
 }
 
@@ -33,14 +33,14 @@ struct Message {
     reply: SyncSender<bool>,
 }
 
-impl<'a> Spread<'a> {
+impl<'a> Engines<'a> {
     /// Over one engine or several, of copies of one base and the same adapters.
     ///
     /// # Panics
     /// Without an engine.
     pub fn new(engines: Vec<Engine<'a>>) -> Self {
         assert!(!engines.is_empty(), "no engine");
-        Spread { engines }
+        Engines { engines }
     }
 
     /// As [`Engine::run_while`]. What ends the run ends it for all engines.
@@ -167,15 +167,15 @@ mod tests {
         (0..count).map(request).collect()
     }
 
-    fn engines<'a>(decoders: &'a [Decoder]) -> Spread<'a> {
+    fn engines_of<'a>(decoders: &'a [Decoder]) -> Engines<'a> {
         let options = || EngineOptions::new(3, Vec::new(), 290);
         let engine = |decoder: &'a Decoder| Engine::new(decoder, &[], options());
-        Spread::new(decoders.iter().map(engine).collect())
+        Engines::new(decoders.iter().map(engine).collect())
     }
 
-    fn answered(spread: &Spread<'_>, stop_after: usize) -> (Vec<Finished>, usize) {
+    fn answered(engines: &Engines<'_>, stop_after: usize) -> (Vec<Finished>, usize) {
         let (mut all, mut steps) = (Vec::new(), 0);
-        let ran = spread.run_while(
+        let ran = engines.run_while(
             requests(24),
             &mut |id, tokens| id != 4 || tokens.len() < 2,
             &mut |finished| {
@@ -200,8 +200,8 @@ mod tests {
     #[test]
     fn answers_of_several_engines_are_those_of_one() {
         let decoders = decoders(3);
-        let (one, _) = answered(&engines(&decoders[..1]), usize::MAX);
-        let (three, steps) = answered(&engines(&decoders), usize::MAX);
+        let (one, _) = answered(&engines_of(&decoders[..1]), usize::MAX);
+        let (three, steps) = answered(&engines_of(&decoders), usize::MAX);
         assert_eq!(one.len(), 24);
         assert!(steps > 0);
         assert_eq!(three, one);
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_ends_the_run_ends_it_for_all() {
         let decoders = decoders(2);
-        let (some, _) = answered(&engines(&decoders), 5);
+        let (some, _) = answered(&engines_of(&decoders), 5);
         assert_eq!(some.len(), 5);
     }
 
