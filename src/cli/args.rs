@@ -691,19 +691,19 @@ pub fn device(name: &str) -> Result<DeviceChoice, String> {
         "auto" => Ok(DeviceChoice::Auto),
         "cpu" => Ok(DeviceChoice::Cpu),
         "gpu" => Ok(DeviceChoice::Gpu(0)),
-        _ => match name.strip_prefix("gpu:").map(str::parse) {
-            Some(Ok(ordinal)) => Ok(DeviceChoice::Gpu(ordinal)),
-            _ => gpus(name).ok_or_else(|| {
-                "give auto, cpu, gpu, gpu:1 for the second GPU, or gpu:0,1 for two".into()
-            }),
-        },
+        _ => gpus(name).ok_or_else(|| {
+            "give auto, cpu, gpu, gpu:1 for the second GPU, or gpu:0,1 for two".into()
+        }),
     }
 }
 
 fn gpus(name: &str) -> Option<DeviceChoice> {
     let ordinals = name.strip_prefix("gpu:")?.split(',');
     let ordinals: Vec<usize> = ordinals.map(|n| n.parse().ok()).collect::<Option<_>>()?;
-    GpuSet::new(&ordinals).map(DeviceChoice::Gpus)
+    match ordinals[..] {
+        [ordinal] => Some(DeviceChoice::Gpu(ordinal)),
+        _ => GpuSet::new(&ordinals).map(DeviceChoice::Gpus),
+    }
 }
 
 /// Reads a temperature.

@@ -34,7 +34,7 @@ enum Subject {
 }
 
 impl Subject {
-    fn of(args: &BenchArgs, compute: Compute, screen: &Screen) -> Result<Self, CliError> {
+    fn of(args: &BenchArgs, screen: &Screen) -> Result<Self, CliError> {
         let Some(model) = &args.model else {
             let config = shape(&args.shape).ok_or_else(|| CliError::NoShape {
                 name: args.shape.clone(),
@@ -43,11 +43,7 @@ impl Subject {
         };
         let found = hub::resolve(model, &mut |_, _| {}).map_err(RunError::from)?;
         found.notice.into_iter().for_each(|n| screen.notice(n));
-        let mut files = ModelFiles::open(&found.path).map_err(RunError::from)?;
-        files
-            .weights
-            .hold(compute.storage)
-            .map_err(RunError::from)?;
+        let files = ModelFiles::open(&found.path).map_err(RunError::from)?;
         Ok(Subject::Files(Box::new(files)))
     }
 
@@ -91,7 +87,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
         dtype: args.dtype,
         ..Compute::default()
     };
-    let subject = Subject::of(args, compute, screen)?;
+    let subject = Subject::of(args, screen)?;
     if args.plan {
         return show_plan(name, &subject, screen);
     }

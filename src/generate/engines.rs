@@ -72,22 +72,20 @@ impl<'a> Engines<'a> {
             drop(sender);
             let (mut stopped, mut failed) = (false, None);
             for Message { said, reply } in receiver {
+                // A token may end its answer, and not the run.
+                let ends = !matches!(said, Said::Token(..));
                 let goes = match said {
                     Said::Token(id, tokens) => goes_on(id, &tokens),
-                    said => {
-                        stopped = stopped
-                            || match said {
-                                Said::Finished(finished) => on_finished(finished).is_break(),
-                                Said::Step(step) => on_step(step).is_break(),
-                                Said::Failed(error) => {
-                                    failed = Some(error);
-                                    true
-                                }
-                                Said::Token(..) => false,
-                            };
-                        !stopped
+                    // What is in flight when the run ends is dropped.
+                    _ if stopped => false,
+                    Said::Finished(finished) => on_finished(finished).is_continue(),
+                    Said::Step(step) => on_step(step).is_continue(),
+                    Said::Failed(error) => {
+                        failed = Some(error);
+                        false
                     }
                 };
+                stopped |= !goes && ends;
                 // An engine that failed does not wait.
                 let _ = reply.send(goes);
             }

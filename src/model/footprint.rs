@@ -188,7 +188,7 @@ impl ModelConfig {
     pub fn check_shapes(&self, weights: &Weights) -> Result<(), ModelError> {
         for matrix in matrices(self) {
             for (name, rows) in &matrix.parts {
-                weights.tensor(name, &[*rows, matrix.cols])?;
+                weights.check(name, &[*rows, matrix.cols])?;
             }
         }
         Ok(())

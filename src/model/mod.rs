@@ -15,6 +15,7 @@ mod dtype;
 mod encoder;
 mod error;
 mod files;
+mod folder;
 mod footprint;
 mod four_bit;
 mod generation;

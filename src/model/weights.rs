@@ -3,21 +3,17 @@
 //! Files are mapped, not read: a tensor is decoded when it is asked for, and only then touched.
 //! Headers are checked whole at open, so that a cut-off download fails before any work.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::text::nearest;
 
 use super::ModelError;
-use super::four_bit::{FourBit, Places, Quantization};
+use super::folder::Folder;
 use super::gguf::GgufFile;
-use super::json::Keys;
 use super::mapped::Mapped;
 use super::stored::{Bytes, Code, Format, StoredTensor};
-use super::tensor_file::TensorFile;
 use crate::half_type::HalfType;
 
 /// Told the stored bytes of every tensor that was decoded.
@@ -53,13 +49,7 @@ impl Storage {
 }
 
 enum Source {
-    Safetensors {
-        files: Vec<TensorFile>,
-        /// By the name that a model of text alone has.
-        place: Places,
-        /// Matrices of four bits.
-        four_bit: Option<FourBit>,
-    },
+    Folder(Folder),
     Gguf(GgufFile),
 }
 
@@ -68,32 +58,10 @@ impl Weights {
     /// `model.safetensors.index.json` names.
     ///
     /// # Errors
-    /// No safetensors, a missing shard, a damaged header, an index that does not fit its shards.
+    /// No safetensors, a missing shard, a damaged header, an index that does not fit its shards, a
+    /// quantization that is not read or of which a part is missing.
     pub fn open_folder(folder: &Path) -> Result<Weights, ModelError> {
-        let single = folder.join("model.safetensors");
-        let index = folder.join("model.safetensors.index.json");
-        let (files, names) = if single.exists() {
-            let file = TensorFile::open(&single)?;
-            let names = file.names().map(|name| (name.to_owned(), 0)).collect();
-            (vec![file], names)
-        } else if let Some(keys) = Keys::read_optional(&index)? {
-            open_shards(folder, &keys)?
-        } else {
-            return Err(no_safetensors(folder));
-        };
-        let of_text = |(name, file): (String, usize)| (name_of_text(&name), (file, name));
-        let mut place = names.into_iter().map(of_text).collect();
-        let config = Keys::read_optional(&folder.join("config.json"))?;
-        let quantization = config.as_ref().map(Quantization::read).transpose()?;
-        let four_bit = quantization
-            .flatten()
-            .map(|quantization| FourBit::take_from(quantization, &mut place, &files))
-            .transpose()?;
-        let source = Source::Safetensors {
-            files,
-            place,
-            four_bit,
-        };
+        let source = Source::Folder(Folder::open(folder)?);
         Ok(Weights::of(folder.to_path_buf(), source))
     }
 
@@ -152,17 +120,10 @@ impl Weights {
         names.find_map(|name| self.format(name)?.quantized_name())
     }
 
-    /// The format of a tensor in its file.
+    /// The format of a tensor in its file; `None` also for one that cannot be read.
     fn format(&self, name: &str) -> Option<Format> {
         match &self.source {
-            Source::Safetensors {
-                files,
-                place,
-                four_bit,
-            } => match place.get(name) {
-                Some((file, stored)) => files[*file].format(stored),
-                None => four_bit.as_ref()?.format(files, name),
-            },
+            Source::Folder(folder) => folder.format(name),
             Source::Gguf(file) => file.format(name),
         }
     }
@@ -172,7 +133,7 @@ impl Weights {
     pub fn half_type(&self) -> HalfType {
         let is_matrix = |name: &str| self.shape(name).is_some_and(|shape| shape.len() == 2);
         let is_wide = |name: &str| match &self.source {
-            Source::Safetensors { .. } => self.format(name).is_none_or(Format::has_range_of_f32),
+            Source::Folder(_) => self.format(name).is_none_or(Format::has_range_of_f32),
             Source::Gguf(_) => self.format(name).is_some_and(Format::has_range_of_f32),
         };
         let names = self.names().into_iter();
@@ -198,14 +159,7 @@ impl Weights {
     /// Names of all tensors, sorted.
     pub fn names(&self) -> Vec<&str> {
         match &self.source {
-            Source::Safetensors {
-                place, four_bit, ..
-            } => {
-                let four_bit = four_bit.iter().flat_map(FourBit::names);
-                let names = place.keys().map(String::as_str).chain(four_bit);
-                let names: BTreeSet<&str> = names.collect();
-                names.into_iter().collect()
-            }
+            Source::Folder(folder) => folder.names(),
             Source::Gguf(file) => file.names().collect(),
         }
     }
@@ -217,82 +171,64 @@ impl Weights {
 
     /// A tensor's shape; of a matrix `[out, in]`.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        match &self.source {
-            Source::Safetensors {
-                files,
-                place,
-                four_bit,
-            } => match place.get(name) {
-                Some((file, stored)) => files[*file].shape(stored).map(<[usize]>::to_vec),
-                None => four_bit.as_ref()?.shape(name).map(<[usize]>::to_vec),
-            },
-            Source::Gguf(file) => file.shape(name).map(<[usize]>::to_vec),
-        }
+        let shape = match &self.source {
+            Source::Folder(folder) => folder.shape(name),
+            Source::Gguf(file) => file.shape(name),
+        };
+        shape.map(<[usize]>::to_vec)
     }
 
     /// Bytes of all tensors as stored.
     pub fn stored_bytes(&self) -> u64 {
-        match &self.source {
-            Source::Safetensors {
-                files,
-                place,
-                four_bit,
-            } => {
-                let plain = place.values();
-                let plain = plain.filter_map(|(file, stored)| files[*file].stored_bytes(stored));
-                let of_four_bits = four_bit.iter().flat_map(|four_bit| {
-                    let names = four_bit.names();
-                    names.filter_map(|name| four_bit.stored_bytes(files, name))
-                });
-                plain.chain(of_four_bits).sum::<u64>()
-            }
-            Source::Gguf(file) => file
-                .names()
-                .filter_map(|name| file.stored_bytes(name))
-                .sum(),
-        }
+        let of = |name| match &self.source {
+            Source::Folder(folder) => folder.stored_bytes(name),
+            Source::Gguf(file) => file.stored_bytes(name),
+        };
+        self.names().into_iter().filter_map(of).sum()
     }
 
-    /// A tensor as it is stored. `expected` is the shape that the configuration asks for.
+    /// Holds a tensor's shape against what the configuration asks for, and looks whether it can be
+    /// read; nothing is decoded.
     ///
     /// # Errors
     /// No such tensor (with the most similar name), another shape, a type of numbers that cannot be
     /// read.
+    pub fn check(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
+        let found = self.shape(name).ok_or_else(|| self.missing(name))?;
+        let (path, stored) = match &self.source {
+            Source::Folder(folder) => folder.place(name).unwrap_or((&self.path, name)),
+            Source::Gguf(file) => (file.path(), name),
+        };
+        if found != expected {
+            return Err(ModelError::Shape {
+                path: path.to_path_buf(),
+                name: stored.to_owned(),
+                found,
+                expected: expected.to_vec(),
+            });
+        }
+        match &self.source {
+            Source::Folder(folder) => folder.readable(name),
+            Source::Gguf(file) => file.stored(name).map(drop),
+        }
+    }
+
+    /// A tensor as it is stored. `expected` is the shape that the configuration asks for. A matrix
+    /// that its files spread over several tensors is laid out, and one that is to be held in four bits
+    /// is quantized.
+    ///
+    /// # Errors
+    /// As for [`Weights::check`], and what cannot be laid out or quantized.
     pub fn tensor<'a>(
         &'a self,
         name: &'a str,
         expected: &[usize],
     ) -> Result<StoredTensor<'a>, ModelError> {
-        let missing = || self.missing(name);
+        self.check(name, expected)?;
         let (shape, bytes) = match &self.source {
-            Source::Safetensors {
-                files,
-                place,
-                four_bit,
-            } => match (place.get(name), four_bit) {
-                (Some((file, stored)), _) => {
-                    let file = &files[*file];
-                    let found = file.shape(stored).ok_or_else(missing)?;
-                    check_shape(file.path(), stored, found, expected)?;
-                    file.stored(stored)?
-                }
-                (None, Some(four_bit)) => {
-                    let found = four_bit.shape(name).ok_or_else(missing)?;
-                    let path = four_bit.path(files, name).unwrap_or(&self.path);
-                    check_shape(path, name, found, expected)?;
-                    let (format, bytes) = four_bit.rows(files, name)?;
-                    let stored = four_bit.stored_bytes(files, name).unwrap_or(0);
-                    let bytes = Bytes::new(path, name, format, bytes.into());
-                    (found, Bytes { stored, ..bytes })
-                }
-                (None, None) => return Err(missing()),
-            },
-            Source::Gguf(file) => {
-                let found = file.shape(name).ok_or_else(missing)?;
-                check_shape(file.path(), name, found, expected)?;
-                file.stored(name)?
-            }
-        };
+            Source::Folder(folder) => folder.stored(name).ok_or_else(|| self.missing(name))?,
+            Source::Gguf(file) => file.stored(name),
+        }?;
         let bytes = Bytes {
             rounded: self.rounded,
             progress: self.progress.as_deref(),
@@ -317,9 +253,7 @@ impl Weights {
     /// The mapped files and their content, sorted by path, for digests.
     pub(super) fn contents(&self) -> Vec<(&Path, &Mapped)> {
         let mut all: Vec<(&Path, &Mapped)> = match &self.source {
-            Source::Safetensors { files, .. } => {
-                files.iter().map(|f| (f.path(), f.content())).collect()
-            }
+            Source::Folder(folder) => folder.contents().collect(),
             Source::Gguf(file) => vec![(file.path(), file.content())],
         };
         all.sort_by_key(|(path, _)| *path);
@@ -335,124 +269,9 @@ impl Weights {
     }
 }
 
-/// The name that a tensor has in a model of text alone: those that see pictures keep theirs one level
-/// down, under either of two names.
-fn name_of_text(stored: &str) -> String {
-    if let Some(rest) = stored.strip_prefix("model.language_model.") {
-        return format!("model.{rest}");
-    }
-    let own = stored.strip_prefix("language_model.");
-    own.unwrap_or(stored).to_owned()
-}
-
 /// Whether a matrix is one of the layers'; the tables of tokens are quantized by nobody.
 pub(super) fn is_of_layers(name: &str) -> bool {
     name.starts_with("model.layers.") && name.ends_with("_proj.weight")
-}
-
-fn check_shape(
-    path: &Path,
-    name: &str,
-    found: &[usize],
-    expected: &[usize],
-) -> Result<(), ModelError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(ModelError::Shape {
-        path: path.to_path_buf(),
-        name: name.to_owned(),
-        found: found.to_vec(),
-        expected: expected.to_vec(),
-    })
-}
-
-type Shards = (Vec<TensorFile>, BTreeMap<String, usize>);
-
-fn open_shards(folder: &Path, keys: &Keys) -> Result<Shards, ModelError> {
-    let Some(Value::Object(map)) = keys.get("weight_map") else {
-        return Err(keys.wrong("weight_map", "is missing; it must map tensors to files"));
-    };
-    let mut files: Vec<TensorFile> = Vec::new();
-    let mut opened: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut place = BTreeMap::new();
-    for (name, shard) in map {
-        // A name like `../x` would read outside of the model's folder.
-        let shard = shard
-            .as_str()
-            .filter(|s| {
-                matches!(
-                    Path::new(s).components().collect::<Vec<_>>()[..],
-                    [Component::Normal(_)]
-                )
-            })
-            .ok_or_else(|| {
-                keys.wrong(
-                    "weight_map",
-                    format!(
-                        "gives {shard} for `{name}`; it must be the \
-                                                  name of a file in the same folder"
-                    ),
-                )
-            })?;
-        let file = match opened.get(shard) {
-            Some(&file) => file,
-            None => {
-                let path = folder.join(shard);
-                if !path.exists() {
-                    return Err(ModelError::MissingShard {
-                        index: keys.path().to_path_buf(),
-                        shard: shard.to_owned(),
-                    });
-                }
-                files.push(TensorFile::open(&path)?);
-                opened.insert(shard, files.len() - 1);
-                files.len() - 1
-            }
-        };
-        if files[file].shape(name).is_none() {
-            return Err(keys.wrong(
-                "weight_map",
-                format!(
-                    "says that `{name}` is in {shard}, which does not hold it; the files are \
-                         of different downloads"
-                ),
-            ));
-        }
-        place.insert(name.clone(), file);
-    }
-    Ok((files, place))
-}
-
-/// A folder without safetensors: says what is there instead.
-fn no_safetensors(folder: &Path) -> ModelError {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    let found = |end: &str| names.iter().find(|name| name.ends_with(end)).cloned();
-    if let Some(found) = found(".bin")
-        .or_else(|| found(".pth"))
-        .or_else(|| found(".pt"))
-    {
-        return ModelError::OtherFormat {
-            path: folder.to_path_buf(),
-            found,
-        };
-    }
-    let problem = if let Some(gguf) = found(".gguf") {
-        format!("it has no model.safetensors, but {gguf}: give the path of that file")
-    } else if let Some(other) = found(".safetensors") {
-        format!("it holds {other}, but neither model.safetensors nor its index")
-    } else {
-        "it has no model.safetensors".to_owned()
-    };
-    ModelError::NotAModel {
-        path: folder.to_path_buf(),
-        problem,
-    }
 }
 
 #[cfg(test)]
@@ -464,6 +283,7 @@ mod tests {
     use safetensors::Dtype;
     use safetensors::tensor::TensorView;
 
+    use super::super::tensor_file::TensorFile;
     use super::*;
 
     fn fixture(name: &str) -> PathBuf {

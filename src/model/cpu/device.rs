@@ -99,6 +99,14 @@ impl HeadNorms<'_, Cpu> {
     }
 }
 
+/// So many rows of a size, those there are over and over.
+fn repeated<T: Copy>(rows: &[T], size: usize, count: usize) -> Cow<'_, [T]> {
+    match rows.len() == size * count {
+        true => Cow::Borrowed(rows),
+        false => rows.iter().copied().cycle().take(size * count).collect(),
+    }
+}
+
 impl Device for Cpu {
     type Mat = Mat;
     type Weight = Packed;
@@ -161,17 +169,15 @@ impl Device for Cpu {
                     .iter_mut()
                     .for_each(|v| *v = (2.0 * draws.uniform() - 1.0) * width);
             });
-        if format == Format::F32 {
-            return Ok(Packed::stack(&[&values], inputs));
-        }
-        let row = |n: usize| &values[n % rows * inputs..][..inputs];
-        let Some(bytes) = format.encode(values.clone(), inputs) else {
-            let all: Vec<f32> = (0..outputs).flat_map(row).copied().collect();
+        let encoded = match format {
+            Format::F32 => None,
+            format => format.encode(&values, inputs),
+        };
+        let Some(bytes) = encoded else {
+            let all = repeated(&values, inputs, outputs);
             return Ok(Packed::stack(&[&all], inputs));
         };
-        let size = bytes.len() / rows;
-        let row = |n: usize| &bytes[n % rows * size..][..size];
-        let bytes: Vec<u8> = (0..outputs).flat_map(row).copied().collect();
+        let bytes = repeated(&bytes, bytes.len() / rows, outputs).into_owned();
         let shape = [outputs, inputs];
         self.weight(&[StoredTensor::made(&shape, format, bytes)])
     }

@@ -4,27 +4,24 @@
 
 use safetensors::Dtype;
 
-use super::grouped::{Groups, scales};
-use super::{ModelError, Part, Parts};
-use crate::model::stored::Format;
+use super::grouped::{Groups, scales, zeros};
+use super::{Described, ModelError, Part, Parts};
 
 /// Where in a word each of eight outputs stands, counted in fours of bits.
 const PLACE: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 
-/// `[out, in]`.
-pub(super) fn shape(parts: &Parts<'_>) -> Result<[usize; 2], ModelError> {
-    read(parts)?;
-    Ok(numbers(parts)?.1)
+pub(super) fn describe(parts: &Parts<'_>) -> Result<Described, ModelError> {
+    let (_, shape) = numbers(parts)?;
+    let (groups, _) = zeros(parts, shape[0])?;
+    let format = Groups::in_order(parts, shape[1], groups)?.format();
+    Ok(Described { shape, format })
 }
 
-pub(super) fn format(parts: &Parts<'_>) -> Result<Format, ModelError> {
-    Ok(read(parts)?.0.format())
-}
-
-pub(super) fn rows(parts: &Parts<'_>) -> Result<(Format, Vec<u8>), ModelError> {
-    let (words, [outputs, _]) = numbers(parts)?;
-    let (groups, zeros) = read(parts)?;
-    let scales = scales(parts, groups.count, outputs)?;
+pub(super) fn rows(parts: &Parts<'_>) -> Result<Vec<u8>, ModelError> {
+    let (words, [outputs, inputs]) = numbers(parts)?;
+    let (count, zeros) = zeros(parts, outputs)?;
+    let groups = Groups::in_order(parts, inputs, count)?;
+    let scales = scales(parts, count, outputs)?;
     let (words, zeros) = (words.words(), zeros.words());
     let of_output = |words: &[u32], row: usize, output: usize| {
         words[row * (outputs / 8) + output / 8] >> (4 * PLACE[output % 8]) & 15
@@ -46,13 +43,4 @@ fn numbers<'a>(parts: &Parts<'a>) -> Result<(Part<'a>, [usize; 2]), ModelError> 
             Err(parts.damaged("qweight", problem))
         }
     }
-}
-
-fn read<'a>(parts: &Parts<'a>) -> Result<(Groups, Part<'a>), ModelError> {
-    let (_, [outputs, inputs]) = numbers(parts)?;
-    let zeros = parts.get("qzeros", &[Dtype::I32])?;
-    let count = zeros.shape.first().copied().unwrap_or(0);
-    let zeros = parts.of_shape("qzeros", &[Dtype::I32], &[count, outputs / 8])?;
-    parts.of_shape("scales", &[Dtype::F16, Dtype::BF16], &[count, outputs])?;
-    Ok((Groups::in_order(parts, "qzeros", inputs, count)?, zeros))
 }

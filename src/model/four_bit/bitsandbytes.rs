@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Deserialize;
 
-use super::{ModelError, Parts};
+use super::{Described, ModelError, Part, Parts};
 use crate::model::stored::{CODES_OF_BLOCK, Code, Format, block_of_codes};
 
 /// Ends of names of the tensors that say how a matrix is stored.
@@ -18,13 +18,16 @@ pub(super) const STATES: [&str; 2] = [
 /// Ends of all names of a matrix.
 pub(super) const ENDS: [&str; 7] = [
     "weight",
-    "weight.absmax",
+    ABSMAX,
     "weight.quant_map",
     "weight.nested_absmax",
     "weight.nested_quant_map",
     STATES[0],
     STATES[1],
 ];
+
+/// The end of the name of the scales.
+const ABSMAX: &str = "weight.absmax";
 
 /// What the JSON says.
 #[derive(Deserialize)]
@@ -72,33 +75,63 @@ impl State {
         inputs.is_multiple_of(CODES_OF_BLOCK) && self.blocksize.is_multiple_of(CODES_OF_BLOCK)
     }
 
-    /// The scale of each block, in F32.
-    fn scales(&self, parts: &Parts<'_>) -> Result<Vec<f32>, ModelError> {
-        let end = "weight.absmax";
-        let scales = match self.nested_blocksize {
-            None => parts
-                .of_shape(end, &[Dtype::F32], &[self.blocks()])?
-                .floats(),
-            Some(size) => {
-                let codes = parts.of_shape(end, &[Dtype::U8], &[self.blocks()])?;
-                let numbers = parts.of_shape("weight.nested_quant_map", &[Dtype::F32], &[256])?;
-                let own = [self.blocks().div_ceil(size)];
-                let own = parts.of_shape("weight.nested_absmax", &[Dtype::F32], &own)?;
+    /// The tensors of the scales, whose types and shapes fit.
+    fn scales<'a>(&self, parts: &Parts<'a>) -> Result<Scales<'a>, ModelError> {
+        let blocks = [self.blocks()];
+        let Some(size) = self.nested_blocksize else {
+            let scales = parts.of_shape(ABSMAX, &[Dtype::F32], &blocks)?;
+            return Ok(Scales::Plain(scales));
+        };
+        let own = [self.blocks().div_ceil(size)];
+        Ok(Scales::Nested {
+            size,
+            codes: parts.of_shape(ABSMAX, &[Dtype::U8], &blocks)?,
+            numbers: parts.of_shape("weight.nested_quant_map", &[Dtype::F32], &[256])?,
+            own: parts.of_shape("weight.nested_absmax", &[Dtype::F32], &own)?,
+            offset: self.nested_offset,
+        })
+    }
+}
+
+/// The scale of each block.
+enum Scales<'a> {
+    Plain(Part<'a>),
+    /// A code, of which so many share a scale.
+    Nested {
+        size: usize,
+        codes: Part<'a>,
+        numbers: Part<'a>,
+        own: Part<'a>,
+        offset: f32,
+    },
+}
+
+impl Scales<'_> {
+    /// In F32.
+    fn values(&self, parts: &Parts<'_>) -> Result<Vec<f32>, ModelError> {
+        let scales = match self {
+            Scales::Plain(scales) => scales.floats(),
+            Scales::Nested {
+                size,
+                codes,
+                numbers,
+                own,
+                offset,
+            } => {
                 let (numbers, own) = (numbers.floats(), own.floats());
                 let codes = codes.bytes.iter().enumerate();
                 let scale = |(block, &code): (usize, &u8)| {
-                    numbers[usize::from(code)] * own[block / size] + self.nested_offset
+                    numbers[usize::from(code)] * own[block / size] + offset
                 };
                 codes.map(scale).collect()
             }
         };
-        parts.finite(end, &scales)?;
+        parts.finite(ABSMAX, &scales)?;
         Ok(scales)
     }
 }
 
-/// `[out, in]`.
-pub(super) fn shape(parts: &Parts<'_>) -> Result<[usize; 2], ModelError> {
+pub(super) fn describe(parts: &Parts<'_>) -> Result<Described, ModelError> {
     let (state, code) = State::read(parts)?;
     // A matrix of bytes may have been saved as such, or as a row of them.
     let codes = parts.get("weight", &[Dtype::U8])?;
@@ -118,35 +151,32 @@ pub(super) fn shape(parts: &Parts<'_>) -> Result<[usize; 2], ModelError> {
         return Err(parts.damaged("weight.quant_map", problem));
     }
     state.scales(parts)?;
-    Ok(state.shape)
-}
-
-pub(super) fn format(parts: &Parts<'_>) -> Result<Format, ModelError> {
-    let (state, code) = State::read(parts)?;
-    Ok(match state.in_blocks() {
-        true => Format::Codes(code),
-        false => Format::F32,
+    Ok(Described {
+        shape: state.shape,
+        format: match state.in_blocks() {
+            true => Format::Codes(code),
+            false => Format::F32,
+        },
     })
 }
 
-pub(super) fn rows(parts: &Parts<'_>) -> Result<(Format, Vec<u8>), ModelError> {
+/// In the format that [`describe`] gives.
+pub(super) fn rows(parts: &Parts<'_>, format: Format) -> Result<Vec<u8>, ModelError> {
     let (state, code) = State::read(parts)?;
-    let scales = state.scales(parts)?;
+    let scales = state.scales(parts)?.values(parts)?;
     let codes = parts.get("weight", &[Dtype::U8])?.bytes;
-    let format = format(parts)?;
     if format == Format::F32 {
         let number = |at: usize| {
             let code_of = codes[at / 2] >> (4 * (1 - at % 2)) & 15;
             code.numbers()[usize::from(code_of)] * scales[at / state.blocksize]
         };
         let numbers = (0..state.numbers()).into_par_iter().map(number);
-        let bytes = numbers.flat_map_iter(f32::to_le_bytes).collect();
-        return Ok((format, bytes));
+        return Ok(numbers.flat_map_iter(f32::to_le_bytes).collect());
     }
     let mut bytes = Vec::new();
     for (at, codes) in codes.chunks_exact(CODES_OF_BLOCK / 2).enumerate() {
         let scale = scales[at * CODES_OF_BLOCK / state.blocksize];
         block_of_codes(scale, codes, &mut bytes);
     }
-    Ok((format, bytes))
+    Ok(bytes)
 }

@@ -4,28 +4,21 @@
 
 use safetensors::Dtype;
 
-use super::grouped::{Groups, scales};
-use super::{ModelError, Part, Parts};
-use crate::model::stored::Format;
+use super::grouped::{Groups, scales, zeros};
+use super::{Described, ModelError, Part, Parts};
 
-/// `[out, in]`.
-pub(super) fn shape(parts: &Parts<'_>) -> Result<[usize; 2], ModelError> {
-    let shape = numbers(parts)?.1;
-    read(parts)?;
-    Ok(shape)
+pub(super) fn describe(parts: &Parts<'_>) -> Result<Described, ModelError> {
+    let (_, shape) = numbers(parts)?;
+    let (groups, _) = zeros(parts, shape[0])?;
+    let format = groups_of(parts, groups, shape[1])?.format();
+    Ok(Described { shape, format })
 }
 
-pub(super) fn format(parts: &Parts<'_>) -> Result<Format, ModelError> {
-    Ok(read(parts)?.0.format())
-}
-
-pub(super) fn rows(
-    parts: &Parts<'_>,
-    zeros_less_one: bool,
-) -> Result<(Format, Vec<u8>), ModelError> {
-    let (words, [outputs, _]) = numbers(parts)?;
-    let (groups, zeros) = read(parts)?;
-    let scales = scales(parts, groups.count, outputs)?;
+pub(super) fn rows(parts: &Parts<'_>, zeros_less_one: bool) -> Result<Vec<u8>, ModelError> {
+    let (words, [outputs, inputs]) = numbers(parts)?;
+    let (count, zeros) = zeros(parts, outputs)?;
+    let groups = groups_of(parts, count, inputs)?;
+    let scales = scales(parts, count, outputs)?;
     let (words, mut zeros) = (words.words(), zeros.words());
     if zeros_less_one {
         // One is taken from all eight of a word at once, so that a zero borrows from its neighbour.
@@ -51,15 +44,10 @@ fn numbers<'a>(parts: &Parts<'a>) -> Result<(Part<'a>, [usize; 2]), ModelError> 
     }
 }
 
-/// Groups and zero points, whose shapes fit.
-fn read<'a>(parts: &Parts<'a>) -> Result<(Groups, Part<'a>), ModelError> {
-    let (_, [outputs, inputs]) = numbers(parts)?;
-    let zeros = parts.get("qzeros", &[Dtype::I32])?;
-    let count = zeros.shape.first().copied().unwrap_or(0);
-    let zeros = parts.of_shape("qzeros", &[Dtype::I32], &[count, outputs / 8])?;
-    parts.of_shape("scales", &[Dtype::F16, Dtype::BF16], &[count, outputs])?;
+/// Which group each input belongs to.
+fn groups_of(parts: &Parts<'_>, count: usize, inputs: usize) -> Result<Groups, ModelError> {
     if parts.find("g_idx").is_none() {
-        return Ok((Groups::in_order(parts, "qzeros", inputs, count)?, zeros));
+        return Groups::in_order(parts, inputs, count);
     }
     let index = parts.of_shape("g_idx", &[Dtype::I32], &[inputs])?.words();
     let known = |group: u32| {
@@ -76,5 +64,5 @@ fn read<'a>(parts: &Parts<'a>) -> Result<(Groups, Part<'a>), ModelError> {
         })?;
         of_input.push(group);
     }
-    Ok((Groups { count, of_input }, zeros))
+    Ok(Groups { count, of_input })
 }

@@ -3,8 +3,11 @@
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::{ModelError, Parts};
+use super::{ModelError, Part, Parts};
 use crate::model::stored::{ByInput, Format, head_of_int4};
+
+/// What scales may be stored as.
+const SCALES: [Dtype; 2] = [Dtype::F16, Dtype::BF16];
 
 /// Which group each input belongs to.
 pub(super) struct Groups {
@@ -19,17 +22,12 @@ const SIDE_BY_SIDE: [usize; 3] = [128, 64, 32];
 
 impl Groups {
     /// Of groups that follow each other.
-    pub fn in_order(
-        parts: &Parts<'_>,
-        end: &str,
-        inputs: usize,
-        count: usize,
-    ) -> Result<Self, ModelError> {
+    pub fn in_order(parts: &Parts<'_>, inputs: usize, count: usize) -> Result<Self, ModelError> {
         let size = inputs.checked_div(count).unwrap_or(0);
         let fits = u16::try_from(count).is_ok() && size > 0 && size * count == inputs;
         if !fits {
             let problem = format!("has {count} groups for {inputs} inputs");
-            return Err(parts.damaged(end, problem));
+            return Err(parts.damaged("qzeros", problem));
         }
         let of_input = (0..inputs).map(|input| (input / size) as u16).collect();
         Ok(Groups { count, of_input })
@@ -60,7 +58,7 @@ impl Groups {
         word: impl Fn(usize, usize) -> u32 + Sync,
         scales: &[f32],
         zero: impl Fn(usize, usize) -> u32 + Sync,
-    ) -> (Format, Vec<u8>) {
+    ) -> Vec<u8> {
         let format = self.format();
         let inputs = self.of_input.len();
         let words = |output: usize, from: usize, to: usize| {
@@ -90,8 +88,23 @@ impl Groups {
             row
         };
         let rows: Vec<Vec<u8>> = (0..outputs).into_par_iter().map(row).collect();
-        (format, rows.concat())
+        rows.concat()
     }
+}
+
+/// The number of groups, and their zero points; all shapes but that of the numbers fit.
+///
+/// # Errors
+/// Another type or shape of zero points or scales.
+pub(super) fn zeros<'a>(
+    parts: &Parts<'a>,
+    outputs: usize,
+) -> Result<(usize, Part<'a>), ModelError> {
+    let zeros = parts.get("qzeros", &[Dtype::I32])?;
+    let groups = zeros.shape.first().copied().unwrap_or(0);
+    let zeros = parts.of_shape("qzeros", &[Dtype::I32], &[groups, outputs / 8])?;
+    parts.of_shape("scales", &SCALES, &[groups, outputs])?;
+    Ok((groups, zeros))
 }
 
 /// Scales by group and output.
@@ -103,7 +116,7 @@ pub(super) fn scales(
     groups: usize,
     outputs: usize,
 ) -> Result<Vec<f32>, ModelError> {
-    let part = parts.of_shape("scales", &[Dtype::F16, Dtype::BF16], &[groups, outputs])?;
+    let part = parts.of_shape("scales", &SCALES, &[groups, outputs])?;
     let scales = part.floats();
     parts.finite("scales", &scales)?;
     Ok(scales)

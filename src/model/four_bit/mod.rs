@@ -15,7 +15,7 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use super::json::Keys;
-use super::stored::Format;
+use super::stored::{Bytes, Format, Stored};
 use super::{ModelError, TensorFile};
 
 /// Where tensors are: the file of several, and the name there.
@@ -94,11 +94,17 @@ impl Quantization {
     }
 }
 
+/// A matrix: its shape `[out, in]`, and what its rows are laid out as.
+struct Described {
+    shape: [usize; 2],
+    format: Format,
+}
+
 /// The matrices of such a folder.
 pub(super) struct FourBit {
     quantization: Quantization,
-    /// Shapes by the names of an unquantized model.
-    shapes: BTreeMap<String, Vec<usize>>,
+    /// By the names of an unquantized model.
+    matrices: BTreeMap<String, Described>,
     /// Of what they are made of.
     places: Places,
 }
@@ -122,7 +128,7 @@ impl FourBit {
         let stems: Vec<String> = places.keys().filter_map(stem).collect();
         let mut four_bit = FourBit {
             quantization,
-            shapes: BTreeMap::new(),
+            matrices: BTreeMap::new(),
             places: Places::new(),
         };
         for stem in stems {
@@ -130,24 +136,24 @@ impl FourBit {
                 let taken = places.remove_entry(&format!("{stem}.{end}"));
                 four_bit.places.extend(taken);
             }
-            let shape = match quantization {
-                Quantization::BitsAndBytes => bitsandbytes::shape(&four_bit.parts(files, &stem)),
-                Quantization::Gptq { .. } => gptq::shape(&four_bit.parts(files, &stem)),
-                Quantization::Awq => awq::shape(&four_bit.parts(files, &stem)),
+            let parts = four_bit.parts(files, &stem);
+            let described = match quantization {
+                Quantization::BitsAndBytes => bitsandbytes::describe(&parts),
+                Quantization::Gptq { .. } => gptq::describe(&parts),
+                Quantization::Awq => awq::describe(&parts),
             }?;
-            four_bit
-                .shapes
-                .insert(format!("{stem}.weight"), shape.to_vec());
+            let name = format!("{stem}.weight");
+            four_bit.matrices.insert(name, described);
         }
         Ok(four_bit)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.shapes.keys().map(String::as_str)
+        self.matrices.keys().map(String::as_str)
     }
 
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.shapes.get(name).map(Vec::as_slice)
+        self.matrices.get(name).map(|matrix| &matrix.shape[..])
     }
 
     /// Bytes of all parts of a matrix.
@@ -159,37 +165,42 @@ impl FourBit {
         Some(bytes.sum())
     }
 
-    /// What a matrix's rows are laid out as; `None` where there is no such matrix, or a part of it is
-    /// damaged, which [`FourBit::rows`] tells.
-    pub fn format(&self, files: &[TensorFile], name: &str) -> Option<Format> {
-        let stem = name.strip_suffix(".weight")?;
-        self.shapes.get(name)?;
-        let parts = self.parts(files, stem);
-        match self.quantization {
-            Quantization::BitsAndBytes => bitsandbytes::format(&parts).ok(),
-            Quantization::Gptq { .. } => gptq::format(&parts).ok(),
-            Quantization::Awq => awq::format(&parts).ok(),
-        }
+    /// What a matrix's rows are laid out as.
+    pub fn format(&self, name: &str) -> Option<Format> {
+        self.matrices.get(name).map(|matrix| matrix.format)
     }
 
-    /// A matrix's rows, laid out.
-    ///
-    /// # Errors
-    /// No such matrix; a part that holds what it must not.
-    pub fn rows(&self, files: &[TensorFile], name: &str) -> Result<(Format, Vec<u8>), ModelError> {
-        let stem = name.strip_suffix(".weight").unwrap_or(name);
+    /// A matrix's rows, laid out, and its shape; an error where a part holds what it must not, `None`
+    /// where there is no such matrix.
+    pub fn stored<'a>(&'a self, files: &'a [TensorFile], name: &'a str) -> Option<Stored<'a>> {
+        let described = self.matrices.get(name)?;
+        let path = self.path(files, name)?;
+        let rows = self.rows(files, name.strip_suffix(".weight")?, described.format);
+        Some(rows.map(|rows| {
+            let stored = self.stored_bytes(files, name).unwrap_or(0);
+            let bytes = Bytes::new(path, name, described.format, rows.into());
+            (&described.shape[..], Bytes { stored, ..bytes })
+        }))
+    }
+
+    fn rows(
+        &self,
+        files: &[TensorFile],
+        stem: &str,
+        format: Format,
+    ) -> Result<Vec<u8>, ModelError> {
         let parts = self.parts(files, stem);
         let rows = match self.quantization {
-            Quantization::BitsAndBytes => bitsandbytes::rows(&parts),
+            Quantization::BitsAndBytes => bitsandbytes::rows(&parts, format),
             Quantization::Gptq { zeros_less_one } => gptq::rows(&parts, zeros_less_one),
             Quantization::Awq => awq::rows(&parts),
-        };
+        }?;
         for end in self.quantization.ends() {
             if let Some((file, stored)) = self.places.get(&parts.name(end)) {
                 files[*file].release(stored);
             }
         }
-        rows
+        Ok(rows)
     }
 
     /// The file of a matrix's numbers, for messages.

@@ -27,9 +27,9 @@ pub(super) fn decode(dtype: GgmlDType, bytes: &[u8]) -> Option<Vec<f32>> {
 }
 
 /// Blocks of rows of so many numbers; `None` where they are not whole.
-pub(super) fn encode(dtype: GgmlDType, values: Vec<f32>, inputs: usize) -> Option<Vec<u8>> {
+pub(super) fn encode(dtype: GgmlDType, values: &[f32], inputs: usize) -> Option<Vec<u8>> {
     let shape = (values.len() / inputs, inputs);
-    let tensor = Tensor::from_vec(values, shape, &Device::Cpu).ok()?;
+    let tensor = Tensor::from_slice(values, shape, &Device::Cpu).ok()?;
     let blocks = QTensor::quantize(&tensor, dtype).ok()?;
     blocks.data().ok().map(Cow::into_owned)
 }

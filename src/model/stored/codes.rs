@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// Numbers of a block.
 pub const BLOCK: usize = 64;
 /// Bytes of a block.
-const BYTES: usize = size_of::<f32>() + BLOCK / 2;
+pub const BYTES: usize = size_of::<f32>() + BLOCK / 2;
 
 /// Which numbers sixteen codes stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

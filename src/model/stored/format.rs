@@ -75,13 +75,13 @@ impl Format {
 
     /// Rows of numbers in bytes of this format; `None` where they are no whole blocks, and for those
     /// that folders lay out.
-    pub(in crate::model) fn encode(self, values: Vec<f32>, inputs: usize) -> Option<Vec<u8>> {
+    pub(in crate::model) fn encode(self, values: &[f32], inputs: usize) -> Option<Vec<u8>> {
         match self {
-            Format::F32 => Some(values.into_iter().flat_map(f32::to_le_bytes).collect()),
-            Format::F16 => Some(plain::to_f16s(&values)),
-            Format::Bf16 => Some(plain::to_bf16s(&values)),
+            Format::F32 => Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Format::F16 => Some(plain::to_f16s(values)),
+            Format::Bf16 => Some(plain::to_bf16s(values)),
             Format::Blocks(dtype) => blocks::encode(dtype, values, inputs),
-            Format::Codes(Code::Nf4) => codes::encode(&values),
+            Format::Codes(Code::Nf4) => codes::encode(values),
             Format::Codes(Code::Fp4) | Format::Int4 { .. } | Format::Int4ByInput(_) => None,
         }
     }

@@ -12,9 +12,11 @@ mod plain;
 mod tensor;
 
 pub use codes::Code;
-pub(super) use codes::{BLOCK as CODES_OF_BLOCK, block as block_of_codes};
+pub(super) use codes::{BLOCK as CODES_OF_BLOCK, BYTES as BYTES_OF_CODES, block as block_of_codes};
 pub use format::Format;
 pub use int4::ByInput;
-pub(super) use int4::{head as head_of_int4, nibble as nibble_of_int4, scale_and_zero};
-pub(super) use tensor::Bytes;
+pub(super) use int4::{
+    block as block_of_int4, head as head_of_int4, nibble as nibble_of_int4, scale_and_zero,
+};
+pub(super) use tensor::{Bytes, Stored};
 pub use tensor::{StoredRows, StoredTensor};

@@ -47,6 +47,9 @@ pub(in crate::model) struct Bytes<'a> {
     pub progress: Option<&'a (dyn Fn(u64) + Send + Sync)>,
 }
 
+/// A tensor's shape and bytes, or why they cannot be had.
+pub(in crate::model) type Stored<'a> = Result<(&'a [usize], Bytes<'a>), ModelError>;
+
 impl<'a> Bytes<'a> {
     /// In the order in which they are meant, that a device may keep.
     pub fn new(path: &'a Path, name: &'a str, format: Format, bytes: Cow<'a, [u8]>) -> Self {

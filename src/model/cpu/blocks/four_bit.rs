@@ -1,20 +1,22 @@
 //! Four bits of folders: codes of bitsandbytes, and numbers of GPTQ and AWQ in blocks of one scale.
 
 use super::LANES;
-use super::kernels::{InBlocks, Scaled, Sink, of_4, of_codes};
-use super::lanes::{Lanes, PART, WORDS_OF_4, put_4};
-use crate::model::stored::{Code, nibble_of_int4, scale_and_zero};
+use super::kernels::{Coded, Four, InBlocks, Scaled, Sink, in_words};
+use super::lanes::{Lanes, put_4};
+use crate::model::stored::{
+    BYTES_OF_CODES, CODES_OF_BLOCK, Code, block_of_int4, nibble_of_int4, scale_and_zero,
+};
 
-/// 64 codes of a number each, and a scale in F32.
+/// Codes of a number each, and a scale in F32.
 pub(super) struct Codes<const FP4: bool>;
 
 /// `N` numbers less a zero point, `(q - zero) d`.
 pub(super) struct Int4<const N: usize>;
 
 impl<const FP4: bool> InBlocks for Codes<FP4> {
-    const INPUTS: usize = 64;
-    const BYTES: usize = 36;
-    const WORDS: usize = 2 * WORDS_OF_4;
+    const INPUTS: usize = CODES_OF_BLOCK;
+    const BYTES: usize = BYTES_OF_CODES;
+    const WORDS: usize = Self::INPUTS / 8;
     const HALVES: usize = 2;
 
     fn pack(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool {
@@ -35,23 +37,24 @@ impl<const FP4: bool> InBlocks for Codes<FP4> {
     ) {
         let code = if FP4 { Code::Fp4 } else { Code::Nf4 };
         unsafe {
-            let mut scale = [V::all(1.0); P];
-            for p in 0..P {
-                scale[p] = V::split_floats(halves[p]);
+            let mut scaled = Scaled::<V, P>::plain();
+            for (scale, halves) in scaled.scale.iter_mut().zip(halves) {
+                *scale = V::split_floats(halves);
             }
-            of_codes(words, Self::INPUTS, code.numbers(), scale, to);
+            let coded = Coded::<V>::new(code.numbers());
+            in_words(words, &coded, &scaled, Self::INPUTS, to);
         }
     }
 }
 
 impl<const N: usize> InBlocks for Int4<N> {
     const INPUTS: usize = N;
-    const BYTES: usize = 8 + N / 2;
+    const BYTES: usize = block_of_int4(N);
     const WORDS: usize = N / 8;
     const HALVES: usize = 3;
 
     fn pack(block: &[u8], lane: usize, words: &mut [u32], halves: &mut [u16]) -> bool {
-        let (head, numbers) = block.split_at(8);
+        let (head, numbers) = block.split_at(Self::BYTES - N / 2);
         put_float(head, lane, halves);
         halves[2 * LANES + lane] = scale_and_zero(head).1 as u16;
         for number in 0..N {
@@ -62,27 +65,21 @@ impl<const N: usize> InBlocks for Int4<N> {
 
     #[inline(always)]
     unsafe fn numbers<V: Lanes, const P: usize>(
-        mut words: [*const u32; P],
+        words: [*const u32; P],
         halves: [*const u16; P],
         to: &mut impl Sink<V, P>,
     ) {
         unsafe {
-            let mut scaled = Scaled::<V, P>::by(V::all(1.0), V::all(-1.0));
+            let (mut scaled, minus) = (Scaled::<V, P>::plain(), V::all(-1.0));
             for (p, halves) in halves.into_iter().enumerate() {
                 // `q scale` and `zero scale` are exact, scales being of 16 bits, and so is what one
                 // is less than the other.
                 let [zero, _] = V::pairs(halves.add(2 * LANES));
                 let scale = V::split_floats(halves);
-                let sign = scaled.least[p];
                 scaled.scale[p] = scale;
-                scaled.least[p] = zero.times(scale).times(sign);
+                scaled.least[p] = zero.times(scale).times(minus);
             }
-            for _ in 0..N / PART {
-                of_4::<V, P, false>(words, 0.0, &scaled, to);
-                for words in &mut words {
-                    *words = words.add(WORDS_OF_4 * LANES);
-                }
-            }
+            in_words(words, &Four::<V, false>::new(0.0), &scaled, N, to);
         }
     }
 }

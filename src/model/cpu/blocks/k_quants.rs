@@ -1,7 +1,7 @@
 //! GGUF's blocks of 256 numbers: Q4_K, Q5_K, Q6_K. Each has scales of its parts in a few bits, and
 //! scales of those in half precision.
 
-use super::kernels::{InBlocks, Scaled, Sink, of_4, of_5, of_8};
+use super::kernels::{Five, Four, InBlocks, Scaled, Sink, in_words, of_8};
 use super::lanes::{Lanes, PART, WORDS_OF_4, WORDS_OF_5, WORDS_OF_8, put_4, put_5, put_8};
 use super::{LANES, half_of, put_scales};
 
@@ -41,7 +41,8 @@ impl InBlocks for Q4K {
     ) {
         unsafe {
             for part in 0..PARTS {
-                of_4::<V, P, false>(words, 0.0, &scaled(halves, part), to);
+                let four = Four::<V, false>::new(0.0);
+                in_words(words, &four, &scaled(halves, part), PART, to);
                 forward(&mut words, WORDS_OF_4);
             }
         }
@@ -75,7 +76,8 @@ impl InBlocks for Q5K {
     ) {
         unsafe {
             for part in 0..PARTS {
-                of_5::<V, P, false>(words, 0.0, &scaled(halves, part), to);
+                let five = Five::<V, false>::new(0.0);
+                in_words(words, &five, &scaled(halves, part), PART, to);
                 forward(&mut words, WORDS_OF_5);
             }
         }
@@ -150,12 +152,11 @@ fn nibble(bytes: &[u8], part: usize, number: usize) -> u8 {
 #[inline(always)]
 unsafe fn scaled<V: Lanes, const P: usize>(halves: [*const u16; P], part: usize) -> Scaled<V, P> {
     unsafe {
-        let mut scaled = Scaled::<V, P>::by(V::all(1.0), V::all(-1.0));
+        let (mut scaled, minus) = (Scaled::<V, P>::plain(), V::all(-1.0));
         for (p, halves) in halves.into_iter().enumerate() {
             let [own, least] = V::pairs(halves.add((2 + part) * LANES));
             scaled.scale[p] = V::halves(halves).times(own);
-            let sign = scaled.least[p];
-            scaled.least[p] = V::halves(halves.add(LANES)).times(least.times(sign));
+            scaled.least[p] = V::halves(halves.add(LANES)).times(least.times(minus));
         }
         scaled
     }

@@ -3,7 +3,7 @@
 
 use super::super::simd::{Isa, isa};
 use super::LANES;
-use super::lanes::{Lanes, PART, Plain, WORDS_OF_4, WORDS_OF_5};
+use super::lanes::{Lanes, Plain};
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 
@@ -46,69 +46,112 @@ pub struct Scaled<V, const P: usize> {
 }
 
 impl<V: Lanes, const P: usize> Scaled<V, P> {
-    /// The same in every panel.
+    /// Numbers as they are: nothing is added, which leaves even the sign of a zero.
+    ///
+    /// # Safety
+    /// The instructions of `V` are there.
     #[inline(always)]
-    pub fn by(scale: V, least: V) -> Self {
-        Scaled {
-            scale: [scale; P],
-            least: [least; P],
-        }
-    }
-}
-
-/// What is added where there is no smallest number: it leaves even the sign of a zero as it was.
-pub const NOTHING: f32 = -0.0;
-
-/// A part of numbers of four bits: `(q - zero) scale + least`. The product is exact in every format
-/// that has something to add, so that a fused sum has the bits of two steps.
-#[inline(always)]
-pub unsafe fn of_4<V: Lanes, const P: usize, const LESS: bool>(
-    at: [*const u32; P],
-    zero: f32,
-    scaled: &Scaled<V, P>,
-    to: &mut impl Sink<V, P>,
-) {
-    unsafe {
-        let table = V::table::<LESS>(zero);
-        for word in 0..WORDS_OF_4 {
-            let mut words = [V::words(at[0].add(word * LANES)); P];
-            for (words, at) in words.iter_mut().zip(at) {
-                *words = V::words(at.add(word * LANES));
-            }
-            for _ in 0..8 {
-                let mut numbers = scaled.least;
-                for p in 0..P {
-                    let q = V::of_4::<LESS>(words[p], table);
-                    numbers[p] = q.times_plus(scaled.scale[p], scaled.least[p]);
-                    words[p] = V::shifted::<4>(words[p]);
-                }
-                to.take(numbers);
+    pub unsafe fn plain() -> Self {
+        unsafe {
+            Scaled {
+                scale: [V::all(1.0); P],
+                least: [V::all(-0.0); P],
             }
         }
     }
 }
 
-/// The same of five bits.
+/// What the lowest bits of words stand for.
+pub trait Small<V: Lanes> {
+    /// How many bits.
+    const BITS: u32;
+
+    unsafe fn of(&self, words: V::Words) -> V;
+}
+
+/// Four bits less a zero point, which is not 0 if `LESS`.
+pub struct Four<V: Lanes, const LESS: bool>(V::Table);
+
+/// Five of them.
+pub struct Five<V: Lanes, const LESS: bool>(V::Table);
+
+/// A code of four bits.
+pub struct Coded<V: Lanes>(V::Codes);
+
+impl<V: Lanes, const LESS: bool> Four<V, LESS> {
+    #[inline(always)]
+    pub unsafe fn new(zero: f32) -> Self {
+        Four(unsafe { V::table::<LESS>(zero) })
+    }
+}
+
+impl<V: Lanes, const LESS: bool> Five<V, LESS> {
+    #[inline(always)]
+    pub unsafe fn new(zero: f32) -> Self {
+        Five(unsafe { V::table::<LESS>(zero) })
+    }
+}
+
+impl<V: Lanes> Coded<V> {
+    #[inline(always)]
+    pub unsafe fn new(numbers: &[f32; 16]) -> Self {
+        Coded(unsafe { V::codes(numbers) })
+    }
+}
+
+impl<V: Lanes, const LESS: bool> Small<V> for Four<V, LESS> {
+    const BITS: u32 = 4;
+
+    #[inline(always)]
+    unsafe fn of(&self, words: V::Words) -> V {
+        unsafe { V::of_4::<LESS>(words, self.0) }
+    }
+}
+
+impl<V: Lanes, const LESS: bool> Small<V> for Five<V, LESS> {
+    const BITS: u32 = 5;
+
+    #[inline(always)]
+    unsafe fn of(&self, words: V::Words) -> V {
+        unsafe { V::of_5::<LESS>(words, self.0) }
+    }
+}
+
+impl<V: Lanes> Small<V> for Coded<V> {
+    const BITS: u32 = 4;
+
+    #[inline(always)]
+    unsafe fn of(&self, words: V::Words) -> V {
+        unsafe { V::of_code(words, self.0) }
+    }
+}
+
+/// So many numbers, as many in a word of 32 bits as fit: `q scale + least`. The product is exact in
+/// every format that has something to add, so that a fused sum has the bits of two steps.
+///
+/// # Safety
+/// The instructions of `V` are there, and the words of so many numbers at every place.
 #[inline(always)]
-pub unsafe fn of_5<V: Lanes, const P: usize, const LESS: bool>(
+pub unsafe fn in_words<V: Lanes, S: Small<V>, const P: usize>(
     at: [*const u32; P],
-    zero: f32,
+    small: &S,
     scaled: &Scaled<V, P>,
+    count: usize,
     to: &mut impl Sink<V, P>,
 ) {
+    let of_word = (u32::BITS / S::BITS) as usize;
     unsafe {
-        let table = V::table::<LESS>(zero);
-        for word in 0..WORDS_OF_5 {
+        for word in 0..count.div_ceil(of_word) {
             let mut words = [V::words(at[0].add(word * LANES)); P];
             for (words, at) in words.iter_mut().zip(at) {
                 *words = V::words(at.add(word * LANES));
             }
-            for _ in 0..6.min(PART - 6 * word) {
+            for _ in 0..of_word.min(count - of_word * word) {
                 let mut numbers = scaled.least;
                 for p in 0..P {
-                    let q = V::of_5::<LESS>(words[p], table);
+                    let q = small.of(words[p]);
                     numbers[p] = q.times_plus(scaled.scale[p], scaled.least[p]);
-                    words[p] = V::shifted::<5>(words[p]);
+                    words[p] = V::shifted(words[p], S::BITS);
                 }
                 to.take(numbers);
             }
@@ -131,34 +174,6 @@ pub unsafe fn of_8<V: Lanes, const P: usize>(
                 *of = V::of_bytes(at.add(number * LANES / 4)).times(*of);
             }
             to.take(numbers);
-        }
-    }
-}
-
-/// So many codes of four bits: `numbers[q] scale`.
-#[inline(always)]
-pub unsafe fn of_codes<V: Lanes, const P: usize>(
-    at: [*const u32; P],
-    count: usize,
-    numbers: &[f32; 16],
-    scale: [V; P],
-    to: &mut impl Sink<V, P>,
-) {
-    unsafe {
-        let codes = V::codes(numbers);
-        for word in 0..count / 8 {
-            let mut words = [V::words(at[0].add(word * LANES)); P];
-            for (words, at) in words.iter_mut().zip(at) {
-                *words = V::words(at.add(word * LANES));
-            }
-            for _ in 0..8 {
-                let mut numbers = scale;
-                for p in 0..P {
-                    numbers[p] = V::of_code(words[p], codes).times(scale[p]);
-                    words[p] = V::shifted::<4>(words[p]);
-                }
-                to.take(numbers);
-            }
         }
     }
 }
@@ -273,15 +288,15 @@ unsafe fn of_groups<V: Lanes>(
 ) {
     assert!(words.len() >= groups.len() / 8 * LANES);
     unsafe {
-        let table = V::table::<false>(0.0);
+        let small = Four::<V, false>::new(0.0);
         for (word, groups) in groups.chunks_exact(8).enumerate() {
             let mut word = V::words(words.as_ptr().add(word * LANES));
             for &group in groups {
                 let of = &of[usize::from(group)];
                 let scale = V::floats(of.scale.as_ptr());
                 let least = V::floats(of.least.as_ptr());
-                to.take([V::of_4::<false>(word, table).times_plus(scale, least)]);
-                word = V::shifted::<4>(word);
+                to.take([small.of(word).times_plus(scale, least)]);
+                word = V::shifted(word, 4);
             }
         }
     }

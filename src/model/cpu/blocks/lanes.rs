@@ -37,7 +37,7 @@ pub trait Lanes: Copy {
     unsafe fn signed_pairs(at: *const u16) -> [Self; 2];
     unsafe fn words(at: *const u32) -> Self::Words;
     /// Without its lowest bits.
-    unsafe fn shifted<const BITS: u32>(words: Self::Words) -> Self::Words;
+    unsafe fn shifted(words: Self::Words, bits: u32) -> Self::Words;
     /// `q - zero` for `q` of up to five bits; `LESS` says that zero is not 0.
     unsafe fn table<const LESS: bool>(zero: f32) -> Self::Table;
     /// Of the lowest four bits.
@@ -133,8 +133,8 @@ impl Lanes for Plain {
         unsafe { at.cast::<[u32; LANES]>().read() }
     }
     #[inline(always)]
-    unsafe fn shifted<const BITS: u32>(words: Self::Words) -> Self::Words {
-        words.map(|word| word >> BITS)
+    unsafe fn shifted(words: Self::Words, bits: u32) -> Self::Words {
+        words.map(|word| word >> bits)
     }
     #[inline(always)]
     unsafe fn table<const LESS: bool>(zero: f32) -> f32 {

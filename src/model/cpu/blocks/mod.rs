@@ -64,30 +64,27 @@ impl Layout {
 /// `None` for a format that is widened.
 fn layout(format: Format) -> Option<Layout> {
     use four_bit::{Codes, Int4};
+    use halves::Halves;
     use k_quants::{Q4K, Q5K, Q6K};
-    use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-    let dtype = match format {
-        Format::Blocks(dtype) => dtype,
-        Format::F16 => return Some(Layout::of::<halves::F16>()),
-        Format::Bf16 => return Some(Layout::of::<halves::Bf16>()),
-        Format::Codes(Code::Nf4) => return Some(Layout::of::<Codes<false>>()),
-        Format::Codes(Code::Fp4) => return Some(Layout::of::<Codes<true>>()),
-        Format::Int4 { inputs: 32 } => return Some(Layout::of::<Int4<32>>()),
-        Format::Int4 { inputs: 64 } => return Some(Layout::of::<Int4<64>>()),
-        Format::Int4 { inputs: 128 } => return Some(Layout::of::<Int4<128>>()),
+    use legacy::{Q4, Q5, Q8};
+    Some(match format {
+        Format::F16 => Layout::of::<Halves<false>>(),
+        Format::Bf16 => Layout::of::<Halves<true>>(),
+        Format::Codes(Code::Nf4) => Layout::of::<Codes<false>>(),
+        Format::Codes(Code::Fp4) => Layout::of::<Codes<true>>(),
+        Format::Int4 { inputs: 32 } => Layout::of::<Int4<32>>(),
+        Format::Int4 { inputs: 64 } => Layout::of::<Int4<64>>(),
+        Format::Int4 { inputs: 128 } => Layout::of::<Int4<128>>(),
+        Format::Blocks(GgmlDType::Q4_0) => Layout::of::<Q4<false>>(),
+        Format::Blocks(GgmlDType::Q4_1) => Layout::of::<Q4<true>>(),
+        Format::Blocks(GgmlDType::Q5_0) => Layout::of::<Q5<false>>(),
+        Format::Blocks(GgmlDType::Q5_1) => Layout::of::<Q5<true>>(),
+        Format::Blocks(GgmlDType::Q8_0) => Layout::of::<Q8>(),
+        Format::Blocks(GgmlDType::Q4K) => Layout::of::<Q4K>(),
+        Format::Blocks(GgmlDType::Q5K) => Layout::of::<Q5K>(),
+        Format::Blocks(GgmlDType::Q6K) => Layout::of::<Q6K>(),
         _ => return None,
-    };
-    match dtype {
-        GgmlDType::Q4_0 => Some(Layout::of::<Q4_0>()),
-        GgmlDType::Q4_1 => Some(Layout::of::<Q4_1>()),
-        GgmlDType::Q5_0 => Some(Layout::of::<Q5_0>()),
-        GgmlDType::Q5_1 => Some(Layout::of::<Q5_1>()),
-        GgmlDType::Q8_0 => Some(Layout::of::<Q8_0>()),
-        GgmlDType::Q4K => Some(Layout::of::<Q4K>()),
-        GgmlDType::Q5K => Some(Layout::of::<Q5K>()),
-        GgmlDType::Q6K => Some(Layout::of::<Q6K>()),
-        _ => None,
-    }
+    })
 }
 
 /// Bytes of a matrix in this format; `None` where it is widened.

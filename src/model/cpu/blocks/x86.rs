@@ -69,8 +69,8 @@ impl Lanes for Avx512 {
         unsafe { _mm512_loadu_si512(at.cast()) }
     }
     #[inline(always)]
-    unsafe fn shifted<const BITS: u32>(words: Self::Words) -> Self::Words {
-        unsafe { _mm512_srli_epi32::<BITS>(words) }
+    unsafe fn shifted(words: Self::Words, bits: u32) -> Self::Words {
+        unsafe { _mm512_srl_epi32(words, _mm_cvtsi32_si128(bits as i32)) }
     }
     #[inline(always)]
     unsafe fn table<const LESS: bool>(zero: f32) -> Self::Table {
@@ -219,7 +219,7 @@ impl Lanes for Avx2 {
             ];
             [
                 Self::of_words(lower),
-                Self::of_words(Self::shifted::<8>(pairs)),
+                Self::of_words(Self::shifted(pairs, 8)),
             ]
         }
     }
@@ -248,9 +248,9 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn shifted<const BITS: u32>(words: Self::Words) -> Self::Words {
+    unsafe fn shifted(words: Self::Words, bits: u32) -> Self::Words {
         unsafe {
-            let by = _mm_cvtsi32_si128(BITS as i32);
+            let by = _mm_cvtsi32_si128(bits as i32);
             [
                 _mm256_srl_epi32(words[0], by),
                 _mm256_srl_epi32(words[1], by),
