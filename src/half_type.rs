@@ -36,6 +36,14 @@ impl HalfType {
         }
     }
 
+    /// The largest number.
+    pub fn largest(self) -> f32 {
+        match self {
+            HalfType::Bfloat16 => bf16::MAX.to_f32(),
+            HalfType::Float16 => f16::MAX.to_f32(),
+        }
+    }
+
     /// The nearest number of this kind.
     pub fn round(self, x: f32) -> f32 {
         self.number(self.bits(x))

@@ -403,7 +403,7 @@ pub struct ListArgs {
 /// Arguments of `bench`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct BenchArgs {
-    /// Random weights of a shape: qwen2.5-7b, 0.5b, or smollm2
+    /// Random weights of a shape: qwen2.5-32b, qwen2.5-14b, qwen2.5-7b, 0.5b, or smollm2
     #[arg(
         long,
         value_name = "SHAPE",

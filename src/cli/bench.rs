@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::exit::Outcome;
 use crate::hub;
-use crate::model::{Compute, Format, Matrices, Model, ModelConfig, ModelFiles};
+use crate::model::{Compute, Format, Matrices, MemoryOf, Model, ModelConfig, ModelFiles};
 use crate::project::use_threads;
 use crate::run::{Bench, Benchmark, Demand, Part, Planned, RunError, may_load, plan, shape, size};
 
@@ -89,7 +89,7 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
     };
     let subject = Subject::of(args, screen)?;
     if args.plan {
-        return show_plan(name, &subject, screen);
+        return show_plan(name, &subject, compute, screen);
     }
     let model = subject.load(name, compute, screen)?;
     let parts: Vec<Part> = match args.only.is_empty() {
@@ -135,10 +135,16 @@ pub fn bench(args: &BenchArgs, screen: &Screen) -> Result<Outcome, CliError> {
 }
 
 /// What the model takes in memory, nothing of it loaded.
-fn show_plan(name: &str, subject: &Subject, screen: &Screen) -> Result<Outcome, CliError> {
+fn show_plan(
+    name: &str,
+    subject: &Subject,
+    compute: Compute,
+    screen: &Screen,
+) -> Result<Outcome, CliError> {
     let (config, matrices) = subject.model();
-    let (planned, available) = plan(config, matrices);
-    screen.print_text(&plan_text(name, &planned, available))?;
+    let place = Model::place_for(compute, config).map_err(RunError::from)?;
+    let (planned, available) = plan(config, matrices, place);
+    screen.print_text(&plan_text(name, &planned, place, available))?;
     if screen.format == OutputFormat::Json {
         screen.print_json(&PlanReport {
             model: name,
@@ -149,12 +155,21 @@ fn show_plan(name: &str, subject: &Subject, screen: &Screen) -> Result<Outcome, 
     Ok(Outcome::Pass)
 }
 
-fn plan_text(name: &str, planned: &[Planned], available: Option<u64>) -> String {
+fn plan_text(
+    name: &str,
+    planned: &[Planned],
+    place: MemoryOf,
+    available: Option<u64>,
+) -> String {
+    let whose = match place {
+        MemoryOf::Host => "this machine's",
+        MemoryOf::Gpu { .. } => "the GPU's",
+    };
     let there = available.map_or(String::new(), |bytes| {
         format!(": {} are available", size(bytes))
     });
     let mut lines = vec![
-        format!("{name} in this machine's memory{there}"),
+        format!("{name} in {whose} memory{there}"),
         format!(
             "{:<20} {:>10} {:>10} {:>10} {:>10}  fits",
             "matrices", "weights", "one answer", "gate", "training"
@@ -208,8 +223,8 @@ mod tests {
     #[test]
     fn an_unknown_shape_is_told_with_those_there_are() {
         let error = benched("--shape smol --quiet").unwrap_err();
-        insta::assert_snapshot!(error, @r#"no shape "smol"; `--shape` is qwen2.5-7b, 0.5b, or smollm2"#);
-        for name in ["qwen2.5-7b", "0.5b", "smollm2"] {
+        insta::assert_snapshot!(error, @r#"no shape "smol"; `--shape` is qwen2.5-32b, qwen2.5-14b, qwen2.5-7b, 0.5b, or smollm2"#);
+        for name in ["qwen2.5-32b", "qwen2.5-14b", "qwen2.5-7b", "0.5b", "smollm2"] {
             assert!(shape(name).is_some(), "{name} is named and not known");
         }
     }
@@ -217,8 +232,11 @@ mod tests {
     #[test]
     fn a_plan_says_what_fits_in_which_format() {
         let config = shape("qwen2.5-7b").unwrap();
-        let (planned, _) = plan(&config, Matrices::In(Format::F32));
-        let text = plan_text("qwen2.5-7b", &planned, Some(9_000_000_000));
+        let text = |place| {
+            let (planned, _) = plan(&config, Matrices::In(Format::F32), place);
+            plan_text("qwen2.5-7b", &planned, place, Some(9_000_000_000))
+        };
+        let text = text(MemoryOf::Host) + &text(MemoryOf::Gpu { free: 0 });
         insta::assert_snapshot!(text, @r"
         qwen2.5-7b in this machine's memory: 9.0 GB are available
         matrices                weights one answer       gate   training  fits

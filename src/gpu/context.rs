@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
@@ -34,7 +34,11 @@ struct Context {
     context: sys::CUcontext,
     device: sys::CUdevice,
     stream: sys::CUstream,
-    functions: HashMap<&'static str, Function>,
+    functions: RwLock<Functions>,
+    /// Compute capability.
+    capability: (i32, i32),
+    /// Bytes of shared memory that a block can have.
+    shared: usize,
     pool: Mutex<Pool>,
     blas: Mutex<Blas>,
     name: String,
@@ -44,6 +48,8 @@ struct Context {
     /// The bits of the loss scale.
     loss_scale: AtomicU32,
 }
+
+type Functions = HashMap<&'static str, Function>;
 
 #[derive(Clone, Copy)]
 struct Function {
@@ -146,8 +152,10 @@ impl Cuda {
             context
         };
         let image = ptx::kernels((major, minor), half_type)?;
-        let room = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
-        let functions = load(&image, room as usize)?;
+        let shared = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as usize;
+        let mut functions = Functions::new();
+        let kernels = ptx::FUNCTIONS.iter();
+        load(&image, kernels.map(|&(name, room)| (name, name, room)), shared, &mut functions)?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
             .map_err(|e| GpuError::failed("the GPU has no stream", e))?;
         let blas = Blas::new(half_type)?;
@@ -155,7 +163,9 @@ impl Cuda {
             context,
             device,
             stream,
-            functions,
+            functions: RwLock::new(functions),
+            capability: (major, minor),
+            shared,
             pool: Mutex::new(Pool::default()),
             blas: Mutex::new(blas),
             name,
@@ -195,6 +205,11 @@ impl Cuda {
     /// Whether Hopper's products of four warps are there.
     pub(crate) fn warp_groups(&self) -> bool {
         self.0.warp_groups
+    }
+
+    /// Whether a kernel can begin while the one before still runs.
+    pub(super) fn begins_early(&self) -> bool {
+        self.0.capability.0 >= 9
     }
 
     pub(super) fn stream(&self) -> sys::CUstream {
@@ -248,17 +263,21 @@ impl Cuda {
     }
 }
 
-/// The functions of the compiled kernels by name. A kernel that could use more shared memory than
+/// Adds functions of the compiled kernels by name. A kernel that could use more shared memory than
 /// the `room` that a block has here is launched with less, or not at all.
-fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, GpuError> {
+fn load(
+    image: &[u8],
+    kernels: impl IntoIterator<Item = ptx::Entry>,
+    room: usize,
+    functions: &mut Functions,
+) -> Result<(), GpuError> {
     let mut text = image.to_vec();
     text.push(0);
     // SAFETY: the image is a whole text that ends in zero, and a context is current.
     let module = unsafe { result::module::load_data(text.as_ptr().cast()) }
         .map_err(|e| GpuError::failed("the kernels do not load", e))?;
-    let mut functions = HashMap::new();
-    for &(name, shared) in ptx::FUNCTIONS {
-        let symbol = CString::new(name).unwrap_or_default();
+    for (name, symbol, shared) in kernels {
+        let symbol = CString::new(symbol).unwrap_or_default();
         // SAFETY: the module was just loaded and is never unloaded.
         let handle = unsafe { result::module::get_function(module, symbol) }
             .map_err(|e| GpuError::failed(&format!("kernel {name} is missing"), e))?;
@@ -282,7 +301,7 @@ fn load(image: &[u8], room: usize) -> Result<HashMap<&'static str, Function>, Gp
         }
         functions.insert(name, Function { handle, shared });
     }
-    Ok(functions)
+    Ok(())
 }
 
 /// The value, or an end: after a failed kernel nothing of the device is of use.
@@ -353,14 +372,40 @@ impl Cuda {
         self.pool().give(address, size);
     }
 
+    fn found(&self, name: &'static str) -> Function {
+        let functions = self.0.functions.read();
+        functions.unwrap_or_else(PoisonError::into_inner)[name]
+    }
+
     pub(super) fn function(&self, name: &'static str) -> sys::CUfunction {
-        self.0.functions[name].handle
+        self.found(name).handle
+    }
+
+    /// Compiles the kernels of a format of weights, where they are not there yet.
+    ///
+    /// # Errors
+    /// Kernels that do not compile.
+    pub(crate) fn add_kernels_of_blocks(
+        &self,
+        defined: &str,
+        kernels: &[ptx::Entry],
+    ) -> Result<(), GpuError> {
+        let mut functions = self.0.functions.write();
+        let functions = functions.as_mut().map_err(|_| GpuError::Unusable {
+            problem: "another thread failed while kernels were loaded".into(),
+        })?;
+        if kernels.iter().all(|(name, ..)| functions.contains_key(name)) {
+            return Ok(());
+        }
+        self.bind();
+        let image = ptx::kernels_of_blocks(defined, self.0.capability, self.0.half_type)?;
+        load(&image, kernels.iter().copied(), self.0.shared, functions)
     }
 
     /// The most dynamic shared memory of a kernel, in bytes: what one with tiles of fixed sizes
     /// always takes.
     pub(crate) fn shared_memory(&self, name: &'static str) -> usize {
-        self.0.functions[name].shared
+        self.found(name).shared
     }
 
     /// Numbers of the host in memory of their own.

@@ -134,7 +134,8 @@ impl Cuda {
             sharedMemBytes: shared as u32,
             hStream: self.stream(),
             attrs: &raw mut attribute,
-            numAttrs: u32::from(early),
+            // An older GPU begins a kernel when the one before has ended.
+            numAttrs: u32::from(early && self.begins_early()),
         };
         let function = self.function(name);
         // SAFETY: the caller answers for the arguments; the stream orders the kernel after whatever

@@ -27,5 +27,6 @@ pub(crate) use gemm::{Operand, Product};
 pub use graph::Graph;
 pub(crate) use launch::{Arg, Grid};
 pub use numbers::Numbers;
+pub(crate) use ptx::Entry;
 pub use speed::Ceilings;
 pub(crate) use tensor_map::{Boxed, COLUMNS as BOX_COLUMNS};

@@ -30,6 +30,17 @@ const SOURCES: [&str; 16] = [
     include_str!("kernels/skinny.cu"),
 ];
 
+/// What kernels of a format of weights are compiled of, after what the format defines.
+const BLOCKS: [&str; 3] = [
+    include_str!("kernels/common.cu"),
+    include_str!("kernels/warp_groups.cu"),
+    include_str!("kernels/blocks.cu"),
+];
+
+/// A kernel as launches name it, as the source names it, and the most dynamic shared memory that it
+/// is launched with, in bytes.
+pub(crate) type Entry = (&'static str, &'static str, usize);
+
 /// Every kernel, and the most dynamic shared memory it is launched with, in bytes.
 pub(super) const FUNCTIONS: &[(&str, usize)] = &[
     ("norm_rows", 0),
@@ -111,14 +122,32 @@ const fn skinny_shared(rows: usize, groups: usize) -> usize {
     stages * 128 * (64 * groups + rows)
 }
 
-/// The kernels as PTX for a compute capability. Compiled once a machine: the text on disk is named
-/// after source, compiler, and GPU.
+/// The kernels that every model needs as PTX for a compute capability.
 pub(super) fn kernels(
+    capability: (i32, i32),
+    half_type: HalfType,
+) -> Result<Vec<u8>, GpuError> {
+    compiled(&SOURCES.concat(), capability, half_type)
+}
+
+/// The kernels of a format of weights, with what it defines.
+pub(super) fn kernels_of_blocks(
+    defined: &str,
+    capability: (i32, i32),
+    half_type: HalfType,
+) -> Result<Vec<u8>, GpuError> {
+    let source = format!("{defined}{}", BLOCKS.concat());
+    compiled(&source, capability, half_type)
+}
+
+/// Compiled once a machine: the text on disk is named after source, compiler, and GPU.
+fn compiled(
+    source: &str,
     (major, minor): (i32, i32),
     half_type: HalfType,
 ) -> Result<Vec<u8>, GpuError> {
     let is_f16 = i32::from(half_type == HalfType::Float16);
-    let source = format!("#define FLOAT16 {is_f16}\n{}", SOURCES.concat());
+    let source = format!("#define FLOAT16 {is_f16}\n{source}");
     // `sm_90a` has the warp-group products that plain `sm_90` has not.
     let target = match (major, minor) {
         (9, 0) => "compute_90a".to_owned(),

@@ -125,7 +125,7 @@ pub type MayLoad<'a> = &'a (dyn Fn(MemoryOf) -> Result<(), ModelError> + Sync);
 pub enum Model {
     /// On the CPU, in F32.
     Cpu(Decoder<Cpu>),
-    /// On an NVIDIA GPU, in 16 bits.
+    /// On an NVIDIA GPU, which computes in 16 bits.
     #[cfg(feature = "gpu")]
     Gpu(Decoder<Cuda>),
 }
@@ -180,8 +180,23 @@ impl Model {
         on_cpu(notice)
     }
 
-    /// A model of random weights, for measuring a shape: stored in a format on a CPU; on a GPU in
-    /// bf16 when nothing else is asked for.
+    /// Where a model would be loaded.
+    ///
+    /// # Errors
+    /// A GPU that was asked for and cannot be used.
+    pub fn place_for(compute: Compute, config: &ModelConfig) -> Result<MemoryOf, ModelError> {
+        let (gpu, _) = open(compute.device, HalfType::Bfloat16, config)?;
+        #[cfg(feature = "gpu")]
+        if let Some(cuda) = gpu {
+            return Ok(place_of(&cuda));
+        }
+        #[cfg(not(feature = "gpu"))]
+        let () = gpu.unwrap_or_default();
+        Ok(MemoryOf::Host)
+    }
+
+    /// A model of random weights, for measuring a shape: stored in a format where the device computes
+    /// with it, else on a GPU in bf16 when nothing else is asked for.
     ///
     /// # Errors
     /// Too little memory; a GPU that was asked for and cannot be used; what `may_load` says.

@@ -1,9 +1,10 @@
 //! What a model takes in memory, from its sizes alone: told before anything is loaded.
 //!
-//! The file does not say it. A quantized model of 491 MB stays about as large on a CPU, and takes
-//! 1.3 GB on a GPU, which computes in 16 bits; answering and training need room beside the weights.
+//! The file does not say it: a format that the device does not compute with is widened, and answering
+//! and training need room beside the weights.
 
 use super::cpu::{LayerKv, Packed, bytes_of_blocks};
+use super::tiles::Tiles;
 use super::weights::is_of_layers;
 use super::{Format, ModelConfig, ModelError, Projection, Site, Weights};
 
@@ -12,7 +13,7 @@ use super::{Format, ModelConfig, ModelError, Projection, Site, Weights};
 pub enum MemoryOf {
     /// The host's memory: as stored where the CPU computes with the format, else in F32.
     Host,
-    /// A GPU's memory, in 16 bits.
+    /// A GPU's memory: as stored where its kernels compute with the format, else in 16 bits.
     Gpu {
         /// Bytes that are free there.
         free: u64,
@@ -105,17 +106,34 @@ impl<'a> Footprint<'a> {
 
     /// Bytes of a matrix that stays as it is stored.
     fn stored(&self, matrix: &Matrix) -> Option<u64> {
-        if self.place != MemoryOf::Host {
-            return None;
-        }
-        let parts = matrix.parts.iter().map(|(name, rows)| {
+        let formats = matrix.parts.iter().map(|(name, rows)| {
             let format = match self.matrices {
                 Matrices::Of(weights) => weights.held_format(name)?,
                 Matrices::In(format) => format.of_matrix(is_of_layers(name), matrix.cols),
             };
-            bytes_of_blocks(format, *rows, matrix.cols)
+            Some((format, *rows))
         });
-        parts.sum()
+        let parts: Vec<(Format, usize)> = formats.collect::<Option<_>>()?;
+        match self.place {
+            MemoryOf::Host => {
+                let of = |&(format, rows)| bytes_of_blocks(format, rows, matrix.cols);
+                parts.iter().map(of).sum()
+            }
+            MemoryOf::Gpu { .. } => {
+                let tiles = Tiles::of_all(parts.iter().map(|(format, _)| *format), matrix.cols)?;
+                Some(tiles.bytes(matrix.rows(), matrix.cols) as u64)
+            }
+        }
+    }
+
+    /// Bytes of the largest matrix that products of many rows widen on their way.
+    fn widened_on_the_way(&self) -> u64 {
+        let kept = matrices(self.config).filter(|matrix| self.stored(matrix).is_some());
+        let wide = kept.map(|matrix| self.laid_out(&matrix));
+        match self.place {
+            MemoryOf::Host => 0,
+            MemoryOf::Gpu { .. } => wide.max().unwrap_or(0),
+        }
     }
 
     fn laid_out(&self, matrix: &Matrix) -> u64 {
@@ -160,7 +178,9 @@ impl<'a> Footprint<'a> {
         let config = self.config;
         let row = 6 * config.hidden_size + config.heads().row() + 3 * config.intermediate_size;
         let number = size_of::<f32>();
-        numbers(&[rows, row, number]).saturating_add(numbers(&[logits, config.vocab_size, number]))
+        numbers(&[rows, row, number])
+            .saturating_add(numbers(&[logits, config.vocab_size, number]))
+            .saturating_add(self.widened_on_the_way())
     }
 
     /// Bytes of activations that one training pass over so many tokens holds at least: the input of

@@ -34,6 +34,7 @@ mod rope;
 mod shapes;
 mod stored;
 mod tensor_file;
+mod tiles;
 mod tokenizer_file;
 mod weights;
 mod window;

@@ -100,6 +100,8 @@ pub fn shape(name: &str) -> Option<ModelConfig> {
     };
     Some(match name {
         "qwen2.5-7b" => qwen2(3584, 28, 28, 4, 128, 18944, 152_064, false),
+        "qwen2.5-14b" => qwen2(5120, 48, 40, 8, 128, 13824, 152_064, false),
+        "qwen2.5-32b" => qwen2(5120, 64, 40, 8, 128, 27648, 152_064, false),
         "qwen2.5-0.5b" | "0.5b" => qwen2(896, 24, 14, 2, 64, 4864, 151_936, true),
         "smollm2" => ModelConfig {
             architecture: Architecture::Llama,

@@ -168,8 +168,8 @@ impl<'a> Plan<'a> {
             Matrices::In(_) => false,
         };
         match self.place {
-            MemoryOf::Host if quantized => "with the layers in NF4",
-            MemoryOf::Host if self.footprint.keeps_stored() => "as stored",
+            _ if quantized => "with the layers in NF4",
+            _ if self.footprint.keeps_stored() => "as stored",
             MemoryOf::Host => "in F32",
             MemoryOf::Gpu { .. } => "in 16 bits",
         }
@@ -218,7 +218,7 @@ impl<'a> Plan<'a> {
         };
         let four = Matrices::In(Format::Codes(Code::Nf4));
         let four = Plan::new(self.config, four, self.place, self.demand);
-        let fits = more && self.place == MemoryOf::Host && fits(&four);
+        let fits = more && fits(&four);
         let way = || {
             format!(
                 "set `load_in_4bit = true` under [model] ({})",
@@ -298,14 +298,8 @@ pub fn may_load(
     demand: Demand<'_>,
     place: MemoryOf,
 ) -> Result<Option<String>, ModelError> {
-    let room = match place {
-        MemoryOf::Host => memory::room(),
-        MemoryOf::Gpu { free } => Some(Room {
-            bytes: free,
-            bound: Bound::Machine,
-        }),
-    };
-    Plan::new(config, matrices, place, demand).judge(model, compute, room.as_ref())
+    let plan = Plan::new(config, matrices, place, demand);
+    plan.judge(model, compute, room_at(place).as_ref())
 }
 
 /// What a model takes in this machine's memory, held in one way.
@@ -323,16 +317,19 @@ pub struct Planned {
     pub training: u64,
 }
 
-/// What a model takes in the host's memory: as its files have it, where there are any, and in other
-/// formats; and how much is available.
-pub fn plan(config: &ModelConfig, matrices: Matrices<'_>) -> (Vec<Planned>, Option<u64>) {
+/// What a model takes at a place: as its files have it, where there are any, and in other formats; and
+/// how much is available there.
+pub fn plan(
+    config: &ModelConfig,
+    matrices: Matrices<'_>,
+    place: MemoryOf,
+) -> (Vec<Planned>, Option<u64>) {
     let (lora, train) = (LoraSection::default(), TrainSection::default());
     let training = Demand {
         training: Some((&lora, &train)),
         ..Demand::default()
     };
     let planned = |held: String, matrices| {
-        let place = MemoryOf::Host;
         let gate = Plan::new(config, matrices, place, Demand::default());
         let with_adapter = Plan::new(config, matrices, place, training);
         Planned {
@@ -356,7 +353,17 @@ pub fn plan(config: &ModelConfig, matrices: Matrices<'_>) -> (Vec<Planned>, Opti
         Some(planned(name.to_owned(), Matrices::In(format)))
     });
     let rows = as_stored.into_iter().chain(formats).collect();
-    (rows, memory::room().map(|room| room.bytes))
+    (rows, room_at(place).map(|room| room.bytes))
+}
+
+fn room_at(place: MemoryOf) -> Option<Room> {
+    match place {
+        MemoryOf::Host => memory::room(),
+        MemoryOf::Gpu { free } => Some(Room {
+            bytes: free,
+            bound: Bound::Machine,
+        }),
+    }
 }
 
 /// How many of `wanted` answers of up to `positions` tokens fit beside a loaded model; the user

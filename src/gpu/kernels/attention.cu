@@ -184,7 +184,7 @@ DEVICE void attend_one(const hf *q, const hf *keys, const hf *values, hf *out, f
   constexpr int BYTES = KEYS * D * 2;
   int row = blockIdx.x, kv_head = blockIdx.y, group = queries / kv;
   int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-  let_next_start();
+  take_turn();
   int base = cache_base[row], live = base < 0 ? 0 : position[row] + 1;
   int start = blockIdx.z * SPLIT, end = min(live, start + SPLIT);
   if (start > 0 && start >= live) return;
@@ -324,6 +324,7 @@ ATTEND_ONE(128)
 // Joins the splits of attend_one: grid (rows, query heads).
 KERNEL attend_join(const float *parts, hf *out, const int *position, const int *cache_base,
                    int queries, int dim, int wide_dim, int splits) {
+  take_turn();
   int row = blockIdx.x, head = blockIdx.y;
   int live = cache_base[row] < 0 ? 0 : position[row] + 1, used = (live + SPLIT - 1) / SPLIT;
   u64 place = (u64)row * queries + head;

@@ -139,7 +139,8 @@ DEVICE float exp2_fast(float x) {
 }
 
 // Lets a kernel that was launched to overlap with this one start: it waits for this one's results
-// itself, after it has begun to read what does not depend on them.
+// itself, after it has begun to read what does not depend on them. To be called after this one has
+// waited: the next counts on what came before this one.
 DEVICE void let_next_start() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -149,4 +150,9 @@ DEVICE void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+// Where a kernel begins that may be launched early and reads nothing ahead.
+DEVICE void take_turn() {
+  wait_for_previous();
+  let_next_start();
 }

@@ -76,6 +76,7 @@ DEVICE bool find_token(Draw &d, const float *x, int usable, float top, float inv
 KERNEL draw_rows(const float *logits, const float *params, int *token, float *logprob, int rows,
                  int stride, int usable) {
   __shared__ Draw d;
+  take_turn();
   int row = blockIdx.x;
   float temperature = params[row], top_p = params[rows + row], u = params[2 * rows + row];
   int top_k = (int)params[3 * rows + row];

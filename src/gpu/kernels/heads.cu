@@ -86,6 +86,7 @@ DEVICE void placed_heads(const void *qkv, hf *q, hf *keys, hf *values, const int
                          const int *cache_row, const float *cos, const float *sin,
                          const float *q_norm, const float *k_norm, int queries, int kv, int dim,
                          float eps, int planes, u64 plane) {
+  take_turn();
   int row = blockIdx.x, at_once = blockDim.x / LANES, half = dim / 2;
   int where = position[row], to = cache_row[row], total = queries + 2 * kv;
   float c[4], s[4];

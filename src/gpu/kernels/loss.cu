@@ -81,6 +81,7 @@ KERNEL divergence_rows(float *logits, const float *target, float *loss, int n, i
 // the lowest on a tie; and its log-probability over all.
 KERNEL choose_rows(const float *logits, const int *asked, int *token, float *logprob, int n,
                    int stride, int usable) {
+  take_turn();
   __shared__ float room[32];
   __shared__ int ids[32];
   const float *x = logits + (u64)blockIdx.x * stride;

@@ -39,6 +39,7 @@ DEVICE void read8_sum(const void *x, u64 at, int planes, u64 plane, float *v) {
 
 KERNEL norm_rows(const void *x, const float *w, hf *y, int n, float eps, int planes, u64 plane) {
   __shared__ float room[32];
+  take_turn();
   u64 at = (u64)blockIdx.x * n;
   float s = 0, v[8];
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
@@ -60,7 +61,7 @@ KERNEL sum_norm_rows(const void *x, const void *y, void *sum, hf *normed, const 
                      float eps, int planes, u64 plane, int f32) {
   extern __shared__ float row[];
   __shared__ float room[32];
-  let_next_start();
+  take_turn();
   u64 at = (u64)blockIdx.x * n;
   float s = 0;
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
@@ -145,7 +146,7 @@ DEVICE void gelu_gate_gradient(float gate, float up, float dy, float *d_gate, fl
 }
 
 KERNEL gate_rows(const hf *gate_up, hf *y, int n8, u64 total8, int gelu) {
-  let_next_start();
+  take_turn();
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= total8) return;
   u64 row = i / n8, col = i % n8;
@@ -213,6 +214,7 @@ KERNEL scatter_add_rows(const void *x, const int *index, void *y, hf *half, int 
 
 // The tokens' rows of the embedding as F32.
 KERNEL embed_rows(const hf *embedding, const int *tokens, float *x, int n, float scale) {
+  take_turn();
   u64 from = (u64)tokens[blockIdx.x] * n, to = (u64)blockIdx.x * n;
   for (int i = threadIdx.x * 8; i < n; i += blockDim.x * 8) {
     float v[8];

@@ -58,7 +58,7 @@ DEVICE void skinny(const hf *x, const hf *w, void *y, const float *bias, int m, 
   for (int i = 0; i < M / 2; i++) sum[i] = 0.f;
   // The weight does not wait for the kernel before, the rows are what it wrote.
   for (int s = 0; s < STAGES - 1; s++) load_weights(from + s);
-  wait_for_previous();
+  take_turn();
   for (int s = 0; s < STAGES - 1; s++) load_rows(from + s);
   for (int tile = from; tile < to; tile++) {
     copy_wait<STAGES - 2>();

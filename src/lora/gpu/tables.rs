@@ -66,7 +66,7 @@ impl OwnTable {
     pub fn embed(&self, cuda: &Cuda, rows: &CudaRows, adapters: Arg, scale: f32, x: &mut CudaMat) {
         let (count, n) = x.whole_rows();
         let args = [
-            self.weight.all(),
+            self.weight.half(),
             self.places.holds(self.vocabulary * 4),
             rows.tokens(),
             adapters,

@@ -199,7 +199,7 @@ impl Cuda {
         // SAFETY: `place_heads(qkv, q, keys, values, position, cache_row, cos, sin, q_norm, k_norm,
         // queries, kv, dim, eps, planes, plane)` reads a row's heads from so many planes, and writes
         // its queries, and its keys and values at its place in the cache.
-        unsafe { self.launch(kernel, Grid::new((height, shares, 1), block), &args) };
+        unsafe { self.launch_early(kernel, Grid::new((height, shares, 1), block), &args) };
     }
 
     /// `x W^T + b` and a low-rank share, with heads placed, in one kernel; only Hopper has it, for
@@ -223,11 +223,12 @@ impl Cuda {
         );
         let to = self.room_for(heads, rows);
         let q = x.beside(self, queries * dim);
+        let wide = weight.wide(self);
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), x.rows, weight.inputs, ROWS);
         // Each of two blocks fetches half of the columns, for both.
         launch.matrix(
-            weight.operand(false),
+            wide.operand(false),
             weight.outputs,
             weight.inputs,
             WIDE / 2,
@@ -386,7 +387,7 @@ impl Cuda {
                 // SAFETY: `attend_one_D(q, keys, values, out, parts, position, base, queries, kv, dim,
                 // scale)` takes a row of each sequence, whose positions lie in the cache, and leaves
                 // a part a split where there are several.
-                unsafe { self.launch(name, grid, &args) };
+                unsafe { self.launch_early(name, grid, &args) };
                 if splits > 1 {
                     let args = [
                         parts_at,
@@ -401,7 +402,7 @@ impl Cuda {
                     // SAFETY: `attend_join(parts, out, position, base, queries, dim, wide, splits)`
                     // reads the parts that the kernel before has left.
                     unsafe {
-                        self.launch("attend_join", Grid::new((q.rows, queries, 1), wide), &args);
+                        self.launch_early("attend_join", Grid::new((q.rows, queries, 1), wide), &args);
                     }
                 }
                 (mixed, None)

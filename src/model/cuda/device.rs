@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::attention::CudaAttended;
 use super::factored::Factored;
-use super::frozen::{CudaRotary, CudaVector, CudaWeight};
+use super::frozen::{CudaRotary, CudaVector, CudaWeight, Held};
 use super::kv::CudaKv;
 use super::loss::CudaTotal;
 use super::mat::{CudaMat, Height};
@@ -15,6 +15,7 @@ use super::products::Form;
 use super::rows::CudaRows;
 use crate::gpu::Cuda;
 use crate::model::device::{Device, HeadNorms, whole};
+use crate::model::tiles::Tiles;
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
 use crate::model::{Activation, Format, Heads, Mat, ModelError, Span, StoredTensor};
 
@@ -79,6 +80,14 @@ impl Device for Cuda {
     fn weight(&self, parts: &[StoredTensor<'_>]) -> Result<CudaWeight, ModelError> {
         let inputs = StoredTensor::same_cols(parts);
         let numbers: usize = parts.iter().map(StoredTensor::count).sum();
+        let outputs = numbers / inputs;
+        if let Some(blocks) = self.in_blocks(parts, inputs)? {
+            return Ok(CudaWeight {
+                held: Held::Blocks(blocks),
+                outputs,
+                inputs,
+            });
+        }
         let buffer = self.keep(numbers * 2)?;
         let mut at = 0;
         for part in parts {
@@ -86,8 +95,8 @@ impl Device for Cuda {
             at += part.count();
         }
         Ok(CudaWeight {
-            buffer,
-            outputs: numbers / inputs,
+            held: Held::Half(buffer),
+            outputs,
             inputs,
         })
     }
@@ -96,14 +105,22 @@ impl Device for Cuda {
         &self,
         outputs: usize,
         inputs: usize,
-        _: Format,
+        format: Format,
         seed: u64,
     ) -> Result<CudaWeight, ModelError> {
-        let buffer = self.keep(outputs * inputs * 2)?;
         let width = (3.0 / inputs as f32).sqrt();
-        self.randomize(&buffer, outputs * inputs, seed, width);
+        let held = match Tiles::of_all([format], inputs) {
+            Some(tiles) => {
+                Held::Blocks(self.random_blocks(tiles, (outputs, inputs), seed, width)?)
+            }
+            None => {
+                let buffer = self.keep(outputs * inputs * 2)?;
+                self.randomize(&buffer, outputs * inputs, seed, width);
+                Held::Half(buffer)
+            }
+        };
         Ok(CudaWeight {
-            buffer,
+            held,
             outputs,
             inputs,
         })
@@ -144,7 +161,7 @@ impl Device for Cuda {
     }
 
     fn bytes(&self, weight: &CudaWeight) -> usize {
-        weight.outputs * weight.inputs * 2
+        weight.bytes()
     }
 
     fn rows(&self, tokens: &[u32], spans: &[Span], capacity: usize) -> CudaRows {

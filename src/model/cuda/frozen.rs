@@ -2,14 +2,50 @@
 
 use rayon::prelude::*;
 
+use super::blocks::Blocks;
 use crate::gpu::{Arg, Buffer, Cuda, Operand};
 use crate::model::ModelError;
 
-/// A frozen matrix in 16 bits.
+/// A frozen matrix.
 pub struct CudaWeight {
-    pub(super) buffer: Buffer,
+    pub(super) held: Held,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
+}
+
+/// How it is held.
+pub(super) enum Held {
+    /// In 16 bits, row after row.
+    Half(Buffer),
+    /// In few bits.
+    Blocks(Blocks),
+}
+
+/// A frozen matrix in 16 bits, as long as a product of many rows needs it.
+pub(super) struct Wide<'a> {
+    buffer: Cow<'a>,
+    stride: usize,
+}
+
+/// Memory of the weight, or of the step.
+enum Cow<'a> {
+    Kept(&'a Buffer),
+    Room(Buffer),
+}
+
+impl Wide<'_> {
+    /// As the right side of `x W^T` (transposed) or `dy W`.
+    pub(super) fn operand(&self, transposed: bool) -> Operand {
+        let buffer = match &self.buffer {
+            Cow::Kept(buffer) => buffer,
+            Cow::Room(buffer) => buffer,
+        };
+        Operand {
+            address: buffer.address(),
+            stride: self.stride,
+            transposed,
+        }
+    }
 }
 
 /// A frozen row, in F32 and 16 bits.
@@ -51,22 +87,33 @@ impl CudaRotary {
 }
 
 impl CudaWeight {
-    /// All of it, for a kernel of another folder.
-    pub(crate) fn all(&self) -> Arg {
-        self.pointer()
+    /// All of it, in 16 bits.
+    ///
+    /// # Panics
+    /// When it is held in few.
+    pub(crate) fn half(&self) -> Arg {
+        match &self.held {
+            Held::Half(buffer) => buffer.holds(self.outputs * self.inputs * 2),
+            Held::Blocks(_) => panic!("a weight of 16 bits"),
+        }
     }
 
-    /// All of it.
-    pub(super) fn pointer(&self) -> Arg {
-        self.buffer.holds(self.outputs * self.inputs * 2)
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.held {
+            Held::Half(_) => self.outputs * self.inputs * 2,
+            Held::Blocks(blocks) => blocks.bytes(),
+        }
     }
 
-    /// As the right side of `x W^T` (transposed) or `dy W`.
-    pub(super) fn operand(&self, transposed: bool) -> Operand {
-        Operand {
-            address: self.buffer.address(),
+    /// Its numbers in 16 bits.
+    pub(super) fn wide(&self, cuda: &Cuda) -> Wide<'_> {
+        Wide {
+            buffer: match &self.held {
+                Held::Half(buffer) => Cow::Kept(buffer),
+                Held::Blocks(of) => Cow::Room(cuda.widened(of, self.outputs, self.inputs)),
+            },
             stride: self.inputs,
-            transposed,
         }
     }
 }

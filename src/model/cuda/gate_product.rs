@@ -22,11 +22,12 @@ impl Cuda {
         assert_eq!(x.half_rows(), (rows, inner), "inputs of every row");
         let gate_up = x.beside(self, 2 * cols);
         let active = x.beside(self, cols);
+        let wide = weight.wide(self);
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), rows, inner, ROWS);
         // Each of two blocks fetches one half's columns, for both.
         let below = cols * inner;
-        launch.halves(weight.operand(false), (cols, inner), below, WIDE / 2);
+        launch.halves(wide.operand(false), (cols, inner), below, WIDE / 2);
         let width = launch.share_t(share, x);
         let [gate, up] = [0, cols].map(|output| launch.share_b(share, output, x.operand()));
         launch.args(&[gate_up.pointer(), active.pointer()]);
@@ -52,9 +53,10 @@ impl Cuda {
         assert_eq!(gate_up.half_rows(), (rows, 2 * cols), "`[gate | up]`");
         assert_eq!((dy.rows, dy.cols), (rows, inner), "the gradient");
         let d = CudaMat::room(self, rows, gate_up.cols);
+        let wide = weight.wide(self);
         let mut launch = Launch::new(self);
         launch.matrix(dy.operand(), rows, inner, ROWS);
-        launch.matrix(weight.operand(false), inner, cols, COLUMNS);
+        launch.matrix(wide.operand(false), inner, cols, COLUMNS);
         let width = launch.share_t(share, dy);
         launch.share_b(share, 0, dy.operand());
         launch.halves(gate_up.operand(), (rows, cols), cols, ROWS);

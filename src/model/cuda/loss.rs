@@ -128,7 +128,7 @@ impl Cuda {
         // SAFETY: `choose_rows(logits, asked, token, logprob, n, stride, usable)` works on rows of n
         // of `stride` F32 numbers, with one number each of the others. What is asked for is a token
         // of the vocabulary.
-        unsafe { self.launch("choose_rows", grid(logits), &args) };
+        unsafe { self.launch_early("choose_rows", grid(logits), &args) };
         chosen
     }
 
@@ -152,6 +152,6 @@ impl Cuda {
         ];
         // SAFETY: `draw_rows(logits, settings, token, logprob, rows, stride, usable)` works on rows of
         // `stride` F32 numbers, with four settings and one number each of the others.
-        unsafe { self.launch("draw_rows", grid(logits), &args) };
+        unsafe { self.launch_early("draw_rows", grid(logits), &args) };
     }
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod attention;
+mod blocks;
 mod device;
 mod factored;
 mod frozen;

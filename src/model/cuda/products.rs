@@ -1,7 +1,7 @@
 //! Products with a frozen weight: cuBLASLt, or for one row a slot a kernel of our own.
 
 use super::factored::Factored;
-use super::frozen::{CudaVector, CudaWeight};
+use super::frozen::{CudaVector, CudaWeight, Held};
 use super::mat::{CudaMat, Height};
 use crate::gpu::{Arg, Cuda, Grid, Product};
 
@@ -34,10 +34,8 @@ impl Cuda {
         share: Option<&Factored>,
         out: Form,
     ) -> CudaMat {
-        if x.height == Height::Slots
-            && let Some(kernel) = self.kernel_for_few(x.rows, weight, out)
-        {
-            let y = self.few_rows(&kernel, x, weight, bias, out);
+        let few = (x.height == Height::Slots).then(|| self.few_rows(x, weight, bias, out));
+        if let Some(y) = few.flatten() {
             if let Some(share) = share {
                 self.multiply_out(share, &y, true);
             }
@@ -50,6 +48,7 @@ impl Cuda {
                 ..CudaMat::planes(self, x.rows, weight.outputs, 1)
             },
         };
+        let wide = weight.wide(self);
         // A share of every column is there first, and the long product adds to it on its way.
         let first = share.filter(|s| s.covers(weight.outputs));
         if let Some(share) = first {
@@ -60,7 +59,7 @@ impl Cuda {
             n: weight.outputs,
             k: weight.inputs,
             x: x.operand(),
-            y: weight.operand(true),
+            y: wide.operand(true),
             out: y.buffer.address(),
             out_stride: y.stride,
             out_f32: y.planes > 0,
@@ -86,6 +85,7 @@ impl Cuda {
         share: Option<&Factored>,
     ) -> CudaMat {
         let dx = CudaMat::room(self, dy.rows, weight.inputs);
+        let wide = weight.wide(self);
         if let Some(share) = share {
             self.multiply_out(share, &dx, false);
         }
@@ -94,7 +94,7 @@ impl Cuda {
             n: dx.cols,
             k: dy.cols,
             x: dy.operand(),
-            y: weight.operand(false),
+            y: wide.operand(false),
             out: dx.buffer.address(),
             out_stride: dx.stride,
             out_f32: false,
@@ -147,8 +147,25 @@ impl Cuda {
         }
     }
 
-    /// A product of one row a slot, bound by the weight's bytes.
+    /// A product of one row a slot, where there is a kernel for so many.
     fn few_rows(
+        &self,
+        x: &CudaMat,
+        weight: &CudaWeight,
+        bias: Option<&CudaVector>,
+        out: Form,
+    ) -> Option<CudaMat> {
+        match &weight.held {
+            Held::Half(_) => {
+                let kernel = self.kernel_for_few(x.rows, weight, out)?;
+                Some(self.few_rows_of_half(&kernel, x, weight, bias, out))
+            }
+            Held::Blocks(blocks) => self.few_rows_of_blocks(blocks, x, weight, bias, out),
+        }
+    }
+
+    /// The same with a weight of 16 bits, bound by its bytes.
+    fn few_rows_of_half(
         &self,
         kernel: &Skinny,
         x: &CudaMat,
@@ -181,7 +198,7 @@ impl Cuda {
         );
         let args = [
             x.pointer(),
-            weight.pointer(),
+            weight.half(),
             y.pointer(),
             bias.map_or(Arg::NONE, |b| b.pointer(weight.outputs)),
             Int(x.rows as i32),

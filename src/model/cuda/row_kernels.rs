@@ -1,6 +1,6 @@
 //! The kernels of one row at a time (`rows.cu`), with the sizes that they ask for.
 
-use super::frozen::{CudaVector, CudaWeight};
+use super::frozen::{CudaVector, CudaWeight, Held};
 use super::mat::{CudaMat, Height};
 use super::rows::CudaRows;
 use crate::gpu::{Arg, Buffer, Cuda, Grid};
@@ -32,8 +32,12 @@ impl Cuda {
             ..CudaMat::planes(self, rows.count, embedding.inputs, 1)
         };
         let (count, n) = x.whole_rows();
+        if let Held::Blocks(blocks) = &embedding.held {
+            self.embed_blocks(blocks, embedding, rows, scale, &x);
+            return x;
+        }
         let args = [
-            embedding.pointer(),
+            embedding.half(),
             rows.tokens.pointer(),
             x.pointer(),
             Int(n as i32),
@@ -41,7 +45,7 @@ impl Cuda {
         ];
         // SAFETY: `embed_rows(embedding, tokens, x, n, scale)` copies a row of n numbers for each token.
         // Tokens lie in the vocabulary: those of single rows were chosen from it.
-        unsafe { self.launch("embed_rows", Grid::rows(count), &args) };
+        unsafe { self.launch_early("embed_rows", Grid::rows(count), &args) };
         x
     }
 
@@ -141,7 +145,7 @@ impl Cuda {
         // SAFETY: `sum_norm_rows(x, y, sum, normed, weight, n, eps, planes, plane, f32)` works on rows
         // of n numbers without gaps, y in so many planes; x and the sum are of one kind, and a row
         // of F32 is in shared memory.
-        unsafe { self.launch("sum_norm_rows", grid, &args) };
+        unsafe { self.launch_early("sum_norm_rows", grid, &args) };
         (sum, normed)
     }
 
@@ -160,7 +164,7 @@ impl Cuda {
         ];
         // SAFETY: `norm_rows(x, weight, y, n, eps, planes, plane)` works on rows of n numbers without
         // gaps, in so many planes.
-        unsafe { self.launch("norm_rows", Grid::rows(rows), &args) };
+        unsafe { self.launch_early("norm_rows", Grid::rows(rows), &args) };
         y
     }
 
@@ -209,7 +213,7 @@ impl Cuda {
         ];
         // SAFETY: `gate_rows(gate_up, y, n8, total8, gelu)` takes two halves of n numbers of 16 bits a row,
         // and gives n.
-        unsafe { self.launch("gate_rows", Grid::flat(total), &args) };
+        unsafe { self.launch_early("gate_rows", Grid::flat(total), &args) };
         active
     }
 

@@ -75,7 +75,7 @@ impl Format {
 
     /// Rows of numbers in bytes of this format; `None` where they are no whole blocks, and for those
     /// that folders lay out.
-    pub(in crate::model) fn encode(self, values: &[f32], inputs: usize) -> Option<Vec<u8>> {
+    pub fn encode(self, values: &[f32], inputs: usize) -> Option<Vec<u8>> {
         match self {
             Format::F32 => Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             Format::F16 => Some(plain::to_f16s(values)),

@@ -82,7 +82,7 @@ impl<'a> StoredTensor<'a> {
     }
 
     /// Rows in the bytes of a format, that are in no file.
-    pub(in crate::model) fn made(shape: &'a [usize], format: Format, bytes: Vec<u8>) -> Self {
+    pub fn made(shape: &'a [usize], format: Format, bytes: Vec<u8>) -> Self {
         let bytes = Bytes::new(Path::new("memory"), "made", format, Cow::Owned(bytes));
         StoredTensor::in_file(shape, bytes)
     }

@@ -4,6 +4,7 @@
 use super::kernels::{Five, Four, InBlocks, Scaled, Sink, in_words, of_8};
 use super::lanes::{Lanes, PART, WORDS_OF_4, WORDS_OF_5, WORDS_OF_8, put_4, put_5, put_8};
 use super::{LANES, half_of, put_scales};
+use crate::model::stored::{five_bits, four_bits, scale_and_least, six_bits};
 
 /// Numbers of a block.
 const SIZE: usize = 256;
@@ -27,7 +28,7 @@ impl InBlocks for Q4K {
         scales_and_least(block, lane, halves);
         for (part, words) in words.chunks_exact_mut(WORDS_OF_4 * LANES).enumerate() {
             for number in 0..PART {
-                put_4(words, lane, number, nibble(&block[16..144], part, number));
+                put_4(words, lane, number, four_bits(&block[16..144], part, number));
             }
         }
         put_scales(block, &[0, 2], lane, halves)
@@ -59,9 +60,7 @@ impl InBlocks for Q5K {
         scales_and_least(block, lane, halves);
         for (part, words) in words.chunks_exact_mut(WORDS_OF_5 * LANES).enumerate() {
             for number in 0..PART {
-                // Bit `part` of byte `j` is the fifth of number `j` of a part.
-                let fifth = (block[16 + number] >> part & 1) << 4;
-                let q = nibble(&block[48..176], part, number) | fifth;
+                let q = five_bits(block, part, number);
                 put_5(words, lane, number, q);
             }
         }
@@ -95,10 +94,7 @@ impl InBlocks for Q6K {
             halves[(1 + pair) * LANES + lane] = half_of(block, 192 + 2 * pair);
         }
         for number in 0..SIZE {
-            let (half, quarter, j) = (number / 128, number / 32 % 4, number % 32);
-            let lower = block[64 * half + 32 * (quarter % 2) + j] >> (4 * (quarter / 2)) & 15;
-            let upper = block[128 + 32 * half + j] >> (2 * quarter) & 3;
-            put_8(words, lane, number, (lower | upper << 4) as i8 - 32);
+            put_8(words, lane, number, six_bits(block, number) as i8 - 32);
         }
         put_scales(block, &[208], lane, halves)
     }
@@ -128,24 +124,11 @@ impl InBlocks for Q6K {
 }
 
 /// After both scales of the block, for each part its own scale in the lower byte and its least number
-/// in the upper one. The twelve bytes hold six bits of each of the sixteen.
+/// in the upper one.
 fn scales_and_least(block: &[u8], lane: usize, halves: &mut [u16]) {
-    let packed = &block[4..16];
     for part in 0..PARTS {
-        let (scale, least) = if part < 4 {
-            (packed[part] & 63, packed[part + 4] & 63)
-        } else {
-            let (upper, both) = (packed[part - 4], packed[part + 4]);
-            let least = both >> 4 | (packed[part] >> 6) << 4;
-            (both & 15 | (upper >> 6) << 4, least)
-        };
-        halves[(2 + part) * LANES + lane] = u16::from_le_bytes([scale, least]);
+        halves[(2 + part) * LANES + lane] = u16::from_le_bytes(scale_and_least(block, part));
     }
-}
-
-/// Of every 32 bytes the lower four bits are one part, the upper four the next.
-fn nibble(bytes: &[u8], part: usize, number: usize) -> u8 {
-    bytes[part / 2 * PART + number] >> (4 * (part % 2)) & 15
 }
 
 /// What [`scales_and_least`] stored of a part.

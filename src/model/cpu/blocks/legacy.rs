@@ -4,6 +4,7 @@
 use super::kernels::{Five, Four, InBlocks, Scaled, Sink, in_words, of_8};
 use super::lanes::{Lanes, PART, WORDS_OF_4, WORDS_OF_5, WORDS_OF_8, put_4, put_5, put_8};
 use super::{LANES, put_scales};
+use crate::model::stored::nibbles;
 
 /// Four bits: `(q - 8) d`, or with a smallest number `q d + m`.
 pub(super) struct Q4<const LEAST: bool>;
@@ -103,14 +104,6 @@ const PLACES: [usize; 2] = [0, 2];
 /// Bytes of them.
 const fn scales(least: bool) -> usize {
     if least { 4 } else { 2 }
-}
-
-/// Byte `j` holds number `j` in its lower four bits and `j + 16` in its upper ones.
-fn nibbles(bytes: &[u8], mut put: impl FnMut(usize, u8)) {
-    for (j, byte) in bytes.iter().enumerate() {
-        put(j, byte & 15);
-        put(j + 16, byte >> 4);
-    }
 }
 
 #[inline(always)]

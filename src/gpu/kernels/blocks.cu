@@ -1,0 +1,385 @@
+// Weights that stay in few bits: products of few rows, which widen them in registers on their way to
+// the tensor cores, and their numbers in 16 bits for products of many rows.
+//
+// Compiled once a format, whose numbers the host defines: HIGH and WORDS, words of 32 bits a thread
+// and a row below; SCALES, how words give scales; ZERO; CODES, the numbers of sixteen codes.
+//
+// A tile is 64 outputs by 64 inputs, as the left operand of a tensor core's product has them: thread t
+// of 128 has the outputs `16 (t / 32) + t % 32 / 4` and 8 further, and of each 16 inputs those from
+// `2 (t % 4)` on and 8 further, two each. So a thread has 32 numbers. Number `n` of each 16 inputs'
+// eight is bits of byte `n / 2`: the lower four, of step i, bits `4 (n % 2)` of word i; what is above
+// them bits `HIGH (2 i + n % 2)` of the bytes of HIGH words. Tiles of 64 outputs follow each other by
+// inputs: first the words of four bits of all threads, then those above. Beside them, WORDS rows of 64
+// words: the scales of the tile's outputs. Every number is the one that F32 arithmetic gives, rounded
+// to 16 bits once: a product has the bits of the same product with the widened weight.
+
+#define AS_CODES 0   // a scale of 64 inputs in F32: code * scale
+#define AS_ZERO 1    // a scale of 64 inputs in F32, whose last five bits are a zero point
+#define AS_HALVES 2  // two scales of 32 inputs in half precision; the zero point is ZERO
+#define AS_PAIRS 3   // for 32 inputs each, a scale and a least number in half precision
+#define AS_SUPER 4   // for 32 inputs each, a scale and a least number of a byte; then scales of both
+#define AS_SIGNED 5  // for 16 inputs each, a scale of a byte; then a scale of those; zero point ZERO
+
+// Bytes of a tile: numbers, and scales.
+constexpr int TILE_CODES = 128 * 4 * (4 + HIGH), TILE_SCALES = WORDS * 64 * 4;
+constexpr int TILE_BYTES = TILE_CODES + TILE_SCALES;
+
+DEVICE float half_number(u32 word) {
+  float r;
+  asm("{.reg .b16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, low;}" : "=f"(r) : "r"(word));
+  return r;
+}
+
+struct Scale {
+  float scale, least;
+};
+
+// Of a row, for step i of 16 inputs.
+DEVICE Scale scale_of(const u32 *w, int i) {
+  Scale s;
+#if SCALES == AS_CODES
+  s.scale = __uint_as_float(w[0]);
+  s.least = 0.f;
+#elif SCALES == AS_ZERO
+  s.scale = __uint_as_float(w[0] & ~31u);
+  s.least = -s.scale * (float)(w[0] & 31u);
+#elif SCALES == AS_HALVES
+  s.scale = half_number(w[0] >> (i / 2 * 16));
+  s.least = -s.scale * ZERO;
+#elif SCALES == AS_PAIRS
+  s.scale = half_number(w[i / 2]);
+  s.least = half_number(w[i / 2] >> 16);
+#elif SCALES == AS_SUPER
+  u32 own = w[0] >> (i / 2 * 16);
+  s.scale = half_number(w[1]) * (float)(own & 255);
+  s.least = -(half_number(w[1] >> 16) * (float)(own >> 8 & 255));
+#else
+  s.scale = half_number(w[1]) * (float)(signed char)(w[0] >> (i * 8));
+  s.least = -s.scale * ZERO;
+#endif
+  return s;
+}
+
+// A thread's numbers of a tile, and the scales of its two outputs.
+struct Held {
+  u32 low[4];
+  u32 high[HIGH ? HIGH : 1];
+  u32 scales[2][WORDS];
+};
+
+// Where the numbers of codes are laid out in shared memory.
+#if SCALES == AS_CODES
+__constant__ float NUMBERS[16] = CODES;
+// Those of both codes of a byte, once for each of sixteen lanes: no two of them meet in a bank.
+constexpr int CODE_TABLE = 256 * 16 * 8;
+struct Pairs {
+  u32 at;
+  DEVICE Pairs(void *room) : at(shared_address(room) + (threadIdx.x & 15) * 8) {
+    for (int i = threadIdx.x; i < 256 * 16; i += blockDim.x)
+      ((float2 *)room)[i] = make_float2(NUMBERS[i / 16 & 15], NUMBERS[i / 256]);
+  }
+  DEVICE float2 of(u32 byte) const {
+    float2 pair;
+    asm("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(pair.x), "=f"(pair.y) : "r"(at + byte * 128));
+    return pair;
+  }
+};
+// Those of single codes, each in a bank of its own.
+struct Singles {
+  const float *at;
+  DEVICE Singles(float *room) : at(room) {
+    if (threadIdx.x < 16) room[threadIdx.x] = NUMBERS[threadIdx.x];
+  }
+  DEVICE float2 of(u32 byte) const { return make_float2(at[byte & 15], at[byte >> 4]); }
+};
+#else
+constexpr int CODE_TABLE = 0;
+struct Pairs {
+  DEVICE Pairs(void *) {}
+};
+struct Singles {
+  DEVICE Singles(float *) {}
+};
+#endif
+
+// Step i of a tile as the left operand: registers of two numbers each.
+template <class Codes> DEVICE void widen(const Held &of, int i, const Codes &codes, u32 *a) {
+  Scale rows[2] = {scale_of(of.scales[0], i), scale_of(of.scales[1], i)};
+#if SCALES == AS_CODES
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+    float2 pair = codes.of(__byte_perm(of.low[i], 0, 0x4440 + j));
+    a[j] = pack(pair.x * rows[j & 1].scale, pair.y * rows[j & 1].scale);
+  }
+#else
+  u32 even = of.low[i] & 0x0f0f0f0f, odd = of.low[i] >> 4 & 0x0f0f0f0f;
+#if HIGH
+  constexpr u32 ABOVE = ((1u << HIGH) - 1) * 0x01010101u;
+  int bit = 2 * i * HIGH;
+  even |= (of.high[bit / 8] >> (bit % 8) & ABOVE) << 4;
+  bit += HIGH;
+  odd |= (of.high[bit / 8] >> (bit % 8) & ABOVE) << 4;
+#endif
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+    // A byte in the mantissa of 2^23.
+    float first = __uint_as_float(__byte_perm(even, 0x4b000000, 0x7440 + j)) - 8388608.f;
+    float second = __uint_as_float(__byte_perm(odd, 0x4b000000, 0x7440 + j)) - 8388608.f;
+    Scale s = rows[j & 1];
+    a[j] = pack(fmaf(first, s.scale, s.least), fmaf(second, s.scale, s.least));
+  }
+#endif
+}
+
+// The row of a tile that is a thread's first; its second is eight further.
+DEVICE int tile_row(int thread) { return (thread >> 5) * 16 + (thread & 31) / 4; }
+
+// What thread `t` of 128 has of a tile in global memory.
+DEVICE Held held_at(const unsigned char *tile, int t) {
+  Held of;
+  const u32 *low = (const u32 *)tile + t * 4, *high = (const u32 *)tile + 512 + t * HIGH;
+  const u32 *scales = (const u32 *)(tile + TILE_CODES) + tile_row(t);
+#pragma unroll
+  for (int i = 0; i < 4; i++) of.low[i] = low[i];
+#pragma unroll
+  for (int i = 0; i < HIGH; i++) of.high[i] = high[i];
+#pragma unroll
+  for (int w = 0; w < WORDS; w++) {
+    of.scales[0][w] = scales[w * 64];
+    of.scales[1][w] = scales[w * 64 + 8];
+  }
+  return of;
+}
+
+// y[n, k]: the numbers in 16 bits. A block has so many tiles of 64 outputs.
+KERNEL __launch_bounds__(128) blocks_widen(const unsigned char *w, hf *y, int n, int k, int each) {
+  constexpr int WIDE = 72;
+  __shared__ __align__(16) hf turned[64 * WIDE];
+  __shared__ float numbers[16];
+  Singles codes(numbers);
+  int tiles = k / 64, t = threadIdx.x, quad = t & 3;
+  int from = blockIdx.x * each, to = min(from + each, tiles), first = blockIdx.y * 64;
+  for (int tile = from; tile < to; tile++) {
+    Held of = held_at(w + ((u64)blockIdx.y * tiles + tile) * TILE_BYTES, t);
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      u32 a[4];
+      widen(of, i, codes, a);
+#pragma unroll
+      for (int j = 0; j < 4; j++)
+        *(u32 *)(turned + (tile_row(t) + (j & 1) * 8) * WIDE + i * 16 + (j >> 1) * 8 + quad * 2) =
+            a[j];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      int row = i * 16 + t / 8, place = t % 8 * 8;
+      if (first + row < n)
+        *(uint4 *)(y + (u64)(first + row) * k + tile * 64 + place) =
+            *(const uint4 *)(turned + row * WIDE + place);
+    }
+  }
+}
+
+// Rows of a table of tokens, times a scale. Four numbers of a step a thread.
+KERNEL blocks_embed(const unsigned char *w, const int *tokens, float *x, int k, float scale) {
+  __shared__ float numbers[16];
+  Singles codes(numbers);
+  take_turn();
+  __syncthreads();
+  int row = tokens[blockIdx.x], in = row % 64, tiles = k / 64;
+  int second = in / 8 % 2, lane = in % 8 * 4 + (threadIdx.x & 3), thread = in / 16 * 32 + lane;
+  for (int at = threadIdx.x / 4; at < tiles * 4; at += blockDim.x / 4) {
+    Held of = held_at(w + ((u64)(row / 64) * tiles + at / 4) * TILE_BYTES, thread);
+    u32 steps[4][4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) widen(of, i, codes, steps[i]);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (at % 4 != i) continue;
+      float *to = x + (u64)blockIdx.x * k + at / 4 * 64 + i * 16 + (lane & 3) * 2;
+#pragma unroll
+      for (int j = 0; j < 2; j++) {
+        u32 pair = second ? steps[i][2 * j + 1] : steps[i][2 * j];
+        to[j * 8] = wide((hf)pair) * scale;
+        to[j * 8 + 1] = wide((hf)(pair >> 16)) * scale;
+      }
+    }
+  }
+}
+
+// Random numbers, all with these scales.
+KERNEL blocks_random(u32 *w, u64 words, u64 seed, u32 first, u32 second) {
+  u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+  for (; i < words; i += (u64)gridDim.x * blockDim.x) {
+    int at = i % (TILE_BYTES / 4) - TILE_CODES / 4;
+    u64 z = i * 0x9E3779B97F4A7C15ull + seed;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    w[i] = at < 0 ? (u32)(z >> 32) : at < 64 ? first : second;
+  }
+}
+
+template <int BYTES> DEVICE void copy_few(u32 to, const void *from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(BYTES));
+}
+
+// y[m, n] = x[m, k] W[n, k]^T of up to M rows: 64 outputs a group of 128 threads, shared evenly among
+// the blocks; the inner dimension is split over `gridDim.y` blocks, whose sums stay apart. PLAIN takes
+// the products that every GPU has.
+template <int M, int STAGES, bool PLAIN>
+DEVICE void few_rows(const hf *x, const unsigned char *w, void *y, const float *bias, int m, int n,
+                     int k, int y_stride, int tiles, int is_f32, int groups) {
+  extern __shared__ __align__(1024) unsigned char room[];
+  constexpr int X_BYTES = M * 128;
+  Pairs codes(room);
+  u32 base = shared_address(room) + CODE_TABLE;
+  int group = threadIdx.x >> 7, thread = threadIdx.x & 127, lane = threadIdx.x & 31;
+  int panels = (n + 63) / 64, each = panels / gridDim.x, more = panels % gridDim.x;
+  int block = blockIdx.x, panel = block * each + min(block, more) + group;
+  int mine = each + (block < more), first = (panel - group) * 64, end = min(first + mine * 64, n);
+  bool works = group < mine;
+  int all = k / 64, from = blockIdx.y * tiles, to = min(from + tiles, all);
+  const unsigned char *own = w + ((u64)panel * all) * TILE_BYTES;
+
+  // Stages of rows, which begin at multiples of 1024 bytes, then of tiles.
+  auto rows_of = [&](int tile) { return base + ((tile - from) % STAGES) * X_BYTES; };
+  auto tile_of = [&](int tile) {
+    u32 stage = (tile - from) % STAGES;
+    return base + STAGES * X_BYTES + (stage * groups + group) * TILE_BYTES;
+  };
+  auto load_weights = [&](int tile) {
+    if (tile >= to || !works) return;
+    u32 at = tile_of(tile);
+    const unsigned char *of = own + (u64)tile * TILE_BYTES;
+    copy16(at + thread * 16, of + thread * 16, true);
+    if (HIGH == 4) copy16(at + 2048 + thread * 16, of + 2048 + thread * 16, true);
+    if (HIGH == 1 || HIGH == 2)
+      copy_few<HIGH == 2 ? 8 : 4>(at + 2048 + thread * 4 * HIGH, of + 2048 + thread * 4 * HIGH);
+    if (thread < TILE_SCALES / 16)
+      copy16(at + TILE_CODES + thread * 16, of + TILE_CODES + thread * 16, true);
+  };
+  auto load_rows = [&](int tile) {
+    if (tile < to) {
+      u32 at = rows_of(tile);
+      int c = threadIdx.x & 7, column = tile * 64 + c * 8;
+      for (int r = threadIdx.x >> 3; r < M; r += blockDim.x >> 3)
+        copy16(at + r * 128 + ((c ^ (r & 7)) << 4), r < m ? x + (u64)r * k + column : x, r < m);
+    }
+    copy_commit();
+  };
+  float sum[M / 2];
+#pragma unroll
+  for (int i = 0; i < M / 2; i++) sum[i] = 0.f;
+  // The weight does not wait for the kernel before, the rows are what it wrote.
+  for (int s = 0; s < STAGES - 2; s++) load_weights(from + s);
+  take_turn();
+  for (int s = 0; s < STAGES - 2; s++) load_rows(from + s);
+  for (int tile = from; tile < to; tile++) {
+    copy_wait<STAGES - 3>();
+#if WARP_GROUPS
+    show_products();
+#endif
+    __syncthreads();
+    // The stage of the tile before the last: every group has finished it.
+    load_weights(tile + STAGES - 2);
+    load_rows(tile + STAGES - 2);
+    if (!works) continue;
+    u32 at = rows_of(tile), tile_at = tile_of(tile);
+    Held of;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(of.low[0]), "=r"(of.low[1]), "=r"(of.low[2]), "=r"(of.low[3])
+                 : "r"(tile_at + thread * 16)
+                 : "memory");
+#pragma unroll
+    for (int i = 0; i < HIGH; i++)
+      of.high[i] = shared_word(tile_at + 2048 + (thread * HIGH + i) * 4);
+#pragma unroll
+    for (int s = 0; s < WORDS; s++) {
+      u32 scales = tile_at + TILE_CODES + (s * 64 + tile_row(thread)) * 4;
+      of.scales[0][s] = shared_word(scales);
+      of.scales[1][s] = shared_word(scales + 32);
+    }
+    if (PLAIN) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        u32 a[4], b[4];
+        widen(of, i, codes, a);
+#pragma unroll
+        for (int j = 0; j < M / 16; j++) {
+          int row = j * 16 + (lane & 7) + ((lane >> 4) << 3), chunk = 2 * i + (lane >> 3 & 1);
+          load4(b, at + row * 128 + ((chunk ^ (row & 7)) << 4));
+          multiply(sum + j * 8, a, b[0], b[1]);
+          multiply(sum + j * 8 + 4, a, b[2], b[3]);
+        }
+      }
+    } else {
+#if WARP_GROUPS
+      u64 b = describe(at);
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        u32 a[8];
+        widen(of, 2 * half, codes, a);
+        widen(of, 2 * half + 1, codes, a + 4);
+        products_begin();
+        Group<M>::multiply_held(sum, a, b + 4 * half);
+        Group<M>::multiply_held(sum, a + 4, b + 4 * half + 2);
+        products_commit();
+        // Those of the half before are done.
+        products_wait<1>();
+      }
+#endif
+    }
+  }
+#if WARP_GROUPS
+  products_wait<0>();
+#endif
+  // What has 16 bits goes through shared memory, so that whole sectors are written.
+  int outputs = 64 * groups, wide_row = outputs + 8;
+  hf *turned = (hf *)(room + CODE_TABLE);
+  if (!is_f32) __syncthreads();
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    int place = group * 64 + tile_row(thread) + half * 8, column = first + place;
+    if (column >= end) continue;
+    float add = bias && blockIdx.y == 0 ? bias[column] : 0.f;
+#pragma unroll
+    for (int j = 0; j < M / 8; j++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        int row = j * 8 + (lane & 3) * 2 + e;
+        float v = sum[j * 4 + half * 2 + e] + add;
+        if (!is_f32)
+          turned[row * wide_row + place] = narrow(v);
+        else if (row < m)
+          ((float *)y)[((u64)blockIdx.y * m + row) * y_stride + column] = v;
+      }
+  }
+  if (is_f32) return;
+  __syncthreads();
+  for (int i = threadIdx.x; i < m * outputs / 8; i += blockDim.x) {
+    int row = i / (outputs / 8), place = i % (outputs / 8) * 8, column = first + place;
+    const hf *from_row = turned + row * wide_row + place;
+    hf *to_row = (hf *)y + (u64)row * y_stride + column;
+    if (column + 8 <= end)
+      *(uint4 *)to_row = *(const uint4 *)from_row;
+    else
+      for (int j = 0; j < end - column; j++) to_row[j] = from_row[j];
+  }
+}
+
+#define FEW_ROWS(NAME, M, STAGES, THREADS, PLAIN)                                                  \
+  KERNEL __launch_bounds__(THREADS, 1) NAME(const hf *x, const unsigned char *w, void *y,          \
+                                            const float *bias, int m, int n, int k, int y_stride,  \
+                                            int tiles, int is_f32, int groups) {                   \
+    few_rows<M, STAGES, PLAIN>(x, w, y, bias, m, n, k, y_stride, tiles, is_f32, groups);           \
+  }
+#if WARP_GROUPS
+FEW_ROWS(blocks_16, 16, STAGES_16, 640, false)
+FEW_ROWS(blocks_32, 32, STAGES_32, 640, false)
+FEW_ROWS(blocks_64, 64, STAGES_64, 640, false)
+FEW_ROWS(blocks_128, 128, STAGES_128, 640, false)
+#endif
+FEW_ROWS(blocks_plain_16, 16, 3, 256, true)
+FEW_ROWS(blocks_plain_64, 64, 3, 256, true)
