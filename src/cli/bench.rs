@@ -155,12 +155,7 @@ fn show_plan(
     Ok(Outcome::Pass)
 }
 
-fn plan_text(
-    name: &str,
-    planned: &[Planned],
-    place: MemoryOf,
-    available: Option<u64>,
-) -> String {
+fn plan_text(name: &str, planned: &[Planned], place: MemoryOf, available: Option<u64>) -> String {
     let whose = match place {
         MemoryOf::Host => "this machine's",
         MemoryOf::Gpu { .. } => "the GPU's",
@@ -224,7 +219,13 @@ mod tests {
     fn an_unknown_shape_is_told_with_those_there_are() {
         let error = benched("--shape smol --quiet").unwrap_err();
         insta::assert_snapshot!(error, @r#"no shape "smol"; `--shape` is qwen2.5-32b, qwen2.5-14b, qwen2.5-7b, 0.5b, or smollm2"#);
-        for name in ["qwen2.5-32b", "qwen2.5-14b", "qwen2.5-7b", "0.5b", "smollm2"] {
+        for name in [
+            "qwen2.5-32b",
+            "qwen2.5-14b",
+            "qwen2.5-7b",
+            "0.5b",
+            "smollm2",
+        ] {
             assert!(shape(name).is_some(), "{name} is named and not known");
         }
     }

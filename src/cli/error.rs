@@ -104,7 +104,9 @@ pub enum CliError {
     #[error("cannot read the questions from standard input: {0}")]
     Input(std::io::Error),
     /// `bench` knows no such shape.
-    #[error("no shape {name:?}; `--shape` is qwen2.5-32b, qwen2.5-14b, qwen2.5-7b, 0.5b, or smollm2")]
+    #[error(
+        "no shape {name:?}; `--shape` is qwen2.5-32b, qwen2.5-14b, qwen2.5-7b, 0.5b, or smollm2"
+    )]
     NoShape {
         /// As written.
         name: String,

@@ -155,7 +155,12 @@ impl Cuda {
         let shared = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as usize;
         let mut functions = Functions::new();
         let kernels = ptx::FUNCTIONS.iter();
-        load(&image, kernels.map(|&(name, room)| (name, name, room)), shared, &mut functions)?;
+        load(
+            &image,
+            kernels.map(|&(name, room)| (name, name, room)),
+            shared,
+            &mut functions,
+        )?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
             .map_err(|e| GpuError::failed("the GPU has no stream", e))?;
         let blas = Blas::new(half_type)?;
@@ -394,7 +399,10 @@ impl Cuda {
         let functions = functions.as_mut().map_err(|_| GpuError::Unusable {
             problem: "another thread failed while kernels were loaded".into(),
         })?;
-        if kernels.iter().all(|(name, ..)| functions.contains_key(name)) {
+        if kernels
+            .iter()
+            .all(|(name, ..)| functions.contains_key(name))
+        {
             return Ok(());
         }
         self.bind();

@@ -11,7 +11,7 @@ use crate::half_type::HalfType;
 
 use super::error::GpuError;
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
@@ -20,6 +20,7 @@ const SOURCES: [&str; 16] = [
     include_str!("kernels/attention_plain.cu"),
     include_str!("kernels/warp_groups.cu"),
     include_str!("kernels/attention_groups.cu"),
+    include_str!("kernels/barriers.cu"),
     include_str!("kernels/ring.cu"),
     include_str!("kernels/gate_product.cu"),
     include_str!("kernels/qkv_product.cu"),
@@ -31,9 +32,10 @@ const SOURCES: [&str; 16] = [
 ];
 
 /// What kernels of a format of weights are compiled of, after what the format defines.
-const BLOCKS: [&str; 3] = [
+const BLOCKS: [&str; 4] = [
     include_str!("kernels/common.cu"),
     include_str!("kernels/warp_groups.cu"),
+    include_str!("kernels/barriers.cu"),
     include_str!("kernels/blocks.cu"),
 ];
 
@@ -123,10 +125,7 @@ const fn skinny_shared(rows: usize, groups: usize) -> usize {
 }
 
 /// The kernels that every model needs as PTX for a compute capability.
-pub(super) fn kernels(
-    capability: (i32, i32),
-    half_type: HalfType,
-) -> Result<Vec<u8>, GpuError> {
+pub(super) fn kernels(capability: (i32, i32), half_type: HalfType) -> Result<Vec<u8>, GpuError> {
     compiled(&SOURCES.concat(), capability, half_type)
 }
 

@@ -274,7 +274,14 @@ impl Tiles {
                 let (scale, zero) = scale_and_zero_bits(head);
                 // A scale of 16 bits leaves room for a zero point; one of more does not.
                 let fits = scale & 31 == 0 && zero < 32;
-                [if fits { scale | zero } else { f32::NAN.to_bits() }, 0]
+                [
+                    if fits {
+                        scale | zero
+                    } else {
+                        f32::NAN.to_bits()
+                    },
+                    0,
+                ]
             }
             _ => unreachable!("`of` has no tiles of it"),
         }
@@ -286,7 +293,11 @@ impl Tiles {
         for step in 0..4 {
             let (scale, least) = self.scale(scales, step);
             let codes = matches!(self.scales, Scales::Codes);
-            let largest = if codes { 1.0 } else { ((16 << self.high) - 1) as f32 };
+            let largest = if codes {
+                1.0
+            } else {
+                ((16 << self.high) - 1) as f32
+            };
             let bounds = [least, scale * largest + least].map(f32::abs);
             if bounds.iter().any(|bound| !bound.is_finite()) {
                 return None;
@@ -371,13 +382,19 @@ impl Place {
 
     /// The byte and the bit of its lower four.
     fn low(&self) -> (usize, usize) {
-        (self.thread * 16 + self.step * 4 + self.byte, 4 * self.second)
+        (
+            self.thread * 16 + self.step * 4 + self.byte,
+            4 * self.second,
+        )
     }
 
     /// Those of its bits above.
     fn high(&self, bits: usize) -> (usize, usize) {
         let bit = (2 * self.step + self.second) * bits;
-        (LOW + (self.thread * bits + bit / 8) * 4 + self.byte, bit % 8)
+        (
+            LOW + (self.thread * bits + bit / 8) * 4 + self.byte,
+            bit % 8,
+        )
     }
 }
 
@@ -439,7 +456,10 @@ mod tests {
     };
 
     /// Random rows with scales that are numbers.
-    fn rows((format, inputs, size, scales): (Format, usize, usize, &[usize]), count: usize) -> Vec<u8> {
+    fn rows(
+        (format, inputs, size, scales): (Format, usize, usize, &[usize]),
+        count: usize,
+    ) -> Vec<u8> {
         let mut bytes = random(count * 512 / inputs * size, 5);
         for (at, block) in bytes.chunks_exact_mut(size).enumerate() {
             for (which, place) in scales.iter().enumerate() {
@@ -469,7 +489,9 @@ mod tests {
             let expected = format.decode(&bytes).unwrap();
             let shape = [100, 512];
             let stored = StoredTensor::made(&shape, format, bytes);
-            let packed = tiles.pack(&[stored.rows().unwrap()], 512, f32::MAX).unwrap();
+            let packed = tiles
+                .pack(&[stored.rows().unwrap()], 512, f32::MAX)
+                .unwrap();
             assert_eq!(packed.len(), tiles.bytes(100, 512));
             for (at, expected) in expected.iter().enumerate() {
                 let found = tiles.number(&packed, 512, at / 512, at % 512);
@@ -517,7 +539,9 @@ mod tests {
         let pack = |held: (Format, usize, usize, &[usize]), scale: f32, most| {
             let mut bytes = rows(held, 1);
             match held.0 {
-                Format::Blocks(_) => bytes[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes()),
+                Format::Blocks(_) => {
+                    bytes[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes())
+                }
                 _ => bytes[..4].copy_from_slice(&scale.to_le_bytes()),
             }
             let shape = [1, 512];

@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 use qeval::generate::{Engine, EngineOptions, Finished, Request, Sampling, Work};
 use qeval::half_type::HalfType;
 use qeval::lora::{LoraConfig, TargetModules, TrainedOn};
-use qeval::model::{Compute, Decoder, DeviceChoice, Dtype, Keep, Model, ModelFiles, ModelRef};
+use qeval::model::{
+    Compute, Decoder, DeviceChoice, Dtype, Keep, Model, ModelFiles, ModelRef, Storage,
+};
 use qeval::run::Session;
 use qeval::train::{
     CheckpointHook, CheckpointView, Origin, TokenizedExample, TrainLine, TrainSection, Training,
@@ -145,13 +147,37 @@ fn greedy_answers(dtype: Dtype, percent: usize) {
     let prompts = prompts(&host);
     let expected = run(&host, 32, greedy(&prompts));
     let found = run(&card, 64, greedy(&prompts));
+    // Where two answers part, the CPU's own preference is within what bf16 moves a logit by.
+    compare(
+        &format!("{dtype:?}"),
+        &host,
+        &prompts,
+        [&expected, &found],
+        percent,
+    );
+    // Twelve answers of the same prompts alone, and all again: the same bits.
+    let few: Vec<Request> = greedy(&prompts).into_iter().skip(5).step_by(17).collect();
+    for (id, answer) in run(&card, 64, few) {
+        assert!(answer == found[&id], "answer {id} among few");
+    }
+}
+
+/// Checks that so many percent of the answers are equal, and that the model that gave the first ones
+/// thinks little of the difference where they part.
+fn compare(
+    what: &str,
+    judge: &Session,
+    prompts: &[std::sync::Arc<[u32]>],
+    [expected, found]: [&Answers; 2],
+    percent: usize,
+) {
     let mut parted = Vec::new();
-    for (id, (tokens, logprobs)) in &expected {
+    for (id, (tokens, logprobs)) in expected {
         let (other, _) = &found[id];
         if tokens == other {
             continue;
         }
-        // What the CPU thinks of the GPU's token where they part.
+        // What it thinks of the other's token where they part.
         let at = tokens.iter().zip(other).take_while(|(a, b)| a == b).count();
         let Some(own) = logprobs.get(at) else {
             continue;
@@ -168,23 +194,39 @@ fn greedy_answers(dtype: Dtype, percent: usize) {
                 text: text.into(),
             }],
         };
-        let scored = run(&host, 1, vec![request]);
+        let scored = run(judge, 1, vec![request]);
         parted.push(own - scored[&0].1[at]);
     }
     let equal = expected.iter().filter(|(id, a)| a.0 == found[id].0).count();
     parted.sort_by(f32::total_cmp);
     eprintln!(
-        "{dtype:?}: {equal} of {} answers equal; where they part the CPU's gap is {parted:?}",
+        "{what}: {equal} of {} answers equal; where they part the first model's gap is {parted:?}",
         expected.len()
     );
-    // Twelve answers of the same prompts alone, and all again: the same bits.
-    let few: Vec<Request> = greedy(&prompts).into_iter().skip(5).step_by(17).collect();
-    for (id, answer) in run(&card, 64, few) {
-        assert!(answer == found[&id], "answer {id} among few");
-    }
-    // Where two answers part, the CPU's own preference is within what bf16 moves a logit by.
     assert!(equal * 100 >= percent * expected.len(), "{equal} equal");
     assert!(parted.iter().all(|gap| *gap < 0.2), "{parted:?}");
+}
+
+/// Blocks hold the numbers that a widened base has: answers differ by the order of sums alone.
+pub fn greedy_answers_as_stored_and_widened() {
+    let qwen = std::env::var("QEVAL_REAL_MODEL_QWEN").ok();
+    for path in path().into_iter().chain(qwen) {
+        let open = |storage| {
+            let compute = Compute {
+                device: DeviceChoice::Gpu(0),
+                storage,
+                ..Compute::default()
+            };
+            Session::open(&path, None, compute, &mut |_| {}).unwrap()
+        };
+        let (stored, widened) = (open(Storage::Stored), open(Storage::Widened));
+        let [few, many] = [&stored, &widened].map(|s| s.decoder.bytes_read().iter().sum::<usize>());
+        assert!(2 * few < many, "{few} bytes as stored, {many} widened");
+        let prompts = prompts(&stored);
+        let answers = [&widened, &stored].map(|s| run(s, 64, greedy(&prompts)));
+        let [expected, found] = [&answers[0], &answers[1]];
+        compare(&path, &widened, &prompts, [expected, found], 95);
+    }
 }
 
 struct Lines(Vec<f64>);

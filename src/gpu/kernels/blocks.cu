@@ -30,6 +30,16 @@ DEVICE float half_number(u32 word) {
   return r;
 }
 
+// A byte of a word as a number: in the mantissa of 2^23, which is taken away.
+DEVICE float byte_number(u32 word, int byte, float less = 0.f) {
+  return __uint_as_float(__byte_perm(word, 0x4b000000, 0x7440 + byte)) - (8388608.f + less);
+}
+
+// A number is `q * scale + least`, q being its bits. With a zero point, four bits stand in the upper
+// mantissa of 1, as 1 + q / 16, which saves taking away where they stand: what is taken away with the
+// zero point is exact.
+#define IN_MANTISSA (HIGH == 0 && (SCALES == AS_ZERO || SCALES == AS_HALVES))
+
 struct Scale {
   float scale, least;
 };
@@ -37,25 +47,29 @@ struct Scale {
 // Of a row, for step i of 16 inputs.
 DEVICE Scale scale_of(const u32 *w, int i) {
   Scale s;
+  float zero = ZERO;
 #if SCALES == AS_CODES
   s.scale = __uint_as_float(w[0]);
   s.least = 0.f;
 #elif SCALES == AS_ZERO
   s.scale = __uint_as_float(w[0] & ~31u);
-  s.least = -s.scale * (float)(w[0] & 31u);
+  zero = byte_number(w[0] & 31u, 0);
 #elif SCALES == AS_HALVES
   s.scale = half_number(w[0] >> (i / 2 * 16));
-  s.least = -s.scale * ZERO;
 #elif SCALES == AS_PAIRS
   s.scale = half_number(w[i / 2]);
   s.least = half_number(w[i / 2] >> 16);
 #elif SCALES == AS_SUPER
-  u32 own = w[0] >> (i / 2 * 16);
-  s.scale = half_number(w[1]) * (float)(own & 255);
-  s.least = -(half_number(w[1] >> 16) * (float)(own >> 8 & 255));
+  s.scale = half_number(w[1]) * byte_number(w[0], i / 2 * 2);
+  s.least = -(half_number(w[1] >> 16) * byte_number(w[0], i / 2 * 2 + 1));
 #else
-  s.scale = half_number(w[1]) * (float)(signed char)(w[0] >> (i * 8));
-  s.least = -s.scale * ZERO;
+  s.scale = half_number(w[1]) * byte_number(w[0] ^ 0x80808080u, i, 128.f);
+#endif
+#if IN_MANTISSA
+  s.scale *= 16.f;
+  s.least = -s.scale * (zero * 0.0625f + 1.f);
+#elif SCALES == AS_ZERO || SCALES == AS_HALVES || SCALES == AS_SIGNED
+  s.least = -s.scale * zero;
 #endif
   return s;
 }
@@ -120,11 +134,18 @@ template <class Codes> DEVICE void widen(const Held &of, int i, const Codes &cod
   bit += HIGH;
   odd |= (of.high[bit / 8] >> (bit % 8) & ABOVE) << 4;
 #endif
+#if IN_MANTISSA
+  even = even << 3 | 0x80808080u;
+  odd = odd << 3 | 0x80808080u;
+#endif
 #pragma unroll
   for (int j = 0; j < 4; j++) {
-    // A byte in the mantissa of 2^23.
-    float first = __uint_as_float(__byte_perm(even, 0x4b000000, 0x7440 + j)) - 8388608.f;
-    float second = __uint_as_float(__byte_perm(odd, 0x4b000000, 0x7440 + j)) - 8388608.f;
+#if IN_MANTISSA
+    float first = __uint_as_float(__byte_perm(even, 0x3f000000, 0x7044 + (j << 8)));
+    float second = __uint_as_float(__byte_perm(odd, 0x3f000000, 0x7044 + (j << 8)));
+#else
+    float first = byte_number(even, j), second = byte_number(odd, j);
+#endif
     Scale s = rows[j & 1];
     a[j] = pack(fmaf(first, s.scale, s.least), fmaf(second, s.scale, s.least));
   }
@@ -221,102 +242,136 @@ KERNEL blocks_random(u32 *w, u64 words, u64 seed, u32 first, u32 second) {
   }
 }
 
-template <int BYTES> DEVICE void copy_few(u32 to, const void *from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(BYTES));
+// A block's share of a product of few rows: outputs by groups of 128 threads, 64 each, and tiles of
+// inputs.
+struct Share {
+  int group, thread, panel, mine, first, end, all, from, to;
+  DEVICE Share(int n, int k, int tiles) {
+    group = threadIdx.x >> 7, thread = threadIdx.x & 127;
+    int panels = (n + 63) / 64, each = panels / gridDim.x, more = panels % gridDim.x;
+    int block = blockIdx.x, before = block * each + min(block, more);
+    mine = each + (block < more), panel = before + group;
+    first = before * 64, end = min(first + mine * 64, n);
+    all = k / 64, from = blockIdx.y * tiles, to = min(from + tiles, all);
+  }
+  DEVICE bool works() const { return group < mine; }
+  // The tiles of a panel.
+  DEVICE const unsigned char *tiles_of(const unsigned char *w, int panel) const {
+    return w + (u64)panel * all * TILE_BYTES;
+  }
+};
+
+// A thread's part of a tile in shared memory.
+DEVICE Held held_in(u32 tile, int thread) {
+  Held of;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(of.low[0]), "=r"(of.low[1]), "=r"(of.low[2]), "=r"(of.low[3])
+               : "r"(tile + thread * 16)
+               : "memory");
+  u32 high = tile + 2048 + thread * HIGH * 4, scales = tile + TILE_CODES + tile_row(thread) * 4;
+#pragma unroll
+  for (int i = 0; i < HIGH; i++) of.high[i] = shared_word(high + i * 4);
+#pragma unroll
+  for (int s = 0; s < WORDS; s++) {
+    of.scales[0][s] = shared_word(scales + s * 256);
+    of.scales[1][s] = shared_word(scales + s * 256 + 32);
+  }
+  return of;
 }
 
-// y[m, n] = x[m, k] W[n, k]^T of up to M rows: 64 outputs a group of 128 threads, shared evenly among
-// the blocks; the inner dimension is split over `gridDim.y` blocks, whose sums stay apart. PLAIN takes
-// the products that every GPU has.
-template <int M, int STAGES, bool PLAIN>
-DEVICE void few_rows(const hf *x, const unsigned char *w, void *y, const float *bias, int m, int n,
-                     int k, int y_stride, int tiles, int is_f32, int groups) {
+// Sums to y. What has 16 bits goes through shared memory, so that whole sectors are written.
+template <int M>
+DEVICE void put_sums(const float *sum, const Share &at, unsigned char *room, void *y,
+                     const float *bias, int m, int y_stride, int is_f32, int groups) {
+  int outputs = 64 * groups, wide_row = outputs + 8, lane = threadIdx.x & 31;
+  hf *turned = (hf *)room;
+  if (!is_f32) __syncthreads();
+  if (at.works()) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      int place = at.group * 64 + tile_row(at.thread) + half * 8, column = at.first + place;
+      if (column >= at.end) continue;
+      float add = bias && blockIdx.y == 0 ? bias[column] : 0.f;
+#pragma unroll
+      for (int j = 0; j < M / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          int row = j * 8 + (lane & 3) * 2 + e;
+          float v = sum[j * 4 + half * 2 + e] + add;
+          if (!is_f32)
+            turned[row * wide_row + place] = narrow(v);
+          else if (row < m)
+            ((float *)y)[((u64)blockIdx.y * m + row) * y_stride + column] = v;
+        }
+    }
+  }
+  if (is_f32) return;
+  __syncthreads();
+  for (int i = threadIdx.x; i < m * outputs / 8; i += blockDim.x) {
+    int row = i / (outputs / 8), place = i % (outputs / 8) * 8, column = at.first + place;
+    const hf *from = turned + row * wide_row + place;
+    hf *to = (hf *)y + (u64)row * y_stride + column;
+    if (column + 8 <= at.end)
+      *(uint4 *)to = *(const uint4 *)from;
+    else
+      for (int j = 0; j < at.end - column; j++) to[j] = from[j];
+  }
+}
+
+// y[m, n] = x[m, k] W[n, k]^T of up to M rows: 64 outputs a group, shared evenly among the blocks; the
+// inner dimension is split over `gridDim.y` blocks, whose sums stay apart.
+#if WARP_GROUPS
+// On Hopper each group fetches its own tiles, the first one the rows too, and none waits for another
+// before a whole turn of the stages.
+template <int M, int STAGES>
+DEVICE void few_rows(const TensorMap *x, const unsigned char *w, void *y, const float *bias, int m,
+                     int n, int k, int y_stride, int tiles, int is_f32, int groups) {
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int X_BYTES = M * 128;
   Pairs codes(room);
-  u32 base = shared_address(room) + CODE_TABLE;
-  int group = threadIdx.x >> 7, thread = threadIdx.x & 127, lane = threadIdx.x & 31;
-  int panels = (n + 63) / 64, each = panels / gridDim.x, more = panels % gridDim.x;
-  int block = blockIdx.x, panel = block * each + min(block, more) + group;
-  int mine = each + (block < more), first = (panel - group) * 64, end = min(first + mine * 64, n);
-  bool works = group < mine;
-  int all = k / 64, from = blockIdx.y * tiles, to = min(from + tiles, all);
-  const unsigned char *own = w + ((u64)panel * all) * TILE_BYTES;
-
-  // Stages of rows, which begin at multiples of 1024 bytes, then of tiles.
-  auto rows_of = [&](int tile) { return base + ((tile - from) % STAGES) * X_BYTES; };
-  auto tile_of = [&](int tile) {
-    u32 stage = (tile - from) % STAGES;
-    return base + STAGES * X_BYTES + (stage * groups + group) * TILE_BYTES;
-  };
-  auto load_weights = [&](int tile) {
-    if (tile >= to || !works) return;
-    u32 at = tile_of(tile);
-    const unsigned char *of = own + (u64)tile * TILE_BYTES;
-    copy16(at + thread * 16, of + thread * 16, true);
-    if (HIGH == 4) copy16(at + 2048 + thread * 16, of + 2048 + thread * 16, true);
-    if (HIGH == 1 || HIGH == 2)
-      copy_few<HIGH == 2 ? 8 : 4>(at + 2048 + thread * 4 * HIGH, of + 2048 + thread * 4 * HIGH);
-    if (thread < TILE_SCALES / 16)
-      copy16(at + TILE_CODES + thread * 16, of + TILE_CODES + thread * 16, true);
-  };
-  auto load_rows = [&](int tile) {
-    if (tile < to) {
-      u32 at = rows_of(tile);
-      int c = threadIdx.x & 7, column = tile * 64 + c * 8;
-      for (int r = threadIdx.x >> 3; r < M; r += blockDim.x >> 3)
-        copy16(at + r * 128 + ((c ^ (r & 7)) << 4), r < m ? x + (u64)r * k + column : x, r < m);
+  Share at(n, k, tiles);
+  // Stages of rows, which begin at multiples of 1024 bytes, then of tiles, then barriers.
+  u32 rows = shared_address(room) + CODE_TABLE, held = rows + STAGES * X_BYTES;
+  u32 full = held + STAGES * groups * TILE_BYTES, empty = full + STAGES * 8;
+  held += at.group * TILE_BYTES;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < STAGES; s++) {
+      barrier_init(full + s * 8, at.mine + 1);
+      barrier_init(empty + s * 8, at.mine);
     }
-    copy_commit();
-  };
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __syncthreads();
   float sum[M / 2];
 #pragma unroll
   for (int i = 0; i < M / 2; i++) sum[i] = 0.f;
+  const unsigned char *own = at.tiles_of(w, at.panel) + (u64)at.from * TILE_BYTES;
+  int count = at.to - at.from;
+  // Of the block's tiles by number.
+  auto fetch_tile = [&](int i, int s) {
+    barrier_expect(full + s * 8, TILE_BYTES);
+    fetch_bytes(held + s * groups * TILE_BYTES, own + (u64)i * TILE_BYTES, TILE_BYTES,
+                full + s * 8);
+  };
+  auto fetch_rows = [&](int i, int s) {
+    barrier_expect(full + s * 8, X_BYTES);
+    fetch(rows + s * X_BYTES, x, (at.from + i) * 64, 0, full + s * 8);
+  };
   // The weight does not wait for the kernel before, the rows are what it wrote.
-  for (int s = 0; s < STAGES - 2; s++) load_weights(from + s);
+  bool leads = at.works() && at.thread == 0, first = threadIdx.x == 0;
+  if (leads)
+    for (int i = 0; i < min(STAGES, count); i++) fetch_tile(i, i);
   take_turn();
-  for (int s = 0; s < STAGES - 2; s++) load_rows(from + s);
-  for (int tile = from; tile < to; tile++) {
-    copy_wait<STAGES - 3>();
-#if WARP_GROUPS
-    show_products();
-#endif
-    __syncthreads();
-    // The stage of the tile before the last: every group has finished it.
-    load_weights(tile + STAGES - 2);
-    load_rows(tile + STAGES - 2);
-    if (!works) continue;
-    u32 at = rows_of(tile), tile_at = tile_of(tile);
-    Held of;
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(of.low[0]), "=r"(of.low[1]), "=r"(of.low[2]), "=r"(of.low[3])
-                 : "r"(tile_at + thread * 16)
-                 : "memory");
-#pragma unroll
-    for (int i = 0; i < HIGH; i++)
-      of.high[i] = shared_word(tile_at + 2048 + (thread * HIGH + i) * 4);
-#pragma unroll
-    for (int s = 0; s < WORDS; s++) {
-      u32 scales = tile_at + TILE_CODES + (s * 64 + tile_row(thread)) * 4;
-      of.scales[0][s] = shared_word(scales);
-      of.scales[1][s] = shared_word(scales + 32);
-    }
-    if (PLAIN) {
-#pragma unroll
-      for (int i = 0; i < 4; i++) {
-        u32 a[4], b[4];
-        widen(of, i, codes, a);
-#pragma unroll
-        for (int j = 0; j < M / 16; j++) {
-          int row = j * 16 + (lane & 7) + ((lane >> 4) << 3), chunk = 2 * i + (lane >> 3 & 1);
-          load4(b, at + row * 128 + ((chunk ^ (row & 7)) << 4));
-          multiply(sum + j * 8, a, b[0], b[1]);
-          multiply(sum + j * 8 + 4, a, b[2], b[3]);
-        }
-      }
-    } else {
-#if WARP_GROUPS
-      u64 b = describe(at);
+  if (first)
+    for (int i = 0; i < min(STAGES, count); i++) fetch_rows(i, i);
+  if (at.works()) {
+    // The slot of a tile, of the one before, and of the one before that.
+    int s = 0, s1 = STAGES - 1, s2 = STAGES - 2;
+    u32 phase = 0, phase2 = 1;
+    for (int i = 0; i < count; i++) {
+      barrier_wait(full + s * 8, phase);
+      Held of = held_in(held + s * groups * TILE_BYTES, at.thread);
+      u64 b = describe(rows + s * X_BYTES);
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         u32 a[8];
@@ -326,60 +381,117 @@ DEVICE void few_rows(const hf *x, const unsigned char *w, void *y, const float *
         Group<M>::multiply_held(sum, a, b + 4 * half);
         Group<M>::multiply_held(sum, a + 4, b + 4 * half + 2);
         products_commit();
-        // Those of the half before are done.
+        // Those of the half before are done, and with them the tile before.
         products_wait<1>();
+        if (half || !leads) continue;
+        if (i >= 1) {
+          barrier_arrive_here(empty + s1 * 8);
+          if (i - 1 + STAGES < count) fetch_tile(i - 1 + STAGES, s1);
+        }
+        if (first && i >= 2 && i - 2 + STAGES < count) {
+          barrier_wait(empty + s2 * 8, phase2);
+          fetch_rows(i - 2 + STAGES, s2);
+        }
       }
-#endif
+      s2 = s1, s1 = s;
+      if (s2 == 0) phase2 ^= 1;
+      if (++s == STAGES) s = 0, phase ^= 1;
     }
+    products_wait<0>();
   }
-#if WARP_GROUPS
-  products_wait<0>();
+  put_sums<M>(sum, at, room + CODE_TABLE, y, bias, m, y_stride, is_f32, groups);
+}
 #endif
-  // What has 16 bits goes through shared memory, so that whole sectors are written.
-  int outputs = 64 * groups, wide_row = outputs + 8;
-  hf *turned = (hf *)(room + CODE_TABLE);
-  if (!is_f32) __syncthreads();
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    int place = group * 64 + tile_row(thread) + half * 8, column = first + place;
-    if (column >= end) continue;
-    float add = bias && blockIdx.y == 0 ? bias[column] : 0.f;
-#pragma unroll
-    for (int j = 0; j < M / 8; j++)
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        int row = j * 8 + (lane & 3) * 2 + e;
-        float v = sum[j * 4 + half * 2 + e] + add;
-        if (!is_f32)
-          turned[row * wide_row + place] = narrow(v);
-        else if (row < m)
-          ((float *)y)[((u64)blockIdx.y * m + row) * y_stride + column] = v;
-      }
-  }
-  if (is_f32) return;
-  __syncthreads();
-  for (int i = threadIdx.x; i < m * outputs / 8; i += blockDim.x) {
-    int row = i / (outputs / 8), place = i % (outputs / 8) * 8, column = first + place;
-    const hf *from_row = turned + row * wide_row + place;
-    hf *to_row = (hf *)y + (u64)row * y_stride + column;
-    if (column + 8 <= end)
-      *(uint4 *)to_row = *(const uint4 *)from_row;
-    else
-      for (int j = 0; j < end - column; j++) to_row[j] = from_row[j];
-  }
+
+template <int BYTES> DEVICE void copy_few(u32 to, const void *from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(BYTES));
 }
 
-#define FEW_ROWS(NAME, M, STAGES, THREADS, PLAIN)                                                  \
-  KERNEL __launch_bounds__(THREADS, 1) NAME(const hf *x, const unsigned char *w, void *y,          \
-                                            const float *bias, int m, int n, int k, int y_stride,  \
-                                            int tiles, int is_f32, int groups) {                   \
-    few_rows<M, STAGES, PLAIN>(x, w, y, bias, m, n, k, y_stride, tiles, is_f32, groups);           \
+// With the products that every GPU has.
+template <int M, int STAGES>
+DEVICE void few_rows_plain(const hf *x, const unsigned char *w, void *y, const float *bias, int m,
+                           int n, int k, int y_stride, int tiles, int is_f32, int groups) {
+  extern __shared__ __align__(1024) unsigned char room[];
+  constexpr int X_BYTES = M * 128;
+  Pairs codes(room);
+  Share at(n, k, tiles);
+  int lane = threadIdx.x & 31, thread = at.thread;
+  u32 base = shared_address(room) + CODE_TABLE;
+  auto rows_of = [&](int tile) { return base + ((tile - at.from) % STAGES) * X_BYTES; };
+  auto tile_of = [&](int tile) {
+    u32 stage = (tile - at.from) % STAGES;
+    return base + STAGES * X_BYTES + (stage * groups + at.group) * TILE_BYTES;
+  };
+  const unsigned char *own = at.tiles_of(w, at.panel);
+  auto load_weights = [&](int tile) {
+    if (tile >= at.to || !at.works()) return;
+    u32 to = tile_of(tile);
+    const unsigned char *of = own + (u64)tile * TILE_BYTES;
+    copy16(to + thread * 16, of + thread * 16, true);
+    if (HIGH == 4) copy16(to + 2048 + thread * 16, of + 2048 + thread * 16, true);
+    if (HIGH == 1 || HIGH == 2)
+      copy_few<HIGH == 2 ? 8 : 4>(to + 2048 + thread * 4 * HIGH, of + 2048 + thread * 4 * HIGH);
+    if (thread < TILE_SCALES / 16)
+      copy16(to + TILE_CODES + thread * 16, of + TILE_CODES + thread * 16, true);
+  };
+  auto load_rows = [&](int tile) {
+    if (tile < at.to) {
+      int c = threadIdx.x & 7, column = tile * 64 + c * 8;
+      for (int r = threadIdx.x >> 3; r < M; r += blockDim.x >> 3)
+        copy16(rows_of(tile) + r * 128 + ((c ^ (r & 7)) << 4),
+               r < m ? x + (u64)r * k + column : x, r < m);
+    }
+    copy_commit();
+  };
+  float sum[M / 2];
+#pragma unroll
+  for (int i = 0; i < M / 2; i++) sum[i] = 0.f;
+  // The weight does not wait for the kernel before, the rows are what it wrote.
+  for (int s = 0; s < STAGES - 1; s++) load_weights(at.from + s);
+  take_turn();
+  for (int s = 0; s < STAGES - 1; s++) load_rows(at.from + s);
+  for (int tile = at.from; tile < at.to; tile++) {
+    copy_wait<STAGES - 2>();
+    __syncthreads();
+    // The stage of the tile before: every group has finished it.
+    load_weights(tile + STAGES - 1);
+    load_rows(tile + STAGES - 1);
+    if (!at.works()) continue;
+    Held of = held_in(tile_of(tile), thread);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      u32 a[4], b[4];
+      widen(of, i, codes, a);
+#pragma unroll
+      for (int j = 0; j < M / 16; j++) {
+        int row = j * 16 + (lane & 7) + ((lane >> 4) << 3), chunk = 2 * i + (lane >> 3 & 1);
+        load4(b, rows_of(tile) + row * 128 + ((chunk ^ (row & 7)) << 4));
+        multiply(sum + j * 8, a, b[0], b[1]);
+        multiply(sum + j * 8 + 4, a, b[2], b[3]);
+      }
+    }
   }
+  put_sums<M>(sum, at, room + CODE_TABLE, y, bias, m, y_stride, is_f32, groups);
+}
+
 #if WARP_GROUPS
-FEW_ROWS(blocks_16, 16, STAGES_16, 640, false)
-FEW_ROWS(blocks_32, 32, STAGES_32, 640, false)
-FEW_ROWS(blocks_64, 64, STAGES_64, 640, false)
-FEW_ROWS(blocks_128, 128, STAGES_128, 640, false)
+#define FEW_ROWS(M)                                                                                \
+  KERNEL __launch_bounds__(640, 1)                                                                 \
+      blocks_##M(const __grid_constant__ TensorMap x, const unsigned char *w, void *y,             \
+                 const float *bias, int m, int n, int k, int y_stride, int tiles, int is_f32,      \
+                 int groups) {                                                                     \
+    few_rows<M, STAGES_##M>(&x, w, y, bias, m, n, k, y_stride, tiles, is_f32, groups);             \
+  }
+FEW_ROWS(16)
+FEW_ROWS(32)
+FEW_ROWS(64)
+FEW_ROWS(128)
 #endif
-FEW_ROWS(blocks_plain_16, 16, 3, 256, true)
-FEW_ROWS(blocks_plain_64, 64, 3, 256, true)
+#define FEW_ROWS_PLAIN(M)                                                                          \
+  KERNEL __launch_bounds__(256)                                                                    \
+      blocks_plain_##M(const hf *x, const unsigned char *w, void *y, const float *bias, int m,     \
+                       int n, int k, int y_stride, int tiles, int is_f32, int groups) {            \
+    few_rows_plain<M, 3>(x, w, y, bias, m, n, k, y_stride, tiles, is_f32, groups);                 \
+  }
+FEW_ROWS_PLAIN(16)
+FEW_ROWS_PLAIN(64)

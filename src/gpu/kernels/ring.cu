@@ -6,28 +6,11 @@
 // right operand for both. Boxes lie in panels of 64 rows of 64 numbers: in a slot first the left
 // operand's, one a warp group, then the right one's four.
 
-// A matrix in global memory as TMA knows it.
-struct __align__(64) TensorMap { u64 words[16]; };
-
 #if WARP_GROUPS
 constexpr int SLOTS = 4, SLOT = 48 << 10;
 // Pairs of row tiles that are worked on together, so that their rows stay in the L2 cache.
 constexpr int BAND = 16;
 
-DEVICE void barrier_init(u32 at, u32 count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count));
-}
-// Arrives, and lets the phase wait for so many bytes.
-DEVICE void barrier_expect(u32 at, u32 bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes)
-               : "memory");
-}
-DEVICE void barrier_wait(u32 at, u32 phase) {
-  asm volatile("{.reg .pred p;\n"
-               "again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-               "@!p bra again;}" ::"r"(at), "r"(phase)
-               : "memory");
-}
 // Arrives at a barrier of a block of the cluster. It orders what this block did; an order of the
 // whole cluster would cost a fence every time, which halves the speed.
 DEVICE void barrier_arrive(u32 at, u32 block) {
@@ -39,13 +22,7 @@ DEVICE void cluster_sync() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
-// A box from a column and row on.
-DEVICE void fetch(u32 to, const TensorMap *m, int col, int row, u32 barrier) {
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
-               "[%0], [%1, {%3, %4}], [%2];" ::"r"(to), "l"(m), "r"(barrier), "r"(col), "r"(row)
-               : "memory");
-}
-// The same of gates (0) or ups (1).
+// As `fetch`, of gates (0) or ups (1).
 DEVICE void fetch_half(u32 to, const TensorMap *m, int col, int row, int half, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
                "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to), "l"(m), "r"(barrier), "r"(col),

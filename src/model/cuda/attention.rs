@@ -227,12 +227,7 @@ impl Cuda {
         let mut launch = Launch::new(self);
         launch.matrix(x.operand(), x.rows, weight.inputs, ROWS);
         // Each of two blocks fetches half of the columns, for both.
-        launch.matrix(
-            wide.operand(false),
-            weight.outputs,
-            weight.inputs,
-            WIDE / 2,
-        );
+        launch.matrix(wide.operand(false), weight.outputs, weight.inputs, WIDE / 2);
         let width = launch.share_t(share, x);
         let first = [0, queries * dim, (queries + kv) * dim]
             .map(|output| launch.share_b(share, output, x.operand()));
@@ -402,7 +397,11 @@ impl Cuda {
                     // SAFETY: `attend_join(parts, out, position, base, queries, dim, wide, splits)`
                     // reads the parts that the kernel before has left.
                     unsafe {
-                        self.launch_early("attend_join", Grid::new((q.rows, queries, 1), wide), &args);
+                        self.launch_early(
+                            "attend_join",
+                            Grid::new((q.rows, queries, 1), wide),
+                            &args,
+                        );
                     }
                 }
                 (mixed, None)

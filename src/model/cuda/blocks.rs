@@ -5,7 +5,7 @@ use super::frozen::{CudaVector, CudaWeight};
 use super::mat::CudaMat;
 use super::products::Form;
 use super::rows::CudaRows;
-use crate::gpu::{Arg, Buffer, Cuda, Entry, Grid};
+use crate::gpu::{Arg, Boxed, Buffer, Cuda, Entry, Grid};
 use crate::model::tiles::{SIDE, Tiles};
 use crate::model::{ModelError, StoredTensor};
 
@@ -106,7 +106,10 @@ impl Shares {
         // Of as quick ones the one that reads the rows less often.
         let all = (1..=most).rev().map(of);
         let best = all.min_by_key(|(time, _)| *time);
-        best.map_or_else(|| unreachable!("a block takes a tile"), |(_, shares)| shares)
+        best.map_or_else(
+            || unreachable!("a block takes a tile"),
+            |(_, shares)| shares,
+        )
     }
 }
 
@@ -125,9 +128,9 @@ impl Blocks {
     }
 }
 
-/// Bytes of a stage of `groups` tiles and so many rows.
+/// Bytes of a stage of `groups` tiles and so many rows, with its two barriers.
 fn stage(tiles: Tiles, rows: usize, groups: usize) -> usize {
-    rows * ROW + groups * tiles.tile()
+    rows * ROW + groups * tiles.tile() + 16
 }
 
 /// Stages of the kernel for so many rows on Hopper.
@@ -282,8 +285,18 @@ impl Cuda {
             },
         };
         assert_eq!(x.half_rows(), (x.rows, inputs), "inputs of every row");
+        let rows = match self.warp_groups() {
+            true => Arg::Matrix(self.tensor_map(&Boxed {
+                of: x.operand(),
+                rows: x.rows,
+                cols: inputs,
+                apart: None,
+                high: most_rows,
+            })),
+            false => x.pointer(),
+        };
         let args = [
-            x.pointer(),
+            rows,
             of.buffer.holds(of.tiles.bytes(outputs, inputs)),
             y.pointer(),
             bias.map_or(Arg::NONE, |b| b.pointer(outputs)),
@@ -319,7 +332,9 @@ mod tests {
         let shares = |outputs, inputs, parts| {
             let s = Shares::new(outputs, inputs, parts, 132, GROUPS);
             assert!(outputs.div_ceil(SIDE).div_ceil(s.blocks) <= s.groups);
-            assert!(s.tiles * s.splits >= inputs / SIDE && s.tiles * (s.splits - 1) < inputs / SIDE);
+            assert!(
+                s.tiles * s.splits >= inputs / SIDE && s.tiles * (s.splits - 1) < inputs / SIDE
+            );
             format!("{} x {} of {} by {}", s.blocks, s.splits, s.groups, s.tiles)
         };
         // Qwen2.5-7B: queries, keys, and values; attention's output; gates and ups; down; a head.
@@ -330,6 +345,12 @@ mod tests {
             shares(3584, 18944, true),
             shares(152_064, 3584, false),
         ];
-        insta::assert_snapshot!(of_7b.join("\n"), @"");
+        insta::assert_snapshot!(of_7b.join("\n"), @r"
+        18 x 7 of 4 by 8
+        19 x 6 of 3 by 10
+        119 x 1 of 5 by 56
+        14 x 9 of 4 by 33
+        792 x 1 of 3 by 56
+        ");
     }
 }

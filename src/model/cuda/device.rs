@@ -15,8 +15,8 @@ use super::products::Form;
 use super::rows::CudaRows;
 use crate::gpu::Cuda;
 use crate::model::device::{Device, HeadNorms, whole};
-use crate::model::tiles::Tiles;
 use crate::model::layers::{Linear, RmsNorm, Rotary, Site};
+use crate::model::tiles::Tiles;
 use crate::model::{Activation, Format, Heads, Mat, ModelError, Span, StoredTensor};
 
 /// Rows whose logits are in memory together while a loss is formed.

@@ -11,9 +11,9 @@ mod int4;
 mod plain;
 mod tensor;
 
+pub(super) use blocks::{five_bits, four_bits, nibbles, scale_and_least, six_bits};
 pub use codes::Code;
 pub(super) use codes::{BLOCK as CODES_OF_BLOCK, BYTES as BYTES_OF_CODES, block as block_of_codes};
-pub(super) use blocks::{five_bits, four_bits, nibbles, scale_and_least, six_bits};
 pub use format::Format;
 pub use int4::ByInput;
 pub(super) use int4::{

@@ -28,7 +28,12 @@ impl InBlocks for Q4K {
         scales_and_least(block, lane, halves);
         for (part, words) in words.chunks_exact_mut(WORDS_OF_4 * LANES).enumerate() {
             for number in 0..PART {
-                put_4(words, lane, number, four_bits(&block[16..144], part, number));
+                put_4(
+                    words,
+                    lane,
+                    number,
+                    four_bits(&block[16..144], part, number),
+                );
             }
         }
         put_scales(block, &[0, 2], lane, halves)
