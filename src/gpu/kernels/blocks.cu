@@ -30,9 +30,18 @@ DEVICE float half_number(u32 word) {
   return r;
 }
 
+// Constants that stay in registers: an instruction takes one number of its own, and the compiler would
+// make the other anew every time. `zero` is 0, which the compiler does not know.
+struct Constants {
+  u32 exponent_23, exponent_0, nibbles, mantissas;
+  DEVICE Constants(u32 zero)
+      : exponent_23(0x4b000000u ^ zero), exponent_0(0x3f000000u ^ zero),
+        nibbles(0x0f0f0f0fu ^ zero), mantissas(0x78787878u ^ zero) {}
+};
+
 // A byte of a word as a number: in the mantissa of 2^23, which is taken away.
-DEVICE float byte_number(u32 word, int byte, float less = 0.f) {
-  return __uint_as_float(__byte_perm(word, 0x4b000000, 0x7440 + byte)) - (8388608.f + less);
+DEVICE float byte_number(u32 word, int byte, const Constants &c, float less = 0.f) {
+  return __uint_as_float(__byte_perm(word, c.exponent_23, 0x7440 + byte)) - (8388608.f + less);
 }
 
 // A number is `q * scale + least`, q being its bits. With a zero point, four bits stand in the upper
@@ -45,7 +54,7 @@ struct Scale {
 };
 
 // Of a row, for step i of 16 inputs.
-DEVICE Scale scale_of(const u32 *w, int i) {
+DEVICE Scale scale_of(const u32 *w, int i, const Constants &c) {
   Scale s;
   float zero = ZERO;
 #if SCALES == AS_CODES
@@ -53,17 +62,17 @@ DEVICE Scale scale_of(const u32 *w, int i) {
   s.least = 0.f;
 #elif SCALES == AS_ZERO
   s.scale = __uint_as_float(w[0] & ~31u);
-  zero = byte_number(w[0] & 31u, 0);
+  zero = byte_number(w[0] & 31u, 0, c);
 #elif SCALES == AS_HALVES
   s.scale = half_number(w[0] >> (i / 2 * 16));
 #elif SCALES == AS_PAIRS
   s.scale = half_number(w[i / 2]);
   s.least = half_number(w[i / 2] >> 16);
 #elif SCALES == AS_SUPER
-  s.scale = half_number(w[1]) * byte_number(w[0], i / 2 * 2);
-  s.least = -(half_number(w[1] >> 16) * byte_number(w[0], i / 2 * 2 + 1));
+  s.scale = half_number(w[1]) * byte_number(w[0], i / 2 * 2, c);
+  s.least = -(half_number(w[1] >> 16) * byte_number(w[0], i / 2 * 2 + 1, c));
 #else
-  s.scale = half_number(w[1]) * byte_number(w[0] ^ 0x80808080u, i, 128.f);
+  s.scale = half_number(w[1]) * byte_number(w[0] ^ 0x80808080u, i, c, 128.f);
 #endif
 #if IN_MANTISSA
   s.scale *= 16.f;
@@ -117,8 +126,9 @@ struct Singles {
 #endif
 
 // Step i of a tile as the left operand: registers of two numbers each.
-template <class Codes> DEVICE void widen(const Held &of, int i, const Codes &codes, u32 *a) {
-  Scale rows[2] = {scale_of(of.scales[0], i), scale_of(of.scales[1], i)};
+template <class Codes>
+DEVICE void widen(const Held &of, int i, const Codes &codes, const Constants &c, u32 *a) {
+  Scale rows[2] = {scale_of(of.scales[0], i, c), scale_of(of.scales[1], i, c)};
 #if SCALES == AS_CODES
 #pragma unroll
   for (int j = 0; j < 4; j++) {
@@ -126,7 +136,12 @@ template <class Codes> DEVICE void widen(const Held &of, int i, const Codes &cod
     a[j] = pack(pair.x * rows[j & 1].scale, pair.y * rows[j & 1].scale);
   }
 #else
-  u32 even = of.low[i] & 0x0f0f0f0f, odd = of.low[i] >> 4 & 0x0f0f0f0f;
+#if IN_MANTISSA
+  u32 even = of.low[i] << 3 & c.mantissas | 0x80808080u;
+  u32 odd = of.low[i] >> 1 & c.mantissas | 0x80808080u;
+#else
+  u32 even = of.low[i] & c.nibbles, odd = of.low[i] >> 4 & c.nibbles;
+#endif
 #if HIGH
   constexpr u32 ABOVE = ((1u << HIGH) - 1) * 0x01010101u;
   int bit = 2 * i * HIGH;
@@ -134,17 +149,13 @@ template <class Codes> DEVICE void widen(const Held &of, int i, const Codes &cod
   bit += HIGH;
   odd |= (of.high[bit / 8] >> (bit % 8) & ABOVE) << 4;
 #endif
-#if IN_MANTISSA
-  even = even << 3 | 0x80808080u;
-  odd = odd << 3 | 0x80808080u;
-#endif
 #pragma unroll
   for (int j = 0; j < 4; j++) {
 #if IN_MANTISSA
-    float first = __uint_as_float(__byte_perm(even, 0x3f000000, 0x7044 + (j << 8)));
-    float second = __uint_as_float(__byte_perm(odd, 0x3f000000, 0x7044 + (j << 8)));
+    float first = __uint_as_float(__byte_perm(even, c.exponent_0, 0x7044 + (j << 8)));
+    float second = __uint_as_float(__byte_perm(odd, c.exponent_0, 0x7044 + (j << 8)));
 #else
-    float first = byte_number(even, j), second = byte_number(odd, j);
+    float first = byte_number(even, j, c), second = byte_number(odd, j, c);
 #endif
     Scale s = rows[j & 1];
     a[j] = pack(fmaf(first, s.scale, s.least), fmaf(second, s.scale, s.least));
@@ -178,6 +189,7 @@ KERNEL __launch_bounds__(128) blocks_widen(const unsigned char *w, hf *y, int n,
   __shared__ __align__(16) hf turned[64 * WIDE];
   __shared__ float numbers[16];
   Singles codes(numbers);
+  Constants constants(0);
   int tiles = k / 64, t = threadIdx.x, quad = t & 3;
   int from = blockIdx.x * each, to = min(from + each, tiles), first = blockIdx.y * 64;
   for (int tile = from; tile < to; tile++) {
@@ -186,7 +198,7 @@ KERNEL __launch_bounds__(128) blocks_widen(const unsigned char *w, hf *y, int n,
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       u32 a[4];
-      widen(of, i, codes, a);
+      widen(of, i, codes, constants, a);
 #pragma unroll
       for (int j = 0; j < 4; j++)
         *(u32 *)(turned + (tile_row(t) + (j & 1) * 8) * WIDE + i * 16 + (j >> 1) * 8 + quad * 2) =
@@ -207,6 +219,7 @@ KERNEL __launch_bounds__(128) blocks_widen(const unsigned char *w, hf *y, int n,
 KERNEL blocks_embed(const unsigned char *w, const int *tokens, float *x, int k, float scale) {
   __shared__ float numbers[16];
   Singles codes(numbers);
+  Constants constants(0);
   take_turn();
   __syncthreads();
   int row = tokens[blockIdx.x], in = row % 64, tiles = k / 64;
@@ -215,7 +228,7 @@ KERNEL blocks_embed(const unsigned char *w, const int *tokens, float *x, int k, 
     Held of = held_at(w + ((u64)(row / 64) * tiles + at / 4) * TILE_BYTES, thread);
     u32 steps[4][4];
 #pragma unroll
-    for (int i = 0; i < 4; i++) widen(of, i, codes, steps[i]);
+    for (int i = 0; i < 4; i++) widen(of, i, codes, constants, steps[i]);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       if (at % 4 != i) continue;
@@ -261,23 +274,29 @@ struct Share {
   }
 };
 
-// A thread's part of a tile in shared memory.
-DEVICE Held held_in(u32 tile, int thread) {
-  Held of;
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(of.low[0]), "=r"(of.low[1]), "=r"(of.low[2]), "=r"(of.low[3])
-               : "r"(tile + thread * 16)
-               : "memory");
-  u32 high = tile + 2048 + thread * HIGH * 4, scales = tile + TILE_CODES + tile_row(thread) * 4;
+// Where a thread's part of a tile is in shared memory.
+struct HeldAt {
+  u32 low, high, scales;
+  DEVICE HeldAt(u32 tile, int thread)
+      : low(tile + thread * 16), high(tile + 2048 + thread * HIGH * 4),
+        scales(tile + TILE_CODES + tile_row(thread) * 4) {}
+  DEVICE void move(u32 bytes) { low += bytes, high += bytes, scales += bytes; }
+  DEVICE Held read() const {
+    Held of;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(of.low[0]), "=r"(of.low[1]), "=r"(of.low[2]), "=r"(of.low[3])
+                 : "r"(low)
+                 : "memory");
 #pragma unroll
-  for (int i = 0; i < HIGH; i++) of.high[i] = shared_word(high + i * 4);
+    for (int i = 0; i < HIGH; i++) of.high[i] = shared_word(high + i * 4);
 #pragma unroll
-  for (int s = 0; s < WORDS; s++) {
-    of.scales[0][s] = shared_word(scales + s * 256);
-    of.scales[1][s] = shared_word(scales + s * 256 + 32);
+    for (int s = 0; s < WORDS; s++) {
+      of.scales[0][s] = shared_word(scales + s * 256);
+      of.scales[1][s] = shared_word(scales + s * 256 + 32);
+    }
+    return of;
   }
-  return of;
-}
+};
 
 // Sums to y. What has 16 bits goes through shared memory, so that whole sectors are written.
 template <int M>
@@ -321,83 +340,161 @@ DEVICE void put_sums(const float *sum, const Share &at, unsigned char *room, voi
 // y[m, n] = x[m, k] W[n, k]^T of up to M rows: 64 outputs a group, shared evenly among the blocks; the
 // inner dimension is split over `gridDim.y` blocks, whose sums stay apart.
 #if WARP_GROUPS
-// On Hopper each group fetches its own tiles, the first one the rows too, and none waits for another
-// before a whole turn of the stages.
+// On Hopper: the stages that a block's tiles and rows go through. Each group fetches its own tiles, the
+// first one the rows too, and none waits for another before a whole turn.
+template <int M, int STAGES> struct Stages {
+  static constexpr int X_BYTES = M * 128;
+  const TensorMap *x;
+  const unsigned char *own;
+  // Rows begin at multiples of 1024 bytes; then come tiles, then barriers.
+  u32 rows, held, full, empty, tiles;
+  int from, count, slot = 0;
+  bool leads, first;
+  u32 phase = 0;
+  // Of the tile at hand: its rows from `place` on, this thread's part, the barrier when it is there.
+  u32 rows_at, full_at;
+  HeldAt held_at;
+
+  // `arrivals` a group when it has read a tile and its rows.
+  DEVICE Stages(const TensorMap *x, const unsigned char *w, unsigned char *room, const Share &at,
+                int groups, int arrivals, u32 place)
+      : x(x), own(at.tiles_of(w, at.panel) + (u64)at.from * TILE_BYTES),
+        rows(shared_address(room) + CODE_TABLE),
+        held(rows + STAGES * X_BYTES + at.group * TILE_BYTES),
+        full(rows + STAGES * (X_BYTES + groups * TILE_BYTES)), empty(full + STAGES * 8),
+        tiles(groups * TILE_BYTES), from(at.from), count(at.to - at.from),
+        leads(at.works() && at.thread == 0), first(threadIdx.x == 0), rows_at(rows + place),
+        full_at(full), held_at(held, at.thread) {
+    if (first) {
+      for (int i = 0; i < STAGES; i++) {
+        barrier_init(full + i * 8, at.mine + 1);
+        barrier_init(empty + i * 8, at.mine * arrivals);
+      }
+      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+    // The weight does not wait for the kernel before, the rows are what it wrote.
+    if (leads)
+      for (int i = 0; i < min(STAGES, count); i++) fetch_tile(i, i);
+    take_turn();
+    if (first)
+      for (int i = 0; i < min(STAGES, count); i++) fetch_rows(i, i);
+  }
+  DEVICE void fetch_tile(int i, int slot) {
+    barrier_expect(full + slot * 8, TILE_BYTES);
+    fetch_bytes(held + slot * tiles, own + (u64)i * TILE_BYTES, TILE_BYTES, full + slot * 8);
+  }
+  DEVICE void fetch_rows(int i, int slot) {
+    barrier_expect(full + slot * 8, X_BYTES);
+    fetch(rows + slot * X_BYTES, x, (from + i) * 64, 0, full + slot * 8);
+  }
+  // Waits for the tile at hand.
+  DEVICE void ready() { barrier_wait(full_at, phase); }
+  // Says that tile i has been read, where the thread speaks for others.
+  DEVICE void done(int i) { barrier_arrive_here(empty + i % STAGES * 8); }
+  // Fetches to the slot of two tiles before tile i, when all groups have read it.
+  DEVICE void fetch_next(int i) {
+    if (!leads || i < 2 || i - 2 + STAGES >= count) return;
+    int old = i - 2, to = old % STAGES;
+    barrier_wait(empty + to * 8, old / STAGES & 1);
+    fetch_tile(old + STAGES, to);
+    if (first) fetch_rows(old + STAGES, to);
+  }
+  DEVICE void next() {
+    bool wraps = ++slot == STAGES;
+    held_at.move(wraps ? tiles * (1 - STAGES) : tiles);
+    rows_at += wraps ? X_BYTES * (1 - STAGES) : X_BYTES;
+    full_at += wraps ? 8 * (1 - STAGES) : 8;
+    if (wraps) slot = 0, phase ^= 1;
+  }
+};
+
+// Of up to 32 rows: products of warps, which wait for no other warp. `rows_at` is where a lane reads.
+template <int M, int STAGES>
+DEVICE void multiply_by_warps(Stages<M, STAGES> &at, const Pairs &codes, const Constants &constants,
+                              float *sum) {
+  bool speaks = (threadIdx.x & 31) == 0;
+  for (int i = 0; i < at.count; i++) {
+    at.ready();
+    Held of = at.held_at.read();
+#pragma unroll
+    for (int step = 0; step < 4; step++) {
+      u32 a[4], b[4];
+      widen(of, step, codes, constants, a);
+#pragma unroll
+      for (int j = 0; j < M / 16; j++) {
+        load4(b, (at.rows_at ^ (step << 5)) + j * 2048);
+        multiply(sum + j * 8, a, b[0], b[1]);
+        multiply(sum + j * 8 + 4, a, b[2], b[3]);
+      }
+    }
+    __syncwarp();
+    if (speaks) at.done(i);
+    at.fetch_next(i);
+    at.next();
+  }
+}
+
+// Of more: products of groups, which run while the next tile is widened.
+template <int M, int STAGES>
+DEVICE void multiply_by_groups(Stages<M, STAGES> &at, const Pairs &codes,
+                               const Constants &constants, float *sum) {
+  // Two tiles' registers, where there is room.
+  constexpr bool TWICE = M <= 64;
+  auto one = [&](int i, u32 *a) {
+    at.ready();
+    Held of = at.held_at.read();
+    u64 b = describe(at.rows_at);
+    auto settle = [&] {
+      // The tile before is done.
+      products_wait<TWICE ? 1 : 0>();
+      if (i > 0 && at.leads) at.done(i - 1);
+      at.fetch_next(i);
+    };
+    if (!TWICE) settle();
+#pragma unroll
+    for (int step = 0; step < 4; step++) widen(of, step, codes, constants, a + 4 * step);
+    products_begin();
+#pragma unroll
+    for (int step = 0; step < 4; step++) Group<M>::multiply_held(sum, a + 4 * step, b + 2 * step);
+    products_commit();
+    if (TWICE) settle();
+    at.next();
+  };
+  int i = 0;
+  if (TWICE) {
+    for (; i + 1 < at.count; i += 2) {
+      u32 a0[16], a1[16];
+      one(i, a0);
+      one(i + 1, a1);
+    }
+  }
+  for (; i < at.count; i++) {
+    u32 a[16];
+    one(i, a);
+  }
+  products_wait<0>();
+}
+
 template <int M, int STAGES>
 DEVICE void few_rows(const TensorMap *x, const unsigned char *w, void *y, const float *bias, int m,
                      int n, int k, int y_stride, int tiles, int is_f32, int groups) {
   extern __shared__ __align__(1024) unsigned char room[];
-  constexpr int X_BYTES = M * 128;
+  constexpr bool BY_WARPS = M <= 32;
   Pairs codes(room);
+  Constants constants((u32)m >> 31);
   Share at(n, k, tiles);
-  // Stages of rows, which begin at multiples of 1024 bytes, then of tiles, then barriers.
-  u32 rows = shared_address(room) + CODE_TABLE, held = rows + STAGES * X_BYTES;
-  u32 full = held + STAGES * groups * TILE_BYTES, empty = full + STAGES * 8;
-  held += at.group * TILE_BYTES;
-  if (threadIdx.x == 0) {
-    for (int s = 0; s < STAGES; s++) {
-      barrier_init(full + s * 8, at.mine + 1);
-      barrier_init(empty + s * 8, at.mine);
-    }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  }
-  __syncthreads();
+  int lane = threadIdx.x & 31, row = (lane & 7) + (lane >> 4) * 8;
+  u32 place = BY_WARPS ? row * 128 + (((lane >> 3 & 1) ^ (row & 7)) << 4) : 0;
+  Stages<M, STAGES> stages(x, w, room, at, groups, BY_WARPS ? 4 : 1, place);
   float sum[M / 2];
 #pragma unroll
   for (int i = 0; i < M / 2; i++) sum[i] = 0.f;
-  const unsigned char *own = at.tiles_of(w, at.panel) + (u64)at.from * TILE_BYTES;
-  int count = at.to - at.from;
-  // Of the block's tiles by number.
-  auto fetch_tile = [&](int i, int s) {
-    barrier_expect(full + s * 8, TILE_BYTES);
-    fetch_bytes(held + s * groups * TILE_BYTES, own + (u64)i * TILE_BYTES, TILE_BYTES,
-                full + s * 8);
-  };
-  auto fetch_rows = [&](int i, int s) {
-    barrier_expect(full + s * 8, X_BYTES);
-    fetch(rows + s * X_BYTES, x, (at.from + i) * 64, 0, full + s * 8);
-  };
-  // The weight does not wait for the kernel before, the rows are what it wrote.
-  bool leads = at.works() && at.thread == 0, first = threadIdx.x == 0;
-  if (leads)
-    for (int i = 0; i < min(STAGES, count); i++) fetch_tile(i, i);
-  take_turn();
-  if (first)
-    for (int i = 0; i < min(STAGES, count); i++) fetch_rows(i, i);
   if (at.works()) {
-    // The slot of a tile, of the one before, and of the one before that.
-    int s = 0, s1 = STAGES - 1, s2 = STAGES - 2;
-    u32 phase = 0, phase2 = 1;
-    for (int i = 0; i < count; i++) {
-      barrier_wait(full + s * 8, phase);
-      Held of = held_in(held + s * groups * TILE_BYTES, at.thread);
-      u64 b = describe(rows + s * X_BYTES);
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        u32 a[8];
-        widen(of, 2 * half, codes, a);
-        widen(of, 2 * half + 1, codes, a + 4);
-        products_begin();
-        Group<M>::multiply_held(sum, a, b + 4 * half);
-        Group<M>::multiply_held(sum, a + 4, b + 4 * half + 2);
-        products_commit();
-        // Those of the half before are done, and with them the tile before.
-        products_wait<1>();
-        if (half || !leads) continue;
-        if (i >= 1) {
-          barrier_arrive_here(empty + s1 * 8);
-          if (i - 1 + STAGES < count) fetch_tile(i - 1 + STAGES, s1);
-        }
-        if (first && i >= 2 && i - 2 + STAGES < count) {
-          barrier_wait(empty + s2 * 8, phase2);
-          fetch_rows(i - 2 + STAGES, s2);
-        }
-      }
-      s2 = s1, s1 = s;
-      if (s2 == 0) phase2 ^= 1;
-      if (++s == STAGES) s = 0, phase ^= 1;
-    }
-    products_wait<0>();
+    if constexpr (BY_WARPS)
+      multiply_by_warps(stages, codes, constants, sum);
+    else
+      multiply_by_groups(stages, codes, constants, sum);
   }
   put_sums<M>(sum, at, room + CODE_TABLE, y, bias, m, y_stride, is_f32, groups);
 }
@@ -414,6 +511,7 @@ DEVICE void few_rows_plain(const hf *x, const unsigned char *w, void *y, const f
   extern __shared__ __align__(1024) unsigned char room[];
   constexpr int X_BYTES = M * 128;
   Pairs codes(room);
+  Constants constants((u32)m >> 31);
   Share at(n, k, tiles);
   int lane = threadIdx.x & 31, thread = at.thread;
   u32 base = shared_address(room) + CODE_TABLE;
@@ -457,11 +555,11 @@ DEVICE void few_rows_plain(const hf *x, const unsigned char *w, void *y, const f
     load_weights(tile + STAGES - 1);
     load_rows(tile + STAGES - 1);
     if (!at.works()) continue;
-    Held of = held_in(tile_of(tile), thread);
+    Held of = HeldAt(tile_of(tile), thread).read();
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       u32 a[4], b[4];
-      widen(of, i, codes, a);
+      widen(of, i, codes, constants, a);
 #pragma unroll
       for (int j = 0; j < M / 16; j++) {
         int row = j * 16 + (lane & 7) + ((lane >> 4) << 3), chunk = 2 * i + (lane >> 3 & 1);
