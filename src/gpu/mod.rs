@@ -4,7 +4,8 @@
 //! compiles the kernels of `kernels/` for the GPU that is there; the result is kept on disk. All
 //! work goes to one stream, in order, so memory that is given back is free for the next.
 //!
-//! The kernels' text is here as a whole, since it is compiled as one; what launches a kernel is
+//! The kernels' text is here as a whole, since it is compiled as one, but for those of weights in few
+//! bits (`blocks.cu`), which are compiled for a format when a weight of it comes; what launches a kernel is
 //! with whom it serves: a decoder's operations in `model`, adapters' in `lora`, the optimizer's in
 //! `train`.
 

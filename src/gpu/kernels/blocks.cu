@@ -98,6 +98,7 @@ constexpr int CODE_TABLE = 256 * 16 * 8;
 struct Pairs {
   u32 at;
   DEVICE Pairs(void *room) : at(shared_address(room) + (threadIdx.x & 15) * 8) {
+#pragma unroll 4
     for (int i = threadIdx.x; i < 256 * 16; i += blockDim.x)
       ((float2 *)room)[i] = make_float2(NUMBERS[i / 16 & 15], NUMBERS[i / 256]);
   }
@@ -435,43 +436,30 @@ DEVICE void multiply_by_warps(Stages<M, STAGES> &at, const Pairs &codes, const C
   }
 }
 
-// Of more: products of groups, which run while the next tile is widened.
+// Of more: products of groups, which run while the next half of a tile is widened.
 template <int M, int STAGES>
 DEVICE void multiply_by_groups(Stages<M, STAGES> &at, const Pairs &codes,
                                const Constants &constants, float *sum) {
-  // Two tiles' registers, where there is room.
-  constexpr bool TWICE = M <= 64;
-  auto one = [&](int i, u32 *a) {
+  for (int i = 0; i < at.count; i++) {
     at.ready();
     Held of = at.held_at.read();
     u64 b = describe(at.rows_at);
-    auto settle = [&] {
-      // The tile before is done.
-      products_wait<TWICE ? 1 : 0>();
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      u32 a[8];
+      widen(of, 2 * half, codes, constants, a);
+      widen(of, 2 * half + 1, codes, constants, a + 4);
+      products_begin();
+      Group<M>::multiply_held(sum, a, b + 4 * half);
+      Group<M>::multiply_held(sum, a + 4, b + 4 * half + 2);
+      products_commit();
+      // Those of the half before are done, and with the first half the tile before.
+      products_wait<1>();
+      if (half) continue;
       if (i > 0 && at.leads) at.done(i - 1);
       at.fetch_next(i);
-    };
-    if (!TWICE) settle();
-#pragma unroll
-    for (int step = 0; step < 4; step++) widen(of, step, codes, constants, a + 4 * step);
-    products_begin();
-#pragma unroll
-    for (int step = 0; step < 4; step++) Group<M>::multiply_held(sum, a + 4 * step, b + 2 * step);
-    products_commit();
-    if (TWICE) settle();
-    at.next();
-  };
-  int i = 0;
-  if (TWICE) {
-    for (; i + 1 < at.count; i += 2) {
-      u32 a0[16], a1[16];
-      one(i, a0);
-      one(i + 1, a1);
     }
-  }
-  for (; i < at.count; i++) {
-    u32 a[16];
-    one(i, a);
+    at.next();
   }
   products_wait<0>();
 }

@@ -1,4 +1,5 @@
-//! An NVIDIA GPU as a [`Device`](super::Device): weights and activations of 16 bits, F32 sums.
+//! An NVIDIA GPU as a [`Device`](super::Device): operands of 16 bits, F32 sums; weights in 16 bits or
+//! in the few of their file.
 //!
 //! The same input gives the same bits: no kernel sums with atomics, a product's algorithm is fixed
 //! by its shape, and a row of an answer is computed by kernels that do not look at other rows.
