@@ -246,6 +246,12 @@ mod tests {
         q8_0                     8.1 GB     8.6 GB    10.5 GB    10.2 GB  few answers
         q4_k                     4.4 GB     4.8 GB     6.6 GB     6.3 GB  all
         nf4                      5.9 GB     6.3 GB     8.1 GB     7.8 GB  all
+        qwen2.5-7b in the GPU's memory: 9.0 GB are available
+        matrices                weights one answer       gate   training  fits
+        bf16                    15.2 GB    16.1 GB    18.0 GB    17.1 GB  -
+        q8_0                     8.1 GB     9.7 GB    11.6 GB    10.7 GB  -
+        q4_k                     4.8 GB     6.2 GB     8.1 GB     7.2 GB  all
+        nf4                      5.9 GB     6.5 GB     8.4 GB     7.5 GB  all
         ");
         assert!(matches!(benched("--plan --quiet"), Ok(Outcome::Pass)));
     }

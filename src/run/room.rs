@@ -348,7 +348,9 @@ pub fn plan(
         }
         Matrices::In(_) => None,
     };
-    let formats = PLANNED.into_iter().filter_map(|name| {
+    // A GPU holds F32 in 16 bits.
+    let of_place = |name: &&str| place == MemoryOf::Host || *name != "f32";
+    let formats = PLANNED.into_iter().filter(of_place).filter_map(|name| {
         let format = Format::NAMED.iter().find(|(known, _)| *known == name)?.1;
         Some(planned(name.to_owned(), Matrices::In(format)))
     });

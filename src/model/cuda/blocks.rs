@@ -182,11 +182,11 @@ impl Cuda {
         if self.warp_groups() {
             entries.extend(hopper);
         }
-        let mut defined = tiles.header();
-        for (_, _, rows) in kernels.hopper {
+        let stages = kernels.hopper.iter().map(|&(_, _, rows)| {
             let stages = stages(tiles, rows);
-            defined.push_str(&format!("#define STAGES_{rows} {stages}\n"));
-        }
+            format!("#define STAGES_{rows} {stages}\n")
+        });
+        let defined: String = std::iter::once(tiles.header()).chain(stages).collect();
         self.add_kernels_of_blocks(&defined, &entries)?;
         Ok(Blocks {
             tiles,

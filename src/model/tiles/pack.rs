@@ -1,170 +1,24 @@
-//! Weights in few bits as a GPU's tensor cores take them: tiles of 64 outputs by 64 inputs.
-//!
-//! The kernels that read them are in `gpu/kernels/blocks.cu`, which says where a number and a scale of
-//! a tile stand. Every number is the one that its format stands for. A scale of half precision and one
-//! of a byte stay what they are, so that a matrix takes about the bytes of its file.
-
-#[cfg(any(feature = "gpu", test))]
-use half::f16;
-#[cfg(any(feature = "gpu", test))]
-use rayon::prelude::*;
+//! Stored rows as tiles: where each number and scale goes.
 
 use candle_core::quantized::GgmlDType;
+use half::f16;
+use rayon::prelude::*;
 
-#[cfg(any(feature = "gpu", test))]
-use super::stored::{
-    BYTES_OF_CODES, StoredRows, block_of_int4, five_bits, four_bits, nibble_of_int4, nibbles,
-    scale_and_least, scale_and_zero, six_bits,
+use super::{LOW, SIDE, Scales, Tiles};
+use crate::model::stored::{
+    BYTES_OF_CODES, Format, StoredRows, block_of_int4, five_bits, four_bits, nibble_of_int4,
+    nibbles, scale_and_least, scale_and_zero, six_bits,
 };
-use super::stored::{Code, Format};
-
-/// Outputs and inputs of a tile.
-pub const SIDE: usize = 64;
-/// Bytes of four bits of each number.
-const LOW: usize = SIDE * SIDE / 2;
-
-/// What a format's tiles hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tiles {
-    format: Format,
-    /// Bits of a number above four.
-    high: usize,
-    /// Words of a row's scales in a tile.
-    words: usize,
-    scales: Scales,
-}
-
-/// How words give the scales of a row in a tile; the kernels have the same numbers for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scales {
-    /// One in F32 of codes.
-    Codes = 0,
-    /// One in F32, whose last five bits are a zero point.
-    Zero = 1,
-    /// Two in half precision.
-    Halves = 2,
-    /// Two, each with a least number, in half precision.
-    Pairs = 3,
-    /// Two of a byte, each with a least number; then scales of both in half precision.
-    Super = 4,
-    /// Four of a byte with a sign; then a scale of those in half precision.
-    Signed = 5,
-}
 
 impl Tiles {
-    /// `None` for a format that is widened on a GPU.
-    pub fn of(format: Format) -> Option<Self> {
-        use GgmlDType as G;
-        let (high, words, scales) = match format {
-            Format::Codes(_) => (0, 1, Scales::Codes),
-            Format::Int4 { inputs } if inputs.is_multiple_of(SIDE) => (0, 1, Scales::Zero),
-            Format::Blocks(G::Q4_0) => (0, 1, Scales::Halves),
-            Format::Blocks(G::Q5_0) => (1, 1, Scales::Halves),
-            Format::Blocks(G::Q8_0) => (4, 1, Scales::Halves),
-            Format::Blocks(G::Q4_1) => (0, 2, Scales::Pairs),
-            Format::Blocks(G::Q5_1) => (1, 2, Scales::Pairs),
-            Format::Blocks(G::Q4K) => (0, 2, Scales::Super),
-            Format::Blocks(G::Q5K) => (1, 2, Scales::Super),
-            Format::Blocks(G::Q6K) => (2, 2, Scales::Signed),
-            _ => return None,
-        };
-        Some(Tiles {
-            format,
-            high,
-            words,
-            scales,
-        })
-    }
-
-    /// That of stacked matrices, all of one format and with whole tiles of inputs.
-    pub fn of_all(formats: impl IntoIterator<Item = Format>, inputs: usize) -> Option<Self> {
-        let mut tiles = formats.into_iter().map(Tiles::of);
-        let first = tiles.next().flatten()?;
-        let same = tiles.all(|other| other == Some(first));
-        (same && inputs.is_multiple_of(SIDE)).then_some(first)
-    }
-
-    /// Bytes of a tile.
-    pub const fn tile(self) -> usize {
-        LOW + SIDE * SIDE * self.high / 8 + self.words * SIDE * 4
-    }
-
-    /// Bytes of a matrix.
-    pub const fn bytes(self, outputs: usize, inputs: usize) -> usize {
-        outputs.div_ceil(SIDE) * (inputs / SIDE) * self.tile()
-    }
-
     /// What a number that is stored without a sign is more than the one that it stands for.
-    const fn zero(self) -> u32 {
+    pub(super) const fn zero(self) -> u32 {
         match self.format {
             Format::Blocks(GgmlDType::Q4_0) => 8,
             Format::Blocks(GgmlDType::Q5_0) => 16,
             Format::Blocks(GgmlDType::Q8_0) => 128,
             Format::Blocks(GgmlDType::Q6K) => 32,
             _ => 0,
-        }
-    }
-}
-
-#[cfg(any(feature = "gpu", test))]
-impl Tiles {
-    /// Its name among the kernels.
-    #[cfg(feature = "gpu")]
-    pub fn kernels(self) -> usize {
-        use GgmlDType as G;
-        match self.format {
-            Format::Codes(Code::Nf4) => 0,
-            Format::Codes(Code::Fp4) => 1,
-            Format::Blocks(G::Q4_0) => 2,
-            Format::Blocks(G::Q5_0) => 3,
-            Format::Blocks(G::Q8_0) => 4,
-            Format::Blocks(G::Q4_1) => 5,
-            Format::Blocks(G::Q5_1) => 6,
-            Format::Blocks(G::Q4K) => 7,
-            Format::Blocks(G::Q5K) => 8,
-            Format::Blocks(G::Q6K) => 9,
-            _ => 10,
-        }
-    }
-
-    /// Bytes of shared memory in which the kernels lay out the numbers of codes.
-    #[cfg(feature = "gpu")]
-    pub const fn code_table(self) -> usize {
-        match self.scales {
-            Scales::Codes => 256 * 16 * 8,
-            _ => 0,
-        }
-    }
-
-    /// What the kernels' source asks the host to define.
-    #[cfg(feature = "gpu")]
-    pub fn header(self) -> String {
-        let codes = match self.format {
-            Format::Codes(code) => code.numbers().map(|n| format!("{n:e}f")).join(", "),
-            _ => String::new(),
-        };
-        format!(
-            "#define HIGH {}\n#define WORDS {}\n#define SCALES {}\n#define ZERO {}\n#define CODES {{{codes}}}\n",
-            self.high,
-            self.words,
-            self.scales as u32,
-            self.zero(),
-        )
-    }
-
-    /// The words of a row's scales in a tile whose numbers are in about +-`width`: for measuring
-    /// without a model.
-    #[cfg(feature = "gpu")]
-    pub fn scales_for(self, width: f32) -> [u32; 2] {
-        let half = |x: f32| u32::from(f16::from_f32(x).to_bits());
-        let step = width * 2.0 / (1 << (4 + self.high)) as f32;
-        match self.scales {
-            Scales::Codes => [width.to_bits(), 0],
-            Scales::Zero => [step.to_bits() & !31 | 8, 0],
-            Scales::Halves => [half(step) * 0x0001_0001, 0],
-            Scales::Pairs => [half(step) | half(-width) << 16; 2],
-            Scales::Super => [0x2020_2020, half(step / 32.0) | half(width / 32.0) << 16],
-            Scales::Signed => [0x2020_2020, half(step / 32.0)],
         }
     }
 
@@ -183,9 +37,7 @@ impl Tiles {
             for (row, bytes) in rows.iter().enumerate() {
                 for (at, tile) in tiles.chunks_exact_mut(self.tile()).enumerate() {
                     let scales = self.read(bytes, at, &mut numbers);
-                    if !(self.largest(scales)? <= most) {
-                        return None;
-                    }
+                    self.largest(scales).filter(|largest| *largest <= most)?;
                     self.put(tile, row, &numbers, scales);
                 }
             }
@@ -352,7 +204,6 @@ impl Tiles {
 }
 
 /// A block's scale as bits, and its zero point.
-#[cfg(any(feature = "gpu", test))]
 fn scale_and_zero_bits(block: &[u8]) -> (u32, u32) {
     let (scale, zero) = scale_and_zero(block);
     (scale.to_bits(), zero)
@@ -360,7 +211,6 @@ fn scale_and_zero_bits(block: &[u8]) -> (u32, u32) {
 
 /// Where a number of a tile stands: with which thread, of which step of 16 inputs, in which byte of
 /// its words, as which of a pair.
-#[cfg(any(feature = "gpu", test))]
 struct Place {
     thread: usize,
     step: usize,
@@ -368,7 +218,6 @@ struct Place {
     second: usize,
 }
 
-#[cfg(any(feature = "gpu", test))]
 impl Place {
     fn of(row: usize, input: usize) -> Self {
         let within = input % 16;
@@ -402,6 +251,7 @@ impl Place {
 mod tests {
     use super::*;
     use crate::model::StoredTensor;
+    use crate::model::stored::Code;
     use crate::random::{Philox, Purpose};
 
     impl Tiles {
