@@ -149,7 +149,9 @@ fn a_request_to_end_keeps_what_was_finished() {
     for number in [libc::SIGTERM, libc::SIGHUP] {
         let project = Project::with_model();
         // Enough to do that a loaded machine cannot be done before the signal comes.
-        let everybody = "run base adapters/noop adapters/good adapters/harmful";
+        let scaled = |scale| format!("adapters/good@0.{scale} adapters/harmful@0.{scale}");
+        let scaled: Vec<String> = (1..=6).map(scaled).collect();
+        let everybody = format!("run base adapters/noop {}", scaled.join(" "));
         let command = format!("{everybody} --slots 1 --threads 1");
         let answers = "runs/run-0001/answers/base.jsonl";
         let (said, _) = ended_by(&project, &command, number, |_| {
@@ -161,7 +163,7 @@ fn a_request_to_end_keeps_what_was_finished() {
             files.map(|bytes| bytes.len()).sum::<usize>()
         };
         let finished = recorded();
-        project.qeval(everybody).exits(0);
+        project.qeval(&everybody).exits(0);
         assert!(finished > 0 && finished < recorded());
     }
 }
