@@ -414,8 +414,8 @@ pub struct BenchArgs {
     /// A real model instead: a Hugging Face folder or id, or a GGUF file [default: random weights]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
-    /// How a CPU holds random weights: f32, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, or
-    /// nf4 [default: f32]
+    /// How random weights are held: f32 (16 bits on a GPU), bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k,
+    /// q4_1, q4_0, or nf4 [default: f32]
     #[arg(
         long,
         value_name = "FORMAT",
