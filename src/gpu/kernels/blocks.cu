@@ -249,10 +249,7 @@ KERNEL blocks_random(u32 *w, u64 words, u64 seed, u32 first, u32 second) {
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
   for (; i < words; i += (u64)gridDim.x * blockDim.x) {
     int at = i % (TILE_BYTES / 4) - TILE_CODES / 4;
-    u64 z = i * 0x9E3779B97F4A7C15ull + seed;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    w[i] = at < 0 ? (u32)(z >> 32) : at < 64 ? first : second;
+    w[i] = at < 0 ? (u32)(scrambled(i, seed) >> 32) : at < 64 ? first : second;
   }
 }
 
@@ -338,6 +335,28 @@ DEVICE void put_sums(const float *sum, const Share &at, unsigned char *room, voi
   }
 }
 
+// Where a lane reads in a tile's rows, for products of warps.
+DEVICE u32 lane_place() {
+  int lane = threadIdx.x & 31, row = (lane & 7) + (lane >> 4) * 8;
+  return row * 128 + (((lane >> 3 & 1) ^ (row & 7)) << 4);
+}
+// Adds a tile times its rows, by products of a warp; `rows` is where the lane reads.
+template <int M>
+DEVICE void multiply_tile(const Held &of, const Pairs &codes, const Constants &constants, u32 rows,
+                          float *sum) {
+#pragma unroll
+  for (int step = 0; step < 4; step++) {
+    u32 a[4], b[4];
+    widen(of, step, codes, constants, a);
+#pragma unroll
+    for (int j = 0; j < M / 16; j++) {
+      load4(b, (rows ^ (step << 5)) + j * 2048);
+      multiply(sum + j * 8, a, b[0], b[1]);
+      multiply(sum + j * 8 + 4, a, b[2], b[3]);
+    }
+  }
+}
+
 // y[m, n] = x[m, k] W[n, k]^T of up to M rows: 64 outputs a group, shared evenly among the blocks; the
 // inner dimension is split over `gridDim.y` blocks, whose sums stay apart.
 #if WARP_GROUPS
@@ -418,17 +437,7 @@ DEVICE void multiply_by_warps(Stages<M, STAGES> &at, const Pairs &codes, const C
   for (int i = 0; i < at.count; i++) {
     at.ready();
     Held of = at.held_at.read();
-#pragma unroll
-    for (int step = 0; step < 4; step++) {
-      u32 a[4], b[4];
-      widen(of, step, codes, constants, a);
-#pragma unroll
-      for (int j = 0; j < M / 16; j++) {
-        load4(b, (at.rows_at ^ (step << 5)) + j * 2048);
-        multiply(sum + j * 8, a, b[0], b[1]);
-        multiply(sum + j * 8 + 4, a, b[2], b[3]);
-      }
-    }
+    multiply_tile<M>(of, codes, constants, at.rows_at, sum);
     __syncwarp();
     if (speaks) at.done(i);
     at.fetch_next(i);
@@ -472,8 +481,7 @@ DEVICE void few_rows(const TensorMap *x, const unsigned char *w, void *y, const 
   Pairs codes(room);
   Constants constants((u32)m >> 31);
   Share at(n, k, tiles);
-  int lane = threadIdx.x & 31, row = (lane & 7) + (lane >> 4) * 8;
-  u32 place = BY_WARPS ? row * 128 + (((lane >> 3 & 1) ^ (row & 7)) << 4) : 0;
+  u32 place = BY_WARPS ? lane_place() : 0;
   Stages<M, STAGES> stages(x, w, room, at, groups, BY_WARPS ? 4 : 1, place);
   float sum[M / 2];
 #pragma unroll
@@ -501,7 +509,8 @@ DEVICE void few_rows_plain(const hf *x, const unsigned char *w, void *y, const f
   Pairs codes(room);
   Constants constants((u32)m >> 31);
   Share at(n, k, tiles);
-  int lane = threadIdx.x & 31, thread = at.thread;
+  int thread = at.thread;
+  u32 place = lane_place();
   u32 base = shared_address(room) + CODE_TABLE;
   auto rows_of = [&](int tile) { return base + ((tile - at.from) % STAGES) * X_BYTES; };
   auto tile_of = [&](int tile) {
@@ -544,18 +553,7 @@ DEVICE void few_rows_plain(const hf *x, const unsigned char *w, void *y, const f
     load_rows(tile + STAGES - 1);
     if (!at.works()) continue;
     Held of = HeldAt(tile_of(tile), thread).read();
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      u32 a[4], b[4];
-      widen(of, i, codes, constants, a);
-#pragma unroll
-      for (int j = 0; j < M / 16; j++) {
-        int row = j * 16 + (lane & 7) + ((lane >> 4) << 3), chunk = 2 * i + (lane >> 3 & 1);
-        load4(b, rows_of(tile) + row * 128 + ((chunk ^ (row & 7)) << 4));
-        multiply(sum + j * 8, a, b[0], b[1]);
-        multiply(sum + j * 8 + 4, a, b[2], b[3]);
-      }
-    }
+    multiply_tile<M>(of, codes, constants, rows_of(tile) + place, sum);
   }
   put_sums<M>(sum, at, room + CODE_TABLE, y, bias, m, y_stride, is_f32, groups);
 }

@@ -156,3 +156,10 @@ DEVICE void take_turn() {
   wait_for_previous();
   let_next_start();
 }
+// Bits that look random, a function of seed and place: SplitMix64 (Steele and others, 2014), whose last
+// step mixes the lower ones, and is the caller's.
+DEVICE u64 scrambled(u64 i, u64 seed) {
+  u64 z = i * 0x9E3779B97F4A7C15ull + seed;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  return (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+}

@@ -237,9 +237,7 @@ KERNEL add_bias_rows(hf *y, const hf *b, int n8, u64 total8) {
 // Uniform numbers in +-width, a function of seed and place.
 KERNEL random_numbers(hf *y, u64 n, u64 seed, float width) {
   for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
-    u64 z = i * 0x9E3779B97F4A7C15ull + seed;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    u64 z = scrambled(i, seed);
     z ^= z >> 31;
     y[i] = narrow(((float)(z >> 40) * (2.f / 16777216.f) - 1.f) * width);
   }

@@ -36,14 +36,6 @@ template <> struct Group<16> {
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7])
                  : "l"(a), "l"(b));
   }
-  // a in registers, b[16, 16] in shared memory.
-  static DEVICE void multiply_held(float *c, const u32 *a, u64 b) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32." HF "." HF " "
-                 "{%0, %1, %2, %3, %4, %5, %6, %7}, "
-                 "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-  }
 };
 template <> struct Group<32> {
   static DEVICE void multiply(float *c, u64 a, u64 b) {
@@ -52,14 +44,6 @@ template <> struct Group<32> {
                  "%16, %17, 1, 1, 1, 0, 0;"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]), "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15])
                  : "l"(a), "l"(b));
-  }
-  // a in registers, b[32, 16] in shared memory.
-  static DEVICE void multiply_held(float *c, const u32 *a, u64 b) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." HF "." HF " "
-                 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
-                 "{%16, %17, %18, %19}, %20, 1, 1, 1, 0;"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]), "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
   }
 };
 template <> struct Group<64> {
